@@ -1,0 +1,152 @@
+//! `muster apply`: from a file to healthy instances.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use muster_common::exit::Exit;
+use muster_common::id::ServiceId;
+use muster_common::operation::OperationRequest;
+use muster_common::service::{ActivationState, ServiceSummary};
+use muster_common::spec::{LocalServiceSpec, masked};
+
+use super::command::ApplyArgs;
+use super::http::Client;
+use super::resolve;
+use super::settle::{self, Progress};
+use crate::error::CliError;
+
+/// A larger file is not a spec; the server refuses it too.
+const MAX_SPEC_BYTES: u64 = 1024 * 1024;
+
+/// What to deploy.
+pub(crate) struct Deployment {
+    pub(crate) spec: LocalServiceSpec,
+    /// `None` leaves the count as it is, 1 for a new service.
+    pub(crate) instances_per_host: Option<u32>,
+}
+
+pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> Result<(), CliError> {
+    for path in &args.files {
+        for spec in read_specs(path)? {
+            let deployment = Deployment { spec, instances_per_host: args.instances_per_host };
+            let mut progress = Progress::new();
+            let id = deploy(client, deployment).await?;
+            if args.wait.no_wait {
+                progress.done(&format!("{id} accepted"));
+                continue;
+            }
+            settle::healthy(client, &id, Duration::from_secs(args.wait.timeout_s), &mut progress).await?;
+            let summary = resolve::service(client, &id).await?;
+            progress.done(&format!("{id} is healthy: {} instances", summary.healthy_instances));
+        }
+    }
+    Ok(())
+}
+
+/// The specs in a file (JSON, or one or several YAML documents); `-` is standard input.
+pub(crate) fn read_specs(path: &Path) -> Result<Vec<LocalServiceSpec>, CliError> {
+    let name = path.display();
+    let mut text = String::new();
+    let limit = MAX_SPEC_BYTES + 1;
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin().take(limit).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text))
+    };
+    read.map_err(|error| CliError::new(Exit::Usage, format!("cannot read {name}: {error}")))?;
+    if text.len() as u64 > MAX_SPEC_BYTES {
+        return Err(CliError::new(Exit::Usage, format!("{name} is larger than {MAX_SPEC_BYTES} bytes")));
+    }
+    let specs = if text.trim_start().starts_with('{') {
+        serde_json::from_str(&text).map(|spec| vec![spec]).map_err(|error| error.to_string())
+    } else {
+        serde_saphyr::from_multiple(&text).map_err(|error| error.without_snippet().to_string())
+    };
+    let specs: Vec<LocalServiceSpec> =
+        specs.map_err(|error| CliError::new(Exit::Validation, format!("{name} is not a spec: {error}")))?;
+    if specs.is_empty() {
+        return Err(CliError::new(Exit::Validation, format!("{name} holds no spec")));
+    }
+    Ok(specs)
+}
+
+/// Creates the service or adjusts it, and activates it. Returns its id.
+pub(crate) async fn deploy(client: &Client, deployment: Deployment) -> Result<String, CliError> {
+    let Deployment { spec, instances_per_host } = deployment;
+    let id = ServiceId::from_parts(&spec.name, &spec.version).map(|id| id.to_string());
+    let existing = match &id {
+        Ok(id) => find(client, id).await?,
+        Err(_) => None, // the server names what is wrong with name and version
+    };
+    let (id, active) = match existing {
+        None => {
+            let request = OperationRequest::Create {
+                spec: Box::new(spec),
+                instances_per_host: instances_per_host.unwrap_or(1),
+            };
+            (client.operate(&request).await?.service_id, false)
+        }
+        Some(service) => {
+            same_spec(client, &service.id, &spec).await?;
+            if let Some(wanted) = instances_per_host.filter(|wanted| *wanted != service.instances_per_host) {
+                let request = OperationRequest::UpdateInstanceCount {
+                    service_id: service.id.clone(),
+                    instances_per_host: wanted,
+                };
+                client.operate(&request).await?;
+            }
+            (service.id, service.activation_state == ActivationState::Active)
+        }
+    };
+    if !active {
+        client.operate(&OperationRequest::Activate { service_id: id.clone() }).await?;
+    }
+    Ok(id)
+}
+
+async fn find(client: &Client, id: &str) -> Result<Option<ServiceSummary>, CliError> {
+    match client.get(&format!("localservices/{id}")).await {
+        Ok(service) => Ok(Some(service)),
+        Err(error) if error.exit == Exit::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A version's spec never changes: what runs under an id must be what the id says.
+async fn same_spec(client: &Client, id: &str, spec: &LocalServiceSpec) -> Result<(), CliError> {
+    let stored: LocalServiceSpec = client.get(&format!("localservices/{id}/spec")).await?;
+    // The server masks what is sensitive, so only what can be seen is compared.
+    if stored == masked(spec) {
+        return Ok(());
+    }
+    Err(CliError::new(
+        Exit::Conflict,
+        format!(
+            "{id} exists with another spec; raise 'version' in the file to run both side by side, or remove the old \
+             one first: muster deactivate {id} && muster destroy {id}"
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specs_are_read_from_json_and_from_several_yaml_documents() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spec");
+        std::fs::write(&path, r#"{"name": "a", "version": "1"}"#).unwrap();
+        assert_eq!(read_specs(&path).unwrap()[0].name, "a");
+        std::fs::write(&path, "name: a\nversion: '1'\n---\nname: b\nversion: '2'\n").unwrap();
+        let names: Vec<String> = read_specs(&path).unwrap().into_iter().map(|spec| spec.name).collect();
+        assert_eq!(names, ["a", "b"]);
+
+        std::fs::write(&path, "exposedPorts: 5\n").unwrap();
+        let error = read_specs(&path).err().unwrap();
+        assert_eq!(error.exit, Exit::Validation);
+        assert!(!error.message.contains('\n'), "{error}");
+        assert_eq!(read_specs(Path::new("/nonexistent/spec")).err().unwrap().exit, Exit::Usage);
+    }
+}

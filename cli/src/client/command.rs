@@ -1,0 +1,178 @@
+//! The client's commands: what they take, and which function does them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::http::Client;
+use super::{apply, describe, operate, render, resolve, server};
+use crate::args::{Connection, Output};
+use crate::error::CliError;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Create or adjust services from files and start them; waits until they are healthy.
+    Apply(ApplyArgs),
+    /// List services, instances or executors.
+    #[command(subcommand)]
+    Get(GetCommand),
+    /// Say all that is known of a service, an instance or an executor, and why it is in its state.
+    Describe {
+        /// A service, an instance (a unique prefix is enough) or an executor.
+        name: String,
+    },
+    /// Replace all healthy instances of a service, a few at a time.
+    Restart(RestartArgs),
+    /// Replace some healthy instances; their replacements start first.
+    Replace(InstancesArgs),
+    /// Stop some healthy instances; an active service fills their slots again.
+    Stop(InstancesArgs),
+    /// Change how many instances of a service every executor holds.
+    Scale {
+        /// The service.
+        service: String,
+        /// How many on each executor.
+        instances_per_host: u32,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Stop a service everywhere; it stays registered.
+    Deactivate {
+        /// The service.
+        service: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Remove a deactivated service. Records of its instances stay for their retention time.
+    Destroy {
+        /// The service.
+        service: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// A spec as JSON or YAML; `-` is standard input. May be given several times.
+    #[arg(short, long = "file", required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How many instances every executor holds [default: what it is now, 1 for a new service].
+    #[arg(short, long, value_name = "N")]
+    pub(crate) instances_per_host: Option<u32>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GetCommand {
+    /// What should run, and how much of it does.
+    #[command(alias = "service")]
+    Services,
+    /// Where instances run, and in which state.
+    #[command(alias = "instance")]
+    Instances {
+        /// Only of this service.
+        service: Option<String>,
+        /// Those that ended, with the reason.
+        #[arg(long)]
+        old: bool,
+    },
+    /// The machines of the fleet.
+    #[command(alias = "executor")]
+    Executors,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct WaitArgs {
+    /// Return as soon as the cluster has accepted it.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// How long to wait, in seconds.
+    #[arg(long = "wait-timeout", value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) timeout_s: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestartArgs {
+    /// The service.
+    pub(crate) service: String,
+    #[command(flatten)]
+    pub(crate) wave: WaveArgs,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstancesArgs {
+    /// Instances of one service; a unique prefix of an id is enough.
+    #[arg(required = true, value_name = "INSTANCE")]
+    pub(crate) instances: Vec<String>,
+    #[command(flatten)]
+    pub(crate) wave: WaveArgs,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WaveArgs {
+    /// Stop the old instance before its replacement starts.
+    #[arg(long)]
+    pub(crate) stop_first: bool,
+    /// How many instances at a time.
+    #[arg(short, long, default_value_t = 1)]
+    pub(crate) parallelism: u32,
+    /// The operation's own deadline, such as 30s or 5m.
+    #[arg(short, long, default_value = "5m")]
+    pub(crate) timeout: muster_common::duration::DroveDuration,
+}
+
+/// Does a command.
+pub(crate) async fn run(
+    command: ClientCommand,
+    connection: &Connection,
+    output: Output,
+) -> Result<(), CliError> {
+    let client = Client::new(server::server(connection)?)?;
+    match command {
+        ClientCommand::Apply(args) => apply::apply(&client, &args).await,
+        ClientCommand::Get(what) => get(&client, what, output).await,
+        ClientCommand::Describe { name } => describe::describe(&client, &name, output).await,
+        ClientCommand::Restart(args) => operate::restart(&client, args).await,
+        ClientCommand::Replace(args) => operate::replace(&client, args).await,
+        ClientCommand::Stop(args) => operate::stop(&client, args).await,
+        ClientCommand::Scale { service, instances_per_host, wait } => {
+            operate::scale(&client, &service, instances_per_host, wait).await
+        }
+        ClientCommand::Deactivate { service, wait } => operate::deactivate(&client, &service, wait).await,
+        ClientCommand::Destroy { service, wait } => operate::destroy(&client, &service, wait).await,
+    }
+}
+
+async fn get(client: &Client, what: GetCommand, output: Output) -> Result<(), CliError> {
+    let text = match what {
+        GetCommand::Services => {
+            let services = resolve::services(client).await?;
+            render::answer(output, &services, || render::services(&services))?
+        }
+        GetCommand::Instances { service, old } => {
+            let services = match service {
+                Some(name) => vec![resolve::service(client, &name).await?.id],
+                None => resolve::services(client).await?.into_iter().map(|service| service.id).collect(),
+            };
+            let mut instances = Vec::new();
+            for service in &services {
+                instances.extend(resolve::instances(client, service, old).await?);
+            }
+            render::answer(output, &instances, || {
+                if old { render::old_instances(&instances) } else { render::instances(&instances) }
+            })?
+        }
+        GetCommand::Executors => {
+            let executors = resolve::executors(client).await?;
+            render::answer(output, &executors, || render::executors(&executors))?
+        }
+    };
+    print!("{text}");
+    Ok(())
+}

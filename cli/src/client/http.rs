@@ -1,0 +1,215 @@
+//! The REST API as typed calls.
+
+use std::time::Duration;
+
+use muster_common::envelope::{Envelope, Status};
+use muster_common::exit::Exit;
+use muster_common::operation::{Operation, OperationRequest};
+use reqwest::StatusCode;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::CliError;
+
+/// A controller waits for its leader, a leader for its majority; after that it is not slow but gone.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Errors of a connection that is being set up are worth another try; a controller may be restarting.
+const CONNECT_ATTEMPTS: u32 = 3;
+const CONNECT_PAUSE: Duration = Duration::from_millis(200);
+
+/// One controller's REST API.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    server: String,
+}
+
+/// What an accepted operation answers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Accepted {
+    /// The service it is about.
+    pub(crate) service_id: String,
+    /// The operation's id.
+    pub(crate) operation_id: String,
+}
+
+impl Client {
+    pub(crate) fn new(server: String) -> Result<Self, CliError> {
+        let http = reqwest::Client::builder()
+            .timeout(CALL_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .no_proxy()
+            .build()
+            .map_err(|error| CliError::failure(format!("cannot make an HTTP client: {error}")))?;
+        Ok(Self { http, server })
+    }
+
+    /// `GET /apis/v1/<path>`.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        let request = || self.http.get(self.url(path));
+        read(path, self.send(request).await?).await
+    }
+
+    /// Submits an operation.
+    pub(crate) async fn operate(&self, operation: &OperationRequest) -> Result<Accepted, CliError> {
+        let path = "localservices/operations";
+        let request = || self.http.post(self.url(path)).json(operation);
+        read(path, self.send(request).await?).await
+    }
+
+    /// How far an operation is.
+    pub(crate) async fn operation(&self, id: &str) -> Result<Operation, CliError> {
+        self.get(&format!("localservices/operations/{id}")).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/apis/v1/{path}", self.server)
+    }
+
+    /// Sends; only a connection that could not be opened is tried again, so nothing is done twice.
+    async fn send(
+        &self,
+        request: impl Fn() -> reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, CliError> {
+        let mut attempt = 1;
+        loop {
+            match request().send().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.is_connect() && attempt < CONNECT_ATTEMPTS => {
+                    attempt += 1;
+                    tokio::time::sleep(CONNECT_PAUSE).await;
+                }
+                Err(error) => return Err(self.unreachable(&error)),
+            }
+        }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> CliError {
+        if error.is_timeout() {
+            return CliError::new(
+                Exit::Timeout,
+                format!(
+                    "{} did not answer within {}s; try another controller",
+                    self.server,
+                    CALL_TIMEOUT.as_secs()
+                ),
+            );
+        }
+        CliError::failure(format!(
+            "cannot reach a controller at {}: {}; is it running? Name another one with --server, or start a \
+             cluster on this machine with 'muster dev'",
+            self.server,
+            root_cause(error)
+        ))
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+async fn read<T: DeserializeOwned>(path: &str, answer: reqwest::Response) -> Result<T, CliError> {
+    let status = answer.status();
+    let bytes = answer.bytes().await.map_err(|error| {
+        CliError::failure(format!("the answer to {path} broke off: {}", root_cause(&error)))
+    })?;
+    let envelope: Envelope<Value> = serde_json::from_slice(&bytes).map_err(|_| {
+        let exit = if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
+            Exit::Auth
+        } else {
+            Exit::Failure
+        };
+        let text: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
+        CliError::new(exit, format!("{path} answered {status}: {}", text.trim()))
+    })?;
+    if envelope.status == Status::Failed || !status.is_success() {
+        return Err(refusal(status, &envelope));
+    }
+    serde_json::from_value(envelope.data.unwrap_or(Value::Null)).map_err(|error| {
+        CliError::failure(format!(
+            "cannot understand the answer to {path}: {error}; are both ends of one version?"
+        ))
+    })
+}
+
+/// A refusal's sentence and exit code. Drove's API answers unknown ids with 200 (drove-wire.md §1.1).
+fn refusal(status: StatusCode, envelope: &Envelope<Value>) -> CliError {
+    let details: Vec<&str> = envelope
+        .data
+        .as_ref()
+        .and_then(|data| data.get("validationErrors"))
+        .and_then(Value::as_array)
+        .map(|errors| errors.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let exit = match status {
+        StatusCode::OK | StatusCode::NOT_FOUND => Exit::NotFound,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Auth,
+        StatusCode::CONFLICT => Exit::Conflict,
+        StatusCode::BAD_REQUEST => bad_request(&details),
+        StatusCode::GATEWAY_TIMEOUT => Exit::Timeout,
+        _ => Exit::Failure,
+    };
+    match details.as_slice() {
+        [] => CliError::new(exit, envelope.message.clone()),
+        [only] => CliError::new(exit, (*only).to_owned()),
+        many => {
+            let list: String = many.iter().map(|detail| format!("\n  - {detail}")).collect();
+            CliError::new(exit, format!("{}:{list}", envelope.message))
+        }
+    }
+}
+
+/// On the wire a state that forbids an operation, an unknown id and a bad field are all 400; their
+/// messages (drove-wire.md §3.1) tell them apart.
+fn bad_request(details: &[&str]) -> Exit {
+    let [detail] = details else { return Exit::Validation };
+    if detail.starts_with("No state found for local service") {
+        Exit::NotFound
+    } else if detail.starts_with("Only [")
+        || detail.starts_with("No operations allowed")
+        || detail.ends_with("already exists")
+        || detail.contains("healthy instances with ids")
+        || detail.contains("maintenance mode")
+    {
+        Exit::Conflict
+    } else {
+        Exit::Validation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn refusals_have_the_exit_code_of_their_kind() {
+        let refused = |status: StatusCode, errors: &[&str]| {
+            let data = (!errors.is_empty()).then(|| json!({"validationErrors": errors}));
+            refusal(status, &Envelope::failed("Command validation failure", data))
+        };
+        for (errors, exit) in [
+            (vec!["spec.name - Service name is mandatory"], Exit::Validation),
+            (vec!["No state found for local service: x-1"], Exit::NotFound),
+            (
+                vec!["Only [ACTIVATE] allowed for local service x-1 as it is in INACTIVE state"],
+                Exit::Conflict,
+            ),
+            (vec!["Local service x-1 already exists"], Exit::Conflict),
+            (vec!["a", "b"], Exit::Validation),
+        ] {
+            assert_eq!(refused(StatusCode::BAD_REQUEST, &errors).exit, exit, "{errors:?}");
+        }
+        assert_eq!(refused(StatusCode::OK, &[]).exit, Exit::NotFound);
+        let several = refused(StatusCode::BAD_REQUEST, &["one", "two"]);
+        assert_eq!(several.message, "Command validation failure:\n  - one\n  - two");
+    }
+}

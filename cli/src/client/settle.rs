@@ -1,0 +1,185 @@
+//! Waiting until what was asked for is so, with progress.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use muster_common::exit::Exit;
+use muster_common::instance::InstanceInfo;
+use muster_common::operation::{Operation, OperationState, SlotOutcome};
+use tokio::time::Instant;
+
+use super::http::Client;
+use super::{render, resolve};
+use crate::error::CliError;
+
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How many lines of an instance's log a failure shows.
+const LOG_LINES_SHOWN: usize = 10;
+
+/// One line of progress: a spinner on a terminal, a line for each change in a pipe.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    last: String,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            // A template that does not parse would only cost the style.
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Self { bar, last: String::new() }
+    }
+
+    /// Says how far it is.
+    pub(crate) fn say(&mut self, line: &str) {
+        if line == self.last {
+            return;
+        }
+        line.clone_into(&mut self.last);
+        match &self.bar {
+            Some(bar) => bar.set_message(line.to_owned()),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    /// Ends with a line that stays.
+    pub(crate) fn done(mut self, line: &str) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        println!("{line}");
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Waits until a service has as many healthy instances as it should.
+pub(crate) async fn healthy(
+    client: &Client,
+    service: &str,
+    timeout: Duration,
+    progress: &mut Progress,
+) -> Result<(), CliError> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let summary = resolve::service(client, service).await?;
+        let (healthy, required) = (summary.healthy_instances, summary.required_instances);
+        progress.say(&format!("{service}: {healthy} of {required} healthy"));
+        if required > 0 && healthy >= required {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(not_healthy(client, service, healthy, required, timeout).await);
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Waits until an operation is over; its failure is the command's.
+pub(crate) async fn operation(
+    client: &Client,
+    id: &str,
+    timeout: Duration,
+    progress: &mut Progress,
+) -> Result<Operation, CliError> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let operation = client.operation(id).await?;
+        progress.say(&describe(&operation));
+        match operation.state {
+            OperationState::Succeeded => return Ok(operation),
+            OperationState::Failed | OperationState::Cancelled => return Err(failed(&operation)),
+            OperationState::Running if Instant::now() >= deadline => {
+                return Err(CliError::new(
+                    Exit::Timeout,
+                    format!(
+                        "{} is still at work after {}s; it goes on, look again with 'muster describe {}'",
+                        operation.kind,
+                        timeout.as_secs(),
+                        operation.service
+                    ),
+                ));
+            }
+            OperationState::Running => tokio::time::sleep(POLL_INTERVAL).await,
+        }
+    }
+}
+
+fn describe(operation: &Operation) -> String {
+    let count = |outcome| operation.slots.iter().filter(|slot| slot.outcome == outcome).count();
+    let away = count(SlotOutcome::Away);
+    let away = if away > 0 { format!(", {away} on executors that are away") } else { String::new() };
+    format!(
+        "{} {}: {} of {} slots done{away}",
+        operation.kind,
+        operation.service,
+        count(SlotOutcome::Done),
+        operation.slots.len()
+    )
+}
+
+fn failed(operation: &Operation) -> CliError {
+    let slots: String = operation
+        .slots
+        .iter()
+        .filter(|slot| slot.outcome == SlotOutcome::Failed)
+        .map(|slot| format!("\n  - {}: {}", slot.slot, slot.message))
+        .collect();
+    let word = if operation.state == OperationState::Cancelled { "was cancelled" } else { "failed" };
+    CliError::failure(format!(
+        "{} of {} {word}: {}{slots}\nsee 'muster describe {}'",
+        operation.kind, operation.service, operation.message, operation.service
+    ))
+}
+
+/// Why a service is not healthy: its newest instances that are not, with what they left behind.
+async fn not_healthy(
+    client: &Client,
+    service: &str,
+    healthy: u64,
+    required: u64,
+    timeout: Duration,
+) -> CliError {
+    let head = if required == 0 {
+        format!("no executor takes {service}; see 'muster get executors'")
+    } else {
+        format!(
+            "only {healthy} of {required} instances of {service} are healthy after {}s",
+            timeout.as_secs()
+        )
+    };
+    let live = resolve::instances(client, service, false).await.unwrap_or_default();
+    let old = resolve::instances(client, service, true).await.unwrap_or_default();
+    let waiting = live.iter().rfind(|instance| !instance.state.is_running());
+    let why: String = old.last().into_iter().chain(waiting).map(explain).collect();
+    CliError::new(Exit::Timeout, format!("{head}{why}\nsee 'muster describe {service}'"))
+}
+
+fn explain(instance: &InstanceInfo) -> String {
+    let ending = instance.evidence.as_ref().map(render::ending).filter(|ending| !ending.is_empty());
+    let ending = ending.map(|ending| format!(" ({ending})")).unwrap_or_default();
+    let mut text = format!(
+        "\n  {} on {}: {}{ending} {}",
+        instance.instance_id, instance.executor_id, instance.state, instance.error_message
+    );
+    let tail = instance.evidence.as_ref().map_or("", |evidence| evidence.log_tail.as_str());
+    let lines: Vec<&str> = tail.lines().collect();
+    for line in lines.iter().skip(lines.len().saturating_sub(LOG_LINES_SHOWN)) {
+        text.push_str("\n    | ");
+        text.push_str(line);
+    }
+    text
+}

@@ -1,0 +1,64 @@
+//! `muster`: the one program for people. It is the client, `muster dev`, and, by subcommand, each role.
+//!
+//! | module | noun |
+//! |---|---|
+//! | `client` | the REST API as typed calls, and the commands built on it |
+//! | `dev` | a whole cluster on one machine, each role a process of its own |
+//! | `role` | a controller, an executor or a shim: the same code as their separate binaries |
+//! | `example` | the small HTTP server that `muster dev` runs when it is given no spec |
+//! | `error` | what went wrong, as a sentence and an exit code |
+//!
+//! The client is one task without state; `dev` keeps its state in `DIR/cluster.json`, which all its
+//! subcommands share.
+
+mod args;
+mod client;
+mod dev;
+mod error;
+mod example;
+mod role;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Command, Muster};
+use error::CliError;
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let muster = Muster::parse();
+    // The shim must stay small: no runtime, no logs, no TLS.
+    if matches!(muster.command, Command::Shim) {
+        return muster_executor::shim::main();
+    }
+    match run(muster) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("muster: {error}");
+            ExitCode::from(error.exit.code())
+        }
+    }
+}
+
+fn run(muster: Muster) -> Result<(), CliError> {
+    let runtime = if muster.command.is_role() {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    } else {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    };
+    runtime.map_err(|error| CliError::failure(format!("cannot start: {error}")))?.block_on(dispatch(muster))
+}
+
+async fn dispatch(muster: Muster) -> Result<(), CliError> {
+    let Muster { command, connection, output } = muster;
+    match command {
+        Command::Controller(args) => role::controller(args).await,
+        Command::Executor(args) => role::executor(args).await,
+        Command::Shim => Ok(()), // served before the runtime starts
+        Command::ExampleServer => example::serve().await,
+        Command::Dev(args) => dev::run(args).await,
+        Command::Client(command) => client::run(command, &connection, output).await,
+    }
+}

@@ -1,0 +1,45 @@
+//! The frame of every REST answer (drove-wire.md §2.1).
+
+use serde::{Deserialize, Serialize};
+
+wire_enum! {
+    /// Whether the call did what was asked.
+    pub enum Status {
+        /// It did.
+        Success = "SUCCESS",
+        /// It did not.
+        Failed = "FAILED",
+    }
+}
+
+/// `{"status", "data"?, "message"}`. `data` is left out rather than null: drove-cli dies on null.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Envelope<T> {
+    /// Whether it worked.
+    pub status: Status,
+    /// The answer.
+    #[serde(skip_serializing_if = "Option::is_none", default = "Option::default")]
+    pub data: Option<T>,
+    /// "success", or what went wrong.
+    pub message: String,
+}
+
+impl<T> Envelope<T> {
+    /// An answer.
+    pub fn success(data: T) -> Self {
+        Self { status: Status::Success, data: Some(data), message: "success".to_owned() }
+    }
+
+    /// A refusal; `data` may carry details.
+    pub fn failed(message: impl Into<String>, data: Option<T>) -> Self {
+        Self { status: Status::Failed, data, message: message.into() }
+    }
+}
+
+/// The `data` of a 400: every error, each with the path of its field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValidationErrors {
+    /// `<property path> <message>` each.
+    pub validation_errors: Vec<String>,
+}

@@ -1,0 +1,40 @@
+//! What happened, in Drove's form (drove-wire.md §2.11), with Muster's revision.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Revision;
+use crate::time::Timestamp;
+
+wire_enum! {
+    /// The kinds of events.
+    pub enum EventType {
+        /// A service changed its state.
+        LocalServiceStateChange = "LOCAL_SERVICE_STATE_CHANGE",
+        /// An instance changed its state.
+        LocalServiceInstanceStateChange = "LOCAL_SERVICE_INSTANCE_STATE_CHANGE",
+        /// An executor registered.
+        ExecutorAdded = "EXECUTOR_ADDED",
+        /// An executor is gone.
+        ExecutorRemoved = "EXECUTOR_REMOVED",
+        /// A controller became leader.
+        LeadershipAcquired = "LEADERSHIP_ACQUIRED",
+    }
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its kind.
+    #[serde(rename = "type")]
+    pub kind: EventType,
+    /// A uuid, derived from the revision so that every controller gives the same.
+    pub id: String,
+    /// When, by the clock of whoever saw it.
+    pub time: Timestamp,
+    /// `UPPER_CASE` keys; texts and numbers.
+    pub metadata: BTreeMap<String, serde_json::Value>,
+    /// Addition: the revision; several events may share one.
+    pub revision: Revision,
+}

@@ -1,0 +1,54 @@
+//! The domain of Muster: the words of the design as types, and their JSON as users see it.
+//!
+//! This crate does no I/O, knows no clock and no network. Everything here is plain data with
+//! the rules that belong to it: how a spec is parsed and checked, which states there are, what
+//! an instance leaves behind when it ends.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`id`] | typed ids, epochs, generations, revisions |
+//! | [`spec`] | the local service's spec: Drove's JSON, its parsing, validation and masking |
+//! | [`instance`] | the fifteen states and the record of one instance |
+//! | [`reason`] | why something happened, as codes |
+//! | [`evidence`] | what is kept of a dead instance |
+//! | [`slot`] | the slot table that controllers send, the slot status that executors answer |
+//! | [`service`] | service states and the summary users see |
+//! | [`operation`] | requests of users and the objects they become |
+//! | [`executor`] | executors as users see them |
+//! | [`cluster`] | the cluster's summary |
+//! | [`event`] | what happened, with the revision |
+//! | [`envelope`] | the `{status, data, message}` frame of every REST answer |
+//! | [`identity`] | who a certificate speaks for |
+//! | [`read`], [`problem`] | reading what users send, and naming everything that is wrong with it |
+//! | [`exit`] | exit codes of every program |
+//! | `strategy` | generators for property tests (feature `strategies`) |
+//! | [`duration`], [`size`], [`time`] | Drove's durations, sizes in bytes, epoch milliseconds |
+
+#[macro_use]
+mod wire_enum;
+#[macro_use]
+pub mod read;
+
+pub mod cluster;
+pub mod duration;
+pub mod envelope;
+pub mod event;
+pub mod evidence;
+pub mod executor;
+pub mod exit;
+pub mod id;
+pub mod identity;
+pub mod instance;
+pub mod operation;
+pub mod problem;
+pub mod reason;
+pub mod service;
+pub mod size;
+pub mod slot;
+pub mod spec;
+#[cfg(any(test, feature = "strategies"))]
+pub mod strategy;
+pub mod time;
+
+#[cfg(test)]
+mod tests;

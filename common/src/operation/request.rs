@@ -1,0 +1,161 @@
+//! What users ask for, as they send it.
+
+use serde::Serialize;
+
+use super::{ClusterOpSpec, OperationKind};
+use crate::read::{Node, Read};
+use crate::spec::LocalServiceSpec;
+
+/// The body of `POST /localservices/operations` (drove-wire.md §2.7).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
+pub enum OperationRequest {
+    /// Registers a service; it lands in INACTIVE.
+    Create {
+        /// What to run.
+        spec: Box<LocalServiceSpec>,
+        /// 1..=256; missing counts as 0 and is refused.
+        instances_per_host: u32,
+    },
+    /// Runs it everywhere.
+    Activate {
+        /// The service.
+        service_id: String,
+    },
+    /// Stops it everywhere.
+    Deactivate {
+        /// The service.
+        service_id: String,
+    },
+    /// Changes how many instances each executor holds.
+    UpdateInstanceCount {
+        /// The service.
+        service_id: String,
+        /// 1..=256.
+        instances_per_host: u32,
+    },
+    /// Replaces all HEALTHY instances.
+    Restart {
+        /// The service.
+        service_id: String,
+        /// Stop the old one before the new one starts.
+        stop_first: bool,
+        /// How to proceed. drove-cli says `opSpec`, Drove's server `clusterOpSpec`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cluster_op_spec: Option<ClusterOpSpec>,
+    },
+    /// Replaces the named HEALTHY instances; none named means all.
+    ReplaceInstances {
+        /// The service.
+        service_id: String,
+        /// Which ones.
+        instance_ids: Vec<String>,
+        /// Stop the old one before the new one starts.
+        stop_first: bool,
+        /// How to proceed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        op_spec: Option<ClusterOpSpec>,
+    },
+    /// Stops the named HEALTHY instances; their slots are filled again while the service is ACTIVE.
+    StopInstances {
+        /// The service.
+        service_id: String,
+        /// Which ones; at least one.
+        instance_ids: Vec<String>,
+        /// How to proceed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        op_spec: Option<ClusterOpSpec>,
+    },
+    /// Removes an INACTIVE service; ends when its last instance is gone.
+    Destroy {
+        /// The service.
+        service_id: String,
+    },
+}
+
+impl OperationRequest {
+    /// Its JSON, as it is stored.
+    #[must_use]
+    // All keys are strings and all numbers finite: writing to memory cannot fail.
+    #[allow(clippy::expect_used, clippy::missing_panics_doc)]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a request is always JSON")
+    }
+
+    /// The request that [`Self::to_json`] wrote. What users send is read by [`crate::read::accept`], which
+    /// names every problem.
+    pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(json)
+    }
+
+    /// Which kind it is.
+    #[must_use]
+    pub const fn kind(&self) -> OperationKind {
+        match self {
+            Self::Create { .. } => OperationKind::Create,
+            Self::Activate { .. } => OperationKind::Activate,
+            Self::Deactivate { .. } => OperationKind::Deactivate,
+            Self::UpdateInstanceCount { .. } => OperationKind::UpdateInstanceCount,
+            Self::Restart { .. } => OperationKind::Restart,
+            Self::ReplaceInstances { .. } => OperationKind::ReplaceInstances,
+            Self::StopInstances { .. } => OperationKind::StopInstances,
+            Self::Destroy { .. } => OperationKind::Destroy,
+        }
+    }
+}
+
+wire_enum! {
+    /// The `type` of an [`OperationRequest`].
+    enum RequestType {
+        Create = "CREATE",
+        Activate = "ACTIVATE",
+        Deactivate = "DEACTIVATE" | "STOP",
+        UpdateInstanceCount = "UPDATE_INSTANCE_COUNT",
+        Restart = "RESTART",
+        ReplaceInstances = "REPLACE_INSTANCES",
+        StopInstances = "STOP_INSTANCES",
+        Destroy = "DESTROY",
+    }
+}
+
+impl Read for OperationRequest {
+    fn read(node: &Node<'_>) -> Self {
+        let request = node.object();
+        let service_id = || request.get_or_default("serviceId");
+        let instances_per_host = || request.count("instancesPerHost").unwrap_or_default();
+        let stop_first = || request.get_or_default("stopFirst");
+        // drove-cli says `opSpec` where Drove's server reads `clusterOpSpec` (drove-wire.md §0): both are read.
+        let op_spec = || request.get("opSpec").or_else(|| request.get("clusterOpSpec"));
+        match request.required_tag("- Specify the type of the operation") {
+            RequestType::Create => Self::Create {
+                spec: request.required("spec", "- Specify what to run"),
+                instances_per_host: instances_per_host(),
+            },
+            RequestType::Activate => Self::Activate { service_id: service_id() },
+            RequestType::Deactivate => Self::Deactivate { service_id: service_id() },
+            RequestType::UpdateInstanceCount => Self::UpdateInstanceCount {
+                service_id: service_id(),
+                instances_per_host: instances_per_host(),
+            },
+            RequestType::Restart => Self::Restart {
+                service_id: service_id(),
+                stop_first: stop_first(),
+                cluster_op_spec: op_spec(),
+            },
+            RequestType::ReplaceInstances => Self::ReplaceInstances {
+                service_id: service_id(),
+                instance_ids: request.get_or_default("instanceIds"),
+                stop_first: stop_first(),
+                op_spec: op_spec(),
+            },
+            RequestType::StopInstances => Self::StopInstances {
+                service_id: service_id(),
+                instance_ids: request.get_or_default("instanceIds"),
+                op_spec: op_spec(),
+            },
+            RequestType::Destroy => Self::Destroy { service_id: service_id() },
+        }
+    }
+}
+
+deserialize_by_reading!(OperationRequest);

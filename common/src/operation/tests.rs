@@ -1,0 +1,183 @@
+//! Requests as users send them.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{OperationKind, OperationRequest, validate_request};
+use crate::read::{Refused, accept, accept_value};
+use crate::spec::SpecLimits;
+use crate::spec::tests::{SENT, sent};
+use crate::strategy;
+
+fn limits() -> SpecLimits {
+    SpecLimits { enable_raw_device_access: true, ..SpecLimits::default() }
+}
+
+fn read(document: &Value) -> Result<OperationRequest, Refused> {
+    accept_value(document, |request| validate_request(request, &limits()))
+}
+
+fn refusals(document: &Value) -> Vec<String> {
+    match read(document) {
+        Ok(_) => Vec::new(),
+        Err(refused) => refused.errors().iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn every_kind_is_read_and_written_back() {
+    let op_spec = json!({"timeout": "4 minutes", "parallelism": 2, "failureStrategy": "ROLLBACK"});
+    let spec: crate::spec::LocalServiceSpec = serde_json::from_str(SENT).unwrap();
+    let service = "edge-cache-7_2";
+    for (document, kind) in [
+        (json!({"type": "CREATE", "spec": spec, "instancesPerHost": 2}), OperationKind::Create),
+        (json!({"type": "ACTIVATE", "serviceId": service}), OperationKind::Activate),
+        (json!({"type": "DEACTIVATE", "serviceId": service}), OperationKind::Deactivate),
+        (json!({"type": "DESTROY", "serviceId": service}), OperationKind::Destroy),
+        (
+            json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": service, "instancesPerHost": 256}),
+            OperationKind::UpdateInstanceCount,
+        ),
+        (
+            json!({"type": "RESTART", "serviceId": service, "stopFirst": true, "clusterOpSpec": op_spec}),
+            OperationKind::Restart,
+        ),
+        (
+            json!({"type": "REPLACE_INSTANCES", "serviceId": service, "instanceIds": [], "stopFirst": false}),
+            OperationKind::ReplaceInstances,
+        ),
+        (
+            json!({"type": "STOP_INSTANCES", "serviceId": service, "instanceIds": ["SI-1"], "opSpec": op_spec}),
+            OperationKind::StopInstances,
+        ),
+    ] {
+        let request = read(&document).unwrap();
+        assert_eq!(request.kind(), kind);
+        assert_eq!(serde_json::to_value(&request).unwrap(), document);
+    }
+}
+
+#[test]
+fn names_of_the_wire_are_understood_as_they_come() {
+    let stop = read(&json!({"type": "stop", "serviceId": "a-1"})).unwrap();
+    assert_eq!(stop, OperationRequest::Deactivate { service_id: "a-1".to_owned() });
+    for name in ["opSpec", "clusterOpSpec"] {
+        for (kind, ids) in [("RESTART", Value::Null), ("REPLACE_INSTANCES", json!(["SI-1"]))] {
+            let document =
+                json!({"type": kind, "serviceId": "a-1", "instanceIds": ids, name: {"timeout": "90s"}});
+            let (OperationRequest::Restart { cluster_op_spec: spec, .. }
+            | OperationRequest::ReplaceInstances { op_spec: spec, .. }) = read(&document).unwrap()
+            else {
+                panic!("{document}")
+            };
+            let spec = spec.unwrap();
+            assert_eq!((spec.timeout.to_string().as_str(), spec.parallelism), ("90 seconds", 1));
+        }
+    }
+}
+
+#[test]
+fn each_bad_field_is_named() {
+    const COUNT: &str = "instancesPerHost must be between 1 and 256";
+    const PARALLELISM: &str = "clusterOpSpec.parallelism must be between 1 and 512";
+    let restart = |op_spec: Value| json!({"type": "RESTART", "serviceId": "a-1", "opSpec": op_spec});
+    let count = |count: Value| json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": "a-1", "instancesPerHost": count});
+    for (document, expected) in [
+        (json!({"type": "ACTIVATE"}), "No local service id found in operation"),
+        (json!({"type": "ACTIVATE", "serviceId": null}), "No local service id found in operation"),
+        (count(Value::Null), COUNT),
+        (count(json!(0)), COUNT),
+        (count(json!(-1)), COUNT),
+        (count(json!(257)), COUNT),
+        (count(json!(99_999_999_999_i64)), COUNT),
+        (count(json!("two")), "instancesPerHost - must be a whole number"),
+        (restart(json!({"parallelism": 0})), PARALLELISM),
+        (restart(json!({"parallelism": 513})), PARALLELISM),
+        (restart(json!({"timeout": "0s"})), "clusterOpSpec.timeout - Must be longer than no time"),
+        (restart(json!({"timeout": "8d"})), "clusterOpSpec.timeout - Cannot be more than 7 days"),
+        (
+            restart(json!({"failureStrategy": "PANIC"})),
+            "opSpec.failureStrategy - 'PANIC' is not one of [STOP, ROLLBACK]",
+        ),
+        (
+            json!({"type": "STOP_INSTANCES", "serviceId": "a-1"}),
+            "instanceIds - Specify the instances to stop",
+        ),
+        (
+            json!({"type": "REPLACE_INSTANCES", "serviceId": "a-1", "instanceIds": vec!["SI-1"; 10_001]}),
+            "instanceIds - Cannot name more than 10000",
+        ),
+        (json!({}), "type - Specify the type of the operation"),
+        (
+            json!({"type": "FLY"}),
+            "type - 'FLY' is not one of [CREATE, ACTIVATE, DEACTIVATE, UPDATE_INSTANCE_COUNT, RESTART, \
+             REPLACE_INSTANCES, STOP_INSTANCES, DESTROY]",
+        ),
+        (json!([]), "must be an object, not a list"),
+    ] {
+        let said = refusals(&document);
+        assert_eq!(said.first().map(String::as_str), Some(expected), "{document}: {said:?}");
+    }
+}
+
+#[test]
+fn the_errors_of_a_spec_carry_its_path() {
+    let mut spec = sent();
+    spec["name"] = json!("");
+    spec["readiness"]["mode"]["portName"] = json!("none");
+    let document = json!({"type": "CREATE", "spec": spec, "instancesPerHost": 0});
+    assert_eq!(
+        refusals(&document),
+        [
+            "spec.name - Service name is mandatory",
+            "spec.readiness.mode.portName - Invalid port name for health check: none. Available ports: [web, stats-udp]",
+            "instancesPerHost must be between 1 and 256",
+        ]
+    );
+    assert_eq!(read(&document).unwrap_err().message(), "Command validation failure");
+}
+
+#[test]
+fn a_host_level_service_has_one_instance_per_host() {
+    let mut spec = sent();
+    spec["placementPolicy"]["hostLevel"] = json!(true);
+    let mut document = json!({"type": "CREATE", "spec": spec, "instancesPerHost": 2});
+    assert_eq!(refusals(&document), ["Host level service cannot have more than one instance"]);
+    document["instancesPerHost"] = json!(1);
+    assert_eq!(refusals(&document), [""; 0]);
+}
+
+#[test]
+fn what_is_no_json_is_told_where() {
+    let refused = |text: &str| accept::<OperationRequest>(text.as_bytes(), |_| Vec::new()).unwrap_err();
+    assert_eq!(
+        refused("").to_string(),
+        "JSON validation failure: the body is empty; a JSON object is expected"
+    );
+    let cut = refused("{\"type\":");
+    assert!(cut.errors()[0].message.contains("line 1 column 8"), "{cut}");
+    let error =
+        serde_json::from_str::<OperationRequest>(r#"{"type":"CREATE","spec":{"type":"CRON"}}"#).unwrap_err();
+    assert!(error.to_string().starts_with("spec.type - 'CRON' is not one of"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn every_request_survives_its_json(request in strategy::operation_request()) {
+        prop_assert_eq!(OperationRequest::from_json(&request.to_json()).unwrap(), request);
+    }
+
+    #[test]
+    fn every_request_can_be_judged(request in strategy::operation_request()) {
+        for error in validate_request(&request, &SpecLimits::default()) {
+            prop_assert!(!error.message.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_fall(text in "\\PC{0,80}") {
+        if let Err(refused) = accept::<OperationRequest>(text.as_bytes(), |_| Vec::new()) {
+            prop_assert!(!refused.errors().is_empty());
+        }
+    }
+}

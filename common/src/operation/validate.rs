@@ -1,0 +1,93 @@
+//! What can be said of a request without knowing the cluster's state; the controllers judge the rest when
+//! they accept it.
+
+use std::time::Duration;
+
+use super::{ClusterOpSpec, OperationRequest};
+use crate::problem::{FieldError, Place, Problems};
+use crate::spec::{LocalServiceSpec, SpecLimits, validate};
+
+/// How many instances of a service one executor may hold (drove-wire.md §2.7).
+const MAX_INSTANCES_PER_HOST: u32 = 256;
+/// How many slots an operation may work on at a time (drove-wire.md §2.6).
+const MAX_PARALLELISM: u32 = 512;
+/// How many instances one request may name.
+const MAX_INSTANCE_IDS: usize = 10_000;
+/// The longest deadline of an operation.
+const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 86_400);
+
+/// Every problem of `request` that does not depend on the cluster's state.
+#[must_use]
+pub fn validate_request(request: &OperationRequest, limits: &SpecLimits) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if let OperationRequest::Create { spec, .. } = request {
+        errors.extend(validate(spec, limits).into_iter().map(|error| error.inside("spec")));
+    }
+    let problems = Problems::default();
+    check(problems.root(), request);
+    errors.extend(problems.into_errors());
+    errors
+}
+
+fn check(root: Place<'_>, request: &OperationRequest) {
+    match request {
+        OperationRequest::Create { spec, instances_per_host } => create(root, spec, *instances_per_host),
+        OperationRequest::UpdateInstanceCount { service_id, instances_per_host } => {
+            service(root, service_id);
+            count(root, *instances_per_host);
+        }
+        OperationRequest::Restart { service_id, stop_first: _, cluster_op_spec } => {
+            service(root, service_id);
+            op_spec(root.member("clusterOpSpec"), cluster_op_spec.as_ref());
+        }
+        OperationRequest::ReplaceInstances { service_id, instance_ids, stop_first: _, op_spec: spec } => {
+            service(root, service_id);
+            instances(root, instance_ids);
+            op_spec(root.member("opSpec"), spec.as_ref());
+        }
+        OperationRequest::StopInstances { service_id, instance_ids, op_spec: spec } => {
+            service(root, service_id);
+            let named = root.member("instanceIds");
+            named.require(!instance_ids.is_empty(), "- Specify the instances to stop");
+            instances(root, instance_ids);
+            op_spec(root.member("opSpec"), spec.as_ref());
+        }
+        OperationRequest::Activate { service_id }
+        | OperationRequest::Deactivate { service_id }
+        | OperationRequest::Destroy { service_id } => service(root, service_id),
+    }
+}
+
+fn create(root: Place<'_>, spec: &LocalServiceSpec, instances_per_host: u32) {
+    if count(root, instances_per_host) && spec.is_host_level() && instances_per_host > 1 {
+        root.refuse("Host level service cannot have more than one instance");
+    }
+}
+
+fn count(root: Place<'_>, instances_per_host: u32) -> bool {
+    root.member("instancesPerHost").require(
+        (1..=MAX_INSTANCES_PER_HOST).contains(&instances_per_host),
+        format_args!("must be between 1 and {MAX_INSTANCES_PER_HOST}"),
+    )
+}
+
+/// What no service can be called is told like any other unknown id, by the controllers.
+fn service(root: Place<'_>, id: &str) {
+    root.require(!id.is_empty(), "No local service id found in operation");
+}
+
+fn instances(root: Place<'_>, ids: &[String]) {
+    root.member("instanceIds")
+        .require(ids.len() <= MAX_INSTANCE_IDS, format_args!("- Cannot name more than {MAX_INSTANCE_IDS}"));
+}
+
+fn op_spec(place: Place<'_>, spec: Option<&ClusterOpSpec>) {
+    let Some(spec) = spec else { return };
+    let timeout = spec.timeout.as_duration();
+    place.member("timeout").require(!timeout.is_zero(), "- Must be longer than no time");
+    place.member("timeout").require(timeout <= MAX_TIMEOUT, "- Cannot be more than 7 days");
+    place.member("parallelism").require(
+        (1..=MAX_PARALLELISM).contains(&spec.parallelism),
+        format_args!("must be between 1 and {MAX_PARALLELISM}"),
+    );
+}

@@ -1,0 +1,144 @@
+//! Readiness checks, health checks and what both may do.
+
+use serde::Serialize;
+
+use crate::duration::DroveDuration;
+use crate::read::{Node, Read};
+
+/// How long a connection may take when the spec does not say (drove-wire.md §4.4).
+const DEFAULT_CONNECTION_TIMEOUT: DroveDuration = DroveDuration::from_secs(1);
+/// How many failures in a row count when the spec does not say.
+const DEFAULT_ATTEMPTS: u32 = 3;
+
+wire_enum! {
+    /// How an HTTP check speaks.
+    pub enum Protocol {
+        /// Plain.
+        Http = "HTTP",
+        /// TLS.
+        Https = "HTTPS",
+    }
+}
+
+wire_enum! {
+    /// What an HTTP check asks.
+    pub enum HttpVerb {
+        /// `GET`.
+        Get = "GET",
+        /// `POST`.
+        Post = "POST",
+        /// `PUT`.
+        Put = "PUT",
+    }
+}
+
+/// What to try.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "UPPERCASE", rename_all_fields = "camelCase")]
+pub enum CheckMode {
+    /// A call to one of the instance's ports on the node.
+    Http {
+        /// Drove dies without it; here it defaults to HTTP.
+        protocol: Protocol,
+        /// Must name an exposed port.
+        port_name: String,
+        /// Where.
+        path: String,
+        /// What.
+        verb: HttpVerb,
+        /// Passes iff the answer's status is one of these.
+        success_codes: Vec<u16>,
+        /// The body to send.
+        payload: String,
+        /// How long to wait for the connection.
+        connection_timeout: DroveDuration,
+        /// Accept any certificate.
+        insecure: bool,
+    },
+    /// Addition: a connection to one of the instance's ports.
+    Tcp {
+        /// Must name an exposed port.
+        port_name: String,
+    },
+    /// A command inside the container, or beside the process with its environment. 0 passes.
+    Cmd {
+        /// What to run.
+        command: String,
+        /// `false`: through `sh -c`; `true`: split on spaces.
+        shell_disabled: bool,
+    },
+}
+
+impl CheckMode {
+    /// The exposed port that this check needs, if it needs one.
+    #[must_use]
+    pub fn port_name(&self) -> Option<&str> {
+        match self {
+            Self::Http { port_name, .. } | Self::Tcp { port_name } => Some(port_name),
+            Self::Cmd { .. } => None,
+        }
+    }
+}
+
+/// A check and its rhythm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckSpec {
+    /// What to try.
+    pub mode: CheckMode,
+    /// How long one try may take.
+    pub timeout: DroveDuration,
+    /// How far tries are apart.
+    pub interval: DroveDuration,
+    /// How many failures in a row count, 1..=100.
+    pub attempts: u32,
+    /// How long to wait before the first try.
+    pub initial_delay: DroveDuration,
+}
+
+wire_enum! {
+    /// The `type` of a [`CheckMode`].
+    enum CheckType {
+        Http = "HTTP",
+        Tcp = "TCP",
+        Cmd = "CMD",
+    }
+}
+
+impl Read for CheckMode {
+    fn read(node: &Node<'_>) -> Self {
+        let mode = node.object();
+        match mode.required_tag("- Specify what to do: HTTP, TCP or CMD") {
+            CheckType::Http => Self::Http {
+                protocol: mode.get("protocol").unwrap_or(Protocol::Http),
+                port_name: mode.get_or_default("portName"),
+                path: mode.get("path").unwrap_or_else(|| "/".to_owned()),
+                verb: mode.get("verb").unwrap_or(HttpVerb::Get),
+                success_codes: mode.get_or_default("successCodes"),
+                payload: mode.get_or_default("payload"),
+                connection_timeout: mode.get("connectionTimeout").unwrap_or(DEFAULT_CONNECTION_TIMEOUT),
+                insecure: mode.get_or_default("insecure"),
+            },
+            CheckType::Tcp => Self::Tcp { port_name: mode.get_or_default("portName") },
+            CheckType::Cmd => Self::Cmd {
+                command: mode.get_or_default("command"),
+                shell_disabled: mode.get_or_default("shellDisabled"),
+            },
+        }
+    }
+}
+
+impl Read for CheckSpec {
+    fn read(node: &Node<'_>) -> Self {
+        let check = node.object();
+        Self {
+            mode: check.required("mode", "- Specify what to check, by HTTP, TCP or CMD"),
+            timeout: check.get_or_default("timeout"),
+            interval: check.get_or_default("interval"),
+            attempts: check.count("attempts").unwrap_or(DEFAULT_ATTEMPTS),
+            initial_delay: check.get_or_default("initialDelay"),
+        }
+    }
+}
+
+deserialize_by_reading!(CheckMode, CheckSpec);

@@ -1,0 +1,166 @@
+//! Files that are placed before the start.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::check::{HttpVerb, Protocol};
+use crate::duration::DroveDuration;
+use crate::read::{Node, Read};
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigSpec {
+    /// Where the workload finds it.
+    pub local_filename: String,
+    /// Where it comes from.
+    #[serde(flatten)]
+    pub source: ConfigSource,
+}
+
+/// Where a file comes from. Its `Debug` shows no content.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
+pub enum ConfigSource {
+    /// The spec itself.
+    Inline {
+        /// Base64.
+        data: String,
+    },
+    /// A file on the node.
+    ExecutorLocalFile {
+        /// Its path.
+        file_path_on_host: String,
+    },
+    /// A call that the controller makes.
+    ControllerHttpFetch {
+        /// The call.
+        http: HttpCallSpec,
+    },
+    /// A call that the executor makes.
+    ExecutorHttpFetch {
+        /// The call.
+        http: HttpCallSpec,
+    },
+}
+
+/// An HTTP call. Its `Debug` shows neither credentials nor headers nor the body.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpCallSpec {
+    /// HTTP or HTTPS.
+    pub protocol: Protocol,
+    /// Must be there.
+    pub hostname: String,
+    /// 0 is the protocol's own.
+    pub port: u16,
+    /// Where.
+    pub path: String,
+    /// What.
+    pub verb: HttpVerb,
+    /// Which statuses count as success.
+    pub success_codes: Vec<u16>,
+    /// The body to send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+    /// How long to wait for the connection.
+    pub connection_timeout: DroveDuration,
+    /// How long to wait for the answer.
+    pub operation_timeout: DroveDuration,
+    /// Sensitive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Sensitive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// Sensitive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_header: Option<String>,
+    /// Further headers.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Accept any certificate.
+    pub insecure: bool,
+}
+
+impl fmt::Debug for ConfigSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inline { data } => write!(f, "Inline({} bytes)", data.len()),
+            Self::ExecutorLocalFile { file_path_on_host } => {
+                write!(f, "ExecutorLocalFile({file_path_on_host})")
+            }
+            Self::ControllerHttpFetch { http } => write!(f, "ControllerHttpFetch({http:?})"),
+            Self::ExecutorHttpFetch { http } => write!(f, "ExecutorHttpFetch({http:?})"),
+        }
+    }
+}
+
+impl fmt::Debug for HttpCallSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}://{}:{}{}", self.verb, self.protocol, self.hostname, self.port, self.path)
+    }
+}
+
+/// How long to wait for a connection or an answer when the spec does not say (drove-wire.md §2.2).
+const DEFAULT_TIMEOUT: DroveDuration = DroveDuration::from_secs(1);
+
+wire_enum! {
+    /// The `type` of a [`ConfigSource`].
+    enum ConfigType {
+        Inline = "INLINE",
+        ExecutorLocalFile = "EXECUTOR_LOCAL_FILE",
+        ControllerHttpFetch = "CONTROLLER_HTTP_FETCH",
+        ExecutorHttpFetch = "EXECUTOR_HTTP_FETCH",
+    }
+}
+
+impl Read for ConfigSpec {
+    fn read(node: &Node<'_>) -> Self {
+        let config = node.object();
+        Self { local_filename: config.get_or_default("localFilename"), source: config.flattened() }
+    }
+}
+
+impl Read for ConfigSource {
+    fn read(node: &Node<'_>) -> Self {
+        const CALL: &str = "- Specify the call that fetches the file";
+        let source = node.object();
+        match source.required_tag("- Specify where the file comes from") {
+            ConfigType::Inline => Self::Inline { data: source.get_or_default("data") },
+            ConfigType::ExecutorLocalFile => {
+                Self::ExecutorLocalFile { file_path_on_host: source.get_or_default("filePathOnHost") }
+            }
+            ConfigType::ControllerHttpFetch => {
+                Self::ControllerHttpFetch { http: source.required("http", CALL) }
+            }
+            ConfigType::ExecutorHttpFetch => Self::ExecutorHttpFetch { http: source.required("http", CALL) },
+        }
+    }
+}
+
+impl Read for HttpCallSpec {
+    fn read(node: &Node<'_>) -> Self {
+        let call = node.object();
+        Self {
+            protocol: call.get("protocol").unwrap_or(Protocol::Http),
+            hostname: call.get_or_default("hostname"),
+            port: call.get_or_default("port"),
+            path: call.get("path").unwrap_or_else(|| "/".to_owned()),
+            verb: call.get("verb").unwrap_or(HttpVerb::Get),
+            success_codes: call.get("successCodes").unwrap_or_else(|| vec![200]),
+            payload: call.get("payload"),
+            connection_timeout: call.get("connectionTimeout").unwrap_or(DEFAULT_TIMEOUT),
+            operation_timeout: call.get("operationTimeout").unwrap_or(DEFAULT_TIMEOUT),
+            username: call.get("username"),
+            password: call.get("password"),
+            auth_header: call.get("authHeader"),
+            headers: call.get_or_default("headers"),
+            insecure: call.get_or_default("insecure"),
+        }
+    }
+}
+
+deserialize_by_reading!(ConfigSpec, HttpCallSpec);

@@ -1,0 +1,100 @@
+//! Checks and hooks.
+
+use serde_json::{Value, json};
+
+use super::{assert_refusals, generous};
+
+#[test]
+fn how_a_service_is_checked() {
+    assert_refusals(
+        &generous(),
+        &[
+            ("/healthcheck", Value::Null, &["healthcheck - Health check is mandatory"]),
+            ("/readiness", Value::Null, &["readiness - Readiness check is mandatory"]),
+            (
+                "/readiness/mode",
+                Value::Null,
+                &["readiness.mode - Specify what to check, by HTTP, TCP or CMD"],
+            ),
+            ("/readiness/mode", json!({}), &["readiness.mode.type - Specify what to do: HTTP, TCP or CMD"]),
+            (
+                "/readiness/mode/type",
+                json!("ICMP"),
+                &["readiness.mode.type - 'ICMP' is not one of [HTTP, TCP, CMD]"],
+            ),
+            (
+                "/readiness/mode/portName",
+                json!("nope"),
+                &[
+                    "readiness.mode.portName - Invalid port name for health check: nope. Available ports: [web, stats-udp]",
+                ],
+            ),
+            (
+                "/readiness/mode/portName",
+                json!("stats-udp"),
+                &[
+                    "readiness.mode.portName - Port 'stats-udp' is UDP, which cannot be checked by HTTP or TCP",
+                ],
+            ),
+            (
+                "/readiness/mode",
+                json!({"type": "cmd"}),
+                &["readiness.mode.command - Specify the command to run"],
+            ),
+            ("/readiness/timeout", Value::Null, &["readiness.timeout - Specify how long a check may take"]),
+            ("/readiness/timeout", json!("0s"), &["readiness.timeout - Specify how long a check may take"]),
+            ("/readiness/timeout", json!("61m"), &["readiness.timeout - Cannot be more than 1 hour"]),
+            (
+                "/readiness/interval",
+                Value::Null,
+                &["readiness.interval - Specify the time between two checks"],
+            ),
+            ("/readiness/initialDelay", json!("2d"), &["readiness.initialDelay - Cannot be more than 1 day"]),
+            ("/readiness/attempts", json!(0), &["readiness.attempts must be between 1 and 100"]),
+            ("/readiness/attempts", json!(-3), &["readiness.attempts must be between 1 and 100"]),
+            ("/readiness/attempts", json!(101), &["readiness.attempts must be between 1 and 100"]),
+            (
+                "/healthcheck/mode/path",
+                json!("alive"),
+                &["healthcheck.mode.path - 'alive' must begin with '/'"],
+            ),
+            (
+                "/healthcheck/mode/path",
+                json!("/a b"),
+                &[
+                    "healthcheck.mode.path - Must be URL-encoded: neither spaces, '#' nor characters outside of ASCII",
+                ],
+            ),
+            (
+                "/healthcheck/mode/successCodes",
+                json!([]),
+                &["healthcheck.mode.successCodes - Specify which status codes count as success"],
+            ),
+            (
+                "/healthcheck/mode/successCodes",
+                json!([200, 99]),
+                &["healthcheck.mode.successCodes[1] must be between 100 and 599"],
+            ),
+            (
+                "/healthcheck/mode/verb",
+                json!("PATCH"),
+                &["healthcheck.mode.verb - 'PATCH' is not one of [GET, POST, PUT]"],
+            ),
+            (
+                "/healthcheck/mode/connectionTimeout",
+                json!("0s"),
+                &["healthcheck.mode.connectionTimeout - Specify how long the connection may take"],
+            ),
+            (
+                "/preShutdown/hooks/0/command",
+                json!(""),
+                &["preShutdown.hooks[0].command - Specify the command to run"],
+            ),
+            (
+                "/preShutdown/waitBeforeKill",
+                json!("2h"),
+                &["preShutdown.waitBeforeKill - Cannot be more than 1 hour"],
+            ),
+        ],
+    );
+}

@@ -1,0 +1,85 @@
+//! Readiness check, health check and the hooks before the stop.
+
+use super::form::{self, DAY, HOUR};
+use super::{call, command};
+use crate::problem::{Place, Quoted};
+use crate::spec::{CheckMode, CheckSpec, LocalServiceSpec, PortSpec, PortType, PreShutdownSpec};
+
+const MAX_ATTEMPTS: u64 = 100;
+const MAX_HOOKS: usize = 32;
+
+pub(super) fn check(spec_at: Place<'_>, spec: &LocalServiceSpec) {
+    let ports = &spec.exposed_ports;
+    let (health, readiness) = (spec_at.member("healthcheck"), spec_at.member("readiness"));
+    required(health, spec.healthcheck.as_ref(), ports, "- Health check is mandatory");
+    required(readiness, spec.readiness.as_ref(), ports, "- Readiness check is mandatory");
+    if let Some(before) = &spec.pre_shutdown {
+        pre_shutdown(spec_at.member("preShutdown"), before, ports);
+    }
+}
+
+fn required(place: Place<'_>, check: Option<&CheckSpec>, ports: &[PortSpec], missing: &str) {
+    let Some(check) = check else { return place.refuse(missing) };
+    mode(place.member("mode"), &check.mode, ports);
+    form::positive(place.member("timeout"), check.timeout, "- Specify how long a check may take", HOUR);
+    form::positive(place.member("interval"), check.interval, "- Specify the time between two checks", DAY);
+    form::between(place.member("attempts"), u64::from(check.attempts), 1, MAX_ATTEMPTS);
+    form::capped(place.member("initialDelay"), check.initial_delay, DAY);
+}
+
+fn pre_shutdown(place: Place<'_>, before: &PreShutdownSpec, ports: &[PortSpec]) {
+    let hooks = place.member("hooks");
+    if form::at_most(hooks, before.hooks.len(), MAX_HOOKS) {
+        for (index, hook) in before.hooks.iter().enumerate() {
+            mode(hooks.element(index), hook, ports);
+        }
+    }
+    form::capped(place.member("waitBeforeKill"), before.wait_before_kill, HOUR);
+}
+
+fn mode(place: Place<'_>, mode: &CheckMode, ports: &[PortSpec]) {
+    if let Some(name) = mode.port_name() {
+        port(place.member("portName"), name, ports);
+    }
+    match mode {
+        CheckMode::Http {
+            protocol: _,
+            port_name: _,
+            path,
+            verb: _,
+            success_codes,
+            payload,
+            connection_timeout,
+            insecure: _,
+        } => {
+            call::path(place.member("path"), path);
+            call::success_codes(place.member("successCodes"), success_codes);
+            call::payload(place.member("payload"), payload);
+            call::connection_timeout(place, *connection_timeout);
+        }
+        CheckMode::Tcp { port_name: _ } => {}
+        CheckMode::Cmd { command, shell_disabled: _ } => {
+            command::single(place.member("command"), command);
+        }
+    }
+}
+
+/// Both kinds of checks that use a port speak over TCP.
+fn port(place: Place<'_>, name: &str, ports: &[PortSpec]) {
+    match ports.iter().find(|port| port.name == name) {
+        None => {
+            let available: Vec<_> = ports.iter().map(|port| Quoted(&port.name).to_string()).collect();
+            place.refuse(format_args!(
+                "- Invalid port name for health check: {}. Available ports: [{}]",
+                Quoted(name),
+                available.join(", ")
+            ));
+        }
+        Some(port) => {
+            place.require(
+                port.port_type != Some(PortType::Udp),
+                format_args!("- Port '{}' is UDP, which cannot be checked by HTTP or TCP", Quoted(name)),
+            );
+        }
+    }
+}

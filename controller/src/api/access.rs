@@ -1,0 +1,117 @@
+//! What every call may do: read the state, and submit an operation. Consensus hides elections within
+//! bounds; what outlasts them is told as 503 with what to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use muster_common::id::{ControllerId, OperationId};
+use muster_common::operation::{OperationRequest, validate_request};
+use muster_common::read::accept;
+use muster_common::spec::{LocalServiceSpec, SpecLimits, validate};
+use muster_platform::World;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::error::ApiError;
+use super::query::Parameters;
+use crate::raft::{Consensus, ProposeError, RaftStatus};
+use crate::state::{Command, Reply, State};
+
+/// How long a write may wait, all its proposals together. One that waits for a leader waits as long.
+const WRITE_WITHIN: Duration = Duration::from_secs(11);
+/// Between two proposals of one write.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Who asks, as long as the API has no login.
+const ANYBODY: &str = "anonymous";
+
+/// What calls share.
+#[derive(Clone)]
+pub(crate) struct Api(Arc<Parts>);
+
+/// What an [`Api`] is made of.
+pub(crate) struct Parts {
+    /// This controller.
+    pub id: ControllerId,
+    /// Time and randomness for operations.
+    pub world: World,
+    /// The log.
+    pub consensus: Consensus,
+    /// The replicated state as it is here.
+    pub state: watch::Receiver<Arc<State>>,
+    /// What specs may ask for.
+    pub limits: SpecLimits,
+}
+
+impl Api {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    pub(super) fn id(&self) -> ControllerId {
+        self.0.id
+    }
+
+    /// Raft as this controller sees it.
+    pub(super) fn raft(&self) -> RaftStatus {
+        self.0.consensus.status().borrow().clone()
+    }
+
+    /// The state: linearizable, or with `?stale=true` what this controller has.
+    pub(super) async fn read(&self, query: &Parameters) -> Result<Arc<State>, ApiError> {
+        if !query.flag("stale")? {
+            let barrier = self.0.consensus.read_barrier().await;
+            barrier.map_err(|error| ApiError::Unavailable(error.to_string()))?;
+        }
+        Ok(Arc::clone(&self.0.state.borrow()))
+    }
+
+    /// Submits `request` and waits until it is accepted or refused.
+    pub(super) async fn submit(&self, request: OperationRequest) -> Result<Reply, ApiError> {
+        let id = OperationId::from_uuid(self.0.world.uuid());
+        let at = self.0.world.clock.now();
+        let request = Box::new(request);
+        let command = Command::SubmitOperation { id: id.clone(), request, at, by: ANYBODY.to_owned() };
+        let reply = self.commit(command.encode(), &id).await?;
+        Reply::decode(&reply).map_err(|error| ApiError::Internal(format!("the log's answer: {error}")))
+    }
+
+    /// Proposes operation `id`, and again while it is not known whether it was committed: it is carried
+    /// out once, however often it is proposed.
+    async fn commit(&self, command: Bytes, id: &OperationId) -> Result<Bytes, ApiError> {
+        let deadline = Instant::now() + WRITE_WITHIN;
+        let mut uncertain = false;
+        loop {
+            match timeout_at(deadline, self.0.consensus.propose(command.clone())).await {
+                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Err(ProposeError::Unknown { cause })) => {
+                    tracing::debug!(%cause, %id, "proposing the operation again");
+                    uncertain = true;
+                }
+                Ok(Err(error @ ProposeError::TooLarge { .. })) => {
+                    return Err(ApiError::Validation(vec![error.to_string()]));
+                }
+                Ok(Err(error)) if !uncertain => return Err(ApiError::Unavailable(error.to_string())),
+                Ok(Err(_)) | Err(_) => return Err(unconfirmed(id)),
+            }
+            sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// The operation that `body` asks for, if it keeps every rule that needs no state.
+    pub(super) fn operation_in(&self, body: &[u8]) -> Result<OperationRequest, ApiError> {
+        Ok(accept(body, |request| validate_request(request, &self.0.limits))?)
+    }
+
+    /// The spec in `body`, if it keeps every rule.
+    pub(super) fn spec_in(&self, body: &[u8]) -> Result<LocalServiceSpec, ApiError> {
+        Ok(accept(body, |spec| validate(spec, &self.0.limits))?)
+    }
+}
+
+fn unconfirmed(id: &OperationId) -> ApiError {
+    ApiError::Unavailable(format!(
+        "it is not known whether the operation was accepted: look at /apis/v1/localservices/operations/{id}, and \
+         try again if it is not there"
+    ))
+}

@@ -1,0 +1,130 @@
+//! Every way in which a call can go wrong, and the one place that turns it into an HTTP answer
+//! (drove-wire.md §1.1). What people read here never holds internals: those go to the log.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use muster_common::envelope::{Envelope, ValidationErrors};
+use muster_common::read::Refused;
+use serde::Serialize;
+
+/// Why a call was not served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// A rule forbids it; every broken rule is named, with the path of its field where it has one.
+    #[error("Command validation failure")]
+    Validation(Vec<String>),
+    /// The body is not what this call takes; every member that cannot be read is named.
+    #[error("JSON validation failure")]
+    Json(Vec<String>),
+    /// What was asked for is not there. Drove answers that with 200 and FAILED.
+    #[error("{0}")]
+    NotFound(String),
+    /// The body is larger than any call takes.
+    #[error("The request's body is larger than {limit} bytes; nothing was done")]
+    TooLarge {
+        /// The most that is taken, in bytes.
+        limit: usize,
+    },
+    /// The cluster cannot answer right now; the text says what to do.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Something that should not happen did. The text is for the log only.
+    #[error("Unexpected Server error")]
+    Internal(String),
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let errors = refused.errors().iter().map(ToString::to_string).collect();
+        match refused {
+            Refused::Malformed(_) => Self::Json(errors),
+            Refused::Invalid(_) => Self::Validation(errors),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Failure {
+    failure: &'static str,
+}
+
+/// Stands for the data of an answer that has none.
+#[derive(Serialize)]
+enum Nothing {}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let message = self.to_string();
+        match self {
+            Self::Validation(validation_errors) | Self::Json(validation_errors) => {
+                failed(StatusCode::BAD_REQUEST, message, Some(ValidationErrors { validation_errors }))
+            }
+            Self::NotFound(_) => failed(StatusCode::OK, message, None::<Nothing>),
+            Self::TooLarge { .. } => failed(StatusCode::PAYLOAD_TOO_LARGE, message, None::<Nothing>),
+            Self::Unavailable(_) => failed(StatusCode::SERVICE_UNAVAILABLE, message, None::<Nothing>),
+            Self::Internal(detail) => {
+                tracing::error!(%detail, "a call failed for a reason that is not the caller's");
+                let data = Failure { failure: "this controller's log has the details" };
+                failed(StatusCode::INTERNAL_SERVER_ERROR, message, Some(data))
+            }
+        }
+    }
+}
+
+fn failed<T: Serialize>(status: StatusCode, message: String, data: Option<T>) -> Response {
+    (status, Json(Envelope::failed(message, data))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn shown(error: ApiError) -> (u16, String) {
+        let response = error.into_response();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_error_has_its_status_and_its_envelope() {
+        let table = [
+            (
+                ApiError::Validation(vec!["spec.name - Service name is mandatory".into()]),
+                400,
+                r#"{"status":"FAILED","data":{"validationErrors":["spec.name - Service name is mandatory"]},"message":"Command validation failure"}"#,
+            ),
+            (
+                ApiError::Json(vec!["no".into()]),
+                400,
+                r#"{"status":"FAILED","data":{"validationErrors":["no"]},"message":"JSON validation failure"}"#,
+            ),
+            (
+                ApiError::NotFound("Local service X not found".into()),
+                200,
+                r#"{"status":"FAILED","message":"Local service X not found"}"#,
+            ),
+            (
+                ApiError::TooLarge { limit: 5 },
+                413,
+                r#"{"status":"FAILED","message":"The request's body is larger than 5 bytes; nothing was done"}"#,
+            ),
+            (
+                ApiError::Unavailable("There is no leader; retry".into()),
+                503,
+                r#"{"status":"FAILED","message":"There is no leader; retry"}"#,
+            ),
+            (
+                ApiError::Internal("/var/lib/secret: permission denied".into()),
+                500,
+                r#"{"status":"FAILED","data":{"failure":"this controller's log has the details"},"message":"Unexpected Server error"}"#,
+            ),
+        ];
+        for (error, status, body) in table {
+            assert_eq!(shown(error).await, (status, body.to_owned()));
+        }
+    }
+}

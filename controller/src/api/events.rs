@@ -1,0 +1,75 @@
+//! What happened, as Drove's clients poll it (drove-wire.md §1.4).
+
+use std::collections::BTreeMap;
+
+use axum::extract::State as Context;
+use muster_common::event::Event;
+use muster_common::id::Revision;
+use muster_common::time::Timestamp;
+use serde::Serialize;
+
+use super::access::Api;
+use super::answer::{Answer, Data};
+use super::error::ApiError;
+use super::query::{MAX_PAGE, Parameters};
+use crate::state::{MAX_EVENTS, State, view};
+
+/// How many events are sent unless the caller says.
+const DEFAULT_SIZE: u64 = 1_024;
+
+/// The events of `GET /cluster/events/latest`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Latest {
+    events: Vec<Event>,
+    last_sync_time: Timestamp,
+}
+
+/// The counts of `GET /cluster/events/summary`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Summary {
+    events_count: BTreeMap<&'static str, u64>,
+    last_sync_time: Timestamp,
+}
+
+/// `GET /cluster/events`: newest first.
+pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answer<Vec<Event>> {
+    let (since, size) = (since(&query)?, size(&query)?);
+    let state = api.read(&query).await?;
+    Ok(Data(view::events_newest_first(&state, since, size)))
+}
+
+/// `GET /cluster/events/latest`: newest first, with the time to ask from next.
+pub(super) async fn latest(Context(api): Context<Api>, query: Parameters) -> Answer<Latest> {
+    let (since, size) = (since(&query)?, size(&query)?);
+    let state = api.read(&query).await?;
+    let events = view::events_newest_first(&state, since, size);
+    let last_sync_time = newest(&state).unwrap_or(since);
+    Ok(Data(Latest { events, last_sync_time }))
+}
+
+/// `GET /cluster/events/summary`: how many of each kind.
+pub(super) async fn summary(Context(api): Context<Api>, query: Parameters) -> Answer<Summary> {
+    let since = since(&query)?;
+    let state = api.read(&query).await?;
+    let mut events_count = BTreeMap::new();
+    for event in view::events_newest_first(&state, since, MAX_EVENTS) {
+        *events_count.entry(event.kind.as_str()).or_default() += 1;
+    }
+    Ok(Data(Summary { events_count, last_sync_time: newest(&state).unwrap_or(since) }))
+}
+
+fn since(query: &Parameters) -> Result<Timestamp, ApiError> {
+    query.number("lastSyncTime", u64::MAX, 0).map(Timestamp)
+}
+
+fn size(query: &Parameters) -> Result<usize, ApiError> {
+    let size = query.number("size", MAX_PAGE, DEFAULT_SIZE)?;
+    Ok(usize::try_from(size).unwrap_or(usize::MAX))
+}
+
+/// The newest event's time.
+fn newest(state: &State) -> Option<Timestamp> {
+    state.events_after(Revision(0)).map(|(_, event)| event.at).max()
+}

@@ -1,0 +1,60 @@
+//! Bounds that every call has: how long it may take, and how many are at work at once. And what is
+//! counted of each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use metrics::{counter, histogram};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::error::ApiError;
+
+/// How long a call may take, its body's arrival included. Longer than any wait inside of one, so that
+/// those answer with what they were waiting for.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many calls are at work at once.
+const MAX_CALLS: usize = 1_024;
+
+/// Bounds every call of `router`.
+pub(super) fn bounded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    let places = Arc::new(Semaphore::new(MAX_CALLS));
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let places = Arc::clone(&places);
+        async move {
+            let Ok(_place) = places.try_acquire() else {
+                let sentence = "This controller has too many calls at work; retry in a moment";
+                return ApiError::Unavailable(sentence.to_owned()).into_response();
+            };
+            match timeout(CALL_TIMEOUT, next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => ApiError::Unavailable(format!(
+                    "The call took longer than {} s and was given up; retry, on another controller if it \
+                     happens again",
+                    CALL_TIMEOUT.as_secs()
+                ))
+                .into_response(),
+            }
+        }
+    }))
+}
+
+/// Counts the calls of one route, by status, and how long they take.
+pub(super) fn measured<S: Clone + Send + Sync + 'static>(
+    route: &'static str,
+    methods: MethodRouter<S>,
+) -> MethodRouter<S> {
+    methods.layer(from_fn(move |request: Request, next: Next| async move {
+        let begun = Instant::now();
+        let response: Response = next.run(request).await;
+        let status = response.status().as_u16().to_string();
+        counter!("muster_api_requests_total", "route" => route, "status" => status).increment(1);
+        histogram!("muster_api_request_seconds", "route" => route).record(begun.elapsed().as_secs_f64());
+        response
+    }))
+}

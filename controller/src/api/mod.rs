@@ -1,0 +1,66 @@
+//! REST, in Drove's envelope (drove-wire.md §1): reads from the replicated state, writes through the
+//! log. Any controller answers any call; nothing is ever redirected.
+//!
+//! | module | noun |
+//! |---|---|
+//! | `access` | what a call may do: read the state, submit a command |
+//! | `services`, `operations`, `cluster`, `events` | the calls |
+//! | `path`, `query`, `body`, `error`, `answer` | what comes in, and what goes out |
+//! | `guard` | bounds on every call: time, size, how many at once; and its metrics |
+//!
+//! It must not know how the log works, nor what applying a command means.
+
+mod access;
+mod answer;
+mod body;
+mod cluster;
+mod error;
+mod events;
+mod guard;
+mod operations;
+mod path;
+mod query;
+mod services;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{MethodRouter, get, post};
+
+pub(crate) use access::{Api, Parts};
+
+/// Every call. Unknown paths answer 404, unknown methods 405, both without a body.
+pub(crate) fn router(api: Api) -> Router {
+    let routes: [(&'static str, MethodRouter<Api>); 22] = [
+        ("/ping", get(cluster::ping)),
+        ("/localservices", get(services::list)),
+        ("/localservices/validate/spec", post(operations::validate_spec)),
+        ("/localservices/operations", post(operations::submit)),
+        ("/localservices/operations/{operation}", get(operations::one)),
+        ("/localservices/{service}", get(services::one)),
+        ("/localservices/{service}/spec", get(services::spec)),
+        ("/localservices/{service}/slots", get(services::slots)),
+        ("/localservices/{service}/operations", get(operations::of_service)),
+        ("/localservices/{service}/instances", get(services::instances)),
+        ("/localservices/{service}/instances/old", get(services::old_instances)),
+        ("/localservices/{service}/instances/{instance}", get(services::instance)),
+        // drove-cli waits for replaced and stopped instances of a local service here (its defect).
+        ("/applications/{service}/instances", get(services::instances)),
+        ("/cluster", get(cluster::summary)),
+        ("/cluster/controllers", get(cluster::controllers)),
+        ("/cluster/executors", get(cluster::executors)),
+        ("/cluster/executors/{executor}", get(cluster::executor)),
+        ("/cluster/events", get(events::list)),
+        ("/cluster/events/latest", get(events::latest)),
+        ("/cluster/events/summary", get(events::summary)),
+        ("/endpoints", get(cluster::endpoints)),
+        ("/endpoints/app/{app}", get(cluster::endpoints)),
+    ];
+    let mut v1 = Router::new();
+    for (path, methods) in routes {
+        v1 = v1.route(path, guard::measured(path, methods));
+    }
+    let guarded = guard::bounded(v1.layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES)));
+    Router::new()
+        .nest("/apis/v1", guarded.with_state(api))
+        .merge(muster_platform::telemetry::metrics_router())
+}

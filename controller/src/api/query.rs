@@ -1,0 +1,140 @@
+//! A call's query, read leniently about what it does not know and strictly about what it does.
+
+use axum::extract::{FromRequestParts, Query};
+use http::request::Parts;
+
+use super::error::ApiError;
+
+/// More parameters than any call has a use for.
+const MAX_PARAMETERS: usize = 64;
+
+/// The largest number that a paging parameter takes (drove-wire.md §1.3).
+pub(super) const MAX_PAGE: u64 = 2_147_483_646;
+
+/// The parameters of a query, in their order; a name may repeat.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| ApiError::Validation(vec!["the query cannot be decoded".to_owned()]))?;
+        if pairs.len() > MAX_PARAMETERS {
+            let error = format!("the query has more than {MAX_PARAMETERS} parameters");
+            return Err(ApiError::Validation(vec![error]));
+        }
+        Ok(Self(pairs))
+    }
+}
+
+impl Parameters {
+    fn last<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.all(name).last()
+    }
+
+    /// Every value of `name`.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A number in `0..=most`, or `default` when it is not given.
+    pub(super) fn number(&self, name: &str, most: u64, default: u64) -> Result<u64, ApiError> {
+        let Some(text) = self.last(name) else { return Ok(default) };
+        let problem = match text.parse::<i128>() {
+            Ok(number) if number < 0 => "must be greater than or equal to 0".to_owned(),
+            Ok(number) => match u64::try_from(number) {
+                Ok(number) if number <= most => return Ok(number),
+                _ => format!("must be less than or equal to {most}"),
+            },
+            Err(_) => "must be a whole number".to_owned(),
+        };
+        Err(ApiError::Validation(vec![format!("query param {name} {problem}")]))
+    }
+
+    /// Whether `name` is set: `?stale`, `?stale=true` and `?stale=1` set it.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.last(name) {
+            None | Some("false" | "0") => Ok(false),
+            Some("" | "true" | "1") => Ok(true),
+            Some(_) => {
+                Err(ApiError::Validation(vec![format!("query param {name} must be either true or false")]))
+            }
+        }
+    }
+
+    /// Every value of `name`, each parsed; all that cannot be are named at once.
+    pub(super) fn each<T>(&self, name: &str) -> Result<Vec<T>, ApiError>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+    {
+        let mut values = Vec::new();
+        let mut errors = Vec::new();
+        for text in self.all(name) {
+            match text.parse() {
+                Ok(value) => values.push(value),
+                Err(error) => errors.push(format!("query param {name}: {error}")),
+            }
+        }
+        if errors.is_empty() { Ok(values) } else { Err(ApiError::Validation(errors)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::instance::InstanceState;
+
+    use super::*;
+
+    fn query(pairs: &[(&str, &str)]) -> Parameters {
+        Parameters(pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect())
+    }
+
+    fn refusal<T: std::fmt::Debug>(result: Result<T, ApiError>) -> String {
+        match result.unwrap_err() {
+            ApiError::Validation(errors) => errors.join("; "),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn numbers_are_bounded_and_the_refusal_names_the_parameter() {
+        assert_eq!(query(&[]).number("from", MAX_PAGE, 7).unwrap(), 7);
+        assert_eq!(query(&[("from", "3"), ("from", "4")]).number("from", MAX_PAGE, 0).unwrap(), 4);
+        for (text, problem) in [
+            ("-1", "query param from must be greater than or equal to 0"),
+            ("2147483647", "query param from must be less than or equal to 2147483646"),
+            ("99999999999999999999999", "query param from must be less than or equal to 2147483646"),
+            ("x", "query param from must be a whole number"),
+            ("", "query param from must be a whole number"),
+        ] {
+            assert_eq!(refusal(query(&[("from", text)]).number("from", MAX_PAGE, 0)), problem, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn flags_are_set_by_their_name_alone() {
+        for (pairs, set) in [
+            (&[][..], false),
+            (&[("stale", "")], true),
+            (&[("stale", "true")], true),
+            (&[("stale", "false")], false),
+        ] {
+            assert_eq!(query(pairs).flag("stale").unwrap(), set, "{pairs:?}");
+        }
+        assert_eq!(
+            refusal(query(&[("stale", "maybe")]).flag("stale")),
+            "query param stale must be either true or false"
+        );
+    }
+
+    #[test]
+    fn repeated_values_are_all_read_in_any_case_and_all_problems_are_named() {
+        let states = query(&[("state", "healthy"), ("state", "READY")]).each::<InstanceState>("state");
+        assert_eq!(states.unwrap(), [InstanceState::Healthy, InstanceState::Ready]);
+        let problems = refusal(query(&[("state", "a"), ("state", "b")]).each::<InstanceState>("state"));
+        assert!(problems.contains("'a'") && problems.contains("'b'"), "{problems}");
+    }
+}

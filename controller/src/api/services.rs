@@ -1,0 +1,140 @@
+//! Services, their instances and their slots.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State as Context;
+use muster_common::id::{InstanceId, ServiceId};
+use muster_common::instance::{InstanceInfo, InstanceState};
+use muster_common::service::ServiceSummary;
+use muster_common::slot::{ReplaceMode, SlotStatus};
+use muster_common::spec::{LocalServiceSpec, masked};
+use serde::Serialize;
+
+use super::access::Api;
+use super::answer::{Answer, Data};
+use super::error::ApiError;
+use super::path::Named;
+use super::query::{MAX_PAGE, Parameters};
+use crate::state::{Service, State, view};
+
+/// `GET /localservices`
+pub(super) async fn list(
+    Context(api): Context<Api>,
+    query: Parameters,
+) -> Answer<BTreeMap<String, ServiceSummary>> {
+    let from = page(query.number("from", MAX_PAGE, 0)?);
+    let size = page(query.number("size", MAX_PAGE, MAX_PAGE)?);
+    let state = api.read(&query).await?;
+    let services = state.services().skip(from).take(size);
+    Ok(Data(
+        services.map(|service| (service.id.to_string(), view::service_summary(&state, service))).collect(),
+    ))
+}
+
+/// `GET /localservices/{id}`
+pub(super) async fn one(
+    Context(api): Context<Api>,
+    Named(service): Named<String>,
+    query: Parameters,
+) -> Answer<ServiceSummary> {
+    let state = api.read(&query).await?;
+    let service = known(&state, &service)?;
+    Ok(Data(view::service_summary(&state, service)))
+}
+
+/// `GET /localservices/{id}/spec`, masked.
+pub(super) async fn spec(
+    Context(api): Context<Api>,
+    Named(service): Named<String>,
+    query: Parameters,
+) -> Answer<LocalServiceSpec> {
+    let state = api.read(&query).await?;
+    let service = known(&state, &service)?;
+    Ok(Data(masked(&service.spec)))
+}
+
+/// `GET /localservices/{id}/instances`: active ones; an unknown service has none.
+pub(super) async fn instances(
+    Context(api): Context<Api>,
+    Named(service): Named<String>,
+    query: Parameters,
+) -> Answer<Vec<InstanceInfo>> {
+    let wanted = query.each::<InstanceState>("state")?;
+    let state = api.read(&query).await?;
+    let Ok(service) = ServiceId::new(&service) else { return Ok(Data(Vec::new())) };
+    Ok(Data(view::active_instances(&state, &service, &wanted)))
+}
+
+/// `GET /localservices/{id}/instances/old`: all others; also of a service that is destroyed by now.
+pub(super) async fn old_instances(
+    Context(api): Context<Api>,
+    Named(service): Named<String>,
+    query: Parameters,
+) -> Answer<Vec<InstanceInfo>> {
+    let state = api.read(&query).await?;
+    let Ok(service) = ServiceId::new(&service) else { return Ok(Data(Vec::new())) };
+    Ok(Data(view::old_instances(&state, &service)))
+}
+
+/// `GET /localservices/{id}/instances/{instanceId}`: in any state.
+pub(super) async fn instance(
+    Context(api): Context<Api>,
+    Named((service, instance)): Named<(String, String)>,
+    query: Parameters,
+) -> Answer<InstanceInfo> {
+    let state = api.read(&query).await?;
+    let found = InstanceId::new(&instance).ok().and_then(|id| state.instance(&id));
+    match found.filter(|found| found.record.slot.service.as_str() == service) {
+        Some(found) => Ok(Data(view::instance_info(&state, found))),
+        None => Err(ApiError::NotFound(format!("No such local service instance {service}/{instance}"))),
+    }
+}
+
+/// One slot of a service: what is asked of it, and what its executor says.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SlotInfo {
+    executor_id: String,
+    index: u32,
+    epoch: u64,
+    generation: u64,
+    mode: ReplaceMode,
+    /// Absent until its executor has spoken of the present epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<SlotStatus>,
+    /// The instances in it that may still run.
+    instances: Vec<String>,
+}
+
+/// `GET /localservices/{id}/slots` (an addition to Drove's API).
+pub(super) async fn slots(
+    Context(api): Context<Api>,
+    Named(service): Named<String>,
+    query: Parameters,
+) -> Answer<Vec<SlotInfo>> {
+    let state = api.read(&query).await?;
+    let service = known(&state, &service)?;
+    let slots = state.slots_of(&service.id).map(|(id, slot)| SlotInfo {
+        instances: state.live_instances_in(&id).map(|instance| instance.record.id.to_string()).collect(),
+        executor_id: id.executor.to_string(),
+        index: id.index,
+        epoch: slot.epoch.0,
+        generation: slot.generation.0,
+        mode: slot.mode,
+        status: slot.current_status().cloned(),
+    });
+    Ok(Data(slots.collect()))
+}
+
+/// The service that is named so.
+pub(super) fn known<'a>(state: &'a State, service: &str) -> Result<&'a Arc<Service>, ApiError> {
+    ServiceId::new(service)
+        .ok()
+        .and_then(|id| state.service(&id))
+        .ok_or_else(|| ApiError::NotFound(format!("Local service {service} not found")))
+}
+
+fn page(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

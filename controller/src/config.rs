@@ -1,0 +1,245 @@
+//! A controller's configuration: what the file says, and which of it cannot be.
+//!
+//! Reading never touches the network or the data directory; [`ControllerConfig::check`] is pure.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use muster_common::duration::DroveDuration;
+use muster_common::exit::Exit;
+use muster_common::id::{ClusterId, ControllerId};
+use muster_common::identity::{Identity, Role};
+use muster_common::spec::SpecLimits;
+use muster_platform::{RoleError, TlsFiles};
+use serde::{Deserialize, Serialize};
+
+/// More controllers than this only make every write slower.
+const MAX_MEMBERS: usize = 9;
+
+/// The configuration file of a controller (YAML).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControllerConfig {
+    /// The cluster; also in every certificate.
+    pub cluster: ClusterId,
+    /// This controller; also in its certificate. Never reused.
+    pub id: ControllerId,
+    /// Where log and state are kept. Absent: in memory, for a simulation; [`crate::run`] wants one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub data_dir: Option<PathBuf>,
+    /// Where it listens.
+    pub listen: ListenConfig,
+    /// All controllers of the cluster, this one among them; the same on each.
+    pub members: Vec<MemberConfig>,
+    /// Its certificate. Absent where the identity is handed in.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tls: Option<TlsFiles>,
+    /// When silent executors are given up.
+    #[serde(default)]
+    pub liveness: LivenessConfig,
+    /// What specs may ask for on this cluster; must be the same on all controllers.
+    #[serde(default)]
+    pub spec_limits: SpecLimits,
+}
+
+/// Addresses to bind, `host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListenConfig {
+    /// gRPC for controllers and executors; client certificates required.
+    pub cluster: String,
+    /// REST and metrics; plain HTTP without login, so loopback only.
+    pub api: String,
+}
+
+/// One controller, as the others reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MemberConfig {
+    /// Its id.
+    pub id: ControllerId,
+    /// Its cluster port, `host:port`.
+    pub cluster: String,
+    /// Its API, `host:port`.
+    pub api: String,
+}
+
+/// How long silence of an executor is tolerated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LivenessConfig {
+    /// Then its instances are shown as UNKNOWN.
+    pub unknown_after: DroveDuration,
+    /// Then they are given up as LOST.
+    pub lost_after: DroveDuration,
+}
+
+impl Default for LivenessConfig {
+    /// 10 s and 10 min (DESIGN §4).
+    fn default() -> Self {
+        Self { unknown_after: DroveDuration::from_secs(10), lost_after: DroveDuration::from_secs(600) }
+    }
+}
+
+impl ControllerConfig {
+    /// Whom this controller's certificate must speak for.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity { cluster: self.cluster.clone(), role: Role::Controller(self.id) }
+    }
+
+    /// Refuses what cannot work, with the field and what to write instead.
+    pub fn check(&self) -> Result<(), RoleError> {
+        self.problem().map_or(Ok(()), |problem| {
+            Err(RoleError::new(
+                Exit::Validation,
+                format!("the controller's configuration is not valid: {problem}"),
+            ))
+        })
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.listen_problem().or_else(|| self.members_problem()).or_else(|| self.liveness.problem())
+    }
+
+    fn listen_problem(&self) -> Option<String> {
+        for (field, address) in [("listen.cluster", &self.listen.cluster), ("listen.api", &self.listen.api)] {
+            if split(address).is_none() {
+                return Some(format!("{field} is '{address}'; write host:port"));
+            }
+        }
+        let (host, _) = split(&self.listen.api)?;
+        (!is_loopback(host)).then(|| {
+            format!(
+                "listen.api is '{}', but the REST API has no login yet and listens on loopback only; write \
+                 127.0.0.1:<port>",
+                self.listen.api
+            )
+        })
+    }
+
+    fn members_problem(&self) -> Option<String> {
+        if self.members.len() > MAX_MEMBERS {
+            return Some(format!(
+                "members has {} entries; at most {MAX_MEMBERS} make sense",
+                self.members.len()
+            ));
+        }
+        for (n, member) in self.members.iter().enumerate() {
+            for (field, address) in [("cluster", &member.cluster), ("api", &member.api)] {
+                if split(address).is_none_or(|(_, port)| port == 0) {
+                    return Some(format!("members[{n}].{field} is '{address}'; write host:port"));
+                }
+            }
+            let earlier = &self.members[..n];
+            if earlier.iter().any(|other| other.id == member.id) {
+                return Some(format!("members[{n}].id is {}, which an earlier member has too", member.id));
+            }
+            if earlier.iter().any(|other| other.cluster == member.cluster) {
+                return Some(format!(
+                    "members[{n}].cluster is {}, which an earlier member has too",
+                    member.cluster
+                ));
+            }
+        }
+        (!self.members.iter().any(|member| member.id == self.id))
+            .then(|| format!("members does not hold this controller, whose id is {}", self.id))
+    }
+}
+
+impl LivenessConfig {
+    fn problem(self) -> Option<String> {
+        let (unknown, lost) = (self.unknown_after.as_duration(), self.lost_after.as_duration());
+        if unknown < Duration::from_millis(100) {
+            return Some(format!("liveness.unknownAfter is {}; write 100ms or more", self.unknown_after));
+        }
+        (lost <= unknown).then(|| {
+            format!(
+                "liveness.lostAfter is {}; write more than unknownAfter, which is {}",
+                self.lost_after, self.unknown_after
+            )
+        })
+    }
+}
+
+/// The host and port of `host:port`.
+fn split(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    (!host.is_empty()).then_some(())?;
+    Some((host, port.parse().ok()?))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> ControllerConfig {
+        serde_saphyr::from_str(
+            "
+cluster: dev
+id: 1
+dataDir: /var/lib/muster
+listen: {cluster: '127.0.0.1:4100', api: '127.0.0.1:4000'}
+members:
+  - {id: 1, cluster: '127.0.0.1:4100', api: '127.0.0.1:4000'}
+  - {id: 2, cluster: '127.0.0.1:4101', api: '127.0.0.1:4001'}
+tls: {ca: ca.pem, cert: cert.pem, key: key.pem}
+liveness: {unknownAfter: 10s}
+",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_whole_file_is_read_and_accepted() {
+        let config = config();
+        config.check().unwrap();
+        assert_eq!(config.identity().to_string(), "muster://dev/controller/1");
+        assert_eq!(config.liveness.lost_after.as_duration(), Duration::from_secs(600));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_field() {
+        type Spoil = fn(&mut ControllerConfig);
+        let table: &[(Spoil, &str)] = &[
+            (|c| c.listen.api = "0.0.0.0:4000".into(), "listen.api is '0.0.0.0:4000'"),
+            (|c| c.listen.api = "controller.example.org:4000".into(), "loopback only"),
+            (|c| c.listen.api = "4000".into(), "write host:port"),
+            (|c| c.listen.cluster = ":4100".into(), "listen.cluster is ':4100'"),
+            (|c| c.id = ControllerId(3), "members does not hold this controller"),
+            (|c| c.members[1].id = ControllerId(1), "members[1].id is 1"),
+            (|c| c.members[1].cluster = "127.0.0.1:4100".into(), "members[1].cluster is 127.0.0.1:4100"),
+            (|c| c.members[1].api = "127.0.0.1:0".into(), "members[1].api"),
+            (|c| c.liveness.unknown_after = DroveDuration::from_millis(5), "liveness.unknownAfter"),
+            (|c| c.liveness.lost_after = DroveDuration::from_secs(10), "liveness.lostAfter"),
+        ];
+        for (spoil, part) in table {
+            let mut config = config();
+            spoil(&mut config);
+            let error = config.check().unwrap_err();
+            assert_eq!(error.exit, Exit::Validation);
+            assert!(error.sentence.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_recognised_in_all_its_forms() {
+        for (host, loopback) in [
+            ("127.0.0.1", true),
+            ("127.8.8.8", true),
+            ("[::1]", true),
+            ("localhost", true),
+            ("0.0.0.0", false),
+            ("[::]", false),
+            ("10.0.0.1", false),
+        ] {
+            assert_eq!(is_loopback(host), loopback, "{host}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The control plane: consensus, the replicated state, and what acts on it.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`role`] | the wiring: what starts and ends with what |
+//! | [`config`] | the configuration file, and which of it cannot be |
+//! | [`raft`] | consensus: the log, the members, the leader |
+//! | [`store`] | what consensus keeps on disk |
+//! | [`state`] | the replicated state: pure |
+//! | [`reconcile`] | what must change next: a pure plan, and the leader's task that proposes it |
+//! | `session` | executors' sessions: tables down, reports up, who is in contact |
+//! | `api` | REST |
+//!
+//! The tasks of one controller, and how they speak:
+//!
+//! - *consensus* owns the log and the [`state::Replica`]; everybody else holds a [`raft::Consensus`],
+//!   proposes commands through it, and reads `Arc<State>` from a watch channel that the replica
+//!   publishes to after each batch. A reader never holds the applier up.
+//! - the *session hub* owns all sessions while this controller leads; one task per stream feeds it
+//!   through a bounded queue, it answers through one bounded channel per session.
+//! - the *reconciler* owns nothing: woken by a new state, it plans and proposes while this controller
+//!   leads.
+//! - two *accept loops* serve the cluster port (mTLS: peers, executors) and the api port (REST,
+//!   metrics), with one task per connection.
+//!
+//! Leadership is a value on a watch channel, not an event: hub and reconciler compare it with what they
+//! are doing whenever it changes.
+
+mod api;
+pub mod config;
+pub mod raft;
+pub mod reconcile;
+pub mod role;
+mod session;
+pub mod state;
+pub mod store;
+
+pub use config::ControllerConfig;
+pub use role::{Controller, ControllerArgs, Resources, run};

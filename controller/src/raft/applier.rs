@@ -1,0 +1,131 @@
+//! Feeds the machine what the group has agreed on, in order, and keeps its snapshots.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use muster_common::id::Revision;
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{OptionalSend, RaftSnapshotBuilder};
+use tokio::sync::watch;
+
+use super::machine::{Encode, Machine};
+use super::types::{LogId, Payload, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::store::SnapshotStore;
+
+/// Owns the machine.
+pub(crate) struct Applier {
+    /// The mutex is never locked: it makes a `Send` machine `Sync`, as openraft asks.
+    machine: Mutex<Box<dyn Machine>>,
+    last: Option<LogId>,
+    membership: StoredMembership,
+    snapshots: SnapshotStore,
+    applied: watch::Sender<Revision>,
+}
+
+impl Applier {
+    pub(crate) fn new(
+        machine: Box<dyn Machine>,
+        snapshots: SnapshotStore,
+        applied: watch::Sender<Revision>,
+    ) -> Self {
+        Self {
+            machine: Mutex::new(machine),
+            last: None,
+            membership: StoredMembership::default(),
+            snapshots,
+            applied,
+        }
+    }
+
+    fn machine(&mut self) -> &mut dyn Machine {
+        &mut **self.machine.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows readers the machine as it is now, and tells those who wait for it.
+    fn publish(&mut self) {
+        self.machine().publish();
+        let applied = self.last.map_or(Revision(0), |last| Revision(last.index));
+        self.applied.send_replace(applied);
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Applier {
+    type SnapshotData = Vec<Bytes>;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        Ok((self.last, self.membership.clone()))
+    }
+
+    async fn apply<Entries>(&mut self, mut entries: Entries) -> io::Result<()>
+    where
+        Entries: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        let mut answers = Vec::new();
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            self.last = Some(entry.log_id);
+            let replies = match &entry.payload {
+                Payload::Blank => Vec::new(),
+                Payload::Normal(proposal) => {
+                    let revision = Revision(entry.log_id.index);
+                    proposal.commands.iter().map(|command| self.machine().apply(revision, command)).collect()
+                }
+                Payload::Membership(membership) => {
+                    self.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+                    Vec::new()
+                }
+            };
+            answers.extend(responder.map(|responder| (responder, replies)));
+        }
+        // Whoever is answered must be able to read what was answered.
+        self.publish();
+        for (responder, replies) in answers {
+            responder.send(replies);
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder {
+            meta: SnapshotMeta { last_log_id: self.last, last_membership: self.membership.clone() },
+            encode: Mutex::new(Some(self.machine().snapshot())),
+            snapshots: self.snapshots.clone(),
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, chunks: Vec<Bytes>) -> io::Result<()> {
+        self.machine().restore(&chunks).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        self.snapshots.replace(meta.clone(), chunks).await?;
+        self.last = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.publish();
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        self.snapshots.read().await
+    }
+}
+
+/// A snapshot that has been taken but not encoded.
+pub(crate) struct Builder {
+    meta: SnapshotMeta,
+    /// As in [`Applier`], the mutex only makes it `Sync`.
+    encode: Mutex<Option<Encode>>,
+    snapshots: SnapshotStore,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = Vec<Bytes>;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let encode = self.encode.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let encode = encode.ok_or_else(|| io::Error::other("a snapshot is built once"))?;
+        let chunks = self.snapshots.disk().run(encode).await?;
+        self.snapshots.replace(self.meta.clone(), chunks.clone()).await?;
+        Ok(Snapshot { meta: self.meta.clone(), snapshot: chunks })
+    }
+}

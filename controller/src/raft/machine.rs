@@ -1,0 +1,31 @@
+//! What is replicated, as Raft sees it: opaque commands in, opaque replies out.
+
+use bytes::Bytes;
+use muster_common::id::Revision;
+
+/// Encodes a snapshot that was taken earlier; runs off the apply path.
+pub type Encode = Box<dyn FnOnce() -> Vec<Bytes> + Send>;
+
+/// The replicated machine.
+///
+/// Every member applies the same commands at the same revisions, so whatever [`apply`](Self::apply)
+/// does may depend on nothing else: no clock, no randomness, no map with a random order.
+pub trait Machine: Send + 'static {
+    /// Changes the state by one command and answers it. Several commands may share a revision.
+    fn apply(&mut self, revision: Revision, command: &[u8]) -> Bytes;
+
+    /// Shows the state to readers. Called after each batch of applied commands, before any of them is
+    /// answered, and after [`restore`](Self::restore).
+    fn publish(&mut self);
+
+    /// Takes a snapshot: cheap now, the work is in the closure.
+    fn snapshot(&self) -> Encode;
+
+    /// Becomes the state that a snapshot holds, in the chunks that [`Encode`] made.
+    fn restore(&mut self, chunks: &[Bytes]) -> Result<(), RestoreError>;
+}
+
+/// A snapshot cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the snapshot cannot be read: {0}")]
+pub struct RestoreError(pub String);

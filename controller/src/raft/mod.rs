@@ -1,0 +1,45 @@
+//! Consensus: one facade, behind which openraft is instantiated once. Nobody outside this module and
+//! [`store`](crate::store) may know openraft, and this module knows nothing of what is replicated.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`machine`] | what is replicated |
+//! | [`config`] | what a member must be told |
+//! | [`status`] | what a member says |
+//! | [`error`] | what can go wrong |
+//! | [`consensus`] | the handle, and how a member starts and stops |
+//! | [`node`] | consensus itself, with what the tasks around it share |
+//! | [`propose`] | commands on their way into the log |
+//! | [`read`] | linearizable reads |
+//! | [`applier`] | feeds the machine |
+//! | [`network`], [`peers`], [`service`], [`snapshot`] | speaking to the other members |
+//! | [`types`], [`codec`] | openraft's nouns, and how they are written |
+//!
+//! Tasks: openraft's core and its replications own the protocol; the applier owns the machine; one task
+//! turns proposals into entries and one answers readers, both fed by bounded queues; one derives the
+//! status. The log's writer has a thread (see [`store`](crate::store)). Dropping everything ends them.
+
+pub(crate) mod applier;
+pub(crate) mod codec;
+mod config;
+mod consensus;
+mod error;
+mod machine;
+mod network;
+mod node;
+mod peers;
+mod propose;
+mod read;
+mod service;
+mod snapshot;
+mod status;
+pub(crate) mod types;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use config::{Member, RaftConfig, Storage, Timings};
+pub use consensus::Consensus;
+pub use error::{ProposeError, ReadError, StartError};
+pub use machine::{Encode, Machine, RestoreError};
+pub use status::{RaftStatus, Role};

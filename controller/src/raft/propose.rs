@@ -1,0 +1,217 @@
+//! Commands on their way into the log. What waits becomes one entry, so that many proposers share one
+//! round and one fsync; an entry is offered to the leader, wherever that is, until it is taken.
+//!
+//! Only what was certainly not appended is offered again: a refusal by who does not lead, and a
+//! connection that never came about. Once a leader may have it, silence is
+//! [`ProposeError::Unknown`](super::ProposeError::Unknown).
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use muster_common::id::ControllerId;
+use muster_proto::v1;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::config::Member;
+use super::error::ProposeError;
+use super::node::{Elsewhere, Leader, Node, NotWritten};
+
+/// The largest command, in bytes.
+pub(super) const MAX_COMMAND: usize = 1024 * 1024;
+/// An entry takes no more commands, nor bytes once it has this many (so less than twice as many).
+const ENTRY_COMMANDS: usize = 256;
+const ENTRY_BYTES: usize = 1024 * 1024;
+/// Entries on their way at once: one being replicated while the next is written.
+const IN_FLIGHT: usize = 2;
+/// Commands that may wait, by number and by size in bytes.
+const QUEUE: usize = 16 * 1024;
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// From the proposal to its answer, fail-over included.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+struct Waiting {
+    command: Bytes,
+    reply: oneshot::Sender<Result<Bytes, ProposeError>>,
+    /// Its share of the queue's bytes, given back with it.
+    _room: OwnedSemaphorePermit,
+}
+
+/// Takes commands. Clones feed the same queue.
+#[derive(Clone)]
+pub(super) struct Proposals {
+    queue: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
+}
+
+impl Proposals {
+    /// Starts the task that takes commands to the leader; it ends with `stop`.
+    pub(super) fn start(node: Arc<Node>, stop: CancellationToken) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        tokio::spawn(batch(node, waiting, stop));
+        Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES)) }
+    }
+
+    pub(super) async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
+        let size = command.len();
+        if size > MAX_COMMAND {
+            return Err(ProposeError::TooLarge { size, limit: MAX_COMMAND });
+        }
+        let bytes = u32::try_from(size).unwrap_or(u32::MAX);
+        let room =
+            Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| ProposeError::Overloaded)?;
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Waiting { command, reply, _room: room }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
+        })?;
+        // Dropped in the queue: it never left this member. What leaves is always answered.
+        answer.await.unwrap_or(Err(ProposeError::Stopped))
+    }
+}
+
+async fn batch(node: Arc<Node>, mut waiting: mpsc::Receiver<Waiting>, stop: CancellationToken) {
+    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
+    loop {
+        // The place first, the commands then: while all places are taken, the next entry grows.
+        let next = async {
+            let place = Arc::clone(&in_flight).acquire_owned().await.ok()?;
+            Some((place, waiting.recv().await?))
+        };
+        let (place, first) = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            next = next => match next {
+                Some(next) => next,
+                None => return,
+            },
+        };
+        let mut bytes = first.command.len();
+        let mut entry = vec![first];
+        while entry.len() < ENTRY_COMMANDS && bytes < ENTRY_BYTES {
+            let Ok(more) = waiting.try_recv() else { break };
+            bytes += more.command.len();
+            entry.push(more);
+        }
+        let node = Arc::clone(&node);
+        tokio::spawn(async move {
+            deliver(&node, entry).await;
+            drop(place);
+        });
+    }
+}
+
+/// Has an entry replicated, and answers everybody in it.
+async fn deliver(node: &Node, entry: Vec<Waiting>) {
+    let (commands, replies): (Vec<_>, Vec<_>) =
+        entry.into_iter().map(|waiting| (waiting.command, waiting.reply)).unzip();
+    let outcome = match offer(node, &commands.into()).await {
+        Ok(answers) if answers.len() == replies.len() => Ok(answers),
+        Ok(answers) => Err(ProposeError::Unknown {
+            cause: format!("{} commands were answered by {} replies", replies.len(), answers.len()),
+        }),
+        Err(error) => Err(error),
+    };
+    // A proposer that has gone away does not want its answer.
+    match outcome {
+        Ok(answers) => {
+            for (reply, answer) in replies.into_iter().zip(answers) {
+                drop(reply.send(Ok(answer)));
+            }
+        }
+        Err(error) => {
+            for reply in replies {
+                drop(reply.send(Err(error.clone())));
+            }
+        }
+    }
+}
+
+async fn offer(node: &Node, commands: &Arc<[Bytes]>) -> Result<Vec<Bytes>, ProposeError> {
+    let deadline = Instant::now() + DEADLINE;
+    // What the last one asked knew better than this member.
+    let mut hint = None;
+    loop {
+        if node.status.borrow().failed.is_some() {
+            return Err(ProposeError::Stopped);
+        }
+        let leader = match hint.take().and_then(|id| known(node, id)) {
+            Some(leader) => leader,
+            None => node.leader(),
+        };
+        let written = match leader {
+            Leader::Me => timeout_at(deadline, node.write(Arc::clone(commands))).await,
+            Leader::Other(leader) => timeout_at(deadline, forward(node, &leader, commands, deadline)).await,
+            Leader::Nobody => Ok(Err(NotWritten::Elsewhere(Elsewhere(None)))),
+        };
+        match written {
+            Ok(Ok(replies)) => return Ok(replies),
+            Ok(Err(NotWritten::Elsewhere(Elsewhere(leader)))) => {
+                hint = leader;
+                if !node.pause(deadline).await {
+                    return Err(ProposeError::NoLeader { waited: DEADLINE });
+                }
+            }
+            Ok(Err(NotWritten::Unknown(cause))) => return Err(ProposeError::Unknown { cause }),
+            Err(_) => {
+                let cause = format!("no answer within {} s", DEADLINE.as_secs());
+                return Err(ProposeError::Unknown { cause });
+            }
+        }
+    }
+}
+
+fn known(node: &Node, id: ControllerId) -> Option<Leader> {
+    if id == node.id {
+        return Some(Leader::Me);
+    }
+    let status = node.status.borrow();
+    status.members.iter().find(|member| member.id == id).cloned().map(Leader::Other)
+}
+
+async fn forward(
+    node: &Node,
+    leader: &Member,
+    commands: &Arc<[Bytes]>,
+    deadline: Instant,
+) -> Result<Vec<Bytes>, NotWritten> {
+    use v1::propose_response::Outcome;
+    let Ok(clients) = node.peers.clients(leader.id, &leader.cluster_addr) else {
+        return Err(NotWritten::Elsewhere(Elsewhere(None)));
+    };
+    let mut request = tonic::Request::new(v1::ProposeRequest { commands: commands.to_vec() });
+    request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+    let mut control = clients.control;
+    let response = match control.propose(request).await {
+        Ok(response) => response.into_inner(),
+        Err(status) if was_not_sent(&status) => return Err(NotWritten::Elsewhere(Elsewhere(None))),
+        Err(status) => {
+            let cause = format!("the leader ({}) did not answer: {}", leader.cluster_addr, status.message());
+            return Err(NotWritten::Unknown(cause));
+        }
+    };
+    match response.outcome {
+        Some(Outcome::Replies(replies)) => Ok(replies.replies),
+        Some(Outcome::LeaderElsewhere(at)) => {
+            Err(NotWritten::Elsewhere(Elsewhere(at.leader.map(ControllerId))))
+        }
+        Some(Outcome::Unknown(unknown)) => Err(NotWritten::Unknown(unknown.cause)),
+        None => Err(NotWritten::Unknown("the leader's answer cannot be understood".to_owned())),
+    }
+}
+
+/// Whether the call failed before anything of it left this member: no connection could be made.
+fn was_not_sent(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

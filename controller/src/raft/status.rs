@@ -1,0 +1,122 @@
+//! What a member says about itself and the group.
+
+use std::time::Duration;
+
+use muster_common::id::{ControllerId, Revision};
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::errors::Fatal;
+use openraft::{Instant as _, RaftMetrics, ServerState};
+use tokio::sync::watch;
+
+use super::config::Member;
+use super::peers::Peers;
+use super::types::{Raft, TypeConfig};
+
+/// A leader that no quorum has answered for this many leases is not ready.
+const LEASES: u32 = 2;
+
+/// What a member is at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It leads.
+    Leader,
+    /// It follows a leader, or waits for one.
+    Follower,
+    /// It stands for election.
+    Candidate,
+    /// It replicates without a vote.
+    Learner,
+    /// It has stopped.
+    Stopped,
+}
+
+/// The group, as one member sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RaftStatus {
+    /// The term; a higher one is newer.
+    pub term: u64,
+    /// What this member is.
+    pub role: Role,
+    /// Who leads, if that is known.
+    pub leader: Option<Member>,
+    /// This member leads, a quorum has answered it, and everything accepted by earlier leaders is
+    /// applied here: it can accept writes and decide from what it reads.
+    pub is_ready_leader: bool,
+    /// Everything up to here is applied here.
+    pub applied: Revision,
+    /// Who is in the group.
+    pub members: Vec<Member>,
+    /// Why this member stopped working for good; the role must end.
+    pub failed: Option<String>,
+}
+
+/// Keeps a status up to date with what consensus reports. Ends with consensus.
+pub(super) fn watch_metrics(raft: &Raft, peers: Peers) -> watch::Receiver<RaftStatus> {
+    let mut metrics = raft.metrics();
+    let patience = Duration::from_millis(raft.config().election_timeout_max) * LEASES;
+    let first = metrics.borrow_watched().clone();
+    let (changed, status) = watch::channel(status_of(&first, &peers, patience));
+    tokio::spawn(async move {
+        loop {
+            // A leader that nobody answers reports nothing new either, so it is looked at from time to
+            // time. Never held across an await: consensus would wait for it.
+            let ended = matches!(tokio::time::timeout(patience, metrics.changed()).await, Ok(Err(_)));
+            let now = metrics.borrow_watched().clone();
+            let mut now = status_of(&now, &peers, patience);
+            if ended {
+                now.role = Role::Stopped;
+                now.is_ready_leader = false;
+            }
+            changed.send_if_modified(|status| {
+                if let (None, Some(failed)) = (&status.failed, &now.failed) {
+                    tracing::error!(%failed, "consensus has failed; this controller must be restarted");
+                }
+                let leader = |status: &RaftStatus| status.leader.as_ref().map(|leader| leader.id);
+                if leader(status) != leader(&now) {
+                    match leader(&now) {
+                        Some(leader) => tracing::info!(term = now.term, %leader, "there is a leader"),
+                        None => tracing::warn!(term = now.term, "there is no leader"),
+                    }
+                }
+                let differs = *status != now;
+                *status = now;
+                differs
+            });
+            if ended {
+                return;
+            }
+        }
+    });
+    status
+}
+
+fn status_of(metrics: &RaftMetrics<TypeConfig>, peers: &Peers, patience: Duration) -> RaftStatus {
+    let membership = metrics.membership_config.membership();
+    let member = |id: u64, node| peers.member(ControllerId(id), node);
+    let failed = match &metrics.running_state {
+        Ok(()) | Err(Fatal::Stopped) => None,
+        Err(fatal) => Some(fatal.to_string()),
+    };
+    let role = match metrics.state {
+        _ if metrics.running_state.is_err() => Role::Stopped,
+        ServerState::Leader => Role::Leader,
+        ServerState::Follower => Role::Follower,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Learner => Role::Learner,
+        ServerState::Shutdown => Role::Stopped,
+    };
+    // A voter without others is its own quorum, and reports nothing while nothing happens.
+    let is_alone = membership.voter_ids().all(|id| id == metrics.id);
+    let is_answered = is_alone || metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() < patience);
+    let has_own_entry =
+        metrics.last_applied.is_some_and(|applied| applied.leader_id.term == metrics.current_term);
+    RaftStatus {
+        term: metrics.current_term,
+        role,
+        leader: metrics.current_leader.and_then(|id| Some(member(id, membership.get_node(&id)?))),
+        is_ready_leader: role == Role::Leader && is_answered && has_own_entry,
+        applied: metrics.last_applied.map_or(Revision(0), |applied| Revision(applied.index)),
+        members: membership.nodes().map(|(id, node)| member(*id, node)).collect(),
+        failed,
+    }
+}

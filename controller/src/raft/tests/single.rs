@@ -1,0 +1,119 @@
+//! Members alone: starting, refusing to start, and a disk in memory.
+
+use std::fs;
+use std::time::Duration;
+
+use muster_common::id::ControllerId;
+use muster_platform::{Disk, World};
+
+use super::cluster::{Cluster, PATIENCE};
+use super::{Adder, command};
+use crate::raft::{Consensus, ProposeError, RaftConfig, ReadError, Role, StartError, Storage};
+use crate::store::MemoryDisk;
+
+fn inline() -> World {
+    World { disk: Disk::Inline, ..World::system() }
+}
+
+#[tokio::test]
+async fn a_crash_of_a_disk_in_memory_loses_nothing_that_was_acknowledged() {
+    let cluster = Cluster::new(1);
+    let disk = MemoryDisk::new();
+    let config = RaftConfig::new(ControllerId(1), Storage::Memory(disk.clone()), cluster.members.clone());
+    for round in 0..3 {
+        let machine = Adder::default();
+        let seen = std::sync::Arc::clone(&machine.seen);
+        let consensus =
+            Consensus::start(config.clone(), inline(), cluster.controller(0), machine).await.unwrap();
+        consensus.read_barrier().await.unwrap();
+        assert_eq!(seen.lock().unwrap().numbers, (0..round * 20).collect::<Vec<_>>());
+        for given in round * 20..(round + 1) * 20 {
+            consensus.propose(command(given)).await.unwrap();
+        }
+        disk.crash();
+        consensus.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_ends_the_member_and_says_so() {
+    let cluster = Cluster::new(1);
+    let disk = MemoryDisk::new();
+    let config = RaftConfig::new(ControllerId(1), Storage::Memory(disk.clone()), cluster.members.clone());
+    let consensus =
+        Consensus::start(config, inline(), cluster.controller(0), Adder::default()).await.unwrap();
+    consensus.propose(command(1)).await.unwrap();
+    disk.crash();
+    let error = consensus.propose(command(2)).await.unwrap_err();
+    assert!(matches!(error, ProposeError::Unknown { .. }), "{error:?}");
+    let mut status = consensus.status();
+    let failed = tokio::time::timeout(PATIENCE, status.wait_for(|status| status.failed.is_some()));
+    let status = failed.await.expect("it notices").unwrap().clone();
+    assert_eq!((status.role, status.is_ready_leader), (Role::Stopped, false));
+    assert_eq!(consensus.propose(command(3)).await, Err(ProposeError::Stopped));
+    assert_eq!(consensus.read_barrier().await, Err(ReadError::Stopped));
+    consensus.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_quorum_nothing_is_promised() {
+    let cluster = Cluster::new(3);
+    let storage = Storage::Memory(MemoryDisk::new());
+    let config = RaftConfig::new(ControllerId(1), storage, cluster.members.clone());
+    let consensus =
+        Consensus::start(config, inline(), cluster.controller(0), Adder::default()).await.unwrap();
+    let waited = Duration::from_secs(10);
+    assert_eq!(consensus.propose(command(1)).await, Err(ProposeError::NoLeader { waited }));
+    let waited = Duration::from_secs(5);
+    assert_eq!(consensus.read_barrier().await, Err(ReadError::NoLeader { waited }));
+    let large = vec![0; 1024 * 1024 + 1].into();
+    assert!(matches!(consensus.propose(large).await, Err(ProposeError::TooLarge { .. })));
+    consensus.shutdown().await;
+    assert_eq!(consensus.propose(command(1)).await, Err(ProposeError::Stopped));
+    assert_eq!(consensus.read_barrier().await, Err(ReadError::Stopped));
+}
+
+async fn start(cluster: &Cluster, config: RaftConfig) -> Result<Consensus, StartError> {
+    Consensus::start(config, World::system(), cluster.controller(0), Adder::default()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_cannot_be_used_is_named_with_what_to_do() {
+    let cluster = Cluster::new(3);
+    let consensus = start(&cluster, cluster.config(0)).await.unwrap();
+    let error = start(&cluster, cluster.config(0)).await.unwrap_err();
+    assert!(matches!(error, StartError::InUse { .. }), "{error:?}");
+    consensus.shutdown().await;
+
+    // Another member on the same files.
+    let config = RaftConfig { id: ControllerId(2), ..cluster.config(0) };
+    let error = Consensus::start(config, World::system(), cluster.controller(1), Adder::default()).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, StartError::WrongOwner { found: ControllerId(1), .. }), "{error:?}");
+
+    for name in ["state.redb", "log.redb"] {
+        let path = cluster.directory(0).join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[..64].fill(0x5a);
+        fs::write(&path, bytes).unwrap();
+        let error = start(&cluster, cluster.config(0)).await.unwrap_err();
+        assert!(matches!(&error, StartError::Damaged { path: at, .. } if *at == path), "{error:?}");
+        assert!(error.to_string().contains("is damaged"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn members_that_make_no_group_are_refused() {
+    let cluster = Cluster::new(2);
+    let good = cluster.config(0);
+    let twice = [cluster.members.clone(), cluster.members.clone()].concat();
+    let bad = [
+        RaftConfig { members: Vec::new(), ..good.clone() },
+        RaftConfig { members: twice, ..good.clone() },
+        RaftConfig { id: ControllerId(2), ..good },
+    ];
+    for config in bad {
+        let error = start(&cluster, config).await.unwrap_err();
+        assert!(matches!(error, StartError::Config(_)), "{error:?}");
+    }
+}

@@ -1,0 +1,113 @@
+//! Operations that are over when a service's slots are as wanted: activation, deactivation, count,
+//! destruction.
+
+use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
+use muster_common::time::Timestamp;
+
+use super::Plan;
+use crate::state::{Change, State};
+
+/// How many slots an outcome names.
+const MAX_NAMED: usize = 5;
+
+pub(super) fn plan(state: &State, operation: &Operation, settled: bool, now: Timestamp, plan: &mut Plan) {
+    let late = now >= operation.deadline;
+    if !late {
+        plan.wake_at(operation.deadline);
+        if !settled {
+            return;
+        }
+    }
+    let slots = state.progress(operation);
+    let tally = Tally::of(&slots);
+    let destroying = operation.kind == OperationKind::Destroy;
+    // A service is destroyed when nothing of it is left, not even out of sight.
+    let open = tally.open + if destroying { tally.away } else { 0 };
+    let (outcome, message) = if open > 0 && late {
+        (OperationState::Failed, timed_out(operation, &slots, open))
+    } else if open > 0 {
+        return;
+    } else if tally.failed > 0 {
+        (OperationState::Failed, tally.in_words(&slots))
+    } else {
+        (OperationState::Succeeded, tally.in_words(&slots))
+    };
+    plan.changes.push(Change::FinishOperation { operation: operation.id.clone(), state: outcome, message });
+}
+
+/// How many slots of an operation are where.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) open: usize,
+    pub(super) done: usize,
+    pub(super) failed: usize,
+    pub(super) away: usize,
+}
+
+impl Tally {
+    pub(super) fn of(slots: &[SlotProgress]) -> Self {
+        let mut tally = Self::default();
+        for slot in slots {
+            match slot.outcome {
+                SlotOutcome::Waiting | SlotOutcome::InProgress => tally.open += 1,
+                SlotOutcome::Done => tally.done += 1,
+                SlotOutcome::Failed => tally.failed += 1,
+                SlotOutcome::Away => tally.away += 1,
+            }
+        }
+        tally
+    }
+
+    /// `2 of 3 slots are done, 1 is away (…)`; what is wrong is named.
+    pub(super) fn in_words(&self, slots: &[SlotProgress]) -> String {
+        let total = slots.len();
+        if total == 0 {
+            return "there was nothing to do".to_owned();
+        }
+        let mut words = vec![format!("{} of {total} slots are done", self.done)];
+        for (count, outcome, name) in [
+            (self.failed, SlotOutcome::Failed, "failed"),
+            (self.away, SlotOutcome::Away, "are away"),
+            (self.open, SlotOutcome::Waiting, "were not touched"),
+        ] {
+            if count > 0 {
+                let named = named(slots, |slot| slot.outcome == outcome);
+                words.push(format!("{count} {name}{named}"));
+            }
+        }
+        words.join("; ")
+    }
+}
+
+fn timed_out(operation: &Operation, slots: &[SlotProgress], open: usize) -> String {
+    let after = operation.deadline.since(operation.created).as_secs();
+    let total = slots.len();
+    let named = named(slots, |slot| slot.outcome != SlotOutcome::Done);
+    format!(
+        "timed out in {} after {after} s; {open} of {total} slots are not there yet{named}",
+        operation.kind
+    )
+}
+
+/// The first few of the chosen slots with their reasons, in brackets.
+pub(super) fn named(slots: &[SlotProgress], choose: impl Fn(&SlotProgress) -> bool) -> String {
+    let chosen: Vec<&SlotProgress> = slots.iter().filter(|slot| choose(slot)).collect();
+    if chosen.is_empty() {
+        return String::new();
+    }
+    let mut named: Vec<String> = chosen.iter().take(MAX_NAMED).map(|progress| in_words(progress)).collect();
+    if chosen.len() > MAX_NAMED {
+        named.push(format!("and {} more", chosen.len() - MAX_NAMED));
+    }
+    format!(": {}", named.join("; "))
+}
+
+fn in_words(progress: &SlotProgress) -> String {
+    let place = format!("{}/{}", progress.slot.executor, progress.slot.index);
+    match (progress.reason, progress.message.as_str()) {
+        (None, "") => place,
+        (None, message) => format!("{place} ({message})"),
+        (Some(reason), "") => format!("{place} ({reason})"),
+        (Some(reason), message) => format!("{place} ({reason}: {message})"),
+    }
+}

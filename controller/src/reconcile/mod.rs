@@ -1,0 +1,59 @@
+//! From what is to what must be: which slots to assign or take away, and which epochs to raise next.
+//!
+//! [`plan`] is a pure function of the state and the time; every change that it gives carries the
+//! condition under which it was planned, so that a stale or repeated plan is harmless. The leader's
+//! [`Reconciler`] runs it whenever the state changes.
+//!
+//! It must not know sessions or executors' insides: slots and reports are all that it works with.
+
+mod convergence;
+mod placement;
+mod retention;
+mod task;
+#[cfg(test)]
+mod tests;
+mod waves;
+
+use muster_common::time::Timestamp;
+
+use crate::state::{Change, State, goes_in_waves};
+
+pub use task::{Log, Reconciler};
+
+/// How many changes one plan holds at most, so that a log entry stays small; the rest follows in the
+/// next plan, at once.
+pub const MAX_CHANGES: usize = 1000;
+
+/// What to change now, and when to look again even if nothing happens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// In this order. Empty: nothing to do, nothing to propose.
+    pub changes: Vec<Change>,
+    /// The earliest deadline of what is at work.
+    pub wake: Option<Timestamp>,
+}
+
+impl Plan {
+    fn wake_at(&mut self, moment: Timestamp) {
+        self.wake = Some(self.wake.map_or(moment, |wake| wake.min(moment)));
+    }
+}
+
+/// What `state` asks for at `now`.
+#[must_use]
+pub fn plan(state: &State, now: Timestamp) -> Plan {
+    let mut plan = Plan::default();
+    placement::plan(state, &mut plan);
+    // Only what is placed as wanted can be judged.
+    let settled = plan.changes.is_empty();
+    for operation in state.running_operations() {
+        if goes_in_waves(operation.kind) {
+            waves::plan(state, operation, now, &mut plan);
+        } else {
+            convergence::plan(state, operation, settled, now, &mut plan);
+        }
+    }
+    retention::plan(state, now, &mut plan);
+    plan.changes.truncate(MAX_CHANGES);
+    plan
+}

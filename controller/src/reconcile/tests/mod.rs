@@ -1,0 +1,7 @@
+//! Plans as tables, and as properties over executors that fill, fail and fall silent at random.
+
+mod convergence;
+mod property;
+mod simulated;
+mod task;
+mod waves;

@@ -1,0 +1,226 @@
+//! A controller as a whole: its parts wired together, started and ended in order.
+//!
+//! [`Controller::start`] is what a simulation, a test or a benchmark runs in-process;
+//! [`run`] is the program around it: configuration, certificates, signals.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::exit::Exit;
+use muster_platform::{DataDir, Listener, RoleError, TlsIdentity, World, bind, serve_cluster, serve_plain};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, Api};
+use crate::config::ControllerConfig;
+use crate::raft::{Consensus, Member, RaftConfig, RaftStatus, Storage};
+use crate::reconcile::Reconciler;
+use crate::session;
+use crate::state::{Replica, State};
+use crate::store::MemoryDisk;
+
+/// How long calls and sessions may take to end; then they are cut.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// The command line of a controller.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ControllerArgs {
+    /// The configuration file (YAML)
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Runs a controller until SIGTERM or SIGINT.
+pub async fn run(args: ControllerArgs, world: World) -> Result<(), RoleError> {
+    muster_platform::telemetry::init_logs();
+    // Installs the recorder before the first count.
+    muster_platform::telemetry::metrics();
+    let config: ControllerConfig = muster_platform::config::read_yaml(&args.config)?;
+    config.check()?;
+    let Some(files) = &config.tls else {
+        let sentence =
+            format!("{} has no 'tls'; name the controller's ca, cert and key", args.config.display());
+        return Err(RoleError::new(Exit::Validation, sentence));
+    };
+    if config.data_dir.is_none() {
+        let sentence = format!("{} has no 'dataDir'; name a directory of its own", args.config.display());
+        return Err(RoleError::new(Exit::Validation, sentence));
+    }
+    let tls = TlsIdentity::load(files, &config.identity())?;
+    let shutdown = muster_platform::shutdown::shutdown_signal()
+        .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot listen for signals", &error))?;
+    let controller = Controller::start(config, world, tls).await?;
+    let outcome = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        reason = controller.failure() => {
+            let sentence = format!("the controller cannot go on: {reason}; start it again");
+            Err(RoleError::new(Exit::Failure, sentence))
+        }
+    };
+    controller.shutdown().await;
+    outcome
+}
+
+/// What a controller needs of the machine, taken before it starts: sockets that are bound, and a
+/// place for its files that nobody else uses.
+pub struct Resources {
+    /// gRPC for controllers and executors.
+    pub cluster: Box<dyn Listener>,
+    /// REST and metrics.
+    pub api: Box<dyn Listener>,
+    /// Where the log and the state are kept.
+    pub storage: Storage,
+    /// Holds the lock on the storage's directory, where it has one.
+    pub lock: Option<DataDir>,
+}
+
+impl Resources {
+    /// Binds the sockets and locks the directory that `config` names; without one everything is kept
+    /// in memory.
+    pub async fn take(config: &ControllerConfig, world: &World) -> Result<Self, RoleError> {
+        let (lock, storage) = match &config.data_dir {
+            Some(dir) => (Some(DataDir::lock(dir)?), Storage::Directory(dir.clone())),
+            None => (None, Storage::Memory(MemoryDisk::default())),
+        };
+        Ok(Self {
+            cluster: bind(world, "other controllers and executors", &config.listen.cluster).await?,
+            api: bind(world, "the REST API", &config.listen.api).await?,
+            storage,
+            lock,
+        })
+    }
+}
+
+/// A running controller.
+pub struct Controller {
+    consensus: Consensus,
+    state: watch::Receiver<Arc<State>>,
+    cluster_addr: SocketAddr,
+    api_addr: SocketAddr,
+    tasks: TaskTracker,
+    /// Ends what serves users.
+    users: CancellationToken,
+    /// Ends what serves executors and the other controllers.
+    cluster: CancellationToken,
+    _lock: Option<DataDir>,
+}
+
+impl fmt::Debug for Controller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cluster_addr, api_addr, .. } = self;
+        write!(f, "Controller(cluster {cluster_addr}, api {api_addr})")
+    }
+}
+
+impl Controller {
+    /// Takes what the configuration names, and starts. Nothing is checked here that only a file can
+    /// get wrong; see [`ControllerConfig::check`].
+    pub async fn start(config: ControllerConfig, world: World, tls: TlsIdentity) -> Result<Self, RoleError> {
+        let resources = Resources::take(&config, &world).await?;
+        Self::start_on(resources, config, world, tls).await
+    }
+
+    /// Starts on what was taken already.
+    pub async fn start_on(
+        resources: Resources,
+        config: ControllerConfig,
+        world: World,
+        tls: TlsIdentity,
+    ) -> Result<Self, RoleError> {
+        let Resources { cluster, api, storage, lock } = resources;
+        let unbound = |error| RoleError::caused_by(Exit::Failure, "a bound socket has no address", &error);
+        let cluster_addr = cluster.local_addr().map_err(unbound)?;
+        let api_addr = api.local_addr().map_err(unbound)?;
+
+        let (replica, state) = Replica::new();
+        let consensus =
+            Consensus::start(raft_config(&config, storage), world.clone(), tls.clone(), replica).await?;
+        let (users, peers) = (CancellationToken::new(), CancellationToken::new());
+        let tasks = TaskTracker::new();
+
+        let limits = session::Limits {
+            unknown_after: config.liveness.unknown_after.as_duration(),
+            lost_after: config.liveness.lost_after.as_duration(),
+        };
+        let (sessions, hub) =
+            session::sessions(config.id, world.clone(), consensus.clone(), state.clone(), limits);
+        tasks.spawn(hub.run(peers.clone()));
+        let reconciler = Reconciler::new(state.clone(), consensus.status(), consensus.clone(), world.clone());
+        tasks.spawn(reconciler.run(peers.clone()));
+
+        let cluster_routes = consensus.routes().merge(sessions);
+        tasks.spawn(serve_cluster(cluster, tls, cluster_routes, peers.clone()));
+
+        let routes = api::router(Api::new(api::Parts {
+            id: config.id,
+            world: world.clone(),
+            consensus: consensus.clone(),
+            state: state.clone(),
+            limits: config.spec_limits,
+        }));
+        tasks.spawn(serve_plain(api, routes, users.clone()));
+
+        tasks.close();
+        tracing::info!(id = %config.id, cluster = %cluster_addr, api = %api_addr, "controller started");
+        Ok(Self { consensus, state, cluster_addr, api_addr, tasks, users, cluster: peers, _lock: lock })
+    }
+
+    /// Where it serves controllers and executors.
+    #[must_use]
+    pub fn cluster_addr(&self) -> SocketAddr {
+        self.cluster_addr
+    }
+
+    /// Where it serves users.
+    #[must_use]
+    pub fn api_addr(&self) -> SocketAddr {
+        self.api_addr
+    }
+
+    /// Raft as it sees it.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<RaftStatus> {
+        self.consensus.status()
+    }
+
+    /// Its copy of the state.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<Arc<State>> {
+        self.state.clone()
+    }
+
+    /// Waits until it cannot go on, and says why; never while all is well.
+    pub async fn failure(&self) -> String {
+        let mut status = self.consensus.status();
+        match status.wait_for(|status| status.failed.is_some()).await {
+            Ok(status) => status.failed.clone().unwrap_or_default(),
+            Err(_) => "consensus ended".to_owned(),
+        }
+    }
+
+    /// Ends in order: users first, then consensus, which hands the lead over if it has it and so sends
+    /// the executors to the next leader, then the rest. Every step is bounded; about 20 s in all.
+    pub async fn shutdown(self) {
+        self.users.cancel();
+        self.consensus.shutdown().await;
+        self.cluster.cancel();
+        if timeout(END_WITHIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some calls did not end in time and are cut");
+        }
+        tracing::info!("controller stopped");
+    }
+}
+
+fn raft_config(config: &ControllerConfig, storage: Storage) -> RaftConfig {
+    let members = config.members.iter().map(|member| Member {
+        id: member.id,
+        cluster_addr: member.cluster.clone(),
+        api_addr: member.api.clone(),
+    });
+    RaftConfig::new(config.id, storage, members.collect())
+}

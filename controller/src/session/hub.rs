@@ -1,0 +1,152 @@
+//! The one task that owns all sessions. It has sessions only while this controller is the ready
+//! leader: everything that belongs to a leadership lives in [`Leadership`] and ends with it.
+//!
+//! It turns what the streams say into commands, and the state into slot tables and acknowledgements.
+//! It must not know how commands are committed or what applying them means.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::id::ControllerId;
+use muster_platform::World;
+use muster_proto::v1;
+use muster_proto::v1::controller_message::Body;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::leadership::Leadership;
+use super::liveness::Limits;
+use super::message::Message;
+use super::roster::Outgoing;
+use crate::raft::{Consensus, RaftStatus};
+use crate::state::State;
+
+/// How many messages are taken in one go, so that their reports travel together.
+const INBOX_BATCH: usize = 256;
+/// How often silence is judged: a twentieth of `unknownAfter`, so that a verdict is at most 5 % late.
+const JUDGEMENTS_PER_UNKNOWN_AFTER: u32 = 20;
+
+/// What the hub is made of.
+pub(crate) struct Hub {
+    pub(super) id: ControllerId,
+    pub(super) world: World,
+    pub(super) consensus: Consensus,
+    pub(super) status: watch::Receiver<RaftStatus>,
+    pub(super) state: watch::Receiver<Arc<State>>,
+    pub(super) limits: Limits,
+    pub(super) inbox: mpsc::Receiver<Message>,
+}
+
+impl Hub {
+    /// Runs until `shutdown`; then every session is told to look for another leader.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let period =
+            (self.limits.unknown_after / JUDGEMENTS_PER_UNKNOWN_AFTER).max(Duration::from_millis(10));
+        let mut judgement = interval(period);
+        judgement.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut leadership = None;
+        let mut messages = Vec::with_capacity(INBOX_BATCH);
+        self.follow(&mut leadership);
+        loop {
+            // In a fixed order, so that a simulation replays; nothing here can starve the rest, since
+            // each branch waits for something that the others' work brings about.
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                changed = self.status.changed() => match changed {
+                    Ok(()) => self.follow(&mut leadership),
+                    Err(_) => break,
+                },
+                done = next_done(&mut leadership) => {
+                    if let Some(leadership) = &mut leadership {
+                        leadership.settle(done, &self.state.borrow().clone());
+                    }
+                }
+                _ = judgement.tick() => {
+                    if let Some(leadership) = &mut leadership {
+                        leadership.judge(&self.state.borrow().clone());
+                    }
+                }
+                changed = self.state.changed() => match changed {
+                    Ok(()) => {
+                        let state = self.state.borrow_and_update().clone();
+                        if let Some(leadership) = &mut leadership {
+                            leadership.send_tables(&state);
+                        }
+                    }
+                    Err(_) => break,
+                },
+                taken = self.inbox.recv_many(&mut messages, INBOX_BATCH) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    self.take(&mut leadership, &mut messages);
+                }
+            }
+        }
+        if let Some(leadership) = leadership {
+            leadership.end(&self.another_leader(&self.status.borrow()));
+        }
+    }
+
+    /// Begins or ends a leadership as Raft says.
+    fn follow(&mut self, leadership: &mut Option<Leadership>) {
+        let status = self.status.borrow_and_update().clone();
+        let leads = status.is_ready_leader;
+        if leadership.as_ref().is_some_and(|present| !leads || present.term() != status.term)
+            && let Some(ended) = leadership.take()
+        {
+            ended.end(&self.another_leader(&status));
+        }
+        if leads && leadership.is_none() {
+            tracing::info!(term = status.term, "sessions are open");
+            let begun =
+                Leadership::begin(status.term, self.limits, self.world.clone(), self.consensus.clone());
+            *leadership = Some(begun);
+        }
+    }
+
+    /// Handles what the streams said.
+    fn take(&mut self, leadership: &mut Option<Leadership>, messages: &mut Vec<Message>) {
+        let state = self.state.borrow().clone();
+        for message in messages.drain(..) {
+            match leadership {
+                Some(leadership) => leadership.take(message, &state),
+                None => self.refuse(message),
+            }
+        }
+        if let Some(leadership) = leadership {
+            leadership.propose_reports();
+        }
+    }
+
+    /// Where to look for the leader: empty when nobody else is known to lead.
+    fn another_leader(&self, status: &RaftStatus) -> String {
+        let other = status.leader.as_ref().filter(|leader| leader.id != self.id);
+        other.map(|leader| leader.cluster_addr.clone()).unwrap_or_default()
+    }
+
+    /// Sends whoever wants a session to the leader. Anything else belongs to a session that ended.
+    fn refuse(&self, message: Message) {
+        if let Message::Open { outgoing, registration, .. } = message {
+            let status = self.status.borrow().clone();
+            tracing::debug!(executor = %registration.record.id, "refused a session: not the leader");
+            send_not_leader(&outgoing, status.term, &self.another_leader(&status));
+        }
+    }
+}
+
+/// The next proposal that is through; never while there is no leadership.
+async fn next_done(leadership: &mut Option<Leadership>) -> super::leadership::Done {
+    match leadership {
+        Some(leadership) => leadership.next_done().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells an executor where the leader is. A full channel is left alone: the end that follows says enough.
+pub(super) fn send_not_leader(outgoing: &Outgoing, term: u64, leader: &str) {
+    let body = Body::NotLeader(v1::NotLeader { leader_address: leader.to_owned() });
+    let _ = outgoing.try_send(Ok(v1::ControllerMessage { term, body: Some(body) }));
+}

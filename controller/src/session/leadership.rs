@@ -1,0 +1,403 @@
+//! Everything that the hub has while this controller leads: the sessions, who was heard, the reports
+//! on their way, the proposals under way. It begins empty, with full grace for everybody, and ends
+//! with every session told to look for the next leader.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use metrics::{counter, gauge};
+use muster_common::id::{ExecutorId, Revision};
+use muster_platform::World;
+use muster_proto::v1;
+use muster_proto::v1::controller_message::Body;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::DropGuard;
+
+use super::gather::{Gather, Gathered};
+use super::hub::send_not_leader;
+use super::liveness::{Limits, Liveness, Verdict};
+use super::message::{self, Message, Registration};
+use super::roster::{Admission, Outgoing, Phase, Roster, Session, SessionKey};
+use crate::raft::Consensus;
+use crate::state::{Command, Contact, Reply, State, slot_table};
+
+/// How long a proposal may take. Longer than an election, so that what was proposed just before one
+/// is not given up needlessly; shorter than `unknownAfter`.
+const PROPOSAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many heartbeats fit into `unknownAfter`: three may be lost before anybody is suspected.
+const HEARTBEATS_PER_UNKNOWN_AFTER: u32 = 4;
+
+/// A proposal that is through.
+#[derive(Debug)]
+pub(super) struct Done {
+    what: Proposed,
+    outcome: Result<Reply, String>,
+}
+
+/// What was proposed, and for whom.
+#[derive(Debug)]
+enum Proposed {
+    Registration { executor: ExecutorId, key: SessionKey },
+    Reports(Vec<Awaiting>),
+    Verdicts,
+}
+
+/// Who waits for a report's acknowledgement.
+#[derive(Debug)]
+struct Awaiting {
+    executor: ExecutorId,
+    key: SessionKey,
+    /// Given back when the report is through.
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// One leadership's sessions.
+pub(super) struct Leadership {
+    term: u64,
+    limits: Limits,
+    world: World,
+    consensus: Consensus,
+    roster: Roster,
+    liveness: Liveness,
+    gather: Gather,
+    proposals: JoinSet<Done>,
+    /// Verdicts are under way; until they are through the state does not show them.
+    judging: bool,
+    /// The last state whose tables were compared with what the sessions were sent.
+    seen: Option<Arc<State>>,
+}
+
+impl Leadership {
+    pub(super) fn begin(term: u64, limits: Limits, world: World, consensus: Consensus) -> Self {
+        Self {
+            term,
+            limits,
+            world,
+            consensus,
+            roster: Roster::default(),
+            liveness: Liveness::begin(limits, Instant::now()),
+            gather: Gather::default(),
+            proposals: JoinSet::new(),
+            judging: false,
+            seen: None,
+        }
+    }
+
+    /// Tells every session where to look next and closes it. What is under way is committed or not;
+    /// executors report again what was not acknowledged.
+    pub(super) fn end(self, leader: &str) {
+        tracing::info!(term = self.term, sessions = self.roster.len(), "sessions are closed");
+        for (_, session) in self.roster.iter() {
+            send_not_leader(&session.outgoing, self.term, leader);
+        }
+        gauge!("muster_sessions").set(0.0);
+    }
+
+    pub(super) const fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// Handles what a stream said.
+    pub(super) fn take(&mut self, message: Message, state: &State) {
+        match message {
+            Message::Open { registration, key, outgoing, reader } => {
+                self.open(registration, key, outgoing, reader, state);
+            }
+            Message::Report(report) => {
+                let (executor, key) = (report.report.executor.clone(), report.key);
+                if self.heard(&executor, key) {
+                    self.gather.push(report);
+                }
+            }
+            Message::Heartbeat { executor, key, table } => {
+                if self.heard(&executor, key) {
+                    self.compare_table(&executor, key, table, state);
+                }
+            }
+            Message::Closed { executor, key } => {
+                if self.roster.remove(&executor, key).is_some() {
+                    tracing::info!(%executor, "session ended");
+                    self.count_sessions();
+                }
+            }
+        }
+    }
+
+    /// Lets a session in, and registers its executor if anything about it is new.
+    fn open(
+        &mut self,
+        registration: Registration,
+        key: SessionKey,
+        outgoing: Outgoing,
+        reader: DropGuard,
+        state: &State,
+    ) {
+        let Registration { record, table, holds } = registration;
+        let executor = record.id.clone();
+        let session = Session {
+            key,
+            incarnation: record.incarnation,
+            phase: Phase::Registering,
+            table,
+            table_sent: None,
+            outgoing,
+            _reader: reader,
+        };
+        match self.roster.admit(executor.clone(), session) {
+            Admission::Admitted { replaced: None } => {}
+            Admission::Admitted { replaced: Some(old) } => {
+                close(&executor, &old, "a newer session replaced it");
+            }
+            Admission::Outdated(refused) => return close(&executor, &refused, "a newer session is open"),
+        }
+        self.count_sessions();
+        self.liveness.hear(&executor, Instant::now());
+        let known = state.executor(&executor);
+        if known.is_some_and(|known| known.record == record && known.contact == Contact::Connected) {
+            self.welcome(&executor, key, state);
+        } else {
+            let at = self.world.clock.now();
+            let command = Command::RegisterExecutor { at, record: Box::new(record), holds };
+            self.propose(Proposed::Registration { executor, key }, &command);
+        }
+    }
+
+    /// The executor is committed: the session is open, and it is told what must run.
+    fn welcome(&mut self, executor: &ExecutorId, key: SessionKey, state: &State) {
+        let interval = self.limits.unknown_after / HEARTBEATS_PER_UNKNOWN_AFTER;
+        let heartbeat_interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        let Some(session) = self.roster.get(executor, key) else { return };
+        session.phase = Phase::Open;
+        tracing::info!(%executor, term = self.term, "session open");
+        self.send(executor, key, Body::Welcome(v1::Welcome { heartbeat_interval_ms }));
+        self.send_table(executor, key, state);
+    }
+
+    /// Notes that the executor spoke; whether that was on its present session.
+    fn heard(&mut self, executor: &ExecutorId, key: SessionKey) -> bool {
+        let Some(session) = self.roster.get(executor, key) else { return false };
+        if session.phase != Phase::Open {
+            self.drop_session(executor, key, "it spoke before it was welcomed");
+            return false;
+        }
+        self.liveness.hear(executor, Instant::now());
+        true
+    }
+
+    /// The executor says which table it works on. If that is not the present one, and the present one
+    /// was not sent just now, it is sent again.
+    fn compare_table(&mut self, executor: &ExecutorId, key: SessionKey, table: Revision, state: &State) {
+        let Some(known) = state.executor(executor) else { return };
+        let on_its_way = self.limits.unknown_after / HEARTBEATS_PER_UNKNOWN_AFTER;
+        let Some(session) = self.roster.get(executor, key) else { return };
+        let sent_just_now = session.table_sent.is_some_and(|sent| sent.elapsed() < on_its_way);
+        if table != known.table_revision && !sent_just_now {
+            session.table = table;
+            self.send_table(executor, key, state);
+        }
+    }
+
+    /// Sends their tables to all executors whose slots changed.
+    pub(super) fn send_tables(&mut self, state: &Arc<State>) {
+        // Most new states are reports, which change no table: not worth a look at every session.
+        let seen = self.seen.replace(Arc::clone(state));
+        if seen.is_some_and(|seen| seen.shares_executors_with(state)) {
+            return;
+        }
+        let behind = self.roster.iter().filter(|(executor, session)| {
+            session.phase == Phase::Open
+                && state.executor(executor).is_some_and(|known| known.table_revision != session.table)
+        });
+        let behind: Vec<_> = behind.map(|(executor, session)| (executor.clone(), session.key)).collect();
+        for (executor, key) in behind {
+            self.send_table(&executor, key, state);
+        }
+    }
+
+    fn send_table(&mut self, executor: &ExecutorId, key: SessionKey, state: &State) {
+        let Some(session) = self.roster.get(executor, key) else { return };
+        let table = slot_table(state, executor);
+        if table.revision == session.table {
+            return;
+        }
+        session.table = table.revision;
+        session.table_sent = Some(Instant::now());
+        self.send(executor, key, Body::Table((&table).into()));
+    }
+
+    /// Proposes what was reported, if now is the time for it.
+    pub(super) fn propose_reports(&mut self) {
+        while let Some(batch) = self.gather.next() {
+            let at = self.world.clock.now();
+            let split = batch.into_iter().map(|Gathered { key, report, share, .. }| {
+                (Awaiting { executor: report.executor.clone(), key, _share: share }, report)
+            });
+            let (waiting, reports) = split.unzip();
+            self.propose(Proposed::Reports(waiting), &Command::Reports { at, reports });
+        }
+    }
+
+    /// Judges everybody, and proposes what is not recorded yet. Who is silent for too long loses its
+    /// session too: nothing comes from it any more.
+    pub(super) fn judge(&mut self, state: &State) {
+        self.liveness.retain(|executor| state.executor(executor).is_some() || self.roster.has(executor));
+        let now = Instant::now();
+        self.liveness.listen(now);
+        let mut verdicts = Vec::new();
+        for executor in state.executors() {
+            let id = &executor.record.id;
+            let contact = match self.liveness.verdict(id, now) {
+                Verdict::Connected => Contact::Connected,
+                Verdict::Undecided => continue,
+                // Lost stays lost until it is heard.
+                Verdict::Unreachable if executor.contact == Contact::Lost => continue,
+                Verdict::Unreachable => Contact::Unreachable,
+                Verdict::Lost => Contact::Lost,
+            };
+            if contact != Contact::Connected
+                && let Some(session) = self.roster.evict(id)
+            {
+                close(id, &session, "it was silent for too long");
+                self.count_sessions();
+            }
+            if contact != executor.contact {
+                verdicts.push((id.clone(), contact));
+            }
+        }
+        if !verdicts.is_empty() && !self.judging {
+            for (executor, contact) in &verdicts {
+                tracing::info!(%executor, ?contact, "contact changes");
+            }
+            self.judging = true;
+            let at = self.world.clock.now();
+            self.propose(Proposed::Verdicts, &Command::ExecutorContact { at, verdicts });
+        }
+    }
+
+    fn propose(&mut self, what: Proposed, command: &Command) {
+        let (consensus, bytes) = (self.consensus.clone(), command.encode());
+        self.proposals.spawn(async move { Done { what, outcome: commit(&consensus, bytes).await } });
+    }
+
+    /// The next proposal that is through; never while none is under way.
+    pub(super) async fn next_done(&mut self) -> Done {
+        loop {
+            match self.proposals.join_next().await {
+                Some(Ok(done)) => return done,
+                // Only a panic or an abort ends one without its answer, and nobody aborts.
+                Some(Err(error)) => tracing::error!(%error, "a proposal ended without an answer"),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// A proposal is through: tell those whom it concerns.
+    pub(super) fn settle(&mut self, done: Done, state: &State) {
+        let Done { what, outcome } = done;
+        count(&what, &outcome);
+        match (what, outcome) {
+            (Proposed::Registration { executor, key }, Ok(_)) => self.welcome(&executor, key, state),
+            (Proposed::Registration { executor, key }, Err(reason)) => {
+                self.drop_session(&executor, key, &reason);
+            }
+            (Proposed::Verdicts, outcome) => {
+                self.judging = false;
+                if let Err(reason) = outcome {
+                    tracing::warn!(reason, "contact could not be recorded; the next look repeats it");
+                }
+            }
+            (Proposed::Reports(batch), outcome) => {
+                self.gather.settled();
+                self.acknowledge(&batch, outcome);
+                self.propose_reports();
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, batch: &[Awaiting], outcome: Result<Reply, String>) {
+        match outcome {
+            Ok(Reply::Reported(acks)) if acks.len() == batch.len() => {
+                // One message per session, however many of its reports the proposal held.
+                let mut messages = BTreeMap::new();
+                for (Awaiting { executor, key, .. }, ack) in batch.iter().zip(&acks) {
+                    if !ack.refused.is_empty() {
+                        tracing::warn!(%executor, refused = ?ack.refused, "reported what is not its own");
+                    }
+                    let (_, message) = messages.entry(*key).or_insert_with(|| (executor, v1::Ack::default()));
+                    message::acknowledge(message, ack);
+                }
+                for (key, (executor, message)) in messages {
+                    self.send(executor, key, Body::Ack(message));
+                }
+            }
+            // Not acknowledged: when the session opens anew, the executor reports it again.
+            outcome => {
+                let reason =
+                    outcome.map_or_else(|reason| reason, |reply| format!("unexpected answer {reply:?}"));
+                for Awaiting { executor, key, .. } in batch {
+                    self.drop_session(executor, *key, &reason);
+                }
+            }
+        }
+    }
+
+    /// Sends `body` down. Who does not take what it is sent is cut off: it will come back and be told
+    /// everything anew.
+    fn send(&mut self, executor: &ExecutorId, key: SessionKey, body: Body) {
+        let message = v1::ControllerMessage { term: self.term, body: Some(body) };
+        let Some(session) = self.roster.get(executor, key) else { return };
+        if session.outgoing.try_send(Ok(message)).is_err() {
+            self.drop_session(executor, key, "it does not take what it is sent");
+        }
+    }
+
+    fn drop_session(&mut self, executor: &ExecutorId, key: SessionKey, reason: &str) {
+        if let Some(session) = self.roster.remove(executor, key) {
+            close(executor, &session, reason);
+            self.count_sessions();
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss)] // far fewer sessions than 2^52
+    fn count_sessions(&self) {
+        gauge!("muster_sessions").set(self.roster.len() as f64);
+    }
+}
+
+/// Closes a session; dropping it then ends its stream and its reader.
+fn close(executor: &ExecutorId, session: &Session, reason: &str) {
+    tracing::warn!(%executor, reason, "session closed");
+    counter!("muster_sessions_closed_total").increment(1);
+    // A full channel cannot take the reason; the end of the stream follows either way.
+    let _ = session.outgoing.try_send(Err(tonic::Status::aborted(format!("session closed: {reason}"))));
+}
+
+/// Proposes `command` and waits until it is applied.
+async fn commit(consensus: &Consensus, command: Bytes) -> Result<Reply, String> {
+    match timeout(PROPOSAL_TIMEOUT, consensus.propose(command)).await {
+        Ok(Ok(reply)) => match Reply::decode(&reply) {
+            Ok(Reply::Malformed(problem)) => Err(format!("another controller cannot read it: {problem}")),
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(error.to_string()),
+        },
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("not committed within {} s", PROPOSAL_TIMEOUT.as_secs())),
+    }
+}
+
+fn count(what: &Proposed, outcome: &Result<Reply, String>) {
+    let kind = match what {
+        Proposed::Registration { .. } => "registration",
+        Proposed::Reports(batch) => {
+            counter!("muster_session_reports_total").increment(batch.len() as u64);
+            "reports"
+        }
+        Proposed::Verdicts => "verdicts",
+    };
+    let outcome = if outcome.is_ok() { "committed" } else { "failed" };
+    counter!("muster_session_proposals_total", "kind" => kind, "outcome" => outcome).increment(1);
+}

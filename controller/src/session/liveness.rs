@@ -1,0 +1,222 @@
+//! Who is in contact: a pure judgement over the leader's own monotonic clock.
+//!
+//! It is told when an executor was heard, and says what should be recorded of it. It keeps no
+//! verdicts: the caller compares with what is recorded and proposes the difference, so a proposal
+//! that got lost is simply found missing at the next look. It must not know sessions, streams or
+//! proposals, and never sees a clock of another machine.
+//!
+//! Silence is counted in time spent listening. A leader that was stopped, starved or suspended heard
+//! nobody, and that is nobody else's fault: what was said meanwhile is still waiting to be heard.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use muster_common::id::ExecutorId;
+use tokio::time::Instant;
+
+/// How long silence is tolerated (DESIGN §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// After this much silence the instances of an executor are shown as UNKNOWN.
+    pub unknown_after: Duration,
+    /// After this much silence they are given up as LOST.
+    pub lost_after: Duration,
+}
+
+/// What the leader may say of an executor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was heard by this leader, and recently.
+    Connected,
+    /// Neither heard nor silent for long enough to say anything: what is recorded stays.
+    Undecided,
+    /// Silent for longer than `unknown_after`.
+    Unreachable,
+    /// Silent for longer than `lost_after`.
+    Lost,
+}
+
+/// Who listens at least this often within `unknown_after` has listened all the time.
+const LOOKS_PER_UNKNOWN_AFTER: u32 = 4;
+
+/// The last time that each executor was heard, during one leadership.
+#[derive(Debug)]
+pub(crate) struct Liveness {
+    limits: Limits,
+    /// When it was last noted that this leader listens.
+    noted: Instant,
+    /// For how long it had listened then, since the leadership began.
+    listened: Duration,
+    /// After how much listening each executor was last heard. Who is not in here was not heard since
+    /// the leadership began, and has his full grace from there.
+    heard: BTreeMap<ExecutorId, Duration>,
+}
+
+impl Liveness {
+    /// Begins a leadership: nobody was heard yet, and everybody has the full grace.
+    pub(crate) fn begin(limits: Limits, now: Instant) -> Self {
+        Self { limits, noted: now, listened: Duration::ZERO, heard: BTreeMap::new() }
+    }
+
+    /// Notes that this leader is listening. To be said several times within `unknown_after`: of a longer
+    /// gap only a part counts.
+    pub(crate) fn listen(&mut self, now: Instant) {
+        self.listened = self.listened_at(now);
+        self.noted = now;
+    }
+
+    /// Notes that `executor` said something.
+    pub(crate) fn hear(&mut self, executor: &ExecutorId, now: Instant) {
+        let at = self.listened_at(now);
+        match self.heard.get_mut(executor) {
+            Some(last) => *last = (*last).max(at),
+            None => {
+                self.heard.insert(executor.clone(), at);
+            }
+        }
+    }
+
+    /// Forgets executors that are no longer known, so that this map is bounded by the state's.
+    pub(crate) fn retain(&mut self, known: impl Fn(&ExecutorId) -> bool) {
+        self.heard.retain(|executor, _| known(executor));
+    }
+
+    /// What should be recorded of `executor`.
+    pub(crate) fn verdict(&self, executor: &ExecutorId, now: Instant) -> Verdict {
+        let heard = self.heard.get(executor).copied();
+        let silence = self.listened_at(now).saturating_sub(heard.unwrap_or_default());
+        if silence >= self.limits.lost_after {
+            Verdict::Lost
+        } else if silence >= self.limits.unknown_after {
+            Verdict::Unreachable
+        } else if heard.is_some() {
+            Verdict::Connected
+        } else {
+            Verdict::Undecided
+        }
+    }
+
+    fn listened_at(&self, now: Instant) -> Duration {
+        let longest = self.limits.unknown_after / LOOKS_PER_UNKNOWN_AFTER;
+        self.listened + now.saturating_duration_since(self.noted).min(longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { unknown_after: Duration::from_secs(10), lost_after: Duration::from_secs(600) };
+
+    fn executor(name: &str) -> ExecutorId {
+        ExecutorId::new(name).unwrap()
+    }
+
+    /// Listens all the time.
+    fn listen(liveness: &mut Liveness, from: Instant, to: Instant) {
+        let mut now = from;
+        while now < to {
+            now = to.min(now + Duration::from_secs(2));
+            liveness.listen(now);
+        }
+    }
+
+    #[test]
+    fn silence_is_judged_from_the_last_word_or_from_the_leaderships_begin() {
+        let begin = Instant::now();
+        let at = |ms: u64| begin + Duration::from_millis(ms);
+        // (heard at, judged at, verdict), times in ms after the leadership began
+        let table: &[(Option<u64>, u64, Verdict)] = &[
+            (None, 0, Verdict::Undecided),
+            (None, 9_999, Verdict::Undecided),
+            (None, 10_000, Verdict::Unreachable),
+            (None, 599_999, Verdict::Unreachable),
+            (None, 600_000, Verdict::Lost),
+            (Some(0), 9_999, Verdict::Connected),
+            (Some(0), 10_000, Verdict::Unreachable),
+            (Some(9_000), 18_999, Verdict::Connected),
+            (Some(9_000), 19_000, Verdict::Unreachable),
+            (Some(9_000), 608_999, Verdict::Unreachable),
+            (Some(9_000), 609_000, Verdict::Lost),
+            (Some(700_000), 700_001, Verdict::Connected),
+        ];
+        for &(heard, judged, expected) in table {
+            let mut liveness = Liveness::begin(LIMITS, begin);
+            if let Some(heard) = heard {
+                listen(&mut liveness, at(0), at(heard));
+                liveness.hear(&executor("e"), at(heard));
+            }
+            listen(&mut liveness, at(heard.unwrap_or(0)), at(judged));
+            let verdict = liveness.verdict(&executor("e"), at(judged));
+            assert_eq!(verdict, expected, "heard {heard:?}, judged {judged}");
+        }
+    }
+
+    #[test]
+    fn a_word_speaks_only_for_the_one_who_said_it() {
+        let begin = Instant::now();
+        let mut liveness = Liveness::begin(LIMITS, begin);
+        let (heard, now) = (begin + Duration::from_secs(9), begin + Duration::from_secs(11));
+        listen(&mut liveness, begin, heard);
+        liveness.hear(&executor("a"), heard);
+        listen(&mut liveness, heard, now);
+        assert_eq!(liveness.verdict(&executor("a"), now), Verdict::Connected);
+        assert_eq!(liveness.verdict(&executor("b"), now), Verdict::Unreachable);
+    }
+
+    #[test]
+    fn words_that_arrive_out_of_order_do_not_shorten_the_grace() {
+        let begin = Instant::now();
+        let mut liveness = Liveness::begin(LIMITS, begin);
+        let (heard, now) = (begin + Duration::from_secs(9), begin + Duration::from_secs(15));
+        listen(&mut liveness, begin, heard);
+        liveness.hear(&executor("a"), heard);
+        liveness.hear(&executor("a"), begin + Duration::from_secs(3));
+        listen(&mut liveness, heard, now);
+        assert_eq!(liveness.verdict(&executor("a"), now), Verdict::Connected);
+    }
+
+    #[test]
+    fn a_new_leadership_gives_everybody_the_full_grace_again() {
+        let begin = Instant::now();
+        let mut old = Liveness::begin(LIMITS, begin);
+        old.hear(&executor("a"), begin);
+        let takeover = begin + Duration::from_secs(9);
+        let mut new = Liveness::begin(LIMITS, takeover);
+        let later = takeover + Duration::from_millis(9_999);
+        listen(&mut old, begin, later);
+        listen(&mut new, takeover, later);
+        assert_eq!(old.verdict(&executor("a"), later), Verdict::Unreachable);
+        assert_eq!(new.verdict(&executor("a"), later), Verdict::Undecided);
+    }
+
+    #[test]
+    fn a_leader_that_did_not_listen_blames_nobody() {
+        let begin = Instant::now();
+        let mut liveness = Liveness::begin(LIMITS, begin);
+        liveness.hear(&executor("a"), begin);
+        // Stopped for an hour; what was said meanwhile is heard right after the first look.
+        let resumed = begin + Duration::from_secs(3_600);
+        liveness.listen(resumed);
+        assert_eq!(liveness.verdict(&executor("a"), resumed), Verdict::Connected);
+        liveness.hear(&executor("a"), resumed);
+        let later = resumed + Duration::from_millis(9_999);
+        listen(&mut liveness, resumed, later);
+        assert_eq!(liveness.verdict(&executor("a"), later), Verdict::Connected);
+        let silent = later + Duration::from_millis(1);
+        listen(&mut liveness, later, silent);
+        assert_eq!(liveness.verdict(&executor("a"), silent), Verdict::Unreachable);
+    }
+
+    #[test]
+    fn who_is_no_longer_known_is_forgotten() {
+        let begin = Instant::now();
+        let mut liveness = Liveness::begin(LIMITS, begin);
+        liveness.hear(&executor("a"), begin);
+        liveness.hear(&executor("b"), begin);
+        liveness.retain(|executor| executor.as_str() == "b");
+        assert_eq!(liveness.verdict(&executor("a"), begin), Verdict::Undecided);
+        assert_eq!(liveness.verdict(&executor("b"), begin), Verdict::Connected);
+    }
+}

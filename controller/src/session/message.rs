@@ -1,0 +1,159 @@
+//! What the streams tell the hub, in the words of the domain; and the answers' way back to the wire.
+
+use std::mem;
+
+use muster_common::executor::ExecutorRecord;
+use muster_common::id::{ExecutorId, InstanceId, Revision};
+use muster_proto::{Malformed, v1};
+use prost::Message as _;
+use tokio_util::sync::DropGuard;
+
+use super::gather::Gathered;
+use super::roster::{Outgoing, SessionKey};
+use crate::state::{ExecutorReport, ReportAck};
+
+/// What one stream tells the hub.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// An executor, known by its certificate, wants a session.
+    Open {
+        /// What it says of itself; the id is the certificate's.
+        registration: Registration,
+        /// Its stream.
+        key: SessionKey,
+        /// The way down.
+        outgoing: Outgoing,
+        /// Ends the stream's reader when it is dropped.
+        reader: DropGuard,
+    },
+    /// It reported something.
+    Report(Gathered),
+    /// It is there.
+    Heartbeat {
+        /// Who.
+        executor: ExecutorId,
+        /// On which stream.
+        key: SessionKey,
+        /// The slot table that it works on.
+        table: Revision,
+    },
+    /// The stream ended.
+    Closed {
+        /// Whose.
+        executor: ExecutorId,
+        /// Which.
+        key: SessionKey,
+    },
+}
+
+/// What an executor says of itself when its session opens.
+#[derive(Debug)]
+pub(super) struct Registration {
+    /// Itself.
+    pub record: ExecutorRecord,
+    /// The slot table that it works on; 0 for none.
+    pub table: Revision,
+    /// The instances that it still holds, when it says so.
+    pub holds: Option<Vec<InstanceId>>,
+}
+
+impl TryFrom<v1::Register> for Registration {
+    type Error = String;
+
+    fn try_from(register: v1::Register) -> Result<Self, String> {
+        let record = register.executor.ok_or("register.executor is missing")?;
+        let record =
+            ExecutorRecord::try_from(record).map_err(|error| format!("register.executor: {error}"))?;
+        let holds = register.holds.map(|inventory| {
+            let ids = inventory.instances.iter().map(InstanceId::new);
+            ids.collect::<Result<Vec<_>, _>>().map_err(|error| format!("register.holds: {error}"))
+        });
+        Ok(Self { record, table: Revision(register.table_revision), holds: holds.transpose()? })
+    }
+}
+
+/// What one command of the log takes of a report, in bytes; a larger record travels alone.
+const MAX_PART_BYTES: usize = 256 * 1024;
+
+/// A report, cut into parts that fit the log, each with its size in bytes.
+#[derive(Debug, Default)]
+struct Parts {
+    full: Vec<(v1::Report, usize)>,
+    last: v1::Report,
+    bytes: usize,
+}
+
+impl Parts {
+    /// Where a record of `size` bytes goes.
+    fn room(&mut self, size: usize) -> &mut v1::Report {
+        if self.bytes > 0 && self.bytes + size > MAX_PART_BYTES {
+            self.full.push((mem::take(&mut self.last), mem::take(&mut self.bytes)));
+        }
+        self.bytes += size;
+        &mut self.last
+    }
+}
+
+/// Cuts what one message reports into parts that fit the log, each with its size in bytes; at least one.
+pub(super) fn parts(report: v1::Report) -> Vec<(v1::Report, usize)> {
+    let mut parts = Parts::default();
+    for record in report.instances {
+        parts.room(record.encoded_len()).instances.push(record);
+    }
+    for status in report.slots {
+        parts.room(status.encoded_len()).slots.push(status);
+    }
+    let Parts { mut full, last, bytes } = parts;
+    full.push((last, bytes));
+    full
+}
+
+/// What `executor` reports.
+pub(super) fn report(executor: &ExecutorId, report: v1::Report) -> Result<ExecutorReport, Malformed> {
+    Ok(ExecutorReport {
+        executor: executor.clone(),
+        instances: report.instances.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        slots: report.slots.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Adds to `message` what may be forgotten: what is stored, and what was refused and will never be, in
+/// any version.
+pub(super) fn acknowledge(message: &mut v1::Ack, ack: &ReportAck) {
+    let stored = ack.instances.iter().map(|(id, version)| (id, *version));
+    let refused = ack.refused.iter().map(|id| (id, u64::MAX));
+    let instances =
+        stored.chain(refused).map(|(id, version)| v1::InstanceAck { id: id.to_string(), version });
+    message.instances.extend(instances);
+    let slots = ack.slots.iter().map(|(service, index, version)| v1::SlotAck {
+        service: service.to_string(),
+        index: *index,
+        version: *version,
+    });
+    message.slots.extend(slots);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sized(bytes: usize) -> v1::InstanceRecord {
+        v1::InstanceRecord { error_message: "x".repeat(bytes), ..v1::InstanceRecord::default() }
+    }
+
+    #[test]
+    fn a_report_is_cut_where_the_log_would_not_take_it() {
+        let counts = |report: v1::Report| -> Vec<(usize, usize)> {
+            parts(report).iter().map(|(part, _)| (part.instances.len(), part.slots.len())).collect()
+        };
+        let report = |sizes: &[usize], slots: usize| v1::Report {
+            instances: sizes.iter().map(|&size| sized(size)).collect(),
+            slots: vec![v1::SlotStatus { service: "a".to_owned(), ..v1::SlotStatus::default() }; slots],
+        };
+        assert_eq!(counts(report(&[], 0)), [(0, 0)]);
+        assert_eq!(counts(report(&[1, 1, 1], 2)), [(3, 2)]);
+        let half = MAX_PART_BYTES / 2 - 10;
+        assert_eq!(counts(report(&[half, half, half], 1)), [(2, 0), (1, 1)]);
+        assert_eq!(counts(report(&[1, MAX_PART_BYTES, 1], 0)), [(1, 0), (1, 0), (1, 0)]);
+    }
+}

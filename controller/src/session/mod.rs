@@ -1,0 +1,55 @@
+//! Sessions with executors: the gRPC service, and the hub that owns what it serves.
+//!
+//! One task per stream reads, checks and passes on; one task, the hub, decides. They speak through one
+//! bounded queue up and one bounded channel per session down. The hub has sessions only while this
+//! controller is the ready leader.
+//!
+//! | module | noun |
+//! |---|---|
+//! | `stream` | one stream: identity, limits, messages of the wire |
+//! | `message` | what streams tell the hub |
+//! | `hub` | the task: follows leadership, state and time |
+//! | `leadership` | what the hub has while this controller leads |
+//! | `roster` | the open sessions, at most one per executor |
+//! | `gather` | reports on their way into one proposal |
+//! | `liveness` | who is in contact, judged on the leader's monotonic clock |
+
+mod gather;
+mod hub;
+mod leadership;
+mod liveness;
+mod message;
+mod roster;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::Router;
+use muster_common::id::ControllerId;
+use muster_platform::World;
+use tokio::sync::{mpsc, watch};
+
+use crate::raft::Consensus;
+use crate::state::State;
+
+use stream::Streams;
+
+pub(crate) use hub::Hub;
+pub(crate) use liveness::Limits;
+
+/// How many messages of all streams wait for the hub; readers wait while it is full.
+const INBOX: usize = 4_096;
+
+/// The service and the hub behind it. The service's calls wait until the hub runs.
+pub(crate) fn sessions(
+    id: ControllerId,
+    world: World,
+    consensus: Consensus,
+    state: watch::Receiver<Arc<State>>,
+    limits: Limits,
+) -> (Router, Hub) {
+    let (sender, inbox) = mpsc::channel(INBOX);
+    let status = consensus.status();
+    let routes = Router::new().route_service("/muster.v1.Sessions/{*call}", Streams::server(sender));
+    (routes, Hub { id, world, consensus, status, state, limits, inbox })
+}

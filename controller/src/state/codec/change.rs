@@ -1,0 +1,97 @@
+//! The changes of a plan.
+
+use muster_common::id::{Epoch, SlotId};
+use muster_common::time::Timestamp;
+use muster_proto::v1::plan_change::Body;
+use muster_proto::{Fields, Malformed, v1};
+
+use super::{name_or_empty, no_body};
+use crate::state::Change;
+
+impl From<&Change> for v1::PlanChange {
+    fn from(change: &Change) -> Self {
+        let body = match change {
+            Change::AssignSlot { slot } => Body::AssignSlot(v1::AssignSlot { slot: Some(slot.into()) }),
+            Change::RemoveSlot { slot, epoch } => {
+                Body::RemoveSlot(v1::RemoveSlot { slot: Some(slot.into()), epoch: epoch.0 })
+            }
+            Change::RaiseSlot { operation, slot, epoch, mode } => Body::RaiseSlot(v1::RaiseSlot {
+                operation: operation.to_string(),
+                slot: Some(slot.into()),
+                epoch: epoch.0,
+                mode: mode.to_string(),
+            }),
+            Change::SettleSlot { operation, slot, from, outcome, reason, message } => {
+                Body::SettleSlot(v1::SettleSlot {
+                    operation: operation.to_string(),
+                    slot: Some(slot.into()),
+                    from: from.to_string(),
+                    outcome: outcome.to_string(),
+                    reason: name_or_empty(*reason),
+                    message: message.clone(),
+                })
+            }
+            Change::FinishOperation { operation, state, message } => {
+                Body::FinishOperation(v1::FinishOperation {
+                    operation: operation.to_string(),
+                    state: state.to_string(),
+                    message: message.clone(),
+                })
+            }
+            Change::Prune { records_before, events_before } => Body::Prune(v1::Prune {
+                records_before_ms: records_before.as_ms(),
+                events_before_ms: events_before.as_ms(),
+            }),
+        };
+        Self { body: Some(body) }
+    }
+}
+
+impl TryFrom<v1::PlanChange> for Change {
+    type Error = Malformed;
+
+    fn try_from(message: v1::PlanChange) -> Result<Self, Malformed> {
+        Ok(match message.body.ok_or_else(|| no_body(Fields("PlanChange")))? {
+            Body::AssignSlot(body) => Self::AssignSlot { slot: slot(Fields("AssignSlot"), body.slot)? },
+            Body::RemoveSlot(body) => {
+                Self::RemoveSlot { slot: slot(Fields("RemoveSlot"), body.slot)?, epoch: Epoch(body.epoch) }
+            }
+            Body::RaiseSlot(body) => {
+                let fields = Fields("RaiseSlot");
+                Self::RaiseSlot {
+                    operation: fields.parse("operation", &body.operation)?,
+                    slot: slot(fields, body.slot)?,
+                    epoch: Epoch(body.epoch),
+                    mode: fields.parse("mode", &body.mode)?,
+                }
+            }
+            Body::SettleSlot(body) => {
+                let fields = Fields("SettleSlot");
+                Self::SettleSlot {
+                    operation: fields.parse("operation", &body.operation)?,
+                    slot: slot(fields, body.slot)?,
+                    from: fields.parse("from", &body.from)?,
+                    outcome: fields.parse("outcome", &body.outcome)?,
+                    reason: fields.parse_optional("reason", &body.reason)?,
+                    message: body.message,
+                }
+            }
+            Body::FinishOperation(body) => {
+                let fields = Fields("FinishOperation");
+                Self::FinishOperation {
+                    operation: fields.parse("operation", &body.operation)?,
+                    state: fields.parse("state", &body.state)?,
+                    message: body.message,
+                }
+            }
+            Body::Prune(body) => Self::Prune {
+                records_before: Timestamp(body.records_before_ms),
+                events_before: Timestamp(body.events_before_ms),
+            },
+        })
+    }
+}
+
+fn slot(fields: Fields, slot: Option<v1::SlotId>) -> Result<SlotId, Malformed> {
+    fields.required("slot", slot)?.try_into()
+}

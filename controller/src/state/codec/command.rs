@@ -1,0 +1,125 @@
+//! Commands.
+
+use muster_common::executor::ExecutorRecord;
+use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::instance::InstanceRecord;
+use muster_common::slot::SlotStatus;
+use muster_common::time::Timestamp;
+use muster_proto::v1::state_command::Body;
+use muster_proto::{Fields, Malformed, v1};
+
+use super::no_body;
+use crate::state::{Command, Contact, ExecutorReport};
+
+impl From<&Command> for v1::StateCommand {
+    fn from(command: &Command) -> Self {
+        let (at, body) = match command {
+            Command::SubmitOperation { id, request, at, by } => {
+                let body = v1::SubmitOperation {
+                    id: id.to_string(),
+                    request_json: request.to_json().into(),
+                    by: by.clone(),
+                };
+                (at, Body::SubmitOperation(body))
+            }
+            Command::Plan { at, changes } => {
+                (at, Body::Plan(v1::Plan { changes: changes.iter().map(Into::into).collect() }))
+            }
+            Command::Reports { at, reports } => {
+                (at, Body::Reports(v1::Reports { reports: reports.iter().map(Into::into).collect() }))
+            }
+            Command::RegisterExecutor { at, record, holds } => {
+                let holds = holds.as_ref().map(|holds| v1::HeldInstances {
+                    instances: holds.iter().map(ToString::to_string).collect(),
+                });
+                let body = v1::RegisterExecutor { executor: Some((&**record).into()), holds };
+                (at, Body::RegisterExecutor(body))
+            }
+            Command::ExecutorContact { at, verdicts } => {
+                let verdicts = verdicts.iter().map(|(executor, contact)| v1::ContactVerdict {
+                    executor: executor.to_string(),
+                    contact: contact.to_string(),
+                });
+                let body = v1::ExecutorContact { verdicts: verdicts.collect() };
+                (at, Body::ExecutorContact(body))
+            }
+            Command::AnnounceLeader { at, address } => {
+                (at, Body::AnnounceLeader(v1::AnnounceLeader { address: address.clone() }))
+            }
+        };
+        Self { at_ms: at.as_ms(), body: Some(body) }
+    }
+}
+
+impl TryFrom<v1::StateCommand> for Command {
+    type Error = Malformed;
+
+    fn try_from(message: v1::StateCommand) -> Result<Self, Malformed> {
+        let at = Timestamp(message.at_ms);
+        Ok(match message.body.ok_or_else(|| no_body(Fields("StateCommand")))? {
+            Body::SubmitOperation(body) => {
+                let fields = Fields("SubmitOperation");
+                let request = muster_common::operation::OperationRequest::from_json(&body.request_json)
+                    .map_err(|problem| fields.refuse("request_json", problem))?;
+                Self::SubmitOperation {
+                    id: fields.parse("id", &body.id)?,
+                    request: Box::new(request),
+                    at,
+                    by: body.by,
+                }
+            }
+            Body::Plan(body) => Self::Plan { at, changes: all(body.changes)? },
+            Body::Reports(body) => Self::Reports { at, reports: all(body.reports)? },
+            Body::RegisterExecutor(body) => {
+                let fields = Fields("RegisterExecutor");
+                let record = fields.required("executor", body.executor)?;
+                Self::RegisterExecutor {
+                    at,
+                    record: Box::new(ExecutorRecord::try_from(record)?),
+                    holds: body.holds.as_ref().map(held_instances).transpose()?,
+                }
+            }
+            Body::ExecutorContact(body) => {
+                let verdicts = body.verdicts.iter().map(verdict);
+                Self::ExecutorContact { at, verdicts: verdicts.collect::<Result<_, _>>()? }
+            }
+            Body::AnnounceLeader(body) => Self::AnnounceLeader { at, address: body.address },
+        })
+    }
+}
+
+impl From<&ExecutorReport> for v1::ExecutorReport {
+    fn from(report: &ExecutorReport) -> Self {
+        Self {
+            executor: report.executor.to_string(),
+            instances: report.instances.iter().map(Into::into).collect(),
+            slots: report.slots.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::ExecutorReport> for ExecutorReport {
+    type Error = Malformed;
+
+    fn try_from(message: v1::ExecutorReport) -> Result<Self, Malformed> {
+        Ok(Self {
+            executor: Fields("ExecutorReport").parse("executor", &message.executor)?,
+            instances: all::<_, InstanceRecord>(message.instances)?,
+            slots: all::<_, SlotStatus>(message.slots)?,
+        })
+    }
+}
+
+fn held_instances(message: &v1::HeldInstances) -> Result<Vec<InstanceId>, Malformed> {
+    message.instances.iter().map(|id| Fields("HeldInstances").parse("instances", id)).collect()
+}
+
+fn verdict(message: &v1::ContactVerdict) -> Result<(ExecutorId, Contact), Malformed> {
+    let fields = Fields("ContactVerdict");
+    Ok((fields.parse("executor", &message.executor)?, fields.parse("contact", &message.contact)?))
+}
+
+/// What is in the log was bounded by whoever proposed it, so that lists are read whole.
+fn all<M, T: TryFrom<M, Error = Malformed>>(messages: Vec<M>) -> Result<Vec<T>, Malformed> {
+    messages.into_iter().map(T::try_from).collect()
+}

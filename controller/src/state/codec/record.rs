@@ -1,0 +1,220 @@
+//! Services, executors, slots, instances and events as they are stored.
+
+use std::sync::Arc;
+
+use muster_common::evidence::Transition;
+use muster_common::executor::ExecutorRecord;
+use muster_common::id::{Epoch, Generation, Revision, SlotId};
+use muster_common::instance::InstanceRecord;
+use muster_common::slot::SlotStatus;
+use muster_common::spec::{CpuCount, LocalServiceSpec};
+use muster_common::time::Timestamp;
+use muster_proto::v1::stored_event::What;
+use muster_proto::{Fields, Malformed, v1};
+
+use crate::state::{EventPosition, EventRecord, Executor, Happening, Instance, Remark, Service, Slot};
+
+pub(super) fn write_service(service: &Service) -> v1::StoredService {
+    v1::StoredService {
+        spec_json: service.spec.to_json().into(),
+        instances_per_host: service.instances_per_host,
+        activation: service.activation.to_string(),
+        state: service.state.to_string(),
+        generation: service.generation.0,
+        created_ms: service.created.as_ms(),
+        updated_ms: service.updated.as_ms(),
+    }
+}
+
+pub(super) fn read_service(message: &v1::StoredService) -> Result<Service, Malformed> {
+    let fields = Fields("StoredService");
+    let refuse = |problem: &dyn std::fmt::Display| fields.refuse("spec_json", problem);
+    let spec = LocalServiceSpec::from_json(&message.spec_json).map_err(|problem| refuse(&problem))?;
+    Ok(Service {
+        id: spec.service_id().map_err(|problem| refuse(&problem))?,
+        spec: Arc::new(spec),
+        instances_per_host: message.instances_per_host,
+        activation: fields.parse("activation", &message.activation)?,
+        state: fields.parse("state", &message.state)?,
+        generation: Generation(message.generation),
+        created: Timestamp(message.created_ms),
+        updated: Timestamp(message.updated_ms),
+    })
+}
+
+pub(super) fn write_executor(executor: &Executor) -> v1::StoredExecutor {
+    v1::StoredExecutor {
+        record: Some((&executor.record).into()),
+        duty: executor.duty.to_string(),
+        contact: executor.contact.to_string(),
+        contact_since_ms: executor.contact_since.as_ms(),
+        created_ms: executor.created.as_ms(),
+        updated_ms: executor.updated.as_ms(),
+        table_revision: executor.table_revision.0,
+    }
+}
+
+pub(super) fn read_executor(message: v1::StoredExecutor) -> Result<Executor, Malformed> {
+    let fields = Fields("StoredExecutor");
+    Ok(Executor {
+        record: ExecutorRecord::try_from(fields.required("record", message.record)?)?,
+        duty: fields.parse("duty", &message.duty)?,
+        contact: fields.parse("contact", &message.contact)?,
+        contact_since: Timestamp(message.contact_since_ms),
+        created: Timestamp(message.created_ms),
+        updated: Timestamp(message.updated_ms),
+        table_revision: Revision(message.table_revision),
+    })
+}
+
+pub(super) fn write_slot(id: &SlotId, slot: &Slot) -> v1::StoredSlot {
+    v1::StoredSlot {
+        id: Some(id.into()),
+        epoch: slot.epoch.0,
+        generation: slot.generation.0,
+        mode: slot.mode.to_string(),
+        assigned: slot.assigned.0,
+        status: slot.status.as_ref().map(Into::into),
+    }
+}
+
+pub(super) fn read_slot(message: v1::StoredSlot) -> Result<(SlotId, Slot), Malformed> {
+    let fields = Fields("StoredSlot");
+    let slot = Slot {
+        epoch: Epoch(message.epoch),
+        generation: Generation(message.generation),
+        mode: fields.parse("mode", &message.mode)?,
+        assigned: Revision(message.assigned),
+        status: message.status.map(SlotStatus::try_from).transpose()?,
+    };
+    Ok((fields.required("id", message.id)?.try_into()?, slot))
+}
+
+pub(super) fn write_instance(instance: &Instance) -> v1::StoredInstance {
+    v1::StoredInstance {
+        record: Some((&*instance.record).into()),
+        lost_ms: instance.lost.map(Timestamp::as_ms),
+        ended_ms: instance.ended.map(Timestamp::as_ms),
+        remarks: instance.remarks.iter().map(write_remark).collect(),
+    }
+}
+
+fn write_remark(remark: &Remark) -> v1::StoredRemark {
+    v1::StoredRemark { after_ms: remark.after.as_ms(), transition: Some((&remark.transition).into()) }
+}
+
+fn read_remark(message: v1::StoredRemark) -> Result<Remark, Malformed> {
+    let transition = Fields("StoredRemark").required("transition", message.transition)?;
+    Ok(Remark { after: Timestamp(message.after_ms), transition: Transition::try_from(transition)? })
+}
+
+pub(super) fn read_instance(message: v1::StoredInstance) -> Result<Instance, Malformed> {
+    let record = Fields("StoredInstance").required("record", message.record)?;
+    Ok(Instance {
+        record: Arc::new(InstanceRecord::try_from(record)?),
+        lost: message.lost_ms.map(Timestamp),
+        ended: message.ended_ms.map(Timestamp),
+        remarks: message.remarks.into_iter().map(read_remark).collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) fn write_event(position: EventPosition, event: &EventRecord) -> v1::StoredEvent {
+    let what = match &event.what {
+        Happening::Service {
+            service,
+            name,
+            version,
+            executable,
+            cpu,
+            memory_mb,
+            ports,
+            instances_per_host,
+            state,
+        } => What::Service(v1::ServiceHappening {
+            service: service.to_string(),
+            name: name.clone(),
+            version: version.clone(),
+            executable: executable.clone(),
+            cpu_millis: cpu.as_millis(),
+            memory_mb: *memory_mb,
+            ports: ports.clone(),
+            instances_per_host: *instances_per_host,
+            state: state.to_string(),
+        }),
+        Happening::Instance {
+            service,
+            service_name,
+            instance,
+            executor,
+            hostname,
+            ports,
+            created,
+            state,
+            error,
+        } => What::Instance(v1::InstanceHappening {
+            service: service.to_string(),
+            service_name: service_name.clone(),
+            instance: instance.to_string(),
+            executor: executor.to_string(),
+            hostname: hostname.clone(),
+            ports: ports.clone(),
+            created_ms: created.as_ms(),
+            state: state.to_string(),
+            error: error.clone(),
+        }),
+        Happening::ExecutorAdded { executor, hostname, port } => {
+            What::ExecutorAdded(v1::ExecutorAddedHappening {
+                executor: executor.to_string(),
+                hostname: hostname.clone(),
+                port: u32::from(*port),
+            })
+        }
+        Happening::LeadershipAcquired { address } => {
+            What::LeadershipAcquired(v1::LeadershipAcquiredHappening { address: address.clone() })
+        }
+    };
+    v1::StoredEvent { revision: position.0.0, n: position.1, at_ms: event.at.as_ms(), what: Some(what) }
+}
+
+pub(super) fn read_event(message: v1::StoredEvent) -> Result<(EventPosition, EventRecord), Malformed> {
+    let what = match Fields("StoredEvent").required("what", message.what)? {
+        What::Service(what) => {
+            let fields = Fields("ServiceHappening");
+            Happening::Service {
+                service: fields.parse("service", &what.service)?,
+                name: what.name,
+                version: what.version,
+                executable: what.executable,
+                cpu: CpuCount::from_millis(what.cpu_millis),
+                memory_mb: what.memory_mb,
+                ports: what.ports,
+                instances_per_host: what.instances_per_host,
+                state: fields.parse("state", &what.state)?,
+            }
+        }
+        What::Instance(what) => {
+            let fields = Fields("InstanceHappening");
+            Happening::Instance {
+                service: fields.parse("service", &what.service)?,
+                service_name: what.service_name,
+                instance: fields.parse("instance", &what.instance)?,
+                executor: fields.parse("executor", &what.executor)?,
+                hostname: what.hostname,
+                ports: what.ports,
+                created: Timestamp(what.created_ms),
+                state: fields.parse("state", &what.state)?,
+                error: what.error,
+            }
+        }
+        What::ExecutorAdded(what) => {
+            let fields = Fields("ExecutorAddedHappening");
+            Happening::ExecutorAdded {
+                executor: fields.parse("executor", &what.executor)?,
+                hostname: what.hostname,
+                port: fields.port("port", what.port)?,
+            }
+        }
+        What::LeadershipAcquired(what) => Happening::LeadershipAcquired { address: what.address },
+    };
+    Ok(((Revision(message.revision), message.n), EventRecord { at: Timestamp(message.at_ms), what }))
+}

@@ -1,0 +1,142 @@
+//! Replies.
+
+use muster_common::id::ServiceId;
+use muster_common::service::ServiceState;
+use muster_proto::v1::state_reply::Body;
+use muster_proto::{Fields, Malformed, v1};
+
+use super::no_body;
+use crate::state::{Refusal, Reply, ReportAck};
+
+impl From<&Reply> for v1::StateReply {
+    fn from(reply: &Reply) -> Self {
+        let body = match reply {
+            Reply::Accepted { operation, service } => Body::Accepted(v1::Accepted {
+                operation: operation.to_string(),
+                service: service.to_string(),
+            }),
+            Reply::Refused(refusal) => Body::Refused(refusal.into()),
+            Reply::Planned { applied, skipped } => {
+                Body::Planned(v1::Planned { applied: *applied, skipped: *skipped })
+            }
+            Reply::Reported(acks) => {
+                Body::Reported(v1::Reported { reports: acks.iter().map(Into::into).collect() })
+            }
+            Reply::Done => Body::Done(v1::Done {}),
+            Reply::Malformed(problem) => Body::Unreadable(v1::Unreadable { problem: problem.clone() }),
+        };
+        Self { body: Some(body) }
+    }
+}
+
+impl TryFrom<v1::StateReply> for Reply {
+    type Error = Malformed;
+
+    fn try_from(message: v1::StateReply) -> Result<Self, Malformed> {
+        Ok(match message.body.ok_or_else(|| no_body(Fields("StateReply")))? {
+            Body::Accepted(body) => {
+                let fields = Fields("Accepted");
+                Self::Accepted {
+                    operation: fields.parse("operation", &body.operation)?,
+                    service: fields.parse("service", &body.service)?,
+                }
+            }
+            Body::Refused(body) => Self::Refused(body.try_into()?),
+            Body::Planned(body) => Self::Planned { applied: body.applied, skipped: body.skipped },
+            Body::Reported(body) => {
+                let acks = body.reports.into_iter().map(ReportAck::try_from);
+                Self::Reported(acks.collect::<Result<_, _>>()?)
+            }
+            Body::Done(v1::Done {}) => Self::Done,
+            Body::Unreadable(body) => Self::Malformed(body.problem),
+        })
+    }
+}
+
+impl From<&ReportAck> for v1::CommittedReport {
+    fn from(ack: &ReportAck) -> Self {
+        let instances = ack.instances.iter();
+        let slots = ack.slots.iter();
+        Self {
+            instances: instances
+                .map(|(id, version)| v1::CommittedInstance { id: id.to_string(), version: *version })
+                .collect(),
+            slots: slots
+                .map(|(service, index, version)| v1::CommittedSlot {
+                    service: service.to_string(),
+                    index: *index,
+                    version: *version,
+                })
+                .collect(),
+            refused: ack.refused.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::CommittedReport> for ReportAck {
+    type Error = Malformed;
+
+    fn try_from(message: v1::CommittedReport) -> Result<Self, Malformed> {
+        let fields = Fields("CommittedReport");
+        let instances =
+            message.instances.iter().map(|ack| Ok((fields.parse("instances", &ack.id)?, ack.version)));
+        let slots = message
+            .slots
+            .iter()
+            .map(|ack| Ok((fields.parse("slots", &ack.service)?, ack.index, ack.version)));
+        let refused = message.refused.iter().map(|id| fields.parse("refused", id));
+        Ok(Self {
+            instances: instances.collect::<Result<_, Malformed>>()?,
+            slots: slots.collect::<Result<_, Malformed>>()?,
+            refused: refused.collect::<Result<_, Malformed>>()?,
+        })
+    }
+}
+
+impl From<&Refusal> for v1::Refused {
+    fn from(refusal: &Refusal) -> Self {
+        let code = refusal.code().to_owned();
+        let plain = Self { code, ..Self::default() };
+        match refusal {
+            Refusal::Maintenance
+            | Refusal::NoServiceId
+            | Refusal::InstanceCount
+            | Refusal::HostLevelCount
+            | Refusal::HostLevelFixed => plain,
+            Refusal::InvalidServiceId(text) | Refusal::UnknownService(text) => {
+                Self { texts: vec![text.clone()], ..plain }
+            }
+            Refusal::NothingAllowed(service, state) | Refusal::NotAllowed(service, state) => {
+                Self { service: service.to_string(), state: state.to_string(), ..plain }
+            }
+            Refusal::AlreadyExists(service) => Self { service: service.to_string(), ..plain },
+            Refusal::NotReplaceable(ids) | Refusal::NotStoppable(ids) => Self { texts: ids.clone(), ..plain },
+        }
+    }
+}
+
+impl TryFrom<v1::Refused> for Refusal {
+    type Error = Malformed;
+
+    fn try_from(message: v1::Refused) -> Result<Self, Malformed> {
+        let fields = Fields("Refused");
+        let service = || fields.parse::<ServiceId>("service", &message.service);
+        let state = || fields.parse::<ServiceState>("state", &message.state);
+        let text = || message.texts.first().cloned().unwrap_or_default();
+        Ok(match message.code.as_str() {
+            "MAINTENANCE" => Self::Maintenance,
+            "NO_SERVICE_ID" => Self::NoServiceId,
+            "INVALID_SERVICE_ID" => Self::InvalidServiceId(text()),
+            "UNKNOWN_SERVICE" => Self::UnknownService(text()),
+            "NOTHING_ALLOWED" => Self::NothingAllowed(service()?, state()?),
+            "NOT_ALLOWED" => Self::NotAllowed(service()?, state()?),
+            "ALREADY_EXISTS" => Self::AlreadyExists(service()?),
+            "INSTANCE_COUNT" => Self::InstanceCount,
+            "HOST_LEVEL_COUNT" => Self::HostLevelCount,
+            "HOST_LEVEL_FIXED" => Self::HostLevelFixed,
+            "NOT_REPLACEABLE" => Self::NotReplaceable(message.texts),
+            "NOT_STOPPABLE" => Self::NotStoppable(message.texts),
+            other => return Err(fields.refuse("code", format_args!("unknown refusal '{other}'"))),
+        })
+    }
+}

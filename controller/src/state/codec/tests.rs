@@ -1,0 +1,112 @@
+//! What is written is read back.
+
+use muster_common::executor::Contact;
+use muster_common::id::{Epoch, OperationId};
+use muster_common::operation::{OperationState, SlotOutcome};
+use muster_common::reason::Reason;
+use muster_common::service::ServiceState;
+use muster_common::slot::ReplaceMode;
+use muster_common::time::Timestamp;
+
+use crate::state::testing::*;
+use crate::state::{Change, Command, Refusal, Reply, ReportAck};
+
+#[test]
+fn every_command_survives_its_bytes() {
+    let at = Timestamp(7);
+    let operation = OperationId::new("OP-1").unwrap();
+    let slot = slot_id("web-1", "e1", 3);
+    let changes = vec![
+        Change::AssignSlot { slot: slot.clone() },
+        Change::RemoveSlot { slot: slot.clone(), epoch: Epoch(4) },
+        Change::RaiseSlot {
+            operation: operation.clone(),
+            slot: slot.clone(),
+            epoch: Epoch(5),
+            mode: ReplaceMode::StopFirst,
+        },
+        Change::SettleSlot {
+            operation: operation.clone(),
+            slot: slot.clone(),
+            from: SlotOutcome::InProgress,
+            outcome: SlotOutcome::Failed,
+            reason: Some(Reason::TimedOut),
+            message: "late".to_owned(),
+        },
+        Change::FinishOperation {
+            operation: operation.clone(),
+            state: OperationState::Failed,
+            message: "late".to_owned(),
+        },
+        Change::Prune { records_before: Timestamp(1), events_before: Timestamp(2) },
+    ];
+    let verdicts = Contact::ALL.iter().map(|contact| (executor_id("e1"), *contact)).collect::<Vec<_>>();
+    for command in [
+        Command::Plan { at, changes },
+        Command::ExecutorContact { at, verdicts },
+        Command::AnnounceLeader { at, address: "127.0.0.1:4000".to_owned() },
+        Command::RegisterExecutor { at, record: Box::new(executor_record("e1")), holds: None },
+        Command::RegisterExecutor { at, record: Box::new(executor_record("e1")), holds: Some(Vec::new()) },
+        Command::RegisterExecutor {
+            at,
+            record: Box::new(executor_record("e1")),
+            holds: Some(vec![instance_id("SI-1")]),
+        },
+    ] {
+        assert_eq!(Command::decode(&command.encode()).unwrap(), command);
+    }
+}
+
+#[test]
+fn every_reply_survives_its_bytes() {
+    let service = service_id("web-1");
+    let ids = vec!["a".to_owned(), "b".to_owned()];
+    let refusals = [
+        Refusal::Maintenance,
+        Refusal::NoServiceId,
+        Refusal::InvalidServiceId("bad".to_owned()),
+        Refusal::UnknownService("x".to_owned()),
+        Refusal::NothingAllowed(service.clone(), ServiceState::DestroyRequested),
+        Refusal::NotAllowed(service.clone(), ServiceState::Inactive),
+        Refusal::AlreadyExists(service.clone()),
+        Refusal::InstanceCount,
+        Refusal::HostLevelCount,
+        Refusal::HostLevelFixed,
+        Refusal::NotReplaceable(ids.clone()),
+        Refusal::NotStoppable(ids),
+    ];
+    let acks = vec![
+        ReportAck {
+            instances: vec![(instance_id("SI-1"), 4)],
+            slots: vec![(service.clone(), 2, 9)],
+            refused: vec![instance_id("SI-2")],
+        },
+        ReportAck::default(),
+    ];
+    let others = [
+        Reply::Accepted { operation: OperationId::new("OP-1").unwrap(), service },
+        Reply::Planned { applied: 3, skipped: 4 },
+        Reply::Reported(acks),
+        Reply::Done,
+        Reply::Malformed("what?".to_owned()),
+    ];
+    for reply in refusals.map(Reply::Refused).into_iter().chain(others) {
+        assert_eq!(Reply::decode(&reply.encode()).unwrap(), reply);
+    }
+}
+
+#[test]
+fn bytes_that_mean_nothing_are_refused_by_name() {
+    assert!(Command::decode(&[0xff, 0xff, 0xff]).is_err());
+    let empty = Command::decode(&[]).unwrap_err().to_string();
+    assert_eq!(empty, "StateCommand.body: is missing or of a kind that this version does not know");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_reading_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        let _ = Command::decode(&bytes);
+        let _ = Reply::decode(&bytes);
+        let _ = super::read_snapshot(&[bytes.into()]);
+    }
+}

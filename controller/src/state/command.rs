@@ -1,0 +1,141 @@
+//! What is proposed to the log. Commands carry their time and their ids: applying one twice, on two
+//! machines, gives the same state.
+
+use muster_common::executor::{Contact, ExecutorRecord};
+use muster_common::id::{Epoch, ExecutorId, InstanceId, OperationId, SlotId};
+use muster_common::instance::InstanceRecord;
+use muster_common::operation::{OperationRequest, OperationState, SlotOutcome};
+use muster_common::reason::Reason;
+use muster_common::slot::{ReplaceMode, SlotStatus};
+use muster_common::time::Timestamp;
+
+/// One proposal.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// A user asks for something. Answered by [`super::Reply::Accepted`] or [`super::Reply::Refused`].
+    SubmitOperation {
+        /// Made by the proposer; proposing the same id again is answered as the first time.
+        id: OperationId,
+        /// What is asked. Rules that need no state were checked before.
+        request: Box<OperationRequest>,
+        /// When, by the proposer's clock.
+        at: Timestamp,
+        /// Who asks.
+        by: String,
+    },
+    /// The reconciler's changes, each with the condition under which it was planned. Answered by
+    /// [`super::Reply::Planned`].
+    Plan {
+        /// When, by the leader's clock.
+        at: Timestamp,
+        /// In this order.
+        changes: Vec<Change>,
+    },
+    /// What some executors say of their instances and slots. Answered by [`super::Reply::Reported`],
+    /// one answer per report, in order.
+    Reports {
+        /// When, by the leader's clock.
+        at: Timestamp,
+        /// At most one per executor is sensible; more are applied in order.
+        reports: Vec<ExecutorReport>,
+    },
+    /// An executor opened a session; this implies that it is in contact. Answered by
+    /// [`super::Reply::Done`].
+    RegisterExecutor {
+        /// When, by the leader's clock.
+        at: Timestamp,
+        /// What it says of itself.
+        record: Box<ExecutorRecord>,
+        /// Every instance that it still holds, when it says so: live instances that are not among
+        /// them are lost for good (a wiped disk), and those that the controllers took for lost are
+        /// found again.
+        holds: Option<Vec<InstanceId>>,
+    },
+    /// The leader's verdicts on who is heard. Answered by [`super::Reply::Done`].
+    ExecutorContact {
+        /// When, by the leader's clock.
+        at: Timestamp,
+        /// Whom, and what of them.
+        verdicts: Vec<(ExecutorId, Contact)>,
+    },
+    /// A controller began to lead; only told as an event. Answered by [`super::Reply::Done`].
+    AnnounceLeader {
+        /// When, by its clock.
+        at: Timestamp,
+        /// `host:port` of its API.
+        address: String,
+    },
+}
+
+/// What one executor says; the session knows from the certificate who it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutorReport {
+    /// Who speaks.
+    pub executor: ExecutorId,
+    /// The present state of some of its instances.
+    pub instances: Vec<InstanceRecord>,
+    /// The present state of some of its slots.
+    pub slots: Vec<SlotStatus>,
+}
+
+/// One change of a plan. A change whose condition does not hold any more is skipped, so that a stale
+/// or repeated plan does no harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A slot must be filled. If: it is wanted, and not assigned.
+    AssignSlot {
+        /// Which.
+        slot: SlotId,
+    },
+    /// A slot must be empty. If: it is assigned at this epoch, and not wanted.
+    RemoveSlot {
+        /// Which.
+        slot: SlotId,
+        /// As seen when planned.
+        epoch: Epoch,
+    },
+    /// An operation replaces what runs in one of its slots. If: the operation runs and has not come
+    /// to that slot yet, and the slot is assigned at this epoch.
+    RaiseSlot {
+        /// For which operation.
+        operation: OperationId,
+        /// Which.
+        slot: SlotId,
+        /// As seen when planned.
+        epoch: Epoch,
+        /// How the old instance gives way.
+        mode: ReplaceMode,
+    },
+    /// An operation is through with one of its slots. If: the operation runs and was not through
+    /// with it at this outcome.
+    SettleSlot {
+        /// Of which operation.
+        operation: OperationId,
+        /// Which.
+        slot: SlotId,
+        /// As seen when planned.
+        from: SlotOutcome,
+        /// How it ended.
+        outcome: SlotOutcome,
+        /// Why, as a code.
+        reason: Option<Reason>,
+        /// Why, in words.
+        message: String,
+    },
+    /// An operation is over. If: it runs.
+    FinishOperation {
+        /// Which.
+        operation: OperationId,
+        /// How it ended.
+        state: OperationState,
+        /// The outcome in words.
+        message: String,
+    },
+    /// Old records are forgotten.
+    Prune {
+        /// Instances that ended, and operations that finished, before this.
+        records_before: Timestamp,
+        /// Events from before this.
+        events_before: Timestamp,
+    },
+}

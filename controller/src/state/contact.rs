@@ -1,0 +1,126 @@
+//! Executors come, fall silent, and come back.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use muster_common::evidence::Transition;
+use muster_common::executor::{ExecutorRecord, ExecutorState};
+use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::instance::InstanceState;
+use muster_common::reason::Reason;
+use muster_common::time::Timestamp;
+
+use super::{Contact, Executor, Happening, Instance, State};
+
+impl State {
+    pub(super) fn register(&mut self, at: Timestamp, record: &ExecutorRecord, holds: Option<&[InstanceId]>) {
+        let id = record.id.clone();
+        if let Some(executor) = self.executors.get_mut(&id).map(Arc::make_mut) {
+            if executor.record != *record {
+                executor.record = record.clone();
+                executor.updated = at;
+            }
+        } else {
+            let executor = Executor {
+                record: record.clone(),
+                duty: ExecutorState::Active,
+                contact: Contact::Connected,
+                contact_since: at,
+                created: at,
+                updated: at,
+                table_revision: self.revision,
+            };
+            self.executors.insert(id.clone(), Arc::new(executor));
+            let (hostname, port) = (record.hostname.clone(), record.api_port);
+            self.emit(at, Happening::ExecutorAdded { executor: id.clone(), hostname, port });
+        }
+        self.contact(at, &id, Contact::Connected);
+        if let Some(holds) = holds {
+            self.take_inventory(at, &id, holds);
+        }
+    }
+
+    pub(super) fn contact(&mut self, at: Timestamp, id: &ExecutorId, contact: Contact) {
+        let Some(executor) = self.executors.get_mut(id).map(Arc::make_mut) else { return };
+        if executor.contact == contact {
+            return;
+        }
+        executor.contact = contact;
+        executor.contact_since = at;
+        executor.updated = at;
+        if contact == Contact::Lost {
+            let message = format!("no contact with executor {id}");
+            for instance in self.live_on(id) {
+                self.lose(at, &instance, Reason::ExecutorUnreachable, &message);
+            }
+        }
+    }
+
+    /// Compares what an executor holds with what is known of it.
+    fn take_inventory(&mut self, at: Timestamp, id: &ExecutorId, holds: &[InstanceId]) {
+        let held: BTreeSet<&InstanceId> = holds.iter().collect();
+        for instance in self.live_on(id) {
+            if !held.contains(&instance.record.id) {
+                let message = format!("executor {id} came back and knows nothing of it");
+                self.lose(at, &instance, Reason::NotFound, &message);
+            }
+        }
+        for held in held.iter().copied() {
+            let Some(known) = self.instances.get(held) else { continue };
+            if known.lost.is_some() && known.record.slot.executor == *id {
+                let mut found = Instance::clone(known);
+                self.note_found(at, &mut found);
+                self.store(at, found);
+            }
+        }
+        if held.is_empty() {
+            self.forget_slot_statuses(id);
+        }
+    }
+
+    /// An executor that holds nothing counts its statuses from the start: what it said before would
+    /// look newer than anything it says from now on.
+    fn forget_slot_statuses(&mut self, id: &ExecutorId) {
+        let slots: Vec<_> = self.slots.on_executor(id).map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if let Some(slot) = self.slots.get_mut(&slot) {
+                slot.status = None;
+            }
+        }
+    }
+
+    fn live_on(&self, id: &ExecutorId) -> Vec<Arc<Instance>> {
+        self.instances.live_on_executor(id).cloned().collect()
+    }
+
+    /// Takes an instance for lost. Its executor's record stays as it is, to be shown again if the
+    /// executor comes back with it.
+    fn lose(&mut self, at: Timestamp, instance: &Instance, reason: Reason, message: &str) {
+        let mut lost = instance.clone();
+        lost.remark(Transition {
+            at,
+            from: instance.state(),
+            to: InstanceState::Lost,
+            reason: Some(reason),
+            message: message.to_owned(),
+        });
+        lost.lost = Some(at);
+        self.emit(at, Happening::instance(&lost.record, InstanceState::Lost, message));
+        self.store(at, lost);
+    }
+
+    /// Notes that an instance that was taken for lost was there all the time. Its record, which may be
+    /// a newer one by now, is the caller's to store.
+    pub(super) fn note_found(&mut self, at: Timestamp, found: &mut Instance) {
+        let Some(since) = found.lost.take() else { return };
+        let state = found.record.state;
+        found.remark(Transition {
+            at,
+            from: InstanceState::Lost,
+            to: state,
+            reason: Some(Reason::FoundAgain),
+            message: format!("found again after {} s", at.since(since).as_secs()),
+        });
+        self.emit(at, Happening::instance(&found.record, state, &found.record.error_message));
+    }
+}

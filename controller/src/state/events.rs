@@ -1,0 +1,221 @@
+//! What happened, in the order of the log; a bounded window of it.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use muster_common::event::EventType;
+use muster_common::id::{ExecutorId, InstanceId, Revision, ServiceId};
+use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo};
+use muster_common::service::ServiceState;
+use muster_common::spec::{CpuCount, LocalServiceSpec};
+use muster_common::time::Timestamp;
+
+use super::Service;
+
+/// How many events are kept.
+pub const MAX_EVENTS: usize = 20_000;
+
+/// What an event speaks of; how it looks on the wire is the view's affair.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Happening {
+    /// A service entered a state.
+    Service {
+        /// Which.
+        service: ServiceId,
+        /// The spec's name.
+        name: String,
+        /// The spec's version.
+        version: String,
+        /// The image or the program.
+        executable: String,
+        /// The CPU requirement.
+        cpu: CpuCount,
+        /// The memory requirement.
+        memory_mb: u64,
+        /// `name:port:type`, comma-separated.
+        ports: String,
+        /// Its count at that time.
+        instances_per_host: u32,
+        /// The state it entered.
+        state: ServiceState,
+    },
+    /// An instance entered a state.
+    Instance {
+        /// The service.
+        service: ServiceId,
+        /// The service's name.
+        service_name: String,
+        /// Which.
+        instance: InstanceId,
+        /// Where it runs.
+        executor: ExecutorId,
+        /// The node's host name, once the instance's place is known.
+        hostname: Option<String>,
+        /// `name:hostPort:type`, comma-separated, once known.
+        ports: Option<String>,
+        /// When it was minted.
+        created: Timestamp,
+        /// The state it entered.
+        state: InstanceState,
+        /// Its error; empty when none.
+        error: String,
+    },
+    /// An executor registered for the first time.
+    ExecutorAdded {
+        /// Which.
+        executor: ExecutorId,
+        /// The node's host name.
+        hostname: String,
+        /// The port of its API.
+        port: u16,
+    },
+    /// A controller began to lead.
+    LeadershipAcquired {
+        /// `host:port` of its API.
+        address: String,
+    },
+}
+
+impl Happening {
+    /// A service entered its state.
+    pub(super) fn service(service: &Service) -> Self {
+        let spec = &service.spec;
+        Self::Service {
+            service: service.id.clone(),
+            name: spec.name.clone(),
+            version: spec.version.clone(),
+            executable: spec
+                .executable
+                .as_ref()
+                .map_or_else(String::new, |executable| executable.name().to_owned()),
+            cpu: spec.cpu_count(),
+            memory_mb: spec.memory_mb(),
+            ports: declared_ports(spec),
+            instances_per_host: service.instances_per_host,
+            state: service.state,
+        }
+    }
+
+    /// An instance entered `state`.
+    pub(super) fn instance(record: &InstanceRecord, state: InstanceState, error: &str) -> Self {
+        Self::Instance {
+            service: record.slot.service.clone(),
+            service_name: record.service_name.clone(),
+            instance: record.id.clone(),
+            executor: record.slot.executor.clone(),
+            hostname: record.local_info.as_ref().map(|info| info.hostname.clone()),
+            ports: record.local_info.as_ref().map(given_ports),
+            created: record.created,
+            state,
+            error: error.to_owned(),
+        }
+    }
+
+    /// Its kind on the wire.
+    #[must_use]
+    pub const fn kind(&self) -> EventType {
+        match self {
+            Self::Service { .. } => EventType::LocalServiceStateChange,
+            Self::Instance { .. } => EventType::LocalServiceInstanceStateChange,
+            Self::ExecutorAdded { .. } => EventType::ExecutorAdded,
+            Self::LeadershipAcquired { .. } => EventType::LeadershipAcquired,
+        }
+    }
+}
+
+/// `main:8000:http`, comma-separated.
+fn declared_ports(spec: &LocalServiceSpec) -> String {
+    let ports = spec.exposed_ports.iter().map(|port| {
+        let kind = port.port_type.map_or("", |kind| kind.as_str()).to_ascii_lowercase();
+        format!("{}:{}:{kind}", port.name, port.port)
+    });
+    ports.collect::<Vec<_>>().join(",")
+}
+
+/// `main:33857:http`, comma-separated.
+fn given_ports(info: &LocalInfo) -> String {
+    let ports = info.ports.iter().map(|(name, port)| {
+        format!("{name}:{}:{}", port.host_port, port.port_type.as_str().to_ascii_lowercase())
+    });
+    ports.collect::<Vec<_>>().join(",")
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventRecord {
+    /// When, by the clock of whoever saw it.
+    pub at: Timestamp,
+    /// What.
+    pub what: Happening,
+}
+
+/// Where an event stands: the revision that caused it, and which of that revision's it is.
+pub type EventPosition = (Revision, u32);
+
+/// The window of events.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Events {
+    log: OrdMap<EventPosition, Arc<EventRecord>>,
+    /// Events up to and with this revision may be missing.
+    compacted: Revision,
+}
+
+impl Events {
+    pub(super) fn push(&mut self, revision: Revision, at: Timestamp, what: Happening) {
+        let n = match self.log.get_max() {
+            Some(((last, n), _)) if *last == revision => n + 1,
+            _ => 0,
+        };
+        self.insert((revision, n), EventRecord { at, what });
+        while self.log.len() > MAX_EVENTS {
+            self.drop_oldest();
+        }
+    }
+
+    pub(super) fn insert(&mut self, position: EventPosition, event: EventRecord) {
+        self.log.insert(position, Arc::new(event));
+    }
+
+    pub(super) fn compacted(&self) -> Revision {
+        self.compacted
+    }
+
+    pub(super) fn set_compacted(&mut self, revision: Revision) {
+        self.compacted = revision;
+    }
+
+    /// Oldest first.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
+        self.log.iter()
+    }
+
+    /// Those of later revisions than `revision`, oldest first.
+    pub(super) fn after(
+        &self,
+        revision: Revision,
+    ) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
+        self.log.range((std::ops::Bound::Excluded((revision, u32::MAX)), std::ops::Bound::Unbounded))
+    }
+
+    /// The oldest event's time, to know when retention is due.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.log.get_min().map(|(_, event)| event.at)
+    }
+
+    /// Forgets the oldest events as long as they are from before `moment`; says how many.
+    pub(super) fn prune(&mut self, moment: Timestamp) -> usize {
+        let mut dropped = 0;
+        while self.oldest().is_some_and(|at| at < moment) {
+            self.drop_oldest();
+            dropped += 1;
+        }
+        dropped
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((position, _)) = self.log.get_min().cloned() {
+            self.compacted = position.0;
+            self.log.remove(&position);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The instances: those that live, and those that ended and are kept for a while.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use muster_common::evidence::Transition;
+use muster_common::id::{ExecutorId, InstanceId, ServiceId, SlotId};
+use muster_common::instance::{InstanceRecord, InstanceState};
+use muster_common::time::Timestamp;
+
+/// How many ended instances are kept per service (drove-wire.md §4.4).
+pub const MAX_OLD_INSTANCES: usize = 100;
+/// How many of the controllers' own remarks stay with an instance.
+const MAX_REMARKS: usize = 16;
+
+/// One instance: its executor's word, and what the controllers add to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// What its executor last said. Never changed here.
+    pub record: Arc<InstanceRecord>,
+    /// Since when the controllers take it for lost, their executor's silence having lasted too long.
+    pub lost: Option<Timestamp>,
+    /// When it became old (by the controllers' clock), if it has.
+    pub ended: Option<Timestamp>,
+    /// Transitions that only the controllers saw: lost, found again.
+    pub remarks: Vec<Remark>,
+}
+
+/// A transition that only the controllers saw. Its place in the timeline is given by the executor's
+/// clock, because its own time is the controllers'.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// It comes after the timeline's transitions up to this moment.
+    pub after: Timestamp,
+    /// What was seen.
+    pub transition: Transition,
+}
+
+impl Instance {
+    pub(super) fn new(record: Arc<InstanceRecord>) -> Self {
+        Self { record, lost: None, ended: None, remarks: Vec::new() }
+    }
+
+    /// Where it is, as far as the controllers know: its executor's word, or LOST.
+    #[must_use]
+    pub fn state(&self) -> InstanceState {
+        if self.lost.is_some() { InstanceState::Lost } else { self.record.state }
+    }
+
+    /// Whether it may still run.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !self.state().is_terminal()
+    }
+
+    /// The executor's timeline with the controllers' remarks in their places.
+    #[must_use]
+    pub fn timeline(&self) -> Vec<Transition> {
+        let mut timeline = self.record.timeline.clone();
+        for remark in self.remarks.iter().rev() {
+            let place = self.record.timeline.iter().rposition(|transition| transition.at <= remark.after);
+            timeline.insert(place.map_or(0, |place| place + 1), remark.transition.clone());
+        }
+        timeline
+    }
+
+    pub(super) fn remark(&mut self, transition: Transition) {
+        if self.remarks.len() == MAX_REMARKS {
+            self.remarks.remove(0);
+        }
+        let after = self.record.timeline.last().map_or(self.record.created, |last| last.at);
+        self.remarks.push(Remark { after, transition });
+    }
+}
+
+/// All instances, findable by id, by slot, service and executor (live ones) and by age (ended ones).
+#[derive(Debug, Clone, Default)]
+pub(super) struct Instances {
+    records: OrdMap<InstanceId, Arc<Instance>>,
+    live_by_service: OrdMap<ServiceId, OrdSet<InstanceId>>,
+    live_by_executor: OrdMap<ExecutorId, OrdSet<InstanceId>>,
+    live_by_slot: OrdMap<SlotId, OrdSet<InstanceId>>,
+    /// Oldest first.
+    old_by_service: OrdMap<ServiceId, OrdSet<(Timestamp, InstanceId)>>,
+}
+
+impl Instances {
+    pub(super) fn get(&self, id: &InstanceId) -> Option<&Arc<Instance>> {
+        self.records.get(id)
+    }
+
+    /// Stores `instance` under its record's id and files it as live or old. The caller has set
+    /// `ended` accordingly. Keeps at most [`MAX_OLD_INSTANCES`] old ones of its service.
+    pub(super) fn put(&mut self, instance: Instance) {
+        let id = instance.record.id.clone();
+        let before = self.records.get(&id).cloned();
+        let unmoved = before.as_ref().is_some_and(|before| {
+            before.ended == instance.ended && before.record.slot == instance.record.slot
+        });
+        if !unmoved {
+            if let Some(before) = &before {
+                self.unfile(before);
+            }
+            self.file(&instance);
+        }
+        let service = (!unmoved && instance.ended.is_some()).then(|| instance.record.slot.service.clone());
+        self.records.insert(id, Arc::new(instance));
+        if let Some(service) = service {
+            self.trim(&service);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: &InstanceId) -> Option<Arc<Instance>> {
+        let instance = self.records.remove(id)?;
+        self.unfile(&instance);
+        Some(instance)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.records.values()
+    }
+
+    pub(super) fn live_of_service(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Instance>> {
+        self.resolve(self.live_by_service.get(service))
+    }
+
+    pub(super) fn live_on_executor(&self, executor: &ExecutorId) -> impl Iterator<Item = &Arc<Instance>> {
+        self.resolve(self.live_by_executor.get(executor))
+    }
+
+    pub(super) fn live_in_slot(&self, slot: &SlotId) -> impl Iterator<Item = &Arc<Instance>> {
+        self.resolve(self.live_by_slot.get(slot))
+    }
+
+    /// Ended instances of a service (or of one that is destroyed by now), newest first.
+    pub(super) fn old_of_service(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Instance>> {
+        let ids = self.old_by_service.get(service).into_iter().flat_map(OrdSet::iter).rev();
+        ids.filter_map(|(_, id)| self.records.get(id))
+    }
+
+    /// The oldest end of all, to know when retention is due.
+    pub(super) fn oldest_end(&self) -> Option<Timestamp> {
+        self.old_by_service.values().filter_map(|old| old.get_min()).map(|(ended, _)| *ended).min()
+    }
+
+    /// Forgets what ended before `moment`; says how many.
+    pub(super) fn prune(&mut self, moment: Timestamp) -> usize {
+        let due: Vec<InstanceId> = self
+            .old_by_service
+            .values()
+            .flat_map(|old| old.iter().take_while(|(ended, _)| *ended < moment))
+            .map(|(_, id)| id.clone())
+            .collect();
+        for id in &due {
+            self.remove(id);
+        }
+        due.len()
+    }
+
+    fn resolve<'a>(&'a self, ids: Option<&'a OrdSet<InstanceId>>) -> impl Iterator<Item = &'a Arc<Instance>> {
+        ids.into_iter().flat_map(OrdSet::iter).filter_map(|id| self.records.get(id))
+    }
+
+    fn trim(&mut self, service: &ServiceId) {
+        while let Some(old) = self.old_by_service.get(service)
+            && old.len() > MAX_OLD_INSTANCES
+            && let Some((_, oldest)) = old.get_min().cloned()
+        {
+            self.remove(&oldest);
+        }
+    }
+
+    fn file(&mut self, instance: &Instance) {
+        let (id, slot) = (&instance.record.id, &instance.record.slot);
+        if let Some(ended) = instance.ended {
+            let old = self.old_by_service.entry(slot.service.clone()).or_default();
+            old.insert((ended, id.clone()));
+        } else {
+            self.live_by_service.entry(slot.service.clone()).or_default().insert(id.clone());
+            self.live_by_executor.entry(slot.executor.clone()).or_default().insert(id.clone());
+            self.live_by_slot.entry(slot.clone()).or_default().insert(id.clone());
+        }
+    }
+
+    fn unfile(&mut self, instance: &Instance) {
+        let (id, slot) = (&instance.record.id, &instance.record.slot);
+        if let Some(ended) = instance.ended {
+            take(&mut self.old_by_service, &slot.service, &(ended, id.clone()));
+        } else {
+            take(&mut self.live_by_service, &slot.service, id);
+            take(&mut self.live_by_executor, &slot.executor, id);
+            take(&mut self.live_by_slot, slot, id);
+        }
+    }
+}
+
+/// Removes `member` from the set under `key`, and the set with its last member.
+fn take<K: Ord + Clone, V: Ord + Clone>(index: &mut OrdMap<K, OrdSet<V>>, key: &K, member: &V) {
+    if let Some(set) = index.get_mut(key) {
+        set.remove(member);
+        if set.is_empty() {
+            index.remove(key);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The replicated state: what every controller knows, as plain data, and how commands change it.
+//!
+//! [`State::apply`] is a pure function of the state, a revision and a command: no clock, no
+//! randomness, no I/O, no unordered iteration. All maps are persistent (structure is shared between
+//! copies), so that cloning a [`State`] is cheap and readers keep a whole, unchanging one.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`command`] | what is proposed; the reconciler's changes with their conditions |
+//! | `reply`, `refusal` | what is answered; what the wire allows when |
+//! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | what is kept |
+//! | `submit`, `planned`, `report`, `contact` | how each kind of command is applied |
+//! | `desired`, `progress`, `table` | what follows from the state: wanted slots, an operation's progress, the slot table |
+//! | [`view`] | the state as users see it |
+//! | [`codec`] | commands, replies and snapshots as bytes |
+//! | `replica` | the state as the machine that Raft drives, and the watch that readers follow |
+//!
+//! It must not know sessions, REST or time; of Raft it knows the machine's interface alone.
+
+pub mod codec;
+pub mod command;
+mod contact;
+mod desired;
+mod events;
+mod executor;
+mod instances;
+mod operations;
+mod planned;
+mod progress;
+mod refusal;
+mod replica;
+mod reply;
+mod report;
+mod service;
+mod slots;
+mod submit;
+mod table;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+pub mod view;
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use muster_common::cluster::ClusterState;
+use muster_common::id::{ExecutorId, InstanceId, OperationId, Revision, ServiceId, SlotId};
+use muster_common::operation::Operation;
+use muster_common::service::ServiceState;
+use muster_common::time::Timestamp;
+
+use events::Events;
+use instances::Instances;
+use operations::Operations;
+use slots::Slots;
+
+pub use command::{Change, Command, ExecutorReport};
+pub use events::{EventPosition, EventRecord, Happening, MAX_EVENTS};
+pub use executor::Executor;
+pub use instances::{Instance, MAX_OLD_INSTANCES, Remark};
+pub use muster_common::executor::Contact;
+pub use operations::MAX_FINISHED_OPERATIONS;
+pub(crate) use progress::{brief, goes_in_waves};
+pub use refusal::{Refusal, allowed_operations};
+pub use replica::Replica;
+pub use reply::{Reply, ReportAck};
+pub use service::Service;
+pub use slots::Slot;
+pub use table::slot_table;
+
+/// Everything that must survive a leader.
+#[derive(Debug, Clone)]
+pub struct State {
+    revision: Revision,
+    cluster: ClusterState,
+    services: OrdMap<ServiceId, Arc<Service>>,
+    executors: OrdMap<ExecutorId, Arc<Executor>>,
+    slots: Slots,
+    instances: Instances,
+    operations: Operations,
+    events: Events,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            revision: Revision::default(),
+            cluster: ClusterState::Normal,
+            services: OrdMap::new(),
+            executors: OrdMap::new(),
+            slots: Slots::default(),
+            instances: Instances::default(),
+            operations: Operations::default(),
+            events: Events::default(),
+        }
+    }
+}
+
+impl State {
+    /// Applies `command`, which is the log's entry at `revision` or a part of it.
+    pub fn apply(&mut self, revision: Revision, command: &Command) -> Reply {
+        self.revision = revision;
+        match command {
+            Command::SubmitOperation { id, request, at, by } => self.submit(id, request, *at, by),
+            Command::Plan { at, changes } => self.plan(*at, changes),
+            Command::Reports { at, reports } => {
+                Reply::Reported(reports.iter().map(|report| self.report(*at, report)).collect())
+            }
+            Command::RegisterExecutor { at, record, holds } => {
+                self.register(*at, record, holds.as_deref());
+                Reply::Done
+            }
+            Command::ExecutorContact { at, verdicts } => {
+                for (executor, contact) in verdicts {
+                    self.contact(*at, executor, *contact);
+                }
+                Reply::Done
+            }
+            Command::AnnounceLeader { at, address } => {
+                self.emit(*at, Happening::LeadershipAcquired { address: address.clone() });
+                Reply::Done
+            }
+        }
+    }
+
+    /// The revision of the last applied command.
+    #[must_use]
+    pub const fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Whether operations are accepted.
+    #[must_use]
+    pub const fn cluster_state(&self) -> ClusterState {
+        self.cluster
+    }
+
+    /// One service.
+    #[must_use]
+    pub fn service(&self, id: &ServiceId) -> Option<&Arc<Service>> {
+        self.services.get(id)
+    }
+
+    /// All services, ordered by id.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// One executor.
+    #[must_use]
+    pub fn executor(&self, id: &ExecutorId) -> Option<&Arc<Executor>> {
+        self.executors.get(id)
+    }
+
+    /// All executors, ordered by id.
+    pub fn executors(&self) -> impl Iterator<Item = &Arc<Executor>> {
+        self.executors.values()
+    }
+
+    /// Whether nothing about any executor, its slot table's revision included, differs between this
+    /// state and `other`. Cheap; a state that was read from a snapshot shares nothing with any other.
+    #[must_use]
+    pub fn shares_executors_with(&self, other: &Self) -> bool {
+        self.executors.ptr_eq(&other.executors)
+    }
+
+    /// One slot, if it is assigned.
+    #[must_use]
+    pub fn slot(&self, id: &SlotId) -> Option<&Arc<Slot>> {
+        self.slots.get(id)
+    }
+
+    /// All assigned slots, ordered by service, executor and index.
+    pub fn slots(&self) -> impl Iterator<Item = (SlotId, &Arc<Slot>)> {
+        self.slots.iter()
+    }
+
+    /// The assigned slots of one service, ordered by executor and index.
+    pub fn slots_of(&self, service: &ServiceId) -> impl Iterator<Item = (SlotId, &Arc<Slot>)> {
+        self.slots.of_service(service)
+    }
+
+    /// One instance, live or old.
+    #[must_use]
+    pub fn instance(&self, id: &InstanceId) -> Option<&Arc<Instance>> {
+        self.instances.get(id)
+    }
+
+    /// The instances of a service that may still run, ordered by id.
+    pub fn live_instances(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Instance>> {
+        self.instances.live_of_service(service)
+    }
+
+    /// The instances on an executor that may still run, ordered by id.
+    pub fn live_instances_on(&self, executor: &ExecutorId) -> impl Iterator<Item = &Arc<Instance>> {
+        self.instances.live_on_executor(executor)
+    }
+
+    /// The instances in a slot that may still run, ordered by id.
+    pub fn live_instances_in(&self, slot: &SlotId) -> impl Iterator<Item = &Arc<Instance>> {
+        self.instances.live_in_slot(slot)
+    }
+
+    /// The instances of a service that ended, newest first; also of one that is destroyed by now.
+    pub fn old_instances(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Instance>> {
+        self.instances.old_of_service(service)
+    }
+
+    /// One operation as it is stored; [`view::operation`] adds the progress of one that runs.
+    #[must_use]
+    pub fn operation(&self, id: &OperationId) -> Option<&Arc<Operation>> {
+        self.operations.get(id)
+    }
+
+    /// The operations that are at work, ordered by service.
+    pub fn running_operations(&self) -> impl Iterator<Item = &Arc<Operation>> {
+        self.operations.running()
+    }
+
+    /// The operations of a service: those at work, then finished ones, newest first.
+    pub fn operations_of(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Operation>> {
+        self.operations.running_of(service).chain(self.operations.finished_of(service))
+    }
+
+    /// The events of later revisions than `revision`, oldest first.
+    pub fn events_after(
+        &self,
+        revision: Revision,
+    ) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
+        self.events.after(revision)
+    }
+
+    /// Events up to and with this revision may be missing from [`Self::events_after`].
+    #[must_use]
+    pub fn events_compacted(&self) -> Revision {
+        self.events.compacted()
+    }
+
+    /// When the oldest of the ended instances ended or the oldest of the finished operations finished.
+    #[must_use]
+    pub fn oldest_record(&self) -> Option<Timestamp> {
+        [self.instances.oldest_end(), self.operations.oldest_end()].into_iter().flatten().min()
+    }
+
+    /// When the oldest event happened.
+    #[must_use]
+    pub fn oldest_event(&self) -> Option<Timestamp> {
+        self.events.oldest()
+    }
+
+    /// Whether the leader hears an executor.
+    #[must_use]
+    pub fn is_connected(&self, executor: &ExecutorId) -> bool {
+        self.executors.get(executor).is_some_and(|executor| executor.contact == Contact::Connected)
+    }
+
+    fn emit(&mut self, at: Timestamp, what: Happening) {
+        self.events.push(self.revision, at, what);
+    }
+
+    /// Moves a service to `state` and tells the world. A service that is not there is left alone.
+    fn enter(&mut self, at: Timestamp, id: &ServiceId, state: ServiceState) {
+        let Some(service) = self.services.get_mut(id).map(Arc::make_mut) else { return };
+        if service.state == state {
+            return;
+        }
+        service.state = state;
+        service.updated = at;
+        let what = Happening::service(service);
+        self.emit(at, what);
+    }
+
+    /// Notes that the slots of `executor` changed, so that it is sent its table.
+    fn touch_table(&mut self, executor: &ExecutorId) {
+        let revision = self.revision;
+        if let Some(executor) = self.executors.get_mut(executor).map(Arc::make_mut) {
+            executor.table_revision = revision;
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The operations: those at work, and the newest finished ones.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use muster_common::id::{OperationId, ServiceId};
+use muster_common::operation::Operation;
+use muster_common::time::Timestamp;
+
+/// How many finished operations are kept per service.
+pub const MAX_FINISHED_OPERATIONS: usize = 50;
+
+/// All operations, findable by id and by service.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Operations {
+    by_id: OrdMap<OperationId, Arc<Operation>>,
+    running: OrdMap<ServiceId, OrdSet<OperationId>>,
+    /// Oldest first.
+    finished: OrdMap<ServiceId, OrdSet<(Timestamp, OperationId)>>,
+}
+
+impl Operations {
+    pub(super) fn get(&self, id: &OperationId) -> Option<&Arc<Operation>> {
+        self.by_id.get(id)
+    }
+
+    /// Changes a running operation in place; finishing one goes through [`Self::put`].
+    pub(super) fn get_running_mut(&mut self, id: &OperationId) -> Option<&mut Operation> {
+        self.by_id.get_mut(id).map(Arc::make_mut).filter(|operation| operation.finished.is_none())
+    }
+
+    /// Stores `operation`, and forgets the oldest finished one of its service when there are too many.
+    pub(super) fn put(&mut self, operation: Operation) {
+        let id = operation.id.clone();
+        self.remove(&id);
+        match operation.finished {
+            None => {
+                self.running.entry(operation.service.clone()).or_default().insert(id.clone());
+            }
+            Some(finished) => {
+                let kept = self.finished.entry(operation.service.clone()).or_default();
+                kept.insert((finished, id.clone()));
+            }
+        }
+        let service = operation.service.clone();
+        self.by_id.insert(id, Arc::new(operation));
+        while let Some(kept) = self.finished.get(&service)
+            && kept.len() > MAX_FINISHED_OPERATIONS
+            && let Some((_, oldest)) = kept.get_min().cloned()
+        {
+            self.remove(&oldest);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Operation>> {
+        self.by_id.values()
+    }
+
+    pub(super) fn running(&self) -> impl Iterator<Item = &Arc<Operation>> {
+        self.resolve(self.running.values().flat_map(OrdSet::iter))
+    }
+
+    pub(super) fn running_of(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Operation>> {
+        self.resolve(self.running.get(service).into_iter().flat_map(OrdSet::iter))
+    }
+
+    /// Finished ones, newest first.
+    pub(super) fn finished_of(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Operation>> {
+        let finished = self.finished.get(service).into_iter().flat_map(OrdSet::iter).rev();
+        self.resolve(finished.map(|(_, id)| id))
+    }
+
+    /// The oldest end of all, to know when retention is due.
+    pub(super) fn oldest_end(&self) -> Option<Timestamp> {
+        self.finished.values().filter_map(|kept| kept.get_min()).map(|(finished, _)| *finished).min()
+    }
+
+    /// Forgets what finished before `moment`; says how many.
+    pub(super) fn prune(&mut self, moment: Timestamp) -> usize {
+        let due: Vec<OperationId> = self
+            .finished
+            .values()
+            .flat_map(|kept| kept.iter().take_while(|(finished, _)| *finished < moment))
+            .map(|(_, id)| id.clone())
+            .collect();
+        for id in &due {
+            self.remove(id);
+        }
+        due.len()
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        ids: impl Iterator<Item = &'a OperationId>,
+    ) -> impl Iterator<Item = &'a Arc<Operation>> {
+        ids.filter_map(|id| self.by_id.get(id))
+    }
+
+    fn remove(&mut self, id: &OperationId) {
+        let Some(operation) = self.by_id.remove(id) else { return };
+        let service = &operation.service;
+        match operation.finished {
+            None => {
+                if let Some(running) = self.running.get_mut(service) {
+                    running.remove(id);
+                    if running.is_empty() {
+                        self.running.remove(service);
+                    }
+                }
+            }
+            Some(finished) => {
+                if let Some(kept) = self.finished.get_mut(service) {
+                    kept.remove(&(finished, id.clone()));
+                    if kept.is_empty() {
+                        self.finished.remove(service);
+                    }
+                }
+            }
+        }
+    }
+}

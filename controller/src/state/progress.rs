@@ -1,0 +1,125 @@
+//! How far an operation is, slot by slot. What goes in waves keeps its progress in the operation
+//! itself; for the rest (activation, count, destruction) it follows from the slots.
+
+use std::collections::BTreeMap;
+
+use muster_common::evidence::head;
+use muster_common::id::SlotId;
+use muster_common::instance::InstanceState;
+use muster_common::operation::{Operation, OperationKind, SlotOutcome, SlotProgress};
+use muster_common::reason::Reason;
+use muster_common::slot::SlotPhase;
+
+use super::{Slot, State};
+
+/// How many bytes of a message stay with each slot of an operation: an operation can have ten
+/// thousand slots, and the whole message is with the slot and its instances.
+const MAX_MESSAGE_BYTES: usize = 256;
+
+/// What an operation keeps of a slot's message.
+pub(crate) fn brief(message: &str) -> String {
+    head(message, MAX_MESSAGE_BYTES).to_owned()
+}
+
+/// Whether an operation replaces instances slot by slot, in waves.
+#[must_use]
+pub(crate) const fn goes_in_waves(kind: OperationKind) -> bool {
+    match kind {
+        OperationKind::Restart | OperationKind::ReplaceInstances | OperationKind::StopInstances => true,
+        OperationKind::Create
+        | OperationKind::Activate
+        | OperationKind::Deactivate
+        | OperationKind::DeployTestInstance
+        | OperationKind::AdjustInstances
+        | OperationKind::UpdateInstanceCount
+        | OperationKind::Destroy => false,
+    }
+}
+
+impl State {
+    /// How far `operation` is in each of its slots, ordered by slot.
+    #[must_use]
+    pub fn progress(&self, operation: &Operation) -> Vec<SlotProgress> {
+        if operation.finished.is_some() {
+            operation.slots.clone()
+        } else if goes_in_waves(operation.kind) {
+            operation.slots.iter().map(|slot| self.wave_progress(slot)).collect()
+        } else {
+            self.convergence_progress(operation)
+        }
+    }
+
+    /// As stored, except that what waits for an executor that is not heard is away.
+    fn wave_progress(&self, progress: &SlotProgress) -> SlotProgress {
+        let open = matches!(progress.outcome, SlotOutcome::Waiting | SlotOutcome::InProgress);
+        let mut progress = progress.clone();
+        if open && !self.is_connected(&progress.slot.executor) {
+            self.set_away(&mut progress);
+        }
+        progress
+    }
+
+    /// Assigned slots are to be filled; places that still hold something although they are not
+    /// assigned are to become empty, and those that the operation began with and are empty are done.
+    fn convergence_progress(&self, operation: &Operation) -> Vec<SlotProgress> {
+        let mut slots: BTreeMap<SlotId, SlotProgress> = BTreeMap::new();
+        for recorded in &operation.slots {
+            let done = SlotProgress { outcome: SlotOutcome::Done, ..recorded.clone() };
+            slots.insert(recorded.slot.clone(), done);
+        }
+        for instance in self.live_instances(&operation.service) {
+            let id = &instance.record.slot;
+            let mut leaving = blank(id.clone(), SlotOutcome::InProgress);
+            leaving.old_instance = Some(instance.record.id.clone());
+            leaving.message = format!("{} is {}", instance.record.id, instance.state());
+            self.if_away(&mut leaving);
+            slots.insert(id.clone(), leaving);
+        }
+        for (id, slot) in self.slots_of(&operation.service) {
+            let progress = self.filling(&id, slot);
+            slots.insert(id, progress);
+        }
+        slots.into_values().collect()
+    }
+
+    /// How far an assigned slot is with becoming filled.
+    fn filling(&self, id: &SlotId, slot: &Slot) -> SlotProgress {
+        let mut progress = blank(id.clone(), SlotOutcome::InProgress);
+        progress.epoch = Some(slot.epoch);
+        if !self.is_connected(&id.executor) {
+            self.set_away(&mut progress);
+        } else if self.is_filled(id, slot) {
+            progress.outcome = SlotOutcome::Done;
+        } else if let Some(status) = slot.current_status() {
+            progress.reason = status.reason;
+            progress.message = brief(&status.message);
+            if matches!(status.phase, SlotPhase::Failed | SlotPhase::KeptOld) {
+                progress.outcome = SlotOutcome::Failed;
+            }
+        }
+        progress
+    }
+
+    /// Whether a HEALTHY instance of the slot's epoch holds it.
+    #[must_use]
+    pub fn is_filled(&self, id: &SlotId, slot: &Slot) -> bool {
+        self.live_instances_in(id)
+            .any(|instance| instance.state() == InstanceState::Healthy && instance.record.epoch >= slot.epoch)
+    }
+
+    fn if_away(&self, progress: &mut SlotProgress) {
+        if !self.is_connected(&progress.slot.executor) {
+            self.set_away(progress);
+        }
+    }
+
+    fn set_away(&self, progress: &mut SlotProgress) {
+        progress.outcome = SlotOutcome::Away;
+        progress.reason = Some(Reason::ExecutorUnreachable);
+        progress.message = self.absence(&progress.slot.executor);
+    }
+}
+
+fn blank(slot: SlotId, outcome: SlotOutcome) -> SlotProgress {
+    SlotProgress { slot, old_instance: None, epoch: None, outcome, reason: None, message: String::new() }
+}

@@ -1,0 +1,54 @@
+//! One controller's copy of the state: driven by Raft, watched by everybody else.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use muster_common::id::Revision;
+use tokio::sync::watch;
+
+use super::codec::{read_snapshot, write_snapshot};
+use super::{Command, Reply, State};
+use crate::raft::{Encode, Machine, RestoreError};
+
+/// Owns the state; readers get whole, unchanging copies and never hold it up.
+#[derive(Debug)]
+pub struct Replica {
+    state: State,
+    published: watch::Sender<Arc<State>>,
+}
+
+impl Replica {
+    /// An empty state, and where to watch it.
+    #[must_use]
+    pub fn new() -> (Self, watch::Receiver<Arc<State>>) {
+        let (published, watched) = watch::channel(Arc::default());
+        (Self { state: State::default(), published }, watched)
+    }
+}
+
+impl Machine for Replica {
+    fn apply(&mut self, revision: Revision, command: &[u8]) -> Bytes {
+        let reply = match Command::decode(command) {
+            Ok(command) => self.state.apply(revision, &command),
+            Err(error) => {
+                tracing::error!(%revision, %error, "a command in the log cannot be read; it is passed over");
+                Reply::Malformed(error.to_string())
+            }
+        };
+        reply.encode()
+    }
+
+    fn publish(&mut self) {
+        self.published.send_replace(Arc::new(self.state.clone()));
+    }
+
+    fn snapshot(&self) -> Encode {
+        let state = self.state.clone();
+        Box::new(move || write_snapshot(&state))
+    }
+
+    fn restore(&mut self, chunks: &[Bytes]) -> Result<(), RestoreError> {
+        self.state = read_snapshot(chunks).map_err(|error| RestoreError(error.to_string()))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! What executors say of their instances and slots. Level-triggered: each record is the whole
+//! present truth with a version, and the highest version wins, however often and in whatever order
+//! reports arrive.
+
+use std::sync::Arc;
+
+use muster_common::id::{ExecutorId, SlotId};
+use muster_common::instance::InstanceRecord;
+use muster_common::slot::SlotStatus;
+use muster_common::time::Timestamp;
+
+use super::{ExecutorReport, Happening, Instance, ReportAck, State};
+
+impl State {
+    pub(super) fn report(&mut self, at: Timestamp, report: &ExecutorReport) -> ReportAck {
+        let mut ack = ReportAck::default();
+        for record in &report.instances {
+            if self.may_speak_for(&report.executor, record) {
+                let version = self.report_instance(at, record);
+                ack.instances.push((record.id.clone(), version));
+            } else {
+                ack.refused.push(record.id.clone());
+            }
+        }
+        for status in &report.slots {
+            self.report_slot(&report.executor, status);
+            ack.slots.push((status.service.clone(), status.index, status.version));
+        }
+        ack
+    }
+
+    /// An executor speaks for its own instances only, and an instance never moves.
+    fn may_speak_for(&self, executor: &ExecutorId, record: &InstanceRecord) -> bool {
+        record.slot.executor == *executor
+            && self.executor(executor).is_some()
+            && self.instances.get(&record.id).is_none_or(|known| known.record.slot == record.slot)
+    }
+
+    /// Stores `record` unless something newer is known; answers the version that is stored then.
+    fn report_instance(&mut self, at: Timestamp, record: &InstanceRecord) -> u64 {
+        let known = self.instances.get(&record.id).cloned();
+        let mut instance = match known {
+            None => {
+                self.emit_transitions(None, record);
+                Instance::new(Arc::new(record.clone()))
+            }
+            Some(known) if known.record.version > record.version => return known.record.version,
+            Some(known) if known.record.version == record.version && known.lost.is_none() => {
+                return record.version;
+            }
+            Some(known) => {
+                self.emit_transitions(Some(&known.record), record);
+                Instance { record: Arc::new(record.clone()), ..Instance::clone(&known) }
+            }
+        };
+        self.note_found(at, &mut instance);
+        self.store(at, instance);
+        record.version
+    }
+
+    /// Stores an instance as live or as ended, whichever it is.
+    pub(super) fn store(&mut self, at: Timestamp, mut instance: Instance) {
+        instance.ended = if instance.is_live() { None } else { instance.ended.or(Some(at)) };
+        self.instances.put(instance);
+    }
+
+    /// Tells of each transition that `known` had not seen yet.
+    fn emit_transitions(&mut self, known: Option<&InstanceRecord>, record: &InstanceRecord) {
+        let last_seen = known.and_then(|known| known.timeline.last());
+        let new = last_seen
+            .and_then(|last| record.timeline.iter().rposition(|transition| transition == last))
+            .map_or(0, |position| position + 1);
+        for transition in &record.timeline[new..] {
+            let error = if transition.message.is_empty() && transition.to == record.state {
+                &record.error_message
+            } else {
+                &transition.message
+            };
+            self.emit(transition.at, Happening::instance(record, transition.to, error));
+        }
+    }
+
+    /// Stores `status` unless something newer is known. Epochs come before versions: an executor that
+    /// forgot a slot and was given it again counts its versions from the start. A slot that is not
+    /// assigned any more is nobody's question: the executor may forget it too.
+    fn report_slot(&mut self, executor: &ExecutorId, status: &SlotStatus) {
+        let id = SlotId { service: status.service.clone(), executor: executor.clone(), index: status.index };
+        let newest = |status: &SlotStatus| (status.epoch, status.version);
+        let known = self.slots.get(&id).map(|slot| slot.status.as_ref().map(newest));
+        if known.is_some_and(|known| known < Some(newest(status)))
+            && let Some(slot) = self.slots.get_mut(&id)
+        {
+            slot.status = Some(status.clone());
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! A user's request becomes an operation, or is refused. The checks are in the order of
+//! drove-wire.md §3.1; the first that fails decides.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::cluster::ClusterState;
+use muster_common::id::{Generation, InstanceId, OperationId, ServiceId, SlotId};
+use muster_common::instance::InstanceState;
+use muster_common::operation::{
+    ClusterOpSpec, Operation, OperationKind, OperationRequest, OperationState, SlotOutcome, SlotProgress,
+};
+use muster_common::service::{ActivationState, ServiceState};
+use muster_common::spec::LocalServiceSpec;
+use muster_common::time::Timestamp;
+
+use super::{Instance, Refusal, Reply, Service, State, allowed_operations};
+
+/// How many instances of a service an executor may hold (drove-wire.md §2.7).
+const INSTANCES_PER_HOST: std::ops::RangeInclusive<u32> = 1..=256;
+
+/// How long DESTROY waits for the last instance: longer than it takes by default until the instances
+/// of a silent executor count as lost (10 min).
+const DESTROY_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// Who asked for what, and when.
+struct Submission<'a> {
+    id: &'a OperationId,
+    at: Timestamp,
+    by: &'a str,
+}
+
+impl State {
+    pub(super) fn submit(
+        &mut self,
+        id: &OperationId,
+        request: &OperationRequest,
+        at: Timestamp,
+        by: &str,
+    ) -> Reply {
+        if let Some(known) = self.operations.get(id) {
+            return Reply::Accepted { operation: id.clone(), service: known.service.clone() };
+        }
+        match self.accept(&Submission { id, at, by }, request) {
+            Ok(service) => Reply::Accepted { operation: id.clone(), service },
+            Err(refusal) => Reply::Refused(refusal),
+        }
+    }
+
+    fn accept(
+        &mut self,
+        submission: &Submission<'_>,
+        request: &OperationRequest,
+    ) -> Result<ServiceId, Refusal> {
+        if self.cluster == ClusterState::Maintenance {
+            return Err(Refusal::Maintenance);
+        }
+        let kind = request.kind();
+        match request {
+            OperationRequest::Create { spec, instances_per_host } => {
+                self.create(submission, spec, *instances_per_host)
+            }
+            OperationRequest::Activate { service_id } => {
+                let service = self.addressed(service_id, kind)?;
+                self.activate(submission, &service);
+                Ok(service.id.clone())
+            }
+            OperationRequest::Deactivate { service_id } => {
+                let service = self.addressed(service_id, kind)?;
+                self.deactivate(submission, &service);
+                Ok(service.id.clone())
+            }
+            OperationRequest::UpdateInstanceCount { service_id, instances_per_host } => {
+                let service = self.addressed(service_id, kind)?;
+                self.update_count(submission, &service, *instances_per_host)?;
+                Ok(service.id.clone())
+            }
+            OperationRequest::Restart { service_id, stop_first, cluster_op_spec } => {
+                let service = self.addressed(service_id, kind)?;
+                let slots = self.healthy_slots(&service);
+                let how = How::replacing(cluster_op_spec.as_ref(), *stop_first);
+                Ok(self.begin_waves(submission, &service, kind, &how, slots))
+            }
+            OperationRequest::ReplaceInstances { service_id, instance_ids, stop_first, op_spec } => {
+                let service = self.addressed(service_id, kind)?;
+                let slots = if instance_ids.is_empty() {
+                    self.healthy_slots(&service)
+                } else {
+                    self.named_slots(&service, instance_ids).map_err(Refusal::NotReplaceable)?
+                };
+                let how = How::replacing(op_spec.as_ref(), *stop_first);
+                Ok(self.begin_waves(submission, &service, kind, &how, slots))
+            }
+            OperationRequest::StopInstances { service_id, instance_ids, op_spec } => {
+                let service = self.addressed(service_id, kind)?;
+                let slots = self.named_slots(&service, instance_ids).map_err(Refusal::NotStoppable)?;
+                let how = How::replacing(op_spec.as_ref(), true);
+                Ok(self.begin_waves(submission, &service, kind, &how, slots))
+            }
+            OperationRequest::Destroy { service_id } => {
+                let service = self.addressed(service_id, kind)?;
+                self.destroy(submission, &service);
+                Ok(service.id.clone())
+            }
+        }
+    }
+
+    /// The service that a request is about, if its state allows a request of this kind.
+    fn addressed(&self, text: &str, kind: OperationKind) -> Result<Arc<Service>, Refusal> {
+        if text.is_empty() {
+            return Err(Refusal::NoServiceId);
+        }
+        let unknown = || Refusal::UnknownService(text.chars().take(255).collect());
+        let id = ServiceId::new(text).map_err(|_| unknown())?;
+        let service = self.service(&id).ok_or_else(unknown)?;
+        let allowed = allowed_operations(service.state);
+        if allowed.is_empty() {
+            return Err(Refusal::NothingAllowed(id, service.state));
+        }
+        if !allowed.contains(&kind) {
+            return Err(Refusal::NotAllowed(id, service.state));
+        }
+        Ok(Arc::clone(service))
+    }
+
+    fn create(
+        &mut self,
+        submission: &Submission<'_>,
+        spec: &LocalServiceSpec,
+        instances_per_host: u32,
+    ) -> Result<ServiceId, Refusal> {
+        let id = spec.service_id().map_err(|error| Refusal::InvalidServiceId(error.to_string()))?;
+        if self.services.contains_key(&id) {
+            return Err(Refusal::AlreadyExists(id));
+        }
+        check_count(instances_per_host)?;
+        if spec.is_host_level() && instances_per_host > 1 {
+            return Err(Refusal::HostLevelCount);
+        }
+        let service = Service {
+            id: id.clone(),
+            spec: Arc::new(spec.clone()),
+            instances_per_host,
+            activation: ActivationState::Inactive,
+            state: ServiceState::Init,
+            generation: Generation(self.revision.0),
+            created: submission.at,
+            updated: submission.at,
+        };
+        self.services.insert(id.clone(), Arc::new(service));
+        self.enter(submission.at, &id, ServiceState::Inactive);
+        let mut operation = submission.operation(&id, OperationKind::Create, &How::default(), Vec::new());
+        operation.state = OperationState::Succeeded;
+        operation.finished = Some(submission.at);
+        self.operations.put(operation);
+        Ok(id)
+    }
+
+    fn activate(&mut self, submission: &Submission<'_>, service: &Service) {
+        self.enter(submission.at, &service.id, ServiceState::ActivationRequested);
+        self.set_activation(service, ActivationState::Active);
+        self.enter(submission.at, &service.id, ServiceState::Active);
+        self.begin(submission, service, OperationKind::Activate, &How::default(), Vec::new());
+    }
+
+    fn deactivate(&mut self, submission: &Submission<'_>, service: &Service) {
+        self.enter(submission.at, &service.id, ServiceState::DeactivationRequested);
+        self.set_activation(service, ActivationState::Inactive);
+        self.enter(submission.at, &service.id, ServiceState::Inactive);
+        let slots = self.held_slots(service);
+        self.begin(submission, service, OperationKind::Deactivate, &How::default(), slots);
+    }
+
+    fn update_count(
+        &mut self,
+        submission: &Submission<'_>,
+        service: &Service,
+        instances_per_host: u32,
+    ) -> Result<(), Refusal> {
+        if service.spec.is_host_level() {
+            return Err(Refusal::HostLevelFixed);
+        }
+        check_count(instances_per_host)?;
+        self.enter(submission.at, &service.id, ServiceState::UpdatingInstancesCount);
+        let generation = self.next_generation(service);
+        if let Some(service) = self.services.get_mut(&service.id).map(Arc::make_mut) {
+            service.instances_per_host = instances_per_host;
+            service.generation = generation;
+        }
+        // The new generation lets slots that gave up try again.
+        let slots: Vec<SlotId> = self.slots.of_service(&service.id).map(|(slot, _)| slot).collect();
+        for id in slots {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.generation = generation;
+            }
+            self.touch_table(&id.executor);
+        }
+        self.enter(submission.at, &service.id, service.resting_state());
+        self.begin(submission, service, OperationKind::UpdateInstanceCount, &How::default(), Vec::new());
+        Ok(())
+    }
+
+    fn destroy(&mut self, submission: &Submission<'_>, service: &Service) {
+        self.enter(submission.at, &service.id, ServiceState::DestroyRequested);
+        let slots = self.held_slots(service);
+        let how = How { timeout: Some(DESTROY_TIMEOUT), ..How::default() };
+        self.begin(submission, service, OperationKind::Destroy, &how, slots);
+    }
+
+    /// The revision, unless an earlier command of the same log entry took it already.
+    fn next_generation(&self, service: &Service) -> Generation {
+        service.generation.next().max(Generation(self.revision.0))
+    }
+
+    fn set_activation(&mut self, service: &Service, activation: ActivationState) {
+        let generation = self.next_generation(service);
+        if let Some(service) = self.services.get_mut(&service.id).map(Arc::make_mut) {
+            service.activation = activation;
+            service.generation = generation;
+        }
+    }
+
+    /// Starts an operation that goes slot by slot, in waves.
+    fn begin_waves(
+        &mut self,
+        submission: &Submission<'_>,
+        service: &Service,
+        kind: OperationKind,
+        how: &How,
+        slots: BTreeMap<SlotId, InstanceId>,
+    ) -> ServiceId {
+        let state = if kind == OperationKind::StopInstances {
+            ServiceState::StoppingInstances
+        } else {
+            ServiceState::ReplacingInstances
+        };
+        self.enter(submission.at, &service.id, state);
+        let operation = submission.operation(&service.id, kind, how, waiting(slots));
+        self.operations.put(operation);
+        service.id.clone()
+    }
+
+    /// Starts an operation that is over when the service's slots are as wanted. What was wanted
+    /// before is not wanted any more: earlier operations of this kind end.
+    fn begin(
+        &mut self,
+        submission: &Submission<'_>,
+        service: &Service,
+        kind: OperationKind,
+        how: &How,
+        slots: Vec<SlotProgress>,
+    ) {
+        let earlier: Vec<_> = self.operations.running_of(&service.id).cloned().collect();
+        for operation in earlier {
+            let message = format!("superseded by {kind} {}", submission.id);
+            self.end_operation(submission.at, &operation, OperationState::Cancelled, message);
+        }
+        self.operations.put(submission.operation(&service.id, kind, how, slots));
+    }
+
+    /// The slots whose instance is HEALTHY as far as is known, also on executors that are away.
+    fn healthy_slots(&self, service: &Service) -> BTreeMap<SlotId, InstanceId> {
+        let healthy = self.live_instances(&service.id).filter(|instance| self.holds_slot(instance));
+        newest_per_slot(healthy)
+    }
+
+    /// The slots of the named instances; or those names that are not HEALTHY instances of the service.
+    fn named_slots(
+        &self,
+        service: &Service,
+        names: &[String],
+    ) -> Result<BTreeMap<SlotId, InstanceId>, Vec<String>> {
+        let find = |name: &String| {
+            let instance = self.instance(&InstanceId::new(name).ok()?)?;
+            let ours = instance.record.slot.service == service.id
+                && self.holds_slot(instance)
+                && self.is_connected(&instance.record.slot.executor);
+            ours.then_some(instance)
+        };
+        let unfit: Vec<String> = names.iter().filter(|name| find(name).is_none()).cloned().collect();
+        if names.is_empty() || !unfit.is_empty() {
+            return Err(unfit);
+        }
+        Ok(newest_per_slot(names.iter().filter_map(find)))
+    }
+
+    fn holds_slot(&self, instance: &Instance) -> bool {
+        instance.state() == InstanceState::Healthy && self.slot(&instance.record.slot).is_some()
+    }
+
+    /// Every place of the service that is not empty yet.
+    fn held_slots(&self, service: &Service) -> Vec<SlotProgress> {
+        waiting(newest_per_slot(self.live_instances(&service.id)))
+    }
+}
+
+impl Submission<'_> {
+    fn operation(
+        &self,
+        service: &ServiceId,
+        kind: OperationKind,
+        how: &How,
+        slots: Vec<SlotProgress>,
+    ) -> Operation {
+        let timeout = how.timeout.unwrap_or_else(|| how.op_spec.timeout.as_duration());
+        Operation {
+            id: self.id.clone(),
+            service: service.clone(),
+            kind,
+            by: self.by.to_owned(),
+            op_spec: how.op_spec.clone(),
+            stop_first: how.stop_first,
+            created: self.at,
+            deadline: self.at.plus(timeout),
+            finished: None,
+            state: OperationState::Running,
+            message: String::new(),
+            slots,
+        }
+    }
+}
+
+/// How an operation proceeds.
+#[derive(Default)]
+struct How {
+    op_spec: ClusterOpSpec,
+    stop_first: bool,
+    /// Instead of the one in `op_spec`.
+    timeout: Option<Duration>,
+}
+
+impl How {
+    fn replacing(op_spec: Option<&ClusterOpSpec>, stop_first: bool) -> Self {
+        Self { op_spec: op_spec.cloned().unwrap_or_default(), stop_first, timeout: None }
+    }
+}
+
+fn check_count(instances_per_host: u32) -> Result<(), Refusal> {
+    if INSTANCES_PER_HOST.contains(&instances_per_host) { Ok(()) } else { Err(Refusal::InstanceCount) }
+}
+
+/// One instance per slot: while a replacement is under way there are two, and the newer one counts.
+fn newest_per_slot<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>) -> BTreeMap<SlotId, InstanceId> {
+    let mut newest = BTreeMap::<SlotId, &Instance>::new();
+    for instance in instances {
+        let held = newest.entry(instance.record.slot.clone()).or_insert(instance);
+        if (held.record.epoch, &held.record.id) < (instance.record.epoch, &instance.record.id) {
+            *held = instance;
+        }
+    }
+    newest.into_iter().map(|(slot, instance)| (slot, instance.record.id.clone())).collect()
+}
+
+fn waiting(slots: BTreeMap<SlotId, InstanceId>) -> Vec<SlotProgress> {
+    let progress = slots.into_iter().map(|(slot, instance)| SlotProgress {
+        slot,
+        old_instance: Some(instance),
+        epoch: None,
+        outcome: SlotOutcome::Waiting,
+        reason: None,
+        message: String::new(),
+    });
+    progress.collect()
+}

@@ -1,0 +1,26 @@
+//! What one executor must run, as it is sent to it.
+
+use std::sync::Arc;
+
+use muster_common::id::ExecutorId;
+use muster_common::slot::{SlotAssignment, SlotTable};
+
+use super::State;
+
+/// Everything that must run on `executor`; empty for one that is not known.
+#[must_use]
+pub fn slot_table(state: &State, executor: &ExecutorId) -> SlotTable {
+    let Some(record) = state.executor(executor) else { return SlotTable::default() };
+    let rows = state.slots.on_executor(executor).filter_map(|(id, slot)| {
+        let service = state.service(&id.service)?;
+        Some(SlotAssignment {
+            service: id.service,
+            index: id.index,
+            epoch: slot.epoch,
+            generation: slot.generation,
+            mode: slot.mode,
+            spec: Arc::clone(&service.spec),
+        })
+    });
+    SlotTable { revision: record.table_revision, rows: rows.collect() }
+}

@@ -1,0 +1,116 @@
+//! Executors fall silent and come back.
+
+use muster_common::executor::{Contact, ExecutorState};
+use muster_common::instance::InstanceState;
+use muster_common::reason::Reason;
+
+use crate::state::Happening;
+use crate::state::testing::*;
+use crate::state::view;
+
+const INSTANCE: &str = "web-1.e1.0";
+
+fn running() -> Fixture {
+    let mut fixture = Fixture::with_executors(2);
+    fixture.running(spec("web"), 1);
+    fixture
+}
+
+fn states_told(fixture: &Fixture) -> Vec<InstanceState> {
+    let events = fixture.state.events_after(muster_common::id::Revision(0));
+    let told = events.filter_map(|(_, event)| match &event.what {
+        Happening::Instance { instance, state, .. } if instance.as_str() == INSTANCE => Some(*state),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn without_contact_instances_are_shown_as_unknown_and_nothing_is_changed() {
+    let mut fixture = running();
+    let stored = fixture.state.instance(&instance_id(INSTANCE)).cloned();
+    fixture.contact("e1", Contact::Unreachable);
+    assert_eq!(fixture.state.instance(&instance_id(INSTANCE)).cloned(), stored);
+    let info = view::instance_info(&fixture.state, stored.as_ref().unwrap());
+    assert_eq!(info.state, InstanceState::Unknown);
+    assert_eq!(info.reason, Some(Reason::ExecutorUnreachable));
+    assert_eq!(info.error_message, "no contact with executor e1 since 1970-01-01T00:16:40.000Z");
+    assert_eq!(fixture.state.executor(&executor_id("e1")).unwrap().shown_state(), ExecutorState::Unready);
+    let active = view::active_instances(&fixture.state, &service_id("web-1"), &[]);
+    assert_eq!(active.iter().map(|info| info.executor_id.as_str()).collect::<Vec<_>>(), ["e2"]);
+    assert_eq!(view::old_instances(&fixture.state, &service_id("web-1"))[0].instance_id, INSTANCE);
+    // Its slots stay assigned, and nothing is planned because of it.
+    assert!(fixture.reconcile().is_empty());
+
+    fixture.contact("e1", Contact::Connected);
+    let info = view::instance_info(&fixture.state, stored.as_ref().unwrap());
+    assert_eq!((info.state, info.error_message.as_str()), (InstanceState::Healthy, ""));
+}
+
+#[test]
+fn after_a_long_silence_instances_are_lost_and_a_report_finds_them_again() {
+    let mut fixture = running();
+    fixture.contact("e1", Contact::Unreachable);
+    fixture.advance(600);
+    fixture.contact("e1", Contact::Lost);
+    let info = view::instance_info(&fixture.state, fixture.state.instance(&instance_id(INSTANCE)).unwrap());
+    assert_eq!(info.state, InstanceState::Lost);
+    assert_eq!(info.reason, Some(Reason::ExecutorUnreachable));
+    assert_eq!(info.error_message, "no contact with executor e1");
+    assert_eq!(info.timeline.last().unwrap().to, InstanceState::Lost);
+    assert_eq!(fixture.state.live_instances(&service_id("web-1")).count(), 1);
+
+    fixture.advance(61);
+    fixture.register("e1", None);
+    let slot = slot_id("web-1", "e1", 0);
+    fixture.report_in(INSTANCE, &slot, &UP);
+    let info = view::instance_info(&fixture.state, fixture.state.instance(&instance_id(INSTANCE)).unwrap());
+    assert_eq!(info.state, InstanceState::Healthy);
+    assert_eq!(info.reason, Some(Reason::FoundAgain));
+    assert_eq!(info.error_message, "");
+    let found = info.timeline.iter().find(|transition| transition.reason == Some(Reason::FoundAgain));
+    assert_eq!(found.unwrap().message, "found again after 61 s");
+    assert_eq!(fixture.state.live_instances(&service_id("web-1")).count(), 2);
+    assert_eq!(view::old_instances(&fixture.state, &service_id("web-1")), []);
+    assert_eq!(states_told(&fixture)[UP.len()..], [InstanceState::Lost, InstanceState::Healthy]);
+}
+
+#[test]
+fn an_instance_that_ended_out_of_sight_brings_its_end_along() {
+    let mut fixture = running();
+    fixture.contact("e1", Contact::Lost);
+    fixture.register("e1", None);
+    fixture.report_in(INSTANCE, &slot_id("web-1", "e1", 0), &UP_AND_DOWN);
+    let instance = fixture.state.instance(&instance_id(INSTANCE)).unwrap();
+    assert_eq!((instance.state(), instance.lost), (InstanceState::Stopped, None));
+    assert_eq!(view::old_instances(&fixture.state, &service_id("web-1")).len(), 1);
+}
+
+#[test]
+fn an_inventory_finds_and_loses_without_further_reports() {
+    let mut fixture = running();
+    fixture.report_in("second", &slot_id("web-1", "e1", 0), &UP);
+    fixture.contact("e1", Contact::Lost);
+    fixture.register("e1", Some(&[INSTANCE]));
+    let state_of = |id| fixture.state.instance(&instance_id(id)).unwrap().state();
+    assert_eq!(state_of(INSTANCE), InstanceState::Healthy);
+    assert_eq!(state_of("second"), InstanceState::Lost);
+
+    // A wiped disk.
+    fixture.register("e1", Some(&[]));
+    let info = view::instance_info(&fixture.state, fixture.state.instance(&instance_id(INSTANCE)).unwrap());
+    assert_eq!((info.state, info.reason), (InstanceState::Lost, Some(Reason::NotFound)));
+    // Nothing of another executor is touched.
+    assert!(fixture.state.instance(&instance_id("web-1.e2.0")).unwrap().is_live());
+}
+
+#[test]
+fn verdicts_that_say_nothing_new_change_nothing() {
+    let mut fixture = running();
+    fixture.contact("e1", Contact::Lost);
+    let before = super::determinism::bytes(&fixture.state);
+    fixture.advance(10);
+    fixture.contact("e1", Contact::Lost);
+    fixture.contact("nobody", Contact::Unreachable);
+    fixture.assert_same_but_for_revision(&before);
+}

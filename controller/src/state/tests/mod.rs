@@ -1,0 +1,8 @@
+//! The state as a whole, one file per noun.
+
+mod contact;
+mod determinism;
+mod report;
+mod retention;
+mod submit;
+mod view;

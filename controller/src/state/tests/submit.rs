@@ -1,0 +1,252 @@
+//! Every operation in every state, against drove-wire.md §3.
+
+use muster_common::operation::{ClusterOpSpec, OperationRequest, OperationState};
+use muster_common::service::{ActivationState, ServiceState};
+
+use crate::state::testing::*;
+use crate::state::{Happening, Refusal};
+
+const ID: &str = "web-1";
+
+/// Each kind of request for a service that exists.
+fn requests() -> Vec<OperationRequest> {
+    let service_id = || ID.to_owned();
+    vec![
+        OperationRequest::Activate { service_id: service_id() },
+        OperationRequest::Deactivate { service_id: service_id() },
+        OperationRequest::UpdateInstanceCount { service_id: service_id(), instances_per_host: 2 },
+        OperationRequest::Restart { service_id: service_id(), stop_first: false, cluster_op_spec: None },
+        OperationRequest::ReplaceInstances {
+            service_id: service_id(),
+            instance_ids: Vec::new(),
+            stop_first: false,
+            op_spec: None,
+        },
+        OperationRequest::StopInstances {
+            service_id: service_id(),
+            instance_ids: vec!["web-1.e1.0".to_owned()],
+            op_spec: None,
+        },
+        OperationRequest::Destroy { service_id: service_id() },
+    ]
+}
+
+/// What the wire says of a state: the sentence for what it does not allow, with what it does.
+const TABLE: [(ServiceState, &str); 15] = {
+    use ServiceState as S;
+    const NONE: &str = "";
+    [
+        (S::Init, NONE),
+        (S::ActivationRequested, NONE),
+        (S::ConfigTestingRequested, NONE),
+        (S::DeactivationRequested, NONE),
+        (S::EmergencyDeactivationRequested, "DEACTIVATE"),
+        (S::Inactive, "ACTIVATE, ADJUST_INSTANCES, DEPLOY_TEST_INSTANCE, DESTROY, UPDATE_INSTANCE_COUNT"),
+        (
+            S::Active,
+            "ADJUST_INSTANCES, DEACTIVATE, REPLACE_INSTANCES, RESTART, STOP_INSTANCES, UPDATE_INSTANCE_COUNT",
+        ),
+        (
+            S::ConfigTesting,
+            "ACTIVATE, ADJUST_INSTANCES, DEACTIVATE, REPLACE_INSTANCES, RESTART, STOP_INSTANCES",
+        ),
+        (S::AdjustingInstances, NONE),
+        (S::DeployingTestInstance, NONE),
+        (S::ReplacingInstances, NONE),
+        (S::StoppingInstances, NONE),
+        (S::UpdatingInstancesCount, NONE),
+        (S::DestroyRequested, NONE),
+        (S::Destroyed, NONE),
+    ]
+};
+
+#[test]
+fn each_operation_in_each_state_is_accepted_or_refused_as_the_wire_says() {
+    let mut ready = Fixture::with_executors(1);
+    ready.running(spec("web"), 1);
+    assert_eq!(TABLE.map(|(state, _)| state).len(), ServiceState::ALL.len());
+    for (state, allowed) in TABLE {
+        for request in requests() {
+            let mut fixture = ready.clone();
+            fixture.force_state(ID, state);
+            let kind = request.kind();
+            let expected = if allowed.is_empty() {
+                Some(format!("No operations allowed for {ID} as it is in {state} state"))
+            } else if allowed.split(", ").any(|name| name == kind.as_str()) {
+                None
+            } else {
+                Some(format!("Only [{allowed}] allowed for local service {ID} as it is in {state} state"))
+            };
+            let before = super::determinism::bytes(&fixture.state);
+            let refusal = fixture.submit(request).err().map(|refusal| refusal.to_string());
+            assert_eq!(refusal, expected, "{kind} in {state}");
+            if refusal.is_some() {
+                fixture.assert_same_but_for_revision(&before);
+            }
+        }
+    }
+}
+
+#[test]
+fn requests_that_name_no_known_service_are_refused_before_anything_else() {
+    let mut fixture = Fixture::new();
+    let unknown = |id: &str| OperationRequest::Activate { service_id: id.to_owned() };
+    for (id, message) in [
+        ("", "No local service id found in operation"),
+        ("web-1", "No state found for local service: web-1"),
+        ("../etc", "No state found for local service: ../etc"),
+    ] {
+        assert_eq!(fixture.submit(unknown(id)).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn creation_has_its_own_rules() {
+    let mut fixture = Fixture::new();
+    let mut create = |spec, instances_per_host| {
+        let request = OperationRequest::Create { spec: Box::new(spec), instances_per_host };
+        fixture.submit(request).map_err(|refusal| refusal.to_string())
+    };
+    create(spec("web"), 2).unwrap();
+    assert_eq!(create(spec("web"), 2).unwrap_err(), "Local service web-1 already exists");
+    assert_eq!(create(spec("a"), 0).unwrap_err(), "instancesPerHost must be between 1 and 256");
+    assert_eq!(create(spec("a"), 257).unwrap_err(), "instancesPerHost must be between 1 and 256");
+    assert_eq!(
+        create(spec_with("a", true), 2).unwrap_err(),
+        "Host level service cannot have more than one instance"
+    );
+    create(spec_with("a", true), 1).unwrap();
+    let service = fixture.service("web-1");
+    assert_eq!((service.state, service.activation), (ServiceState::Inactive, ActivationState::Inactive));
+    assert_eq!(fixture.state.services().count(), 2);
+}
+
+#[test]
+fn the_count_of_a_host_level_service_is_fixed() {
+    let mut fixture = Fixture::new();
+    fixture.create(spec_with("web", true), 1);
+    let request = OperationRequest::UpdateInstanceCount { service_id: ID.to_owned(), instances_per_host: 2 };
+    assert_eq!(
+        fixture.submit(request).unwrap_err().to_string(),
+        "Instance count update is allowed only for services that do not have Host Level option set"
+    );
+}
+
+#[test]
+fn only_healthy_instances_of_the_service_can_be_named() {
+    let mut fixture = Fixture::with_executors(2);
+    fixture.running(spec("web"), 1);
+    fixture.running(spec("other"), 1);
+    let slot = slot_id(ID, "e1", 0);
+    fixture.report_in("starting", &slot, &UP[..2]);
+    let replace = |ids: &[&str]| OperationRequest::ReplaceInstances {
+        service_id: ID.to_owned(),
+        instance_ids: ids.iter().map(ToString::to_string).collect(),
+        stop_first: false,
+        op_spec: None,
+    };
+    let stop = |ids: &[&str]| OperationRequest::StopInstances {
+        service_id: ID.to_owned(),
+        instance_ids: ids.iter().map(ToString::to_string).collect(),
+        op_spec: None,
+    };
+    assert_eq!(
+        fixture.submit(replace(&["web-1.e1.0", "starting", "other-1.e1.0", "nobody"])).unwrap_err(),
+        Refusal::NotReplaceable(["starting", "other-1.e1.0", "nobody"].map(str::to_owned).to_vec())
+    );
+    assert_eq!(
+        fixture.submit(stop(&["starting"])).unwrap_err().to_string(),
+        "There are no healthy instances with ids: [starting]"
+    );
+    assert_eq!(
+        fixture.submit(replace(&["nobody"])).unwrap_err().to_string(),
+        "There are no replaceable healthy instances with ids: [nobody]"
+    );
+    // Shown as UNKNOWN, so not HEALTHY.
+    fixture.contact("e2", muster_common::executor::Contact::Unreachable);
+    assert!(fixture.submit(stop(&["web-1.e2.0"])).is_err());
+    assert!(fixture.submit(stop(&["web-1.e1.0"])).is_ok());
+}
+
+#[test]
+fn a_proposal_that_is_repeated_is_answered_as_the_first_time() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.create(spec("web"), 1);
+    let first = fixture.activate(ID);
+    let before = super::determinism::bytes(&fixture.state);
+    let again = crate::state::Command::SubmitOperation {
+        id: first.clone(),
+        request: Box::new(OperationRequest::Activate { service_id: ID.to_owned() }),
+        at: fixture.now,
+        by: "tester".to_owned(),
+    };
+    let reply = fixture.apply(&again);
+    assert_eq!(reply, crate::state::Reply::Accepted { operation: first, service: service_id(ID) });
+    fixture.assert_same_but_for_revision(&before);
+}
+
+#[test]
+fn each_transition_that_is_passed_through_is_told() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.running(spec("web"), 1);
+    fixture.restart(ID, ClusterOpSpec::default(), false);
+    fixture.deactivate_after_settling(ID);
+    let states: Vec<ServiceState> = fixture
+        .state
+        .events_after(muster_common::id::Revision(0))
+        .filter_map(|(_, event)| match &event.what {
+            Happening::Service { state, .. } => Some(*state),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        states,
+        [
+            ServiceState::Inactive,
+            ServiceState::ActivationRequested,
+            ServiceState::Active,
+            ServiceState::ReplacingInstances,
+            ServiceState::Active,
+            ServiceState::DeactivationRequested,
+            ServiceState::Inactive,
+            ServiceState::DestroyRequested,
+            ServiceState::Destroyed,
+        ]
+    );
+}
+
+#[test]
+fn generations_grow_with_every_change_also_across_destruction() {
+    let mut fixture = Fixture::with_executors(1);
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        fixture.create(spec("web"), 1);
+        seen.push(fixture.service(ID).generation);
+        fixture.activate(ID);
+        seen.push(fixture.service(ID).generation);
+        let update =
+            OperationRequest::UpdateInstanceCount { service_id: ID.to_owned(), instances_per_host: 2 };
+        fixture.submit(update).unwrap();
+        seen.push(fixture.service(ID).generation);
+        fixture.deactivate(ID);
+        seen.push(fixture.service(ID).generation);
+        fixture.destroy(ID);
+        fixture.settle();
+        assert!(fixture.state.service(&service_id(ID)).is_none());
+    }
+    assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+}
+
+#[test]
+fn what_is_wanted_anew_supersedes_what_was_wanted() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.create(spec("web"), 1);
+    let activation = fixture.activate(ID);
+    let deactivation = fixture.deactivate(ID);
+    let superseded = fixture.operation(&activation);
+    assert_eq!(superseded.state, OperationState::Cancelled);
+    assert_eq!(superseded.message, format!("superseded by DEACTIVATE {deactivation}"));
+    assert_eq!(superseded.finished, Some(fixture.now));
+    fixture.settle();
+    assert_eq!(fixture.operation(&deactivation).state, OperationState::Succeeded);
+}

@@ -1,0 +1,101 @@
+//! Events in Drove's form (drove-wire.md §2.11).
+
+use std::collections::BTreeMap;
+
+use muster_common::event::Event;
+use muster_common::time::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::state::{EventPosition, EventRecord, Happening, State};
+
+/// One event as it is shown.
+#[must_use]
+pub fn event(position: EventPosition, record: &EventRecord) -> Event {
+    let (revision, n) = position;
+    Event {
+        kind: record.what.kind(),
+        id: Uuid::new_v3(&Uuid::NAMESPACE_OID, format!("muster/{revision}/{n}").as_bytes()).to_string(),
+        time: record.at,
+        metadata: metadata(&record.what),
+        revision,
+    }
+}
+
+/// At most `size` events that are younger than `since`, newest first.
+#[must_use]
+pub fn events_newest_first(state: &State, since: Timestamp, size: usize) -> Vec<Event> {
+    let newest_first = state.events_after(muster_common::id::Revision(0)).rev();
+    let mut events: Vec<Event> = newest_first
+        .filter(|(_, record)| record.at > since)
+        .map(|(position, record)| event(*position, record))
+        .collect();
+    events.sort_by_key(|event| std::cmp::Reverse(event.time));
+    events.truncate(size);
+    events
+}
+
+fn metadata(what: &Happening) -> BTreeMap<String, Value> {
+    let mut tags = BTreeMap::new();
+    let mut tag = |name: &str, value: Value| {
+        tags.insert(name.to_owned(), value);
+    };
+    match what {
+        Happening::Service {
+            service,
+            name,
+            version,
+            executable,
+            cpu,
+            memory_mb,
+            ports,
+            instances_per_host,
+            state,
+        } => {
+            tag("LOCAL_SERVICE_ID", service.as_str().into());
+            tag("LOCAL_SERVICE_NAME", name.as_str().into());
+            tag("LOCAL_SERVICE_VERSION", version.as_str().into());
+            tag("EXECUTABLE", executable.as_str().into());
+            tag("CPU_COUNT", cpu.to_number().into());
+            tag("MEMORY", (*memory_mb).into());
+            tag("PLACEMENT_POLICY", "LOCAL".into());
+            tag("PORTS", ports.as_str().into());
+            tag("CURRENT_INSTANCES_PER_HOST", (*instances_per_host).into());
+            tag("CURRENT_STATE", state.as_str().into());
+        }
+        Happening::Instance {
+            service,
+            service_name,
+            instance,
+            executor,
+            hostname,
+            ports,
+            created,
+            state,
+            error,
+        } => {
+            tag("SERVICE_ID", service.as_str().into());
+            tag("SERVICE_NAME", service_name.as_str().into());
+            tag("INSTANCE_ID", instance.as_str().into());
+            tag("EXECUTOR_ID", executor.as_str().into());
+            tag("CREATED", created.as_ms().into());
+            tag("CURRENT_STATE", state.as_str().into());
+            if let Some(hostname) = hostname {
+                tag("EXECUTOR_HOST", hostname.as_str().into());
+            }
+            if let Some(ports) = ports {
+                tag("PORTS", ports.as_str().into());
+            }
+            if !error.is_empty() {
+                tag("ERROR", error.as_str().into());
+            }
+        }
+        Happening::ExecutorAdded { executor, hostname, port } => {
+            tag("EXECUTOR_ID", executor.as_str().into());
+            tag("HOSTNAME", hostname.as_str().into());
+            tag("PORT", (*port).into());
+        }
+        Happening::LeadershipAcquired { address } => tag("HOSTNAME", address.as_str().into()),
+    }
+    tags
+}

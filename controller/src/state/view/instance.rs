@@ -1,0 +1,79 @@
+//! Instances as users see them: their executor's word, overlaid with what the controllers know of
+//! the executor itself.
+
+use muster_common::id::{ExecutorId, ServiceId};
+use muster_common::instance::{InstanceInfo, InstanceState};
+use muster_common::reason::Reason;
+
+use crate::state::{Contact, Instance, State};
+
+/// The state that is shown: UNKNOWN while the executor of a live instance is not heard.
+#[must_use]
+pub fn instance_state(state: &State, instance: &Instance) -> InstanceState {
+    if instance.is_live() && !state.is_connected(&instance.record.slot.executor) {
+        InstanceState::Unknown
+    } else {
+        instance.state()
+    }
+}
+
+/// `GET /localservices/{id}/instances/{instanceId}` (drove-wire.md §2.5).
+#[must_use]
+pub fn instance_info(state: &State, instance: &Instance) -> InstanceInfo {
+    let mut info = InstanceInfo::from(&*instance.record);
+    let shown = instance_state(state, instance);
+    if shown != info.state {
+        info.state = shown;
+        info.reason = Some(Reason::ExecutorUnreachable);
+        info.error_message = state.absence(&instance.record.slot.executor);
+    }
+    if let Some(last) = instance.remarks.last().map(|remark| &remark.transition) {
+        if shown == InstanceState::Lost {
+            info.reason = last.reason;
+            info.error_message.clone_from(&last.message);
+        } else if info.reason.is_none() && last.to == shown {
+            info.reason = last.reason;
+        }
+    }
+    info.timeline = instance.timeline();
+    info
+}
+
+/// `GET /localservices/{id}/instances`: those in Drove's nine active states, narrowed to `wanted`
+/// unless that is empty.
+#[must_use]
+pub fn active_instances(state: &State, service: &ServiceId, wanted: &[InstanceState]) -> Vec<InstanceInfo> {
+    state
+        .live_instances(service)
+        .filter(|instance| {
+            let shown = instance_state(state, instance);
+            shown.is_active() && (wanted.is_empty() || wanted.contains(&shown))
+        })
+        .map(|instance| instance_info(state, instance))
+        .collect()
+}
+
+/// `GET /localservices/{id}/instances/old`: every other one, those that may still run first, then
+/// ended ones, newest first.
+#[must_use]
+pub fn old_instances(state: &State, service: &ServiceId) -> Vec<InstanceInfo> {
+    state
+        .live_instances(service)
+        .filter(|instance| !instance_state(state, instance).is_active())
+        .chain(state.old_instances(service))
+        .map(|instance| instance_info(state, instance))
+        .collect()
+}
+
+impl State {
+    /// Why nothing is known of what runs on an executor, in words.
+    pub(in crate::state) fn absence(&self, id: &ExecutorId) -> String {
+        match self.executor(id) {
+            Some(executor) if executor.contact != Contact::Connected => {
+                format!("no contact with executor {id} since {}", executor.contact_since)
+            }
+            Some(_) => String::new(),
+            None => format!("executor {id} is not known"),
+        }
+    }
+}

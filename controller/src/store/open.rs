@@ -1,0 +1,115 @@
+//! The files, opened, and errors that a person can act on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use muster_common::id::{ClusterId, ControllerId};
+use muster_platform::Disk;
+use muster_proto::v1;
+use redb::{Database, DatabaseError};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::file;
+use super::log::LogStore;
+use super::memory::Backend;
+use super::snapshot::{self, SnapshotStore};
+use crate::raft::{StartError, Storage};
+
+/// What redb may keep of each file in memory (its own default is 1 GiB).
+const LOG_CACHE: usize = 64 * 1024 * 1024;
+const STATE_CACHE: usize = 16 * 1024 * 1024;
+
+/// Whose files they must be.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub(crate) cluster: ClusterId,
+    pub(crate) controller: ControllerId,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) database: Database,
+    /// Dropped after the database: tells that the file is closed.
+    _closed: DropGuard,
+}
+
+/// The stores of a member.
+pub(crate) struct Stores {
+    pub(crate) log: LogStore,
+    pub(crate) snapshots: SnapshotStore,
+    /// Cancelled when the files are closed, after the last user of the stores is gone.
+    pub(crate) closed: [CancellationToken; 2],
+}
+
+/// Opens the stores, or creates them. Blocks.
+pub(crate) fn open(storage: &Storage, owner: &Owner, disk: Disk) -> Result<Stores, StartError> {
+    let log_path = path(storage, "log.redb");
+    let (log, log_closed) = open_file(storage, &log_path, LOG_CACHE, |disk| disk.log.open())?;
+    let us = v1::RaftOwner { cluster: owner.cluster.to_string(), controller: owner.controller.0 };
+    file::initialize(&log, &us).map_err(|error| refused(&log_path, error))?;
+    let kept = file::kept(&log)
+        .map_err(|error| StartError::Damaged { path: log_path.clone(), cause: error.to_string() })?;
+    if let Some(found) = &kept.owner
+        && *found != us
+    {
+        return Err(StartError::WrongOwner {
+            path: log_path,
+            found: ControllerId(found.controller),
+            cluster: found.cluster.clone(),
+            expected: format!("controller {} of cluster {}", owner.controller, owner.cluster),
+        });
+    }
+
+    let state_path = path(storage, "state.redb");
+    let (state, state_closed) = open_file(storage, &state_path, STATE_CACHE, |disk| disk.state.open())?;
+    snapshot::initialize(&state).map_err(|error| refused(&state_path, error))?;
+    // Last, since it starts the writer, which a failure would leave with the file for a moment.
+    let log = LogStore::new(log, &kept, disk).map_err(|source| StartError::Io { path: log_path, source })?;
+    let snapshots = SnapshotStore::new(state, disk);
+    Ok(Stores { log, snapshots, closed: [log_closed, state_closed] })
+}
+
+fn path(storage: &Storage, name: &str) -> PathBuf {
+    match storage {
+        Storage::Directory(directory) => directory.join(name),
+        Storage::Memory(_) => Path::new("(memory)").join(name),
+    }
+}
+
+fn open_file(
+    storage: &Storage,
+    path: &Path,
+    cache: usize,
+    memory: impl FnOnce(&super::MemoryDisk) -> Backend,
+) -> Result<(Arc<File>, CancellationToken), StartError> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache);
+    let opened = match storage {
+        Storage::Directory(_) => builder.create(path),
+        Storage::Memory(disk) => builder.create_with_backend(memory(disk)),
+    };
+    let database = opened.map_err(|error| not_opened(path, error))?;
+    let closed = CancellationToken::new();
+    Ok((Arc::new(File { database, _closed: closed.clone().drop_guard() }), closed))
+}
+
+fn not_opened(path: &Path, error: DatabaseError) -> StartError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StartError::InUse { path: path.to_owned() },
+        error => refused(path, error.into()),
+    }
+}
+
+fn refused(path: &Path, error: redb::Error) -> StartError {
+    let path = path.to_owned();
+    match error {
+        redb::Error::Io(source)
+            if !matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+        {
+            StartError::Io { path, source }
+        }
+        error => StartError::Damaged { path, cause: error.to_string() },
+    }
+}

@@ -1,0 +1,98 @@
+//! What is there after the files were closed and opened again.
+
+use muster_platform::Disk;
+use openraft::RaftLogReader as _;
+use openraft::storage::{LogState, RaftLogStorage as _};
+use redb::{Database, TableDefinition};
+
+use super::{append, close, entry, id, opened};
+use crate::raft::types::{SnapshotMeta, StoredMembership, Vote};
+use crate::raft::{StartError, Storage};
+use crate::store::{MemoryDisk, file};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Storage::Directory(directory.path().to_owned());
+    let vote = Vote::new_committed(3, 2);
+    for disk in [Disk::Threads, Disk::Inline] {
+        let mut stores = opened(&storage, disk).unwrap();
+        let begin = stores.log.get_log_state().await.unwrap().last_log_id.map_or(0, |last| last.index + 1);
+        append(&mut stores, (begin..begin + 2000).map(|index| entry(index, 100)).collect()).await;
+        stores.log.save_vote(&vote).await.unwrap();
+        stores.log.truncate_after(Some(id(begin + 1899))).await.unwrap();
+        stores.log.purge(id(begin + 1199)).await.unwrap();
+        stores.log.save_committed(Some(id(begin + 1500))).await.unwrap();
+        append(&mut stores, vec![entry(begin + 1900, 7)]).await;
+        close(stores).await;
+
+        let mut stores = opened(&storage, disk).unwrap();
+        let (purged, last) = (Some(id(begin + 1199)), Some(id(begin + 1900)));
+        let state = stores.log.get_log_state().await.unwrap();
+        assert_eq!(state, LogState { last_purged_log_id: purged, last_log_id: last });
+        assert_eq!(stores.log.read_committed().await.unwrap(), Some(id(begin + 1500)));
+        let mut reader = stores.log.get_log_reader().await;
+        assert_eq!(reader.read_vote().await.unwrap(), Some(vote));
+        let entries = reader.try_get_log_entries(0..).await.unwrap();
+        assert_eq!(entries.len(), 701);
+        assert_eq!(entries[0], entry(begin + 1200, 100));
+        assert_eq!(entries[700], entry(begin + 1900, 7));
+        let some = reader.limited_get_log_entries(begin + 1300, begin + 1310).await.unwrap();
+        assert_eq!(some, entries[100..110]);
+        drop(reader);
+        close(stores).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_purged_is_deleted_in_the_end() {
+    let disk = MemoryDisk::new();
+    let storage = Storage::Memory(disk.clone());
+    let mut stores = opened(&storage, Disk::Inline).unwrap();
+    append(&mut stores, (0..3000).map(|index| entry(index, 10)).collect()).await;
+    stores.log.purge(id(2989)).await.unwrap();
+    let left = file::read(stores.log.file(), 0..3000, usize::MAX).unwrap();
+    assert_eq!(left.entries.len(), 10);
+}
+
+#[tokio::test]
+async fn a_log_with_a_hole_is_damaged() {
+    const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Storage::Directory(directory.path().to_owned());
+    let mut stores = opened(&storage, Disk::Inline).unwrap();
+    append(&mut stores, (0..10).map(|index| entry(index, 10)).collect()).await;
+    close(stores).await;
+
+    let path = directory.path().join("log.redb");
+    let database = Database::open(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(LOG).unwrap().remove(4).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    match opened(&storage, Disk::Inline) {
+        Err(StartError::Damaged { path: at, cause }) => {
+            assert_eq!(at, path);
+            assert_eq!(cause, "it has 9 entries between 0 and 9");
+        }
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("it was opened"),
+    }
+}
+
+#[tokio::test]
+async fn the_newer_snapshot_stays() {
+    let storage = Storage::Memory(MemoryDisk::new());
+    let meta =
+        |index| SnapshotMeta { last_log_id: Some(id(index)), last_membership: StoredMembership::default() };
+    let chunks = |text: &'static str| text.split(' ').map(Into::into).collect::<Vec<bytes::Bytes>>();
+    let stores = opened(&storage, Disk::Inline).unwrap();
+    assert!(stores.snapshots.read().await.unwrap().is_none());
+    stores.snapshots.replace(meta(5), chunks("three chunks here")).await.unwrap();
+    stores.snapshots.replace(meta(9), chunks("two chunks")).await.unwrap();
+    stores.snapshots.replace(meta(7), chunks("older")).await.unwrap();
+    close(stores).await;
+    let kept = opened(&storage, Disk::Inline).unwrap().snapshots.read().await.unwrap().unwrap();
+    assert_eq!(kept.meta, meta(9));
+    assert_eq!(kept.snapshot, chunks("two chunks"));
+}

@@ -1,0 +1,154 @@
+//! The one writer of the log. Whatever waits when it looks becomes one transaction (group commit), and
+//! votes and entries share one order.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use muster_platform::Disk;
+use openraft::storage::IOFlushed;
+use tokio::sync::{mpsc, oneshot};
+
+use super::file::{Change, LogFile};
+use super::view::View;
+use crate::raft::types::TypeConfig;
+
+/// Changes that may wait for the disk; more make the caller wait.
+const QUEUE: usize = 4096;
+/// Changes that become one transaction at most.
+const BATCH: usize = 1024;
+
+/// A change, and who waits for it.
+pub(super) struct Write {
+    pub(super) change: Change,
+    pub(super) done: Done,
+}
+
+pub(super) enum Done {
+    /// Nobody.
+    Nobody,
+    /// The caller.
+    Caller(oneshot::Sender<io::Result<()>>),
+    /// Consensus.
+    Flushed(IOFlushed<TypeConfig>),
+}
+
+impl Done {
+    fn tell(self, outcome: io::Result<()>) {
+        match self {
+            Self::Nobody => {
+                if let Err(error) = outcome {
+                    tracing::error!(%error, "cannot write to the log");
+                }
+            }
+            // A caller that is gone no longer wants to know.
+            Self::Caller(caller) => drop(caller.send(outcome)),
+            Self::Flushed(flushed) => flushed.io_completed(outcome),
+        }
+    }
+}
+
+pub(super) type SharedView = Arc<Mutex<View>>;
+
+pub(super) fn lock(view: &SharedView) -> MutexGuard<'_, View> {
+    view.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands changes to the writer. Clones share it; it ends with the last of them.
+#[derive(Clone)]
+pub(super) enum Writer {
+    Thread(mpsc::Sender<Write>),
+    Inline(Arc<Mutex<Committer>>),
+}
+
+impl Writer {
+    pub(super) fn start(file: LogFile, view: SharedView, disk: Disk) -> io::Result<Self> {
+        let committer = Committer { file, view };
+        match disk {
+            Disk::Inline => Ok(Self::Inline(Arc::new(Mutex::new(committer)))),
+            Disk::Threads => {
+                let (changes, waiting) = mpsc::channel(QUEUE);
+                std::thread::Builder::new()
+                    .name("raft-log".to_owned())
+                    .spawn(move || committer.run(waiting))?;
+                Ok(Self::Thread(changes))
+            }
+        }
+    }
+
+    pub(super) async fn write(&self, write: Write) -> io::Result<()> {
+        match self {
+            Self::Thread(changes) => {
+                changes.send(write).await.map_err(|_| io::Error::other("the log's writer has ended"))
+            }
+            Self::Inline(committer) => {
+                let mut committer = committer.lock().unwrap_or_else(PoisonError::into_inner);
+                committer.commit(vec![write]);
+                committer.purge();
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes `change` and waits until it is done.
+    pub(super) async fn write_and_wait(&self, change: Change) -> io::Result<()> {
+        let (done, outcome) = oneshot::channel();
+        self.write(Write { change, done: Done::Caller(done) }).await?;
+        outcome.await.map_err(|_| io::Error::other("the log's writer has ended"))?
+    }
+}
+
+/// Turns changes into transactions.
+pub(super) struct Committer {
+    file: LogFile,
+    view: SharedView,
+}
+
+impl Committer {
+    fn run(mut self, mut waiting: mpsc::Receiver<Write>) {
+        let mut batch = Vec::new();
+        while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
+            self.commit(std::mem::take(&mut batch));
+            while self.file.is_purging() && waiting.is_empty() {
+                if !self.purge_some() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: Vec<Write>) {
+        let (changes, done): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|write| (write.change, write.done)).unzip();
+        let outcome = self.file.commit(&changes).map_err(|error| error.to_string());
+        if outcome.is_ok() {
+            let mut view = lock(&self.view);
+            for change in &changes {
+                match change {
+                    Change::Append(entries) => {
+                        if let Some(last) = entries.last() {
+                            view.became_durable(last.log_id.index + 1);
+                        }
+                    }
+                    Change::Vote(vote) => view.vote = Some(*vote),
+                    Change::Truncate(_) | Change::Committed(_) | Change::Purge(_) => {}
+                }
+            }
+        }
+        for done in done {
+            done.tell(outcome.clone().map_err(io::Error::other));
+        }
+    }
+
+    fn purge(&mut self) {
+        while self.file.is_purging() && self.purge_some() {}
+    }
+
+    fn purge_some(&mut self) -> bool {
+        let outcome = self.file.commit(&[]);
+        if let Err(error) = &outcome {
+            // The entries stay and cost room; a disk that is broken shows at the next append.
+            tracing::warn!(%error, "cannot delete old entries of the log");
+        }
+        outcome.is_ok()
+    }
+}

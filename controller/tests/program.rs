@@ -1,0 +1,163 @@
+//! The program itself: what it says and exits with when it cannot start, and how it ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says so by failing
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use muster_common::exit::Exit;
+use muster_common::id::{ClusterId, ControllerId};
+use muster_common::identity::{Identity, Role};
+use muster_platform::{Authority, DataDir};
+
+/// A directory with a configuration that would work.
+struct Files {
+    dir: tempfile::TempDir,
+    cluster: u16,
+    api: u16,
+}
+
+impl Files {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // Both ports at once, so that they differ.
+        let (cluster, api) =
+            (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let port = |socket: &TcpListener| socket.local_addr().unwrap().port();
+        let files = Self { dir, cluster: port(&cluster), api: port(&api) };
+        files.certify("test");
+        files.configure("127.0.0.1");
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn certify(&self, cluster: &str) {
+        let cluster = ClusterId::new(cluster).unwrap();
+        let authority = Authority::new(&cluster).unwrap();
+        let identity = Identity { cluster, role: Role::Controller(ControllerId(1)) };
+        let issued = authority.issue(&identity).unwrap();
+        fs::write(self.path("ca.pem"), authority.ca_pem()).unwrap();
+        fs::write(self.path("cert.pem"), issued.cert_pem).unwrap();
+        fs::write(self.path("key.pem"), issued.key_pem).unwrap();
+    }
+
+    fn configure(&self, api_host: &str) {
+        let (dir, cluster, api) = (self.dir.path().display(), self.cluster, self.api);
+        let text = format!(
+            "cluster: test\nid: 1\ndataDir: {dir}/data\n\
+             listen: {{cluster: '127.0.0.1:{cluster}', api: '{api_host}:{api}'}}\n\
+             members: [{{id: 1, cluster: '127.0.0.1:{cluster}', api: '127.0.0.1:{api}'}}]\n\
+             tls: {{ca: {dir}/ca.pem, cert: {dir}/cert.pem, key: {dir}/key.pem}}\n"
+        );
+        fs::write(self.path("controller.yaml"), text).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_muster-controller"));
+        command.arg("--config").arg(self.path("controller.yaml"));
+        command
+    }
+}
+
+/// One clear sentence on stderr, the code, and nothing that looks like a panic.
+fn assert_refused(output: &Output, exit: Exit, parts: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().last().unwrap_or_default();
+    assert_eq!(output.status.code(), Some(i32::from(exit.code())), "{said}");
+    assert!(last.starts_with("muster: "), "{said}");
+    for part in parts {
+        assert!(last.contains(part), "{part} is missing in: {last}");
+    }
+    assert!(!said.contains("panicked") && !said.contains("backtrace"), "{said}");
+}
+
+/// A started program; killed if the test forgets it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended by itself, or it ends now; there is nothing to do about a failure.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Tries until `attempt` gives something.
+fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(done) = attempt() {
+            return done;
+        }
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn sigterm_ends_it_in_order_and_it_starts_again_on_its_data() {
+    let files = Files::new();
+    for _ in 0..2 {
+        let mut program = Running(files.command().stderr(Stdio::null()).spawn().unwrap());
+        let ping = format!("http://127.0.0.1:{}/apis/v1/ping", files.api);
+        until("ping answers", || reqwest::blocking::get(&ping).ok().filter(|answer| answer.status() == 200));
+        let pid = rustix::process::Pid::from_child(&program.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = until("it ends", || program.0.try_wait().unwrap());
+        assert_eq!(status.code(), Some(0));
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let files = Files::new();
+    let _taken = TcpListener::bind(("127.0.0.1", files.api)).unwrap();
+    let output = files.command().output().unwrap();
+    assert_refused(&output, Exit::Conflict, &[&format!("127.0.0.1:{}", files.api), "the port is taken"]);
+}
+
+#[test]
+fn a_directory_in_use_is_named() {
+    let files = Files::new();
+    let data = files.path("data");
+    let _lock = DataDir::lock(&data).unwrap();
+    let output = files.command().output().unwrap();
+    assert_refused(&output, Exit::Conflict, &[&text(&data), "in use by another process"]);
+}
+
+#[test]
+fn a_certificate_of_another_cluster_is_refused() {
+    let files = Files::new();
+    files.certify("other");
+    let output = files.command().output().unwrap();
+    assert_refused(&output, Exit::Auth, &["muster://other/controller/1", "muster://test/controller/1"]);
+}
+
+#[test]
+fn a_public_address_without_a_login_is_refused() {
+    let files = Files::new();
+    files.configure("0.0.0.0");
+    let output = files.command().output().unwrap();
+    assert_refused(&output, Exit::Validation, &["listen.api", "loopback"]);
+}
+
+#[test]
+fn a_configuration_that_is_missing_or_wrong_is_named() {
+    let files = Files::new();
+    let config = files.path("controller.yaml");
+    let whole = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{whole}colour: blue\n")).unwrap();
+    let output = files.command().output().unwrap();
+    assert_refused(&output, Exit::Validation, &[&text(&config), "colour"]);
+    fs::remove_file(&config).unwrap();
+    assert_refused(&files.command().output().unwrap(), Exit::Usage, &[&text(&config)]);
+}

@@ -1,0 +1,270 @@
+//! Sessions of a fake executor with real controllers: real gRPC over mTLS.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says so by failing
+
+mod common;
+
+use std::time::Duration;
+
+use common::executor::{Session, instance, register};
+use common::{Cluster, spec};
+use muster_common::duration::DroveDuration;
+use muster_common::executor::Contact;
+use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::instance::InstanceState;
+use muster_controller::config::LivenessConfig;
+use muster_proto::v1;
+use muster_proto::v1::controller_message::Body as Down;
+use muster_proto::v1::executor_message::Body as Up;
+use serde_json::json;
+use tonic::Code;
+
+fn address(cluster: &Cluster, controller: usize) -> String {
+    cluster.controllers[controller].cluster_addr().to_string()
+}
+
+fn executor(id: &str) -> ExecutorId {
+    ExecutorId::new(id).unwrap()
+}
+
+async fn activate(cluster: &Cluster, controller: usize) {
+    let create = json!({"type": "CREATE", "spec": spec("WEB"), "instancesPerHost": 1});
+    cluster.submit(controller, create).await;
+    cluster.submit(controller, json!({"type": "ACTIVATE", "serviceId": "WEB-1"})).await;
+}
+
+#[tokio::test]
+async fn an_executor_registers_gets_its_table_and_its_reports_are_acknowledged() {
+    let cluster = Cluster::start(1).await;
+    let tls = cluster.executor("e1");
+    let mut session = Session::open(&tls, &address(&cluster, 0), register("e1", 1, 0)).await.unwrap();
+    let welcome = session.welcome().await;
+    assert_eq!(welcome.heartbeat_interval_ms, 2_500);
+    assert!(session.term > 0);
+    let empty = session.table().await;
+    assert!(empty.rows.is_empty() && empty.revision > 0);
+    let (_, body) = cluster.get(0, "/cluster/executors").await;
+    assert_eq!(body["data"][0]["executorId"], json!("e1"), "{body}");
+    assert_eq!(body["data"][0]["state"], json!("ACTIVE"));
+
+    activate(&cluster, 0).await;
+    let table = session.table().await;
+    assert!(table.revision > empty.revision);
+    let [row] = table.rows.as_slice() else { panic!("{table:?}") };
+    assert_eq!((row.service.as_str(), row.index), ("WEB-1", 0));
+
+    session.report(vec![instance("SI-1", "WEB-1", "e1", row, "HEALTHY")], Vec::new()).await;
+    let ack = session.ack().await;
+    assert_eq!(ack.instances, [v1::InstanceAck { id: "SI-1".into(), version: 1 }]);
+    let (_, body) = cluster.get(0, "/localservices/WEB-1/instances").await;
+    assert_eq!(body["data"][0]["instanceId"], json!("SI-1"), "{body}");
+    assert_eq!(body["data"][0]["state"], json!("HEALTHY"));
+    let (_, body) = cluster.get(0, "/localservices/WEB-1").await;
+    assert_eq!(body["data"]["healthyInstances"], json!(1));
+    let (_, body) = cluster.get(0, "/localservices/WEB-1/slots").await;
+    assert_eq!(body["data"][0]["instances"], json!(["SI-1"]), "{body}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_executor_speaks_only_for_itself() {
+    let cluster = Cluster::start(1).await;
+    let tls = cluster.executor("e1");
+    let at = address(&cluster, 0);
+    let mut posing = Session::open(&tls, &at, register("e2", 1, 0)).await.unwrap();
+    assert_eq!(posing.end().await.unwrap().code(), Code::PermissionDenied);
+
+    let mut session = Session::open(&tls, &at, register("e1", 1, 0)).await.unwrap();
+    session.welcome().await;
+    session.table().await;
+    // What is another's is not stored, and acknowledged so that it is not sent for ever.
+    session
+        .report(vec![instance("SI-9", "WEB-1", "e2", &v1::SlotAssignment::default(), "HEALTHY")], Vec::new())
+        .await;
+    assert_eq!(session.ack().await.instances[0].id, "SI-9");
+    assert!(cluster.controllers[0].state().borrow().instance(&InstanceId::new("SI-9").unwrap()).is_none());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_begin_as_it_must_ends_with_the_reason() {
+    let cluster = Cluster::start(1).await;
+    let tls = cluster.executor("e1");
+    let at = address(&cluster, 0);
+
+    let mut early = Session::connect(&tls, &at).await.unwrap();
+    early.heartbeat(0).await;
+    assert_eq!(early.end().await.unwrap().code(), Code::InvalidArgument);
+
+    let mut nameless = Session::open(&tls, &at, v1::Register::default()).await.unwrap();
+    let status = nameless.end().await.unwrap();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("register.executor"), "{status}");
+
+    let mut odd = Session::open(&tls, &at, register("e1", 1, 0)).await.unwrap();
+    odd.welcome().await;
+    let mut record = instance("SI-1", "WEB-1", "e1", &v1::SlotAssignment::default(), "HEALTHY");
+    record.state = "FLYING".to_owned();
+    odd.report(vec![record], Vec::new()).await;
+    let status = odd.end().await.unwrap();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("FLYING"), "{status}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_newer_session_replaces_the_older_one_and_an_older_one_is_refused() {
+    let cluster = Cluster::start(1).await;
+    let tls = cluster.executor("e1");
+    let at = address(&cluster, 0);
+    let mut first = Session::open(&tls, &at, register("e1", 2, 0)).await.unwrap();
+    first.welcome().await;
+    let mut second = Session::open(&tls, &at, register("e1", 2, 0)).await.unwrap();
+    second.welcome().await;
+    assert_eq!(first.end().await.unwrap().code(), Code::Aborted);
+
+    let mut outdated = Session::open(&tls, &at, register("e1", 1, 0)).await.unwrap();
+    assert_eq!(outdated.end().await.unwrap().code(), Code::Aborted);
+
+    let mut restarted = Session::open(&tls, &at, register("e1", 3, 0)).await.unwrap();
+    restarted.welcome().await;
+    assert_eq!(second.end().await.unwrap().code(), Code::Aborted);
+    let state = cluster.controllers[0].state().borrow().clone();
+    assert_eq!(state.executor(&executor("e1")).unwrap().record.incarnation, 3);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_that_the_executor_does_not_hold_is_sent_again_and_one_that_it_holds_is_not() {
+    let unknown_after = DroveDuration::from_millis(400);
+    let liveness = LivenessConfig { unknown_after, ..LivenessConfig::default() };
+    let cluster = Cluster::start_with(1, liveness).await;
+    let tls = cluster.executor("e1");
+    let at = address(&cluster, 0);
+    let mut session = Session::open(&tls, &at, register("e1", 1, 0)).await.unwrap();
+    let welcome = session.welcome().await;
+    assert_eq!(welcome.heartbeat_interval_ms, 100);
+    let table = session.table().await;
+
+    // Heartbeats with the present table bring nothing, and never touch the log; with an older one, the
+    // table.
+    let before = cluster.controllers[0].state().borrow().revision();
+    for _ in 0..3 {
+        session.heartbeat(table.revision).await;
+        assert_eq!(session.next_within(Duration::from_millis(100)).await, None);
+    }
+    session.heartbeat(0).await;
+    assert_eq!(session.table().await, table);
+    assert_eq!(cluster.controllers[0].state().borrow().revision(), before);
+
+    // Who comes back with the present table is not sent it.
+    let mut again = Session::open(&tls, &at, register("e1", 1, table.revision)).await.unwrap();
+    again.welcome().await;
+    assert_eq!(again.next_within(Duration::from_millis(100)).await, None);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn silence_is_noticed_and_a_word_heals_it() {
+    let liveness = LivenessConfig {
+        unknown_after: DroveDuration::from_millis(500),
+        lost_after: DroveDuration::from_millis(1_500),
+    };
+    let cluster = Cluster::start_with(1, liveness).await;
+    let tls = cluster.executor("e1");
+    let at = address(&cluster, 0);
+    activate(&cluster, 0).await;
+    let mut session = Session::open(&tls, &at, register("e1", 1, 0)).await.unwrap();
+    session.welcome().await;
+    let mut table = session.table().await;
+    while table.rows.is_empty() {
+        table = session.table().await;
+    }
+    let record = instance("SI-1", "WEB-1", "e1", &table.rows[0], "HEALTHY");
+    session.report(vec![record.clone()], Vec::new()).await;
+    session.ack().await;
+
+    let contact = |wanted: Contact| {
+        cluster
+            .until(0, "the contact", move |state| state.executor(&executor("e1")).unwrap().contact == wanted)
+    };
+    contact(Contact::Unreachable).await;
+    assert!(session.end().await.is_some(), "a session that says nothing is closed");
+    let (_, body) = cluster.get(0, "/localservices/WEB-1/instances/old").await;
+    assert_eq!(body["data"][0]["state"], json!("UNKNOWN"), "{body}");
+
+    let mut session = Session::open(&tls, &at, register("e1", 1, table.revision)).await.unwrap();
+    session.welcome().await;
+    contact(Contact::Connected).await;
+    let (_, body) = cluster.get(0, "/localservices/WEB-1/instances").await;
+    assert_eq!(body["data"][0]["state"], json!("HEALTHY"), "{body}");
+
+    drop(session);
+    let state = contact(Contact::Lost).await;
+    let id = InstanceId::new("SI-1").unwrap();
+    assert_eq!(state.instance(&id).unwrap().state(), InstanceState::Lost);
+    let mut register = register("e1", 1, table.revision);
+    register.holds = Some(v1::Inventory { instances: vec!["SI-1".to_owned()] });
+    let mut session = Session::open(&tls, &at, register).await.unwrap();
+    session.welcome().await;
+    cluster
+        .until(0, "the instance is found again", |state| {
+            state.instance(&id).unwrap().state() == InstanceState::Healthy
+        })
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn reports_of_many_executors_are_all_acknowledged() {
+    /// More from each than may wait for it on the way down.
+    const REPORTS: u64 = 200;
+    let cluster = Cluster::start(1).await;
+    let at = address(&cluster, 0);
+    activate(&cluster, 0).await;
+    let one = |n: usize| {
+        let (tls, at) = (cluster.executor(&format!("e{n}")), at.clone());
+        async move {
+            let id = format!("e{n}");
+            let mut session = Session::open(&tls, &at, register(&id, 1, 0)).await.unwrap();
+            session.welcome().await;
+            let mut table = session.table().await;
+            while table.rows.is_empty() {
+                table = session.table().await;
+            }
+            for version in 1..=REPORTS {
+                let mut record = instance(&format!("SI-{n}"), "WEB-1", &id, &table.rows[0], "HEALTHY");
+                record.version = version;
+                session.report(vec![record], Vec::new()).await;
+            }
+            let mut acknowledged = 0;
+            while acknowledged < REPORTS {
+                acknowledged = match session.next().await.unwrap() {
+                    Some(Down::Ack(ack)) => ack.instances.iter().map(|ack| ack.version).max().unwrap(),
+                    Some(Down::Table(_)) => acknowledged,
+                    other => panic!("{other:?}"),
+                };
+            }
+        }
+    };
+    futures::future::join_all((0..20).map(one)).await;
+    let state = cluster.controllers[0].state().borrow().clone();
+    for n in 0..20 {
+        let id = InstanceId::new(format!("SI-{n}")).unwrap();
+        assert_eq!(state.instance(&id).unwrap().record.version, REPORTS);
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_stopping_controller_tells_its_sessions() {
+    let cluster = Cluster::start(1).await;
+    let tls = cluster.executor("e1");
+    let mut session = Session::open(&tls, &address(&cluster, 0), register("e1", 1, 0)).await.unwrap();
+    session.welcome().await;
+    session.table().await;
+    let stopping = tokio::spawn(cluster.stop());
+    assert!(matches!(session.next().await, Ok(Some(Down::NotLeader(_)))));
+    assert!(matches!(session.next().await, Ok(None)));
+    session.send(Up::Heartbeat(v1::Heartbeat::default())).await;
+    stopping.await.unwrap();
+}

@@ -1,0 +1,193 @@
+//! The executor's configuration file.
+
+use std::path::PathBuf;
+
+use muster_common::duration::DroveDuration;
+use muster_common::exit::Exit;
+use muster_common::id::{ClusterId, ExecutorId};
+use muster_platform::{RoleError, TlsFiles};
+use serde::{Deserialize, Serialize};
+
+/// How often a core may be leased at most: beyond that a node is not shared but swamped.
+const MAX_OVERCOMMIT: u32 = 1024;
+/// How many controllers may be named.
+const MAX_CONTROLLERS: usize = 16;
+/// How many tags an executor may have.
+const MAX_TAGS: usize = 64;
+
+/// One executor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExecutorConfig {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Its id, as its certificate names it.
+    pub id: ExecutorId,
+    /// Where its journal, logs and scratch directories are. One executor owns it.
+    pub data_dir: PathBuf,
+    /// The name that instances and users are told; the system's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Its own ports.
+    pub listen: ExecutorListen,
+    /// Cluster ports of the controllers, `host:port`. None: it works on the last table it was given.
+    pub controllers: Vec<String>,
+    /// Its certificate. Absent only where the identity is handed over in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsFiles>,
+    /// What may start workloads.
+    #[serde(default)]
+    pub runner: RunnerChoice,
+    /// What placement may ask for; the host name is always among them.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// How often each core may be leased.
+    #[serde(default = "one")]
+    pub core_overcommit: u32,
+    /// MB that may be leased; what the machine has minus a reserve when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<u64>,
+    /// Host ports for instances whose spec does not fix them.
+    #[serde(default)]
+    pub ports: PortRange,
+    /// What happens to workloads on SIGTERM.
+    #[serde(default)]
+    pub on_terminate: OnTerminate,
+    /// How long a drain may take.
+    #[serde(default = "default_drain_timeout")]
+    pub drain_timeout: DroveDuration,
+}
+
+/// Addresses that the executor itself listens on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExecutorListen {
+    /// Metrics and health of the executor. Offers users no way in.
+    pub api: String,
+}
+
+/// What may start workloads.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RunnerChoice {
+    /// Docker for DOCKER executables when an engine answers; PROCESS always.
+    #[default]
+    Auto,
+    /// Docker only.
+    Docker,
+    /// Processes only.
+    Process,
+}
+
+/// Host ports, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortRange {
+    /// The first.
+    pub from: u16,
+    /// The last.
+    pub to: u16,
+}
+
+/// Below the ports that Linux gives to outgoing connections (32768-60999 by default).
+impl Default for PortRange {
+    fn default() -> Self {
+        Self { from: 20000, to: 29999 }
+    }
+}
+
+/// What happens to workloads when the executor is told to end.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnTerminate {
+    /// They go on running; the next start finds them.
+    #[default]
+    Keep,
+    /// They are stopped first.
+    Drain,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_drain_timeout() -> DroveDuration {
+    DroveDuration::from_secs(60)
+}
+
+impl ExecutorConfig {
+    /// What reading alone cannot see; the first problem is named with its field.
+    pub fn check(&self) -> Result<(), RoleError> {
+        let refuse = |field: &str, problem: String| {
+            Err(RoleError::new(Exit::Validation, format!("the executor's configuration: {field} {problem}")))
+        };
+        if self.ports.from == 0 || self.ports.from > self.ports.to {
+            return refuse("ports", format!("{}-{} is not a range", self.ports.from, self.ports.to));
+        }
+        if !(1..=MAX_OVERCOMMIT).contains(&self.core_overcommit) {
+            return refuse("coreOvercommit", format!("must be within 1..={MAX_OVERCOMMIT}"));
+        }
+        if self.controllers.len() > MAX_CONTROLLERS {
+            return refuse("controllers", format!("must not name more than {MAX_CONTROLLERS}"));
+        }
+        if self.tags.len() > MAX_TAGS {
+            return refuse("tags", format!("must not have more than {MAX_TAGS} entries"));
+        }
+        let is_address = |address: &str| {
+            address
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        for (index, address) in self.controllers.iter().enumerate() {
+            if !is_address(address) {
+                return refuse(&format!("controllers[{index}]"), format!("'{address}' is not host:port"));
+            }
+        }
+        if !is_address(&self.listen.api) {
+            return refuse("listen.api", format!("'{}' is not host:port", self.listen.api));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "cluster: dev\nid: executor-1\ndataDir: /tmp/x\nlisten: {api: '127.0.0.1:4200'}\n\
+        controllers: ['127.0.0.1:4100']\ntls: {ca: a, cert: b, key: c}\n";
+
+    fn read(text: &str) -> ExecutorConfig {
+        serde_saphyr::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_said_has_its_default() {
+        let config = read(MINIMAL);
+        assert_eq!(config.runner, RunnerChoice::Auto);
+        assert_eq!(config.on_terminate, OnTerminate::Keep);
+        assert_eq!((config.core_overcommit, config.ports.from), (1, 20000));
+        config.check().unwrap();
+        let full = format!("{MINIMAL}runner: process\ncoreOvercommit: 16\nports: {{from: 5000, to: 5199}}\n");
+        assert_eq!(read(&full).ports, PortRange { from: 5000, to: 5199 });
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, field) in [
+            ("ports: {from: 5, to: 4}", "ports 5-4"),
+            ("coreOvercommit: 0", "coreOvercommit"),
+            ("tags: [a]", ""),
+        ] {
+            let config = read(&format!("{MINIMAL}{line}\n"));
+            match config.check() {
+                Ok(()) => assert!(field.is_empty(), "{line}"),
+                Err(error) => assert!(error.sentence.contains(field) && !field.is_empty(), "{error}"),
+            }
+        }
+        let mut config = read(MINIMAL);
+        config.controllers.push("nowhere".to_owned());
+        assert!(config.check().unwrap_err().sentence.contains("controllers[1] 'nowhere'"));
+        assert!(serde_saphyr::from_str::<ExecutorConfig>(&format!("{MINIMAL}surprise: 1\n")).is_err());
+    }
+}

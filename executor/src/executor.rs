@@ -1,0 +1,192 @@
+//! One executor: its tasks, started together and ended together.
+
+use std::path::Path;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use muster_common::executor::ExecutorRecord;
+use muster_common::exit::Exit;
+use muster_common::instance::InstanceRecord;
+use muster_common::slot::SlotStatus;
+use muster_platform::{DataDir, RoleError, TlsIdentity, World, bind, serve_plain, telemetry};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::ExecutorConfig;
+use crate::journal::{Journal, OpenError};
+use crate::lease::{Room, discover};
+use crate::probe::Prober;
+use crate::runner::Runners;
+use crate::session::{self, Session};
+use crate::supervisor::{self, Core, Handle, Message, Parts, Standing, SupervisorGone};
+use std::sync::Arc;
+
+/// How long tasks may take to end once they were told to. None of them waits for anything then.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// A running executor.
+pub struct Executor {
+    supervisor: Handle,
+    shutdown: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    _data_dir: DataDir,
+}
+
+/// Workloads are left although a drain was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{left} instances are still running after {after:?}")]
+pub struct DrainIncomplete {
+    /// How many.
+    pub left: usize,
+    /// How long was waited.
+    pub after: Duration,
+}
+
+impl Executor {
+    /// Locks the data directory and starts on what its journal says. Returns as soon as the tasks run; that
+    /// everything is found again is seen in [`Executor::standing`].
+    pub async fn start(
+        config: ExecutorConfig,
+        world: World,
+        tls: TlsIdentity,
+        runners: Runners,
+        prober: Arc<dyn Prober>,
+    ) -> Result<Self, RoleError> {
+        config.check()?;
+        let data_dir = DataDir::lock(&config.data_dir)?;
+        Self::start_in(data_dir, config, world, tls, runners, prober).await
+    }
+
+    /// The same, in a data directory that is locked already.
+    pub async fn start_in(
+        data_dir: DataDir,
+        config: ExecutorConfig,
+        world: World,
+        tls: TlsIdentity,
+        runners: Runners,
+        prober: Arc<dyn Prober>,
+    ) -> Result<Self, RoleError> {
+        let listener = bind(&world, "the executor's metrics", &config.listen.api).await?;
+        let boot_id = read_line(Path::new("/proc/sys/kernel/random/boot_id"));
+        let opened = Journal::open(data_dir.path(), world.disk, &config.id, &boot_id).await;
+        let (journal, incarnation, contents) = opened.map_err(|error| refused(&error))?;
+        tracing::info!(
+            executor = %config.id,
+            incarnation = incarnation.number,
+            rebooted = incarnation.rebooted,
+            instances = contents.instances.len(),
+            damaged = contents.damaged,
+            "starting on what the journal says"
+        );
+        let room = room(&config);
+        let executor = record_of(&config, &room, incarnation.number, boot_id);
+        let core = Core::new(config.id.clone(), room, contents, incarnation.rebooted);
+        let shutdown = CancellationToken::new();
+        let parts = Parts { world: world.clone(), core, journal, runners, prober };
+        let (handle, supervising) = supervisor::spawn(parts, shutdown.clone());
+        let session = Session {
+            world,
+            tls,
+            controllers: config.controllers.clone(),
+            executor,
+            supervisor: handle.clone(),
+        };
+        let tasks = vec![
+            supervising,
+            tokio::spawn(session::run(session, shutdown.clone())),
+            tokio::spawn(serve_plain(listener, api(), shutdown.clone())),
+        ];
+        Ok(Self { supervisor: handle, shutdown, tasks, _data_dir: data_dir })
+    }
+
+    /// How things stand, now and later.
+    #[must_use]
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.supervisor.standing()
+    }
+
+    /// Every instance and slot, as they are now.
+    pub async fn inspect(&self) -> Result<(Vec<InstanceRecord>, Vec<SlotStatus>), SupervisorGone> {
+        self.supervisor.inspect().await
+    }
+
+    /// Stops every workload in its ordinary way, hooks included, and waits for their end.
+    pub async fn drain(&self, limit: Duration) -> Result<(), DrainIncomplete> {
+        let mut standing = self.standing();
+        let drained = async {
+            self.supervisor.tell(Message::Drain).await.ok()?;
+            standing.wait_for(|standing| standing.live == 0).await.ok()?;
+            Some(())
+        };
+        match tokio::time::timeout(limit, drained).await {
+            // When the supervisor is gone there is nobody left to ask; what runs keeps running.
+            Ok(_) => Ok(()),
+            Err(_) => Err(DrainIncomplete { left: self.standing().borrow().live, after: limit }),
+        }
+    }
+
+    /// Ends every task. What runs keeps running; the next start finds it.
+    pub async fn shutdown(self) {
+        self.shutdown.cancel();
+        for task in self.tasks {
+            if tokio::time::timeout(END_LIMIT, task).await.is_err() {
+                tracing::warn!("a task did not end in time");
+            }
+        }
+    }
+}
+
+/// `/metrics` and `/healthz`: users talk to controllers.
+fn api() -> Router {
+    Router::new().route("/healthz", get(|| async { "ok\n" })).merge(telemetry::metrics_router())
+}
+
+fn refused(error: &OpenError) -> RoleError {
+    let (exit, advice) = match error {
+        OpenError::InUse { .. } => (Exit::Conflict, "; stop that process, or use another data directory"),
+        OpenError::Foreign { .. } => (Exit::Conflict, "; use another data directory, or that executor's id"),
+        OpenError::Disk { .. } => (Exit::Failure, ""),
+    };
+    let mut refused = RoleError::caused_by(exit, "cannot start the executor", error);
+    refused.sentence.push_str(advice);
+    refused
+}
+
+fn room(config: &ExecutorConfig) -> Room {
+    let hostname = config
+        .hostname
+        .clone()
+        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+    Room {
+        hostname,
+        layout: discover(Path::new("/"), config.memory_mb),
+        core_overcommit: config.core_overcommit,
+        ports: config.ports.from..=config.ports.to,
+    }
+}
+
+fn record_of(config: &ExecutorConfig, room: &Room, incarnation: u64, boot_id: String) -> ExecutorRecord {
+    let mut tags = config.tags.clone();
+    if !tags.contains(&room.hostname) {
+        tags.insert(0, room.hostname.clone());
+    }
+    let api_port = config.listen.api.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
+    ExecutorRecord {
+        id: config.id.clone(),
+        hostname: room.hostname.clone(),
+        api_port,
+        incarnation,
+        boot_id,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        tags,
+        layout: room.layout.clone(),
+        core_overcommit: config.core_overcommit,
+    }
+}
+
+/// A system that does not say when it booted never seems to have booted anew.
+fn read_line(path: &Path) -> String {
+    std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,113 @@
+//! What the journal says, read record by record. Pure: bytes in, values out.
+
+use std::collections::BTreeMap;
+
+use muster_common::slot::SlotTable;
+use muster_common::spec::LocalServiceSpec;
+use muster_proto::v1;
+use prost::Message as _;
+
+use super::batch::{Drawer, Drawers, META_TABLE};
+use super::record::{read_instance, read_slot};
+use crate::machine::Instance;
+use crate::slots::Slot;
+
+/// A record that could not be read: where it was, and its bytes.
+pub(super) type Damaged = (Drawer, String, Vec<u8>);
+
+/// Everything that was in the journal.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Every instance, living or not yet acknowledged.
+    pub instances: Vec<Instance>,
+    /// Every slot.
+    pub slots: Vec<Slot>,
+    /// The last slot table, with its term.
+    pub table: Option<(u64, SlotTable)>,
+    /// By instance id or slot: the version that is acknowledged.
+    pub acked: BTreeMap<String, u64>,
+    /// How many records could not be read.
+    pub damaged: usize,
+}
+
+impl Contents {
+    /// What the drawers hold, and what of it could not be read.
+    pub(crate) fn read(mut drawers: Drawers) -> (Self, Vec<Damaged>) {
+        let mut take = |drawer| drawers.remove(&drawer).unwrap_or_default();
+        let mut reading = Reading::default();
+        let mut specs = take(Drawer::Specs);
+        for (id, bytes) in take(Drawer::Instances) {
+            let instance = instance(&id, &bytes, specs.remove(&id));
+            let instance = reading.or_set_aside(Drawer::Instances, id, bytes, instance);
+            reading.contents.instances.extend(instance);
+        }
+        for (key, bytes) in take(Drawer::Slots) {
+            let slot = slot(&bytes);
+            let slot = reading.or_set_aside(Drawer::Slots, key, bytes, slot);
+            reading.contents.slots.extend(slot);
+        }
+        if let Some(bytes) = take(Drawer::Meta).remove(META_TABLE) {
+            let table = table(&bytes);
+            reading.contents.table = reading.or_set_aside(Drawer::Meta, META_TABLE.to_owned(), bytes, table);
+        }
+        for (key, bytes) in take(Drawer::Acked) {
+            // One that cannot be read costs one repeated report.
+            if let Ok(version) = <[u8; 8]>::try_from(bytes.as_slice()) {
+                reading.contents.acked.insert(key, u64::from_be_bytes(version));
+            }
+        }
+        reading.contents.damaged = reading.damaged.len();
+        (reading.contents, reading.damaged)
+    }
+}
+
+fn instance(id: &str, bytes: &[u8], spec: Option<Vec<u8>>) -> Result<Instance, String> {
+    let json = spec.ok_or("its spec is missing")?;
+    let spec = LocalServiceSpec::from_json(&json).map_err(|error| error.to_string())?;
+    let message = v1::JournalInstance::decode(bytes).map_err(|error| error.to_string())?;
+    let instance = read_instance(message, spec).map_err(|error| error.to_string())?;
+    if instance.id().as_str() == id { Ok(instance) } else { Err("it is another's".to_owned()) }
+}
+
+fn slot(bytes: &[u8]) -> Result<Slot, String> {
+    let message = v1::JournalSlot::decode(bytes).map_err(|error| error.to_string())?;
+    read_slot(message).map_err(|error| error.to_string())
+}
+
+fn table(bytes: &[u8]) -> Result<(u64, SlotTable), String> {
+    let message = v1::JournalTable::decode(bytes).map_err(|error| error.to_string())?;
+    let table = message.table.ok_or("JournalTable.table is missing")?;
+    Ok((message.term, SlotTable::try_from(table).map_err(|error| error.to_string())?))
+}
+
+/// What has been read so far, and what could not be.
+#[derive(Default)]
+struct Reading {
+    contents: Contents,
+    damaged: Vec<Damaged>,
+}
+
+impl Reading {
+    fn or_set_aside<T>(
+        &mut self,
+        drawer: Drawer,
+        key: String,
+        bytes: Vec<u8>,
+        read: Result<T, String>,
+    ) -> Option<T> {
+        match read {
+            Ok(record) => Some(record),
+            Err(problem) => {
+                let drawer_name = drawer.name();
+                tracing::error!(
+                    drawer = drawer_name,
+                    key,
+                    problem,
+                    "a record of the journal is damaged; it is set aside"
+                );
+                self.damaged.push((drawer, key, bytes));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What the executor must not forget, on its own disk (redb, one file).
+//!
+//! The supervisor writes what it decided here *before* it lets it happen, one transaction for all that it
+//! decided in one turn. The journal knows how things are written and read, and nothing of what they mean.
+//!
+//! It is also the outbox: a record whose version is higher than the acknowledged one has yet to be reported.
+//! Whatever cannot be read costs only itself: it is set aside, counted and said; the executor starts.
+
+mod batch;
+mod contents;
+mod record;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::Batch;
+#[cfg(test)]
+pub(crate) use batch::Drawers;
+pub use contents::Contents;
+pub use store::{Incarnation, Journal, OpenError};

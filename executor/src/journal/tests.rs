@@ -1,0 +1,160 @@
+//! The journal on a real file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, Revision, ServiceId, SlotId};
+use muster_common::instance::InstanceState;
+use muster_common::reason::Reason;
+use muster_common::slot::{ReplaceMode, SlotAssignment, SlotTable};
+use muster_common::time::Timestamp;
+use muster_platform::Disk;
+use proptest::prelude::*;
+
+use super::batch::Drawer;
+use super::*;
+use crate::machine::{Descent, Instance, Now, Resume, StopIntent};
+use crate::runner::{Exit, Workload};
+use crate::slots::Slot;
+
+fn row() -> SlotAssignment {
+    SlotAssignment {
+        service: ServiceId::new("web-1").unwrap(),
+        index: 0,
+        epoch: Epoch(3),
+        generation: Generation(2),
+        mode: ReplaceMode::StopFirst,
+        spec: Arc::new(serde_json::from_str(r#"{"name": "web", "version": "1"}"#).unwrap()),
+    }
+}
+
+fn executor() -> ExecutorId {
+    ExecutorId::new("e1").unwrap()
+}
+
+fn instance(id: &str) -> Instance {
+    let row = row();
+    let slot = SlotId { service: row.service.clone(), executor: executor(), index: 0 };
+    let now = Now { wall: Timestamp(5), mono: Duration::ZERO };
+    Instance::minted(InstanceId::new(id).unwrap(), slot, &row, now)
+}
+
+async fn open(dir: &std::path::Path, boot: &str) -> (Journal, Incarnation, Contents) {
+    Journal::open(dir, Disk::Inline, &executor(), boot).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_written_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, first, contents) = open(dir.path(), "boot-1").await;
+    assert!(contents.instances.is_empty());
+    assert_eq!(first, Incarnation { number: 1, rebooted: false });
+    let mut unknown = instance("SI-2");
+    unknown.record.state = InstanceState::Unknown;
+    unknown.workload = Some(Workload::Docker { container_id: "c".to_owned() });
+    unknown.exit = Some(Exit { code: None, signal: Some(9), oom_killed: true });
+    unknown.stop = Some(StopIntent { reason: Reason::Replaced, message: "newer".to_owned() });
+    unknown.resume = Some(Resume {
+        state: InstanceState::Stopping,
+        reason: Some(Reason::Replaced),
+        descent: Some(Descent::Hook(4)),
+        rebooted: true,
+    });
+    unknown.accounted = true;
+    let mut slot = Slot::assigned(&row());
+    slot.kept_old = Some(Epoch(3));
+    slot.failures = 4;
+    let table = SlotTable { revision: Revision(8), rows: vec![row()] };
+    let mut batch = Batch::default();
+    batch.mint(&instance("SI-1"));
+    batch.mint(&unknown);
+    batch.slot(&slot);
+    batch.table(7, &table);
+    journal.commit(batch).await;
+    let mut acked = Batch::default();
+    acked.acked_instance(&InstanceId::new("SI-1").unwrap(), 1);
+    journal.commit(acked).await;
+    drop(journal);
+
+    let (mut journal, second, contents) = open(dir.path(), "boot-2").await;
+    assert_eq!(second, Incarnation { number: 2, rebooted: true });
+    assert!(contents.instances[0].same_on_disk(&instance("SI-1")));
+    assert!(contents.instances[1].same_on_disk(&unknown));
+    assert_eq!(contents.slots, [slot]);
+    assert_eq!(contents.table, Some((7, table)));
+    assert_eq!(contents.acked["SI-1"], 1);
+    let mut batch = Batch::default();
+    batch.forget_instance(&InstanceId::new("SI-1").unwrap());
+    journal.commit(batch).await;
+    drop(journal);
+    let (_, _, contents) = open(dir.path(), "boot-2").await;
+    assert_eq!(contents.instances.len(), 1);
+    assert!(contents.acked.is_empty());
+}
+
+#[tokio::test]
+async fn one_damaged_record_costs_only_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _, _) = open(dir.path(), "b").await;
+    let mut batch = Batch::default();
+    batch.mint(&instance("SI-1"));
+    batch.mint(&instance("SI-2"));
+    batch.put(Drawer::Instances, "SI-1".to_owned(), vec![0xff; 40]);
+    journal.commit(batch).await;
+    drop(journal);
+    let (journal, _, contents) = open(dir.path(), "b").await;
+    assert_eq!((contents.instances.len(), contents.damaged), (1, 1));
+    assert_eq!(contents.instances[0].id().as_str(), "SI-2");
+    drop(journal);
+    let (_, _, contents) = open(dir.path(), "b").await;
+    assert_eq!((contents.instances.len(), contents.damaged), (1, 0), "met once, then in quarantine");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_journal_is_kept_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.redb");
+    std::fs::write(&path, vec![7_u8; 64 * 1024]).unwrap();
+    let (_, incarnation, contents) = open(dir.path(), "b").await;
+    assert_eq!(incarnation.number, 1);
+    assert!(contents.instances.is_empty());
+    assert!(dir.path().join("journal.redb.damaged").exists());
+}
+
+#[tokio::test]
+async fn a_second_process_and_a_foreign_executor_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _, _) = open(dir.path(), "b").await;
+    let second = Journal::open(dir.path(), Disk::Inline, &executor(), "b").await;
+    assert!(matches!(second, Err(OpenError::InUse { .. })));
+    drop(journal);
+    let other = ExecutorId::new("e2").unwrap();
+    let foreign = Journal::open(dir.path(), Disk::Inline, &other, "b").await;
+    assert!(matches!(foreign, Err(OpenError::Foreign { owner, .. }) if owner == "e1"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever bytes stand where a record should: the executor starts and knows how many were damaged.
+    #[test]
+    fn any_bytes_for_records_cost_only_those_records(junk in prop::collection::vec(any::<u8>(), 0..256)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let (mut journal, _, _) = open(dir.path(), "b").await;
+            let mut batch = Batch::default();
+            batch.mint(&instance("SI-1"));
+            batch.mint(&instance("SI-2"));
+            batch.put(Drawer::Instances, "SI-1".to_owned(), junk.clone());
+            batch.put(Drawer::Specs, "SI-3".to_owned(), junk.clone());
+            batch.put(Drawer::Slots, "web-1/0".to_owned(), junk.clone());
+            batch.put(Drawer::Acked, "SI-2".to_owned(), junk.clone());
+            batch.put(Drawer::Meta, super::batch::META_TABLE.to_owned(), junk);
+            journal.commit(batch).await;
+            drop(journal);
+            let (_, _, contents) = open(dir.path(), "b").await;
+            assert!(contents.instances.iter().any(|instance| instance.id().as_str() == "SI-2"));
+            assert!(contents.damaged >= 1);
+        });
+    }
+}

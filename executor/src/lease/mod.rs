@@ -1,0 +1,13 @@
+//! Ports, cores and memory of this node, and who has them.
+//!
+//! [`Room::lease`] is pure: what is held is derived from the instances that live, so that there is no
+//! second book to keep in step. `bind_check` sees at the edge that nobody outside Muster holds a port;
+//! `discovery` reads once, at the start, what the node has.
+
+mod bind_check;
+mod discovery;
+mod room;
+
+pub use bind_check::{TakenPort, check_ports};
+pub use discovery::discover;
+pub use room::{Held, Room};

@@ -1,0 +1,355 @@
+//! The way down: hooks in order, a pause, the stop signal, the kill; then evidence and removal.
+//!
+//! STOPPING, UNHEALTHY and `READINESS_CHECK_FAILED` take the workload down; DEPROVISIONING takes away what
+//! is left of it. Only the runner's word ends it: as long as it cannot confirm that the workload is gone,
+//! the instance stays in DEPROVISIONING, keeps its ports, says so, and tries again.
+
+use muster_common::evidence::{Evidence, MAX_LOG_TAIL_BYTES, tail};
+use muster_common::instance::InstanceState;
+use muster_common::reason::Reason;
+use muster_common::spec::PreShutdownSpec;
+use std::time::Duration;
+
+use super::event::{Effect, Trouble};
+use super::instance::{Descent, Resume, StopIntent};
+use super::patience;
+use super::turn::Turn;
+use crate::probe::ProbeOutcome;
+use crate::runner::{Exit, Found, Workload};
+
+impl Turn {
+    pub(super) fn stop_requested(&mut self, intent: StopIntent) {
+        let state = self.instance.state();
+        if self.instance.stop.is_some() || state == InstanceState::Deprovisioning {
+            return;
+        }
+        let StopIntent { reason, message } = intent.clone();
+        self.instance.stop = Some(intent);
+        let reason = Some(reason);
+        match state {
+            InstanceState::Pending => {
+                self.effects.push(Effect::Cancel);
+                self.enter(InstanceState::Stopping, reason, &message);
+                // Nothing was made: there is nothing to ask the runner for.
+                self.enter(InstanceState::Deprovisioning, None, "");
+                self.gone();
+            }
+            InstanceState::Provisioning => {
+                self.effects.push(Effect::Cancel);
+                self.enter(InstanceState::Stopping, reason, &message);
+                self.clear_away();
+            }
+            InstanceState::ProvisioningFailed | InstanceState::StartFailed => {
+                self.enter(InstanceState::Stopping, reason, &message);
+                self.clear_away();
+            }
+            InstanceState::Starting => {
+                let deadline = self.instance.pace.deadline;
+                self.enter(InstanceState::Stopping, reason, &message);
+                self.instance.descent = Some(Descent::Settle);
+                // The start has what is left of its time, not a new one.
+                self.instance.pace.deadline = deadline;
+                if deadline.is_none() {
+                    self.wait(patience::START);
+                }
+            }
+            InstanceState::Unready | InstanceState::Ready | InstanceState::Healthy => {
+                self.enter(InstanceState::Stopping, reason, &message);
+                self.begin_stop();
+            }
+            InstanceState::Unhealthy | InstanceState::ReadinessCheckFailed => {
+                let pace = self.instance.pace.clone();
+                self.enter(InstanceState::Stopping, reason, &message);
+                // It is on its way down already; only the name of the state changes.
+                self.instance.pace = pace;
+            }
+            InstanceState::Unknown => {
+                self.enter(InstanceState::Stopping, reason, &message);
+                self.descend(Descent::Find);
+            }
+            InstanceState::Stopping
+            | InstanceState::Deprovisioning
+            | InstanceState::Stopped
+            | InstanceState::Lost => {}
+        }
+    }
+
+    /// The workload ended by itself.
+    pub(super) fn exited(&mut self, exit: Exit) {
+        self.note_exit(exit);
+        match self.instance.state() {
+            InstanceState::Unready | InstanceState::Ready | InstanceState::Healthy => self.ended(),
+            InstanceState::Stopping | InstanceState::Unhealthy | InstanceState::ReadinessCheckFailed => {
+                // Hooks and pauses are for the living. Otherwise the answer to the start or the stop is
+                // under way, and says the same.
+                if let Some(Descent::Find | Descent::Hook(_) | Descent::Pause) = self.instance.descent {
+                    self.deprovision(Descent::Evidence);
+                }
+            }
+            // STARTING and UNKNOWN: the answer that is waited for comes first. Elsewhere nothing runs.
+            _ => {}
+        }
+    }
+
+    /// From a running state: the workload is no more. Hooks are skipped.
+    pub(super) fn ended(&mut self) {
+        let exit = self.instance.exit.clone().unwrap_or_default();
+        let (reason, message) = verdict(&exit);
+        self.enter(InstanceState::Stopping, Some(reason), &message);
+        self.deprovision(Descent::Evidence);
+    }
+
+    fn note_exit(&mut self, exit: Exit) {
+        if self.instance.exit.is_none() {
+            self.instance.exit = Some(exit);
+            self.instance.record.finished = Some(self.now.wall);
+        }
+    }
+
+    /// From a state that has just been entered: take a running workload down.
+    pub(super) fn begin_stop(&mut self) {
+        self.descend(Descent::Hook(0));
+    }
+
+    /// From a state that has just been entered, in which nothing can be running for certain: remove
+    /// what there is. After a start that timed out, find out first.
+    pub(super) fn clear_away(&mut self) {
+        let uncertain = self.instance.state() == InstanceState::StartFailed
+            && self.instance.record.reason == Some(Reason::TimedOut);
+        self.deprovision(if uncertain { Descent::Find } else { Descent::Remove });
+    }
+
+    pub(super) fn deprovision(&mut self, step: Descent) {
+        if self.instance.state() != InstanceState::Deprovisioning {
+            self.enter(InstanceState::Deprovisioning, None, "");
+        }
+        self.descend(step);
+    }
+
+    /// Goes to a step of the way down, passing over those that there is nothing to do for.
+    pub(super) fn descend(&mut self, step: Descent) {
+        let hooks = self.instance.spec.pre_shutdown.as_ref().map_or(0, |shutdown| shutdown.hooks.len());
+        let step = match step {
+            Descent::Hook(index) if index >= hooks => {
+                if self.pause_before_kill().is_zero() {
+                    Descent::Stop
+                } else {
+                    Descent::Pause
+                }
+            }
+            Descent::Evidence if self.instance.workload.is_none() => Descent::Remove,
+            other => other,
+        };
+        self.instance.descent = Some(step);
+        self.instance.pace.tries = 0;
+        match step {
+            Descent::Settle => self.wait(patience::START),
+            Descent::Find => self.act(Effect::Find, patience::FIND),
+            Descent::Hook(index) => self.act(Effect::RunHook { index }, patience::HOOK),
+            Descent::Pause => self.wait(self.pause_before_kill()),
+            Descent::Stop => self.act_stop(),
+            Descent::Evidence => self.act(Effect::CollectEvidence, patience::EVIDENCE),
+            Descent::Remove => {
+                self.seal_evidence();
+                self.act(Effect::Remove, patience::REMOVE);
+            }
+        }
+    }
+
+    fn act_stop(&mut self) {
+        let grace = self.stop_grace();
+        self.act(Effect::Stop { grace }, patience::stop(grace));
+    }
+
+    /// In DEPROVISIONING the workload has had its grace.
+    fn stop_grace(&self) -> Duration {
+        match self.instance.state() {
+            InstanceState::Deprovisioning => Duration::ZERO,
+            _ => patience::STOP_GRACE,
+        }
+    }
+
+    fn pause_before_kill(&self) -> Duration {
+        let wait = |shutdown: &PreShutdownSpec| shutdown.wait_before_kill.as_duration();
+        self.instance.spec.pre_shutdown.as_ref().map_or(Duration::ZERO, wait)
+    }
+
+    /// The start that was in flight when the stop was asked for is over.
+    pub(super) fn settled(&mut self, answer: Result<Workload, Trouble>) {
+        match answer {
+            Ok(workload) => {
+                self.instance.workload = Some(workload);
+                self.instance.record.started.get_or_insert(self.now.wall);
+                if self.instance.exit.is_some() {
+                    self.deprovision(Descent::Evidence);
+                } else {
+                    // It never served anybody: hooks have nothing to say to it.
+                    self.descend(Descent::Stop);
+                }
+            }
+            Err(Trouble::Failed(_)) => self.deprovision(Descent::Remove),
+            Err(Trouble::Unavailable(_)) => self.descend(Descent::Find),
+        }
+    }
+
+    pub(super) fn hook_done(&mut self, index: usize, outcome: &ProbeOutcome) {
+        if self.instance.descent != Some(Descent::Hook(index)) {
+            return;
+        }
+        if !outcome.passed {
+            self.note_hook_failure(index, &outcome.answer);
+        }
+        self.descend(Descent::Hook(index + 1));
+    }
+
+    /// A hook that fails is noted and does not hold up the stop.
+    fn note_hook_failure(&mut self, index: usize, why: &str) {
+        if self.instance.record.error_message.is_empty() {
+            self.instance.record.error_message = format!("pre-shutdown hook {} failed: {why}", index + 1);
+        }
+    }
+
+    pub(super) fn stopped(&mut self, answer: Result<Exit, Trouble>) {
+        if self.instance.descent != Some(Descent::Stop) {
+            return;
+        }
+        match answer {
+            Ok(exit) => {
+                self.note_exit(exit);
+                self.deprovision(Descent::Evidence);
+            }
+            Err(trouble) => self.stumble(&trouble),
+        }
+    }
+
+    pub(super) fn evidence_collected(&mut self, answer: Result<String, String>) {
+        if self.instance.descent != Some(Descent::Evidence) {
+            return;
+        }
+        let log = match answer {
+            Ok(log) => log,
+            Err(why) => format!("(the end of the log could not be read: {why})"),
+        };
+        self.keep_evidence(&log);
+        self.descend(Descent::Remove);
+    }
+
+    fn keep_evidence(&mut self, log: &str) {
+        let exit = self.instance.exit.clone().unwrap_or_default();
+        self.instance.record.evidence = Some(Evidence {
+            exit_code: exit.code,
+            signal: exit.signal,
+            oom_killed: exit.oom_killed,
+            log_tail: tail(log, MAX_LOG_TAIL_BYTES).to_owned(),
+        });
+    }
+
+    /// An exit that is known is never lost, even when the log could not be asked for.
+    fn seal_evidence(&mut self) {
+        if self.instance.exit.is_some() && self.instance.record.evidence.is_none() {
+            self.keep_evidence("");
+        }
+    }
+
+    pub(super) fn removed(&mut self, answer: Result<(), Trouble>) {
+        if self.instance.descent != Some(Descent::Remove) {
+            return;
+        }
+        match answer {
+            Ok(()) => self.gone(),
+            Err(trouble) => self.stumble(&trouble),
+        }
+    }
+
+    /// Container, ports, resources and scratch are gone; the evidence is sealed.
+    pub(super) fn gone(&mut self) {
+        self.seal_evidence();
+        self.enter(InstanceState::Stopped, None, "");
+        self.instance.descent = None;
+    }
+
+    /// What the runner found while an instance was on its way down.
+    pub(super) fn found_descending(&mut self, found: Found) {
+        let was = self.instance.resume.take().map(|Resume { state, .. }| state);
+        match found {
+            Found::Running(workload) => {
+                self.instance.workload = Some(workload);
+                let served = was.is_some_and(InstanceState::is_running);
+                self.descend(if served { Descent::Hook(0) } else { Descent::Stop });
+            }
+            Found::Ended(workload, exit) => {
+                self.instance.workload = Some(workload);
+                self.note_exit(exit);
+                self.deprovision(Descent::Evidence);
+            }
+            Found::NeverStarted | Found::Nothing => self.deprovision(Descent::Remove),
+        }
+    }
+
+    /// The runner could not do it: said, and tried again.
+    pub(super) fn stumble(&mut self, trouble: &Trouble) {
+        self.complain(Reason::RunnerUnavailable, trouble.message());
+        self.retry_later();
+    }
+
+    /// Repeats the present step without granting it more time.
+    pub(super) fn repeat_descent(&mut self) {
+        match self.instance.descent {
+            Some(Descent::Find) => self.effects.push(Effect::Find),
+            Some(Descent::Stop) => {
+                let grace = self.stop_grace();
+                self.effects.push(Effect::Stop { grace });
+            }
+            Some(Descent::Remove) => self.effects.push(Effect::Remove),
+            Some(Descent::Settle | Descent::Hook(_) | Descent::Pause | Descent::Evidence) | None => {}
+        }
+    }
+
+    pub(super) fn descent_timed_out(&mut self, message: &str) {
+        match self.instance.descent {
+            Some(Descent::Settle) => self.descend(Descent::Find),
+            Some(Descent::Hook(index)) => {
+                self.note_hook_failure(index, message);
+                self.descend(Descent::Hook(index + 1));
+            }
+            Some(Descent::Pause) => self.descend(Descent::Stop),
+            Some(Descent::Evidence) => self.evidence_collected(Err(message.to_owned())),
+            Some(Descent::Stop) if self.instance.state() != InstanceState::Deprovisioning => {
+                self.complain(Reason::TimedOut, message);
+                self.deprovision(Descent::Stop);
+            }
+            Some(step @ (Descent::Find | Descent::Stop | Descent::Remove)) => {
+                self.complain(Reason::TimedOut, &format!("{message}; trying again"));
+                self.descend(step);
+            }
+            None => self.deprovision(Descent::Find),
+        }
+    }
+
+    pub(super) fn descent_action(&self) -> String {
+        match self.instance.descent {
+            Some(Descent::Settle) => "waiting for the start in flight".to_owned(),
+            Some(Descent::Find) => "asking the runner what there is".to_owned(),
+            Some(Descent::Hook(index)) => format!("pre-shutdown hook {}", index + 1),
+            Some(Descent::Pause) => "waiting before the kill".to_owned(),
+            Some(Descent::Stop) => "stopping the workload".to_owned(),
+            Some(Descent::Evidence) => "reading the end of the log".to_owned(),
+            Some(Descent::Remove) => "removing what is left".to_owned(),
+            None => "none".to_owned(),
+        }
+    }
+}
+
+/// What an exit that nobody asked for means.
+pub(super) fn verdict(exit: &Exit) -> (Reason, String) {
+    match exit {
+        Exit { oom_killed: true, .. } => {
+            (Reason::OomKilled, "the kernel ended the process for want of memory".to_owned())
+        }
+        Exit { signal: Some(signal), .. } => {
+            (Reason::Signaled, format!("the process was ended by signal {signal}"))
+        }
+        Exit { code: Some(code), .. } => (Reason::Exited, format!("the process exited with code {code}")),
+        Exit { .. } => (Reason::Exited, "the process ended; its exit status is not known".to_owned()),
+    }
+}

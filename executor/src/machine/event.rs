@@ -1,0 +1,141 @@
+//! What an instance is told, and what it asks for.
+
+use muster_common::evidence::ProbeKind;
+use muster_common::instance::{LocalInfo, ResourceAllocation};
+use muster_common::reason::Reason;
+use std::time::Duration;
+
+use super::instance::StopIntent;
+use crate::probe::ProbeOutcome;
+use crate::runner::{Exit, Found, Workload};
+
+/// Ports, cores and memory that were set aside for an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The ports.
+    pub local_info: LocalInfo,
+    /// The cores and the memory.
+    pub resources: Vec<ResourceAllocation>,
+}
+
+/// Why nothing could be set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoRoom {
+    /// `INSUFFICIENT_RESOURCES` or `PORT_IN_USE`.
+    pub reason: Reason,
+    /// What is missing, in words.
+    pub message: String,
+}
+
+/// An effect that did not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The runner cannot be reached; the same may work later.
+    Unavailable(String),
+    /// It cannot work.
+    Failed(String),
+}
+
+impl Trouble {
+    /// What went wrong, in words.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Unavailable(message) | Self::Failed(message) => message,
+        }
+    }
+}
+
+/// What an instance is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Answers [`Effect::Lease`].
+    Leased(Result<Lease, NoRoom>),
+    /// Answers [`Effect::CheckPorts`]; the error names the port that somebody else holds.
+    PortsChecked(Result<(), String>),
+    /// Something was given back on the node.
+    RoomFreed,
+    /// Answers [`Effect::Provision`].
+    Provisioned(Result<(), Trouble>),
+    /// Answers [`Effect::Start`].
+    Started(Result<Workload, Trouble>),
+    /// The workload ended.
+    Exited(Exit),
+    /// Answers [`Effect::Probe`].
+    Probed {
+        /// Which question was asked.
+        kind: ProbeKind,
+        /// The answer.
+        outcome: ProbeOutcome,
+    },
+    /// Answers [`Effect::RunHook`].
+    HookDone {
+        /// Which hook.
+        index: usize,
+        /// How it went.
+        outcome: ProbeOutcome,
+    },
+    /// Answers [`Effect::Stop`].
+    Stopped(Result<Exit, Trouble>),
+    /// Answers [`Effect::CollectEvidence`]: the end of the log.
+    EvidenceCollected(Result<String, String>),
+    /// Answers [`Effect::Remove`].
+    Removed(Result<(), Trouble>),
+    /// The instance has to go.
+    StopRequested(StopIntent),
+    /// The executor has just started and found this instance in its journal.
+    Restarted {
+        /// Whether the machine booted since.
+        rebooted: bool,
+    },
+    /// Answers [`Effect::Find`].
+    Found(Result<Found, Trouble>),
+    /// [`super::Instance::next_wake`] has come.
+    Woke,
+}
+
+/// What an instance asks for. All but [`Effect::Probe`] and [`Effect::Lease`] are *actions*: an
+/// instance has at most one in flight, and a new one supersedes it (whoever performs them drops the
+/// old one first).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Set ports, cores and memory aside.
+    Lease,
+    /// See that nobody else holds the leased ports.
+    CheckPorts,
+    /// Make the executable available.
+    Provision,
+    /// Create and start the workload.
+    Start,
+    /// Ask the runner what there is of this instance.
+    Find,
+    /// Run one pre-shutdown hook.
+    RunHook {
+        /// Its place in the spec.
+        index: usize,
+    },
+    /// Tell the workload to stop, kill it after `grace`.
+    Stop {
+        /// How long it has.
+        grace: Duration,
+    },
+    /// Read the end of the log.
+    CollectEvidence,
+    /// Take away what is left.
+    Remove,
+    /// Drop the action in flight; nothing follows it.
+    Cancel,
+    /// Ask the workload how it is.
+    Probe {
+        /// Which question.
+        kind: ProbeKind,
+    },
+}
+
+impl Effect {
+    /// Whether it supersedes the action in flight.
+    #[must_use]
+    pub const fn is_action(&self) -> bool {
+        !matches!(self, Self::Lease | Self::Probe { .. })
+    }
+}

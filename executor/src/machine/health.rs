@@ -1,0 +1,206 @@
+//! The questions: readiness while UNREADY, health while READY and HEALTHY.
+//!
+//! *Coming up*, checks start at once (after the check's initial delay) and close together: 10 ms apart,
+//! doubling up to the check's interval, so that a service is known to be up when it is, not a period
+//! later. Only those that are an interval apart count as attempts. The check is given up when its
+//! `attempts` have failed **and** the grace for the start-up is over, whichever comes later: a slow
+//! start is tolerated for the grace, and a spec that grants more attempts gets all of them.
+//!
+//! *HEALTHY*, every check counts, grace or not, and one that passes starts the count anew. The first one
+//! comes at a fraction of the interval that the instance's id decides: checks are spread in time.
+
+use std::time::Duration;
+
+use muster_common::evidence::{MAX_PROBE_ANSWER_BYTES, MAX_PROBE_RECORDS, ProbeKind, ProbeRecord, head};
+use muster_common::id::InstanceId;
+use muster_common::instance::InstanceState;
+use muster_common::reason::Reason;
+use muster_common::spec::CheckSpec;
+
+use super::event::Effect;
+use super::instance::{Instance, ProbePace};
+use super::patience;
+use super::turn::Turn;
+use crate::probe::ProbeOutcome;
+
+impl Instance {
+    /// The check that its state asks for.
+    pub(super) fn check(&self) -> Option<(ProbeKind, &CheckSpec)> {
+        match self.state() {
+            InstanceState::Unready => self.spec.readiness.as_ref().map(|check| (ProbeKind::Readiness, check)),
+            InstanceState::Ready | InstanceState::Healthy => {
+                self.spec.healthcheck.as_ref().map(|check| (ProbeKind::Health, check))
+            }
+            _ => None,
+        }
+    }
+
+    /// When the next check is due, or the one in flight is given up for lost.
+    pub(super) fn probe_wake(&self) -> Option<Duration> {
+        let (_, check) = self.check()?;
+        match self.pace.probe.asked {
+            Some(asked) => Some(asked.saturating_add(patience::answer(check))),
+            None => self.pace.probe.due,
+        }
+    }
+}
+
+impl Turn {
+    /// Enters UNREADY's wait. A spec without a readiness check is ready at once.
+    pub(super) fn await_readiness(&mut self) {
+        if !self.await_check() {
+            self.become_ready();
+        }
+    }
+
+    fn become_ready(&mut self) {
+        self.enter(InstanceState::Ready, None, "");
+        self.await_health();
+    }
+
+    /// Enters READY's wait. A spec without a health check is healthy at once.
+    pub(super) fn await_health(&mut self) {
+        if !self.await_check() {
+            self.become_healthy();
+        }
+    }
+
+    fn become_healthy(&mut self) {
+        self.enter(InstanceState::Healthy, None, "");
+        self.keep_checking();
+    }
+
+    /// Starts the rhythm of coming up; `false` when there is nothing to ask.
+    fn await_check(&mut self) -> bool {
+        let Some((_, check)) = self.instance.check() else { return false };
+        let first = self.now.mono.saturating_add(check.initial_delay.as_duration());
+        let limit = patience::coming_up(&self.instance.spec, check);
+        self.instance.pace.probe =
+            ProbePace { due: Some(first), gap: patience::FIRST_GAP, ..ProbePace::default() };
+        self.wait(limit);
+        self.probe_if_due();
+        true
+    }
+
+    /// Starts the rhythm of HEALTHY.
+    pub(super) fn keep_checking(&mut self) {
+        let Some((_, check)) = self.instance.check() else { return };
+        let interval = patience::interval(check);
+        let due = self.now.mono.saturating_add(spread(self.instance.id(), interval));
+        self.instance.pace.probe = ProbePace { due: Some(due), gap: interval, ..ProbePace::default() };
+    }
+
+    pub(super) fn probe_if_due(&mut self) {
+        let Some((kind, check)) = self.instance.check() else { return };
+        let lost_after = patience::answer(check);
+        let probe = &mut self.instance.pace.probe;
+        match (probe.asked, probe.due) {
+            (Some(asked), _) if asked.saturating_add(lost_after) <= self.now.mono => {
+                let answer = "the check gave no answer within its timeout".to_owned();
+                self.probed(kind, &ProbeOutcome { passed: false, latency: lost_after, code: None, answer });
+            }
+            (None, Some(due)) if due <= self.now.mono => {
+                probe.asked = Some(self.now.mono);
+                probe.due = None;
+                self.effects.push(Effect::Probe { kind });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn probed(&mut self, kind: ProbeKind, outcome: &ProbeOutcome) {
+        let Some((expected, check)) = self.instance.check() else { return };
+        let check = check.clone();
+        let Some(asked) = self.instance.pace.probe.asked.take() else { return };
+        if kind != expected {
+            // An answer of the state before; the question of this one is still open.
+            self.instance.pace.probe.asked = Some(asked);
+            return;
+        }
+        let passed = outcome.passed;
+        self.remember(kind, outcome);
+        match (self.instance.state(), passed) {
+            (InstanceState::Unready, true) => self.become_ready(),
+            (InstanceState::Ready, true) => self.become_healthy(),
+            (InstanceState::Healthy, true) => {
+                self.instance.pace.probe.failures = 0;
+                self.next_probe(asked, patience::interval(&check));
+            }
+            (_, _) => self.check_failed(&check, asked, &outcome.answer),
+        }
+    }
+
+    fn check_failed(&mut self, check: &CheckSpec, asked: Duration, answer: &str) {
+        let interval = patience::interval(check);
+        let probe = &mut self.instance.pace.probe;
+        if probe.counted.is_none_or(|counted| counted.saturating_add(interval) <= asked) {
+            probe.counted = Some(asked);
+            probe.failures += 1;
+        }
+        let used_up = probe.failures >= check.attempts;
+        let failures = probe.failures;
+        let patient =
+            self.now.mono < self.instance.pace.launched.saturating_add(patience::grace(&self.instance.spec));
+        let words = |noun: &str| format!("{noun} check failed {failures} times in a row: {answer}");
+        match self.instance.state() {
+            InstanceState::Unready if used_up && !patient => {
+                let reason = Some(Reason::ReadinessCheckFailed);
+                self.enter(InstanceState::ReadinessCheckFailed, reason, &words("readiness"));
+                self.begin_stop();
+            }
+            InstanceState::Ready if used_up && !patient => {
+                self.enter(InstanceState::Stopping, Some(Reason::HealthCheckFailed), &words("health"));
+                self.begin_stop();
+            }
+            InstanceState::Healthy if used_up => {
+                self.enter(InstanceState::Unhealthy, Some(Reason::HealthCheckFailed), &words("health"));
+                self.begin_stop();
+            }
+            InstanceState::Healthy => self.next_probe(asked, interval),
+            _ => {
+                let gap = self.instance.pace.probe.gap.min(interval);
+                self.instance.pace.probe.gap = gap.saturating_mul(2).min(interval);
+                self.next_probe(asked, gap);
+            }
+        }
+    }
+
+    fn next_probe(&mut self, asked: Duration, gap: Duration) {
+        self.instance.pace.probe.due = Some(asked.saturating_add(gap).max(self.now.mono));
+    }
+
+    fn remember(&mut self, kind: ProbeKind, outcome: &ProbeOutcome) {
+        let answer = head(&outcome.answer, MAX_PROBE_ANSWER_BYTES).to_owned();
+        let latency_ms = u64::try_from(outcome.latency.as_millis()).unwrap_or(u64::MAX);
+        let result = ProbeRecord {
+            at: self.now.wall,
+            kind,
+            passed: outcome.passed,
+            latency_ms,
+            code: outcome.code,
+            answer,
+        };
+        let recent = &mut self.instance.pace.recent;
+        // A passing check is news only when the one before failed, and the other way round: what users
+        // are shown stays true, and a steady service costs no report.
+        let same = |last: &ProbeRecord| {
+            last.kind == kind && last.passed == result.passed && last.code == result.code
+        };
+        let is_news = !recent.last().is_some_and(same);
+        self.noteworthy |=
+            is_news && (!result.passed || self.instance.record.state == InstanceState::Healthy);
+        if recent.len() >= MAX_PROBE_RECORDS {
+            recent.remove(0);
+        }
+        recent.push(result);
+    }
+}
+
+/// Where in its interval an instance's checks lie: in its second half, as the id decides (FNV-1a).
+fn spread(id: &InstanceId, interval: Duration) -> Duration {
+    let hash = id.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let half = interval / 2;
+    half + half / 1024 * u32::try_from(hash >> 54).unwrap_or(0)
+}

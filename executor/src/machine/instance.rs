@@ -1,0 +1,252 @@
+//! One instance, as the executor keeps it: the record that everybody sees, and what it takes to go on
+//! with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::evidence::ProbeRecord;
+use muster_common::id::{Epoch, InstanceId, SlotId};
+use muster_common::instance::{InstanceRecord, InstanceState};
+use muster_common::reason::Reason;
+use muster_common::slot::SlotAssignment;
+use muster_common::spec::LocalServiceSpec;
+use muster_common::time::Timestamp;
+
+use crate::runner::{Exit, Workload};
+
+/// The time, twice: for people and for waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Wall-clock time, for records. May jump.
+    pub wall: Timestamp,
+    /// Time since the executor's process started, for deadlines. Never jumps.
+    pub mono: Duration,
+}
+
+/// Why an instance was told to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopIntent {
+    /// As a code: `SLOT_REMOVED`, `REPLACED` or `DRAINING`.
+    pub reason: Reason,
+    /// In words.
+    pub message: String,
+}
+
+/// What an instance in UNKNOWN was before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resume {
+    /// Its state.
+    pub state: InstanceState,
+    /// Its reason.
+    pub reason: Option<Reason>,
+    /// How far down it was.
+    pub descent: Option<Descent>,
+    /// Whether the machine booted since.
+    pub rebooted: bool,
+}
+
+/// How far down an instance is. In STOPPING, UNHEALTHY and `READINESS_CHECK_FAILED` it is one of the
+/// first five, in DEPROVISIONING one of the last four (`Find` and `Stop` belong to both).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Descent {
+    /// A start is in flight: what it makes must be known before it can be taken away.
+    Settle,
+    /// The runner is being asked what there is.
+    Find,
+    /// A pre-shutdown hook runs.
+    Hook(usize),
+    /// `waitBeforeKill` passes.
+    Pause,
+    /// The workload was told to stop.
+    Stop,
+    /// The end of the log is being read.
+    Evidence,
+    /// What is left is being taken away.
+    Remove,
+}
+
+/// One attempt to fill a slot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Instance {
+    /// What is reported.
+    pub record: InstanceRecord,
+    /// What to run.
+    pub spec: Arc<LocalServiceSpec>,
+    /// What runs, once it does.
+    pub workload: Option<Workload>,
+    /// How it ended, once it has.
+    pub exit: Option<Exit>,
+    /// Why it has to go, once somebody asked.
+    pub stop: Option<StopIntent>,
+    /// What it was before UNKNOWN.
+    pub resume: Option<Resume>,
+    /// How far down it is.
+    pub descent: Option<Descent>,
+    /// Whether the slot keeper has taken its end into account. Owned by the slot keeper.
+    pub accounted: bool,
+    /// Timers and counters. Not written down: a restart starts them anew.
+    pub(crate) pace: Pace,
+}
+
+impl Instance {
+    /// A new attempt to fill `slot` as `row` asks.
+    #[must_use]
+    pub fn minted(id: InstanceId, slot: SlotId, row: &SlotAssignment, now: Now) -> Self {
+        let record = InstanceRecord {
+            id,
+            slot,
+            service_name: row.spec.name.clone(),
+            epoch: row.epoch,
+            generation: row.generation,
+            version: 1,
+            state: InstanceState::Pending,
+            reason: None,
+            error_message: String::new(),
+            runner: row.spec.runner(),
+            local_info: None,
+            resources: Vec::new(),
+            created: now.wall,
+            updated: now.wall,
+            started: None,
+            finished: None,
+            timeline: Vec::new(),
+            probes: Vec::new(),
+            evidence: None,
+        };
+        // It asks for its lease as soon as it is woken, which is at once.
+        let pace = Pace { retry: Some(now.mono), ..Pace::default() };
+        Self { pace, ..Self::of(record, Arc::clone(&row.spec)) }
+    }
+
+    /// An instance of which nothing but its record and its spec is known.
+    #[must_use]
+    pub fn of(record: InstanceRecord, spec: Arc<LocalServiceSpec>) -> Self {
+        let pace = Pace { recent: record.probes.clone(), ..Pace::default() };
+        Self {
+            record,
+            spec,
+            workload: None,
+            exit: None,
+            stop: None,
+            resume: None,
+            descent: None,
+            accounted: false,
+            pace,
+        }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &InstanceId {
+        &self.record.id
+    }
+
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> InstanceState {
+        self.record.state
+    }
+
+    /// The epoch it was minted for.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.record.epoch
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.record.state.is_terminal()
+    }
+
+    /// Whether its workload is known to have ended, so that another one may take its place while what is
+    /// left of it is still being taken away.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.is_over() || (self.record.state == InstanceState::Deprovisioning && self.exit.is_some())
+    }
+
+    /// Whether what is known now must survive a crash before anything else happens. Not so on those steps of
+    /// the way up (and in UNKNOWN) that the runner and a check can tell again: they cost no fsync.
+    #[must_use]
+    pub fn must_last(&self) -> bool {
+        use InstanceState::{Provisioning, Ready, Unknown, Unready};
+        !matches!(self.record.state, Provisioning | Unready | Ready | Unknown)
+    }
+
+    /// Whether ports and resources are set aside for it.
+    #[must_use]
+    pub fn holds_lease(&self) -> bool {
+        !self.is_over() && self.record.local_info.is_some()
+    }
+
+    /// When it wants to be woken, in [`Now::mono`].
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Duration> {
+        if self.is_over() {
+            return None;
+        }
+        let timers = [self.pace.deadline.map(|deadline| deadline.at), self.pace.retry, self.probe_wake()];
+        timers.into_iter().flatten().min()
+    }
+
+    /// When its present wait is given up, in [`Now::mono`]; none where nothing is waited for.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.pace.deadline.map(|deadline| deadline.at)
+    }
+
+    /// Whether `other` needs no writing when this is what is written.
+    #[must_use]
+    pub fn same_on_disk(&self, other: &Self) -> bool {
+        self.record == other.record
+            && self.workload == other.workload
+            && self.exit == other.exit
+            && self.stop == other.stop
+            && self.resume == other.resume
+            && self.descent == other.descent
+            && self.accounted == other.accounted
+    }
+}
+
+/// Timers and counters of one instance.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(crate) struct Pace {
+    /// When the present wait is given up.
+    pub(crate) deadline: Option<Deadline>,
+    /// When something is tried again.
+    pub(crate) retry: Option<Duration>,
+    /// How often it was tried again in this state.
+    pub(crate) tries: u32,
+    /// When the workload started, as far as the grace for its start-up is concerned.
+    pub(crate) launched: Duration,
+    /// The rhythm of its checks.
+    pub(crate) probe: ProbePace,
+    /// The last results; copied to the record whenever that changes for another reason, so that a
+    /// passing check costs neither an fsync nor a report.
+    pub(crate) recent: Vec<ProbeRecord>,
+}
+
+/// When the present wait is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deadline {
+    /// When, in [`Now::mono`].
+    pub(crate) at: Duration,
+    /// How long the wait was allowed to be, for the message.
+    pub(crate) limit: Duration,
+}
+
+/// The rhythm of checks.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(crate) struct ProbePace {
+    /// When the next one is asked.
+    pub(crate) due: Option<Duration>,
+    /// Since when one is in flight.
+    pub(crate) asked: Option<Duration>,
+    /// How far the last and the next one are apart.
+    pub(crate) gap: Duration,
+    /// When the last one that counts as an attempt was asked.
+    pub(crate) counted: Option<Duration>,
+    /// Failed attempts in a row.
+    pub(crate) failures: u32,
+}

@@ -1,0 +1,80 @@
+//! How long an instance waits for what: every deadline has its home here.
+
+use std::time::Duration;
+
+use muster_common::spec::{CheckSpec, Executable, LocalServiceSpec};
+
+/// For the bind check of leased ports. A bind does not block; this only covers a machine that hangs.
+pub(super) const PORT_CHECK: Duration = Duration::from_secs(10);
+/// How often a lease is asked for again while there is no room. Something that is given back on this
+/// node wakes the waiting at once; this covers what others give back (a port of a foreign process).
+pub(super) const LEASE_RETRY: Duration = Duration::from_secs(5);
+/// How many taken ports in a row are skipped at once before the next lease waits for [`LEASE_RETRY`].
+pub(super) const LEASE_TRIES: u32 = 8;
+/// For finding a PROCESS executable on the node's own disk.
+const PROCESS_PROVISION: Duration = Duration::from_secs(30);
+/// For creating, configuring and starting. A busy engine takes seconds; configs that are fetched by
+/// HTTP have their own shorter limits.
+pub(super) const START: Duration = Duration::from_secs(120);
+/// How long after its start a workload may fail its checks, unless its spec says otherwise.
+const GRACE: Duration = Duration::from_secs(60);
+/// For the runner to say what there is of an instance.
+pub(super) const FIND: Duration = Duration::from_secs(30);
+/// For one pre-shutdown hook (drove-wire.md §4.3: at most 30 s).
+pub(crate) const HOOK: Duration = Duration::from_secs(30);
+/// What a workload has between the stop signal and the kill (the engine's own default).
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
+/// What the runner may take beyond that grace.
+const STOP_SLACK: Duration = Duration::from_secs(20);
+/// For reading the end of a log.
+pub(super) const EVIDENCE: Duration = Duration::from_secs(10);
+/// For taking away what is left.
+pub(super) const REMOVE: Duration = Duration::from_secs(60);
+/// The first wait before an action that did not work is tried again; doubles up to [`RETRY_MAX`].
+const RETRY: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// The first distance between two checks of an instance that comes up; doubles up to its interval.
+pub(super) const FIRST_GAP: Duration = Duration::from_millis(10);
+/// What an answer to a check may take beyond the check's own timeout before it is given up for lost.
+const PROBE_SLACK: Duration = Duration::from_secs(5);
+
+/// For fetching the executable.
+pub(super) fn provision(spec: &LocalServiceSpec) -> Duration {
+    match &spec.executable {
+        Some(Executable::Docker { docker_pull_timeout, .. }) => docker_pull_timeout.as_duration(),
+        Some(Executable::Process { .. }) | None => PROCESS_PROVISION,
+    }
+}
+
+/// How long after its start a workload may fail its checks.
+pub(super) fn grace(spec: &LocalServiceSpec) -> Duration {
+    spec.grace.map_or(GRACE, Into::into)
+}
+
+/// For passing `check` for the first time: its attempts or the grace, whichever is longer. Only a
+/// watchdog: the attempts are counted one by one.
+pub(super) fn coming_up(spec: &LocalServiceSpec, check: &CheckSpec) -> Duration {
+    let attempts = interval(check).saturating_mul(check.attempts);
+    let tries = attempts.max(grace(spec));
+    tries.saturating_add(check.initial_delay.as_duration()).saturating_add(answer(check))
+}
+
+/// Between two checks of a steady instance; never so short that asking is all that is done.
+pub(super) fn interval(check: &CheckSpec) -> Duration {
+    check.interval.as_duration().max(FIRST_GAP)
+}
+
+/// For the answer to one check. The asker keeps the check's timeout; this covers one that does not.
+pub(super) fn answer(check: &CheckSpec) -> Duration {
+    check.timeout.as_duration().saturating_add(PROBE_SLACK)
+}
+
+/// For the stop of a workload that has `grace`.
+pub(super) fn stop(grace: Duration) -> Duration {
+    grace + STOP_SLACK
+}
+
+/// Before the `tries`-th repetition of an action that did not work.
+pub(super) fn retry(tries: u32) -> Duration {
+    RETRY.saturating_mul(1 << tries.min(8)).min(RETRY_MAX)
+}

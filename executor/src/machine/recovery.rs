@@ -1,0 +1,190 @@
+//! UNKNOWN: the executor restarted, and the runner is asked what became of the instance meanwhile.
+
+use muster_common::instance::InstanceState;
+use muster_common::reason::Reason;
+
+use super::descent::verdict;
+use super::event::{Effect, Trouble};
+use super::instance::{Descent, Resume};
+use super::patience;
+use super::turn::Turn;
+use crate::runner::{Exit, Found, Workload};
+
+impl Turn {
+    pub(super) fn restarted(&mut self, rebooted: bool) {
+        let was_unknown = self.instance.state() == InstanceState::Unknown;
+        // Of two restarts in a row the first one knows the state to go back to.
+        let resume = self.instance.resume.take().filter(|_| was_unknown).unwrap_or_else(|| Resume {
+            state: self.instance.state(),
+            reason: self.instance.record.reason,
+            descent: self.instance.descent.take(),
+            rebooted: false,
+        });
+        let rebooted = rebooted || resume.rebooted;
+        self.instance.resume = Some(Resume { rebooted, ..resume });
+        self.instance.pace.recent.clone_from(&self.instance.record.probes);
+        self.instance.pace.launched = self.now.mono;
+        if !was_unknown {
+            let reason = if rebooted { Reason::Rebooted } else { Reason::ExecutorRestarted };
+            self.enter(InstanceState::Unknown, Some(reason), "");
+        }
+        self.ask_what_there_is();
+    }
+
+    pub(super) fn ask_what_there_is(&mut self) {
+        self.act(Effect::Find, patience::FIND);
+    }
+
+    pub(super) fn found(&mut self, answer: Result<Found, Trouble>) {
+        let is_unknown = self.instance.state() == InstanceState::Unknown;
+        if !is_unknown && self.instance.descent != Some(Descent::Find) {
+            return;
+        }
+        match answer {
+            Err(trouble) => self.stumble(&trouble),
+            Ok(found) if is_unknown => self.resolve(found),
+            Ok(found) => self.found_descending(found),
+        }
+    }
+
+    fn resolve(&mut self, found: Found) {
+        let Some(resume) = self.instance.resume.take() else {
+            // Not of this program's making; what is there goes.
+            self.enter(InstanceState::Stopping, Some(Reason::NotFound), "its earlier state is not known");
+            self.descend(Descent::Find);
+            return;
+        };
+        match found {
+            Found::Running(workload) => self.found_running(workload, &resume),
+            Found::Ended(workload, exit) => self.found_ended(workload, &exit, &resume),
+            Found::NeverStarted => self.found_unstarted(&resume, false),
+            Found::Nothing => self.found_unstarted(&resume, true),
+        }
+    }
+
+    /// The same workload runs: it goes on as if nothing had happened.
+    fn found_running(&mut self, workload: Workload, resume: &Resume) {
+        if self.instance.exit.is_some() {
+            // Its end was announced while the question was under way.
+            let exit = self.instance.exit.clone().unwrap_or_default();
+            self.found_ended(workload, &exit, resume);
+            return;
+        }
+        self.instance.workload = Some(workload.clone());
+        match resume.state {
+            InstanceState::Starting => {
+                self.restore(resume);
+                self.launched(workload);
+            }
+            InstanceState::Unready => {
+                self.restore(resume);
+                self.await_readiness();
+            }
+            InstanceState::Ready => {
+                self.restore(resume);
+                self.await_health();
+            }
+            InstanceState::Healthy => {
+                self.restore(resume);
+                self.keep_checking();
+            }
+            InstanceState::Stopping | InstanceState::Unhealthy | InstanceState::ReadinessCheckFailed => {
+                self.restore(resume);
+                self.descend(match resume.descent {
+                    Some(step @ (Descent::Hook(_) | Descent::Pause)) => step,
+                    _ => Descent::Stop,
+                });
+            }
+            InstanceState::Deprovisioning => {
+                self.restore(resume);
+                self.descend(Descent::Stop);
+            }
+            // It runs although it should not have been started yet: it is not to be trusted.
+            _ => {
+                let message = format!("found running while in {}", resume.state);
+                self.enter(InstanceState::Stopping, Some(Reason::ExecutorRestarted), &message);
+                self.descend(Descent::Stop);
+            }
+        }
+    }
+
+    /// It ended meanwhile; its exit status and its log are still collected.
+    fn found_ended(&mut self, workload: Workload, exit: &Exit, resume: &Resume) {
+        self.instance.workload = Some(workload);
+        if self.instance.exit.is_none() {
+            self.instance.record.finished = Some(self.now.wall);
+            self.instance.exit = Some(exit.clone());
+        }
+        match resume.state {
+            InstanceState::Deprovisioning => {
+                self.restore(resume);
+                let sealed = self.instance.record.evidence.is_some();
+                self.descend(if sealed { Descent::Remove } else { Descent::Evidence });
+            }
+            // It was on its way down; why has been said.
+            InstanceState::Stopping | InstanceState::Unhealthy | InstanceState::ReadinessCheckFailed => {
+                self.enter(InstanceState::Stopping, resume.reason, "");
+                self.deprovision(Descent::Evidence);
+            }
+            _ => {
+                let (reason, message) = verdict(exit);
+                self.enter(InstanceState::Stopping, Some(reason), &message);
+                self.deprovision(Descent::Evidence);
+            }
+        }
+    }
+
+    /// There is no workload: none was made yet, or it vanished without a witness.
+    fn found_unstarted(&mut self, resume: &Resume, nothing: bool) {
+        let may_be_unstarted = self.instance.record.started.is_none();
+        match resume.state {
+            // A lease may be outdated (the executor's configuration may have changed): a new one.
+            InstanceState::Pending => {
+                self.restore(resume);
+                self.instance.record.local_info = None;
+                self.instance.record.resources.clear();
+                self.ask_for_room();
+            }
+            InstanceState::Provisioning => {
+                self.restore(resume);
+                self.act(Effect::Provision, patience::provision(&self.instance.spec));
+            }
+            InstanceState::Starting => {
+                self.restore(resume);
+                self.act(Effect::Start, patience::START);
+            }
+            InstanceState::Deprovisioning => {
+                self.restore(resume);
+                if nothing { self.gone() } else { self.descend(Descent::Remove) }
+            }
+            InstanceState::Stopping if may_be_unstarted => {
+                self.restore(resume);
+                self.deprovision(Descent::Remove);
+            }
+            InstanceState::ProvisioningFailed | InstanceState::StartFailed => {
+                self.restore(resume);
+                self.clear_away();
+            }
+            _ if nothing => {
+                let (reason, message) = if resume.rebooted {
+                    (Reason::Rebooted, "the machine booted and the workload is gone")
+                } else {
+                    (Reason::NotFound, "the runner knows nothing of the workload")
+                };
+                self.instance.record.finished.get_or_insert(self.now.wall);
+                self.enter(InstanceState::Lost, Some(reason), message);
+            }
+            _ => {
+                let message = "the workload is gone; only what was prepared for it was found";
+                self.enter(InstanceState::Stopping, Some(Reason::NotFound), message);
+                self.deprovision(Descent::Remove);
+            }
+        }
+    }
+
+    /// Goes back to the state it had, with the reason it had.
+    fn restore(&mut self, resume: &Resume) {
+        self.enter(resume.state, Some(Reason::FoundAgain), "");
+        self.instance.record.reason = resume.reason;
+    }
+}

@@ -1,0 +1,138 @@
+//! One HTTP or HTTPS call to a port on this node: a connection of its own, no redirects followed, the
+//! first KiB of the answer kept.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use muster_common::spec::HttpVerb;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::tls::{self, Trust};
+use super::{ANSWER_MAX, ProbeError};
+
+/// A call, ready to be made.
+pub(super) struct Call<'a> {
+    /// The port on this node.
+    pub(super) port: u16,
+    /// Absent for plain HTTP.
+    pub(super) tls: Option<Trust>,
+    /// What.
+    pub(super) verb: HttpVerb,
+    /// Where.
+    pub(super) path: &'a str,
+    /// The body to send; none when empty.
+    pub(super) payload: &'a str,
+    /// How long the connection may take, TLS included.
+    pub(super) connection_timeout: Duration,
+}
+
+/// What came back.
+pub(super) struct Answer {
+    /// Its status.
+    pub(super) status: u16,
+    /// The first bytes of its body.
+    pub(super) body: String,
+}
+
+impl Call<'_> {
+    /// Makes the call. The caller bounds the whole of it.
+    pub(super) async fn make(&self) -> Result<Answer, ProbeError> {
+        let request = self.request()?;
+        match &self.tls {
+            None => exchange(self.in_time(connect(self.port)).await?, request).await,
+            Some(trust) => {
+                let handshake = async { tls::handshake(connect(self.port).await?, trust).await };
+                exchange(self.in_time(handshake).await?, request).await
+            }
+        }
+    }
+
+    fn request(&self) -> Result<Request<Full<Bytes>>, ProbeError> {
+        let slash = if self.path.starts_with('/') { "" } else { "/" };
+        let target: Uri = format!("{slash}{}", self.path)
+            .parse()
+            .map_err(|error| ProbeError(format!("'{}' is not a path: {error}", self.path)))?;
+        let method = match self.verb {
+            HttpVerb::Get => Method::GET,
+            HttpVerb::Post => Method::POST,
+            HttpVerb::Put => Method::PUT,
+        };
+        Request::builder()
+            .method(method)
+            .uri(target)
+            .header(header::HOST, format!("localhost:{}", self.port))
+            .header(header::USER_AGENT, "muster-probe")
+            .header(header::CONNECTION, "close")
+            .body(Full::new(Bytes::copy_from_slice(self.payload.as_bytes())))
+            .map_err(|error| ProbeError(format!("the request cannot be made: {error}")))
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, ProbeError>>) -> Result<T, ProbeError> {
+        timeout(self.connection_timeout, work).await.unwrap_or_else(|_| {
+            Err(ProbeError(format!(
+                "no connection to 127.0.0.1:{} within {:?}",
+                self.port, self.connection_timeout
+            )))
+        })
+    }
+}
+
+/// Opens a connection to a port on this node.
+pub(super) async fn connect(port: u16) -> Result<TcpStream, ProbeError> {
+    TcpStream::connect(("127.0.0.1", port))
+        .await
+        .map_err(|error| ProbeError(format!("no connection to 127.0.0.1:{port}: {error}")))
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, ProbeError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let failed = |error: hyper::Error| ProbeError(format!("the call failed: {}", with_cause(&error)));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    // Driven beside the call, not in a task: nothing goes on when the call is let go.
+    let call = async {
+        let response = sender.send_request(request).await.map_err(failed)?;
+        let status = response.status().as_u16();
+        Ok(Answer { status, body: first_bytes(response.into_body()).await })
+    };
+    tokio::select! {
+        answer = call => answer,
+        ended = drive(connection) => Err(ended),
+    }
+}
+
+/// Resolves only when the connection breaks: one that ended in order leaves the last word to the call.
+async fn drive<S>(connection: http1::Connection<TokioIo<S>, Full<Bytes>>) -> ProbeError
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    match connection.await {
+        Ok(()) => std::future::pending().await,
+        Err(error) => ProbeError(format!("the call failed: {}", with_cause(&error))),
+    }
+}
+
+/// A body that breaks off still shows what had come.
+async fn first_bytes(mut body: Incoming) -> String {
+    let mut kept = Vec::new();
+    while kept.len() < ANSWER_MAX
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        if let Some(data) = frame.data_ref() {
+            kept.extend_from_slice(&data[..data.len().min(ANSWER_MAX - kept.len())]);
+        }
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}

@@ -1,0 +1,46 @@
+//! Asks a workload how it is: HTTP, TCP, CMD. Knows nothing of states or attempts: one question, one
+//! answer, always within the timeout.
+
+mod http;
+mod node;
+mod tls;
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use muster_common::spec::CheckMode;
+
+use crate::runner::{LaunchPlan, Workload};
+
+pub use node::NodeProber;
+
+/// The bytes of an answer that are kept.
+const ANSWER_MAX: usize = 1024;
+
+/// Why there was no answer, in words for a person.
+struct ProbeError(String);
+
+/// The answer to one question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeOutcome {
+    /// Whether it passed.
+    pub passed: bool,
+    /// How long it took.
+    pub latency: Duration,
+    /// HTTP status or exit code, where there was one.
+    pub code: Option<i32>,
+    /// The first KiB of the answer, or the error in words.
+    pub answer: String,
+}
+
+/// Asks.
+pub trait Prober: Send + Sync {
+    /// Asks once; takes at most `timeout`. Also runs shutdown hooks, which are the same calls.
+    fn probe<'a>(
+        &'a self,
+        mode: &'a CheckMode,
+        timeout: Duration,
+        plan: &'a LaunchPlan,
+        workload: &'a Workload,
+    ) -> BoxFuture<'a, ProbeOutcome>;
+}

@@ -1,0 +1,128 @@
+//! TLS towards a port on this node. By default the certificate must be good for `localhost` and come
+//! from an authority that the node trusts; a check that says `insecure` accepts any certificate.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::ProbeError;
+
+/// Where distributions keep the authorities that a node trusts.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Whose certificates are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Those that the node trusts.
+    Node,
+    /// Anybody's: the check says `insecure`. It only asks whether somebody answers on a port of this
+    /// node, and sends nothing that would need to be kept secret.
+    Anybody,
+}
+
+/// Speaks TLS on a fresh connection.
+pub(super) async fn handshake(stream: TcpStream, trust: &Trust) -> Result<TlsStream<TcpStream>, ProbeError> {
+    let config = match trust {
+        Trust::Node => node_config()?,
+        Trust::Anybody => insecure_config()?,
+    };
+    let name = ServerName::try_from("localhost").map_err(|error| ProbeError(error.to_string()))?;
+    TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+        .map_err(|error| ProbeError(format!("the TLS handshake failed: {error}")))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
+}
+
+fn node_config() -> Result<Arc<ClientConfig>, ProbeError> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(Arc::clone(config));
+    }
+    let bundle = BUNDLES.into_iter().find(|path| Path::new(path).exists()).ok_or_else(|| {
+        ProbeError(
+            "HTTPS without `insecure` needs the node's CA certificates, and none are installed".to_owned(),
+        )
+    })?;
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(bundle)
+        .map_err(|error| ProbeError(format!("cannot read the CA certificates in {bundle}: {error}")))?;
+    // A bundle may hold certificates that are no authorities; the others count.
+    roots.add_parsable_certificates(certificates.flatten());
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ProbeError(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
+}
+
+fn insecure_config() -> Result<Arc<ClientConfig>, ProbeError> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(Arc::clone(config));
+    }
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ProbeError(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
+        .with_no_client_auth();
+    Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
+}
+
+/// Accepts every certificate, but still checks that the peer holds its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

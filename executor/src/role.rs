@@ -1,0 +1,63 @@
+//! The program around an executor: configuration, certificate, runners, signals.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use muster_common::exit::Exit;
+use muster_common::identity::{Identity, Role};
+use muster_platform::{DataDir, RoleError, TlsIdentity, World, shutdown, telemetry};
+
+use crate::config::{ExecutorConfig, OnTerminate};
+use crate::executor::Executor;
+use crate::probe::NodeProber;
+use crate::runner::{RunnerConfig, Runners};
+
+/// The command line of an executor.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExecutorArgs {
+    /// The configuration file (YAML)
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Runs an executor until SIGTERM or SIGINT.
+pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
+    telemetry::init_logs();
+    // Installs the recorder before the first count.
+    telemetry::metrics();
+    let config: ExecutorConfig = muster_platform::config::read_yaml(&args.config)?;
+    config.check()?;
+    let Some(files) = &config.tls else {
+        let sentence =
+            format!("{} has no 'tls'; name the executor's ca, cert and key", args.config.display());
+        return Err(RoleError::new(Exit::Validation, sentence));
+    };
+    let identity = Identity { cluster: config.cluster.clone(), role: Role::Executor(config.id.clone()) };
+    let tls = TlsIdentity::load(files, &identity)?;
+    let ended = shutdown::shutdown_signal()
+        .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot listen for signals", &error))?;
+    // Locked before a runner looks into it.
+    let data_dir = DataDir::lock(&config.data_dir)?;
+    let runners = Runners::open(&RunnerConfig {
+        choice: config.runner,
+        executor: config.id.clone(),
+        data_dir: data_dir.path().to_owned(),
+        shim: None,
+        docker_socket: None,
+    })
+    .await
+    .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot start the executor", &error))?;
+    let prober = Arc::new(NodeProber::new(&runners));
+    let (on_terminate, limit) = (config.on_terminate, config.drain_timeout.as_duration());
+    let executor = Executor::start_in(data_dir, config, world, tls, runners, prober).await?;
+    ended.cancelled().await;
+    let outcome = match on_terminate {
+        OnTerminate::Keep => Ok(()),
+        OnTerminate::Drain => executor.drain(limit).await.map_err(|error| {
+            let sentence = format!("the node was not drained: {error}; they keep running");
+            RoleError::new(Exit::Timeout, sentence)
+        }),
+    };
+    executor.shutdown().await;
+    outcome
+}

@@ -1,0 +1,360 @@
+//! A container: what is asked of the engine for a plan, and what its state says. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+
+use bollard::models::{
+    ContainerCreateBody, ContainerState, DeviceMapping, DeviceRequest, HostConfig, HostConfigLogConfig,
+    Mount, MountType, PortBinding,
+};
+use muster_common::id::InstanceId;
+use muster_common::instance::ResourceAllocation;
+use muster_common::spec::{
+    DevicePermissions, DeviceSpec, LocalServiceSpec, LoggingSpec, MountMode, PortType,
+};
+
+use crate::runner::{Exit, LaunchPlan};
+
+/// Who made a container. Only ids ever go into labels: everybody who can reach the engine reads them.
+pub(super) mod label {
+    /// Every container that Muster made.
+    pub(in super::super) const MANAGED: &str = "muster.managed";
+    /// The executor's id.
+    pub(in super::super) const EXECUTOR: &str = "muster.executor";
+    /// The executor's data directory: two clusters on one machine may use the same ids.
+    pub(in super::super) const DATA_DIR: &str = "muster.data-dir";
+    /// The service's id.
+    pub(in super::super) const SERVICE: &str = "muster.service";
+    /// The instance's id.
+    pub(in super::super) const INSTANCE: &str = "muster.instance";
+    /// The slot's index.
+    pub(in super::super) const SLOT: &str = "muster.slot";
+}
+
+/// Capabilities that the engine grants by default and services have no use for: forging packets,
+/// making device nodes, writing the kernel's audit log, giving files capabilities of their own.
+const DROPPED_CAPABILITIES: [&str; 4] = ["NET_RAW", "MKNOD", "AUDIT_WRITE", "SETFCAP"];
+
+/// Output that is kept in memory while the log driver lags, as Drove sets it; then it is dropped, so
+/// that logging never blocks the service.
+const LOG_BUFFER: &str = "10m";
+
+/// The engine accepts longer names; tools that show them do not.
+const MAX_NAME: usize = 200;
+
+/// Whose containers: this executor's and no other's.
+#[derive(Debug, Clone)]
+pub(super) struct Owner {
+    pub(super) executor: String,
+    pub(super) data_dir: String,
+}
+
+impl Owner {
+    /// The engine's filter for them.
+    pub(super) fn filter(&self) -> Vec<String> {
+        vec![
+            format!("{}={}", label::EXECUTOR, self.executor),
+            format!("{}={}", label::DATA_DIR, self.data_dir),
+        ]
+    }
+
+    /// Whether a container with these labels is this executor's, and made for `instance`.
+    pub(super) fn made(&self, labels: &HashMap<String, String>, instance: &InstanceId) -> bool {
+        let is = |name: &str, value: &str| labels.get(name).is_some_and(|label| label == value);
+        is(label::EXECUTOR, &self.executor)
+            && is(label::DATA_DIR, &self.data_dir)
+            && is(label::INSTANCE, instance.as_str())
+    }
+}
+
+/// `<serviceId>-<instanceId>`; the service's id is cut where that gets too long, never the instance's.
+pub(super) fn name(plan: &LaunchPlan) -> String {
+    let instance = plan.instance.as_str();
+    let room = MAX_NAME.saturating_sub(instance.len() + 1);
+    let service = plan.service.as_str();
+    format!("{}-{instance}", &service[..service.len().min(room)])
+}
+
+/// Everything that the engine is asked for. In words, what cannot be asked.
+pub(super) fn body(plan: &LaunchPlan, image: &str, owner: &Owner) -> Result<ContainerCreateBody, String> {
+    let spec = &plan.spec;
+    Ok(ContainerCreateBody {
+        image: Some(image.to_owned()),
+        env: Some(plan.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        cmd: (!spec.args.is_empty()).then(|| spec.args.clone()),
+        user: spec.user_spec.as_ref().map(|user| match &user.group {
+            Some(group) => format!("{}:{group}", user.user),
+            None => user.user.clone(),
+        }),
+        labels: Some(labels(plan, owner)),
+        exposed_ports: Some(port_bindings(plan).into_keys().collect()),
+        host_config: Some(host_config(plan)?),
+        ..ContainerCreateBody::default()
+    })
+}
+
+fn labels(plan: &LaunchPlan, owner: &Owner) -> HashMap<String, String> {
+    let slot = plan.env.get("MUSTER_SLOT").cloned().unwrap_or_default();
+    [
+        (label::MANAGED, "true".to_owned()),
+        (label::EXECUTOR, owner.executor.clone()),
+        (label::DATA_DIR, owner.data_dir.clone()),
+        (label::SERVICE, plan.service.to_string()),
+        (label::INSTANCE, plan.instance.to_string()),
+        (label::SLOT, slot),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn host_config(plan: &LaunchPlan) -> Result<HostConfig, String> {
+    let spec = &plan.spec;
+    let memory = i64::try_from(spec.memory_mb().saturating_mul(1 << 20)).unwrap_or(i64::MAX);
+    let limit = (memory > 0).then_some(memory);
+    let pinned = pinned_cores(&plan.resources);
+    Ok(HostConfig {
+        memory: limit,
+        // The same limit with swap: a service that swaps is slower than one that is replaced.
+        memory_swap: limit,
+        nano_cpus: if pinned.is_none() { quota(spec) } else { None },
+        cpuset_cpus: pinned,
+        port_bindings: Some(
+            port_bindings(plan).into_iter().map(|(port, binding)| (port, Some(vec![binding]))).collect(),
+        ),
+        mounts: Some(mounts(spec)),
+        devices: Some(device_mappings(&spec.devices)),
+        device_requests: Some(device_requests(&spec.devices)),
+        log_config: Some(log_config(spec)?),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        cap_drop: Some(DROPPED_CAPABILITIES.map(str::to_owned).into()),
+        // No restart policy: the executor replaces, the engine never restarts. No ulimits either: an
+        // engine that may not raise them would refuse to start anything; its own defaults hold.
+        ..HostConfig::default()
+    })
+}
+
+/// Bound on all of the node's interfaces, as Drove does: who uses a service may be on another node.
+fn port_bindings(plan: &LaunchPlan) -> BTreeMap<String, PortBinding> {
+    plan.local_info
+        .ports
+        .values()
+        .map(|port| {
+            let transport = if port.port_type == PortType::Udp { "udp" } else { "tcp" };
+            let binding = PortBinding { host_ip: None, host_port: Some(port.host_port.to_string()) };
+            (format!("{}/{transport}", port.container_port), binding)
+        })
+        .collect()
+}
+
+/// The leased cores, when whole ones were asked for.
+fn pinned_cores(resources: &[ResourceAllocation]) -> Option<String> {
+    let mut list = String::new();
+    for resource in resources {
+        let ResourceAllocation::Cpu { cores } = resource else { continue };
+        for core in cores.values().flatten() {
+            let comma = if list.is_empty() { "" } else { "," };
+            // Writing to a string cannot fail.
+            let _ = write!(list, "{comma}{core}");
+        }
+    }
+    (!list.is_empty()).then_some(list)
+}
+
+/// A share of the node's time, when no whole cores are leased.
+fn quota(spec: &LocalServiceSpec) -> Option<i64> {
+    let nanos = spec.cpu_count().as_millis().saturating_mul(1_000_000);
+    i64::try_from(nanos).ok().filter(|&nanos| nanos > 0)
+}
+
+fn mounts(spec: &LocalServiceSpec) -> Vec<Mount> {
+    spec.volumes
+        .iter()
+        .map(|volume| Mount {
+            // Unlike a bind, a mount is refused when the host directory is not there.
+            typ: Some(MountType::BIND),
+            source: Some(volume.path_on_host.clone()),
+            target: Some(volume.path_in_container.clone()),
+            read_only: Some(volume.mode != Some(MountMode::ReadWrite)),
+            ..Mount::default()
+        })
+        .collect()
+}
+
+fn device_mappings(devices: &[DeviceSpec]) -> Vec<DeviceMapping> {
+    devices
+        .iter()
+        .filter_map(|device| {
+            let DeviceSpec::Direct { path_on_host, path_in_container, permissions } = device else {
+                return None;
+            };
+            let allowed = match permissions.unwrap_or(DevicePermissions::All) {
+                DevicePermissions::ReadOnly => "r",
+                DevicePermissions::WriteOnly => "w",
+                DevicePermissions::MknodOnly => "m",
+                DevicePermissions::ReadWrite => "rw",
+                DevicePermissions::All => "rwm",
+            };
+            Some(DeviceMapping {
+                path_on_host: Some(path_on_host.clone()),
+                path_in_container: Some(path_in_container.as_ref().unwrap_or(path_on_host).clone()),
+                cgroup_permissions: Some(allowed.to_owned()),
+            })
+        })
+        .collect()
+}
+
+fn device_requests(devices: &[DeviceSpec]) -> Vec<DeviceRequest> {
+    devices
+        .iter()
+        .filter_map(|device| {
+            let DeviceSpec::Detailed { driver, count, device_ids, capabilities, options } = device else {
+                return None;
+            };
+            Some(DeviceRequest {
+                driver: driver.clone(),
+                count: *count,
+                device_ids: (!device_ids.is_empty()).then(|| device_ids.clone()),
+                capabilities: Some(capabilities.clone()),
+                options: Some(options.clone().into_iter().collect()),
+            })
+        })
+        .collect()
+}
+
+fn log_config(spec: &LocalServiceSpec) -> Result<HostConfigLogConfig, String> {
+    let (driver, mut options) = match spec.logging.clone().unwrap_or_default() {
+        LoggingSpec::Local { max_size, max_files, compress } => {
+            let files = max_files.max(1);
+            let mut options = BTreeMap::from([("max-size", max_size), ("max-file", files.to_string())]);
+            // The engine refuses to compress when there is no rotated file.
+            if compress && files > 1 {
+                options.insert("compress", "true".to_owned());
+            }
+            ("json-file", options)
+        }
+        LoggingSpec::Rsyslog { server, tag_prefix, tag_suffix } => {
+            if server.is_empty() {
+                return Err("RSYSLOG logging names no server".to_owned());
+            }
+            let tag = [tag_prefix.as_deref(), Some(spec.name.as_str()), tag_suffix.as_deref()];
+            let tag = tag.into_iter().flatten().collect::<String>();
+            ("syslog", BTreeMap::from([("syslog-address", server), ("tag", tag)]))
+        }
+    };
+    options.insert("mode", "non-blocking".to_owned());
+    options.insert("max-buffer-size", LOG_BUFFER.to_owned());
+    Ok(HostConfigLogConfig {
+        typ: Some(driver.to_owned()),
+        config: Some(options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+    })
+}
+
+/// How a container ended.
+///
+/// The engine keeps one number: the exit code, or 128 + the signal. A program that itself exits with
+/// such a number (a JVM exits with 143 after SIGTERM) means the same, so 129..=159 is read as a signal.
+pub(super) fn exit_of(state: &ContainerState) -> Exit {
+    let oom_killed = state.oom_killed.unwrap_or(false);
+    let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
+    match code {
+        Some(code @ 129..=159) => Exit { code: None, signal: Some(code - 128), oom_killed },
+        code => Exit { code, signal: None, oom_killed },
+    }
+}
+
+/// The reference with a tag: the engine would pull every tag of a name without one.
+pub(super) fn with_tag(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains(':') || image.contains('@') { image.to_owned() } else { format!("{image}:latest") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use muster_common::id::ServiceId;
+    use muster_common::instance::{InstancePort, LocalInfo};
+
+    use super::*;
+
+    fn plan(spec: &str) -> LaunchPlan {
+        let port = InstancePort { container_port: 8000, host_port: 31_000, port_type: PortType::Http };
+        LaunchPlan {
+            instance: InstanceId::new("SI-1").unwrap(),
+            service: ServiceId::new("web-1").unwrap(),
+            spec: Arc::new(LocalServiceSpec::from_json(spec.as_bytes()).unwrap()),
+            local_info: LocalInfo {
+                hostname: "node".to_owned(),
+                ports: BTreeMap::from([("main".to_owned(), port)]),
+            },
+            resources: Vec::new(),
+            env: BTreeMap::from([("SECRET".to_owned(), "hush".to_owned())]),
+        }
+    }
+
+    fn owner() -> Owner {
+        Owner { executor: "e1".to_owned(), data_dir: "/data".to_owned() }
+    }
+
+    #[test]
+    fn labels_hold_ids_and_no_secret() {
+        let body = body(&plan(r#"{"name": "web", "version": "1"}"#), "web:1", &owner()).unwrap();
+        let labels = body.labels.unwrap();
+        assert!(owner().made(&labels, &InstanceId::new("SI-1").unwrap()));
+        assert!(!owner().made(&labels, &InstanceId::new("SI-2").unwrap()));
+        assert!(!format!("{labels:?}").contains("hush"));
+        assert_eq!(body.env.unwrap(), ["SECRET=hush"]);
+        let host = body.host_config.unwrap();
+        let bound = host.port_bindings.unwrap()["8000/tcp"].clone().unwrap();
+        assert_eq!(bound[0].host_port.as_deref(), Some("31000"));
+        assert_eq!(host.restart_policy, None);
+        assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
+    }
+
+    #[test]
+    fn whole_cores_are_pinned_and_fractions_are_a_quota() {
+        let resources = |count: &str| {
+            format!(
+                r#"{{"name": "web", "version": "1", "resources":
+                [{{"type": "CPU", "count": {count}}}, {{"type": "MEMORY", "sizeInMB": 64}}]}}"#
+            )
+        };
+        let part = host_config(&plan(&resources("0.5"))).unwrap();
+        assert_eq!((part.nano_cpus, part.cpuset_cpus), (Some(500_000_000), None));
+        assert_eq!((part.memory, part.memory_swap), (Some(64 << 20), Some(64 << 20)));
+        let mut plan = plan(&resources("2"));
+        plan.resources =
+            vec![ResourceAllocation::Cpu { cores: BTreeMap::from([(0, vec![1]), (1, vec![3])]) }];
+        let whole = host_config(&plan).unwrap();
+        assert_eq!((whole.nano_cpus, whole.cpuset_cpus.as_deref()), (None, Some("1,3")));
+    }
+
+    #[test]
+    fn a_number_of_the_engine_is_a_code_or_a_signal() {
+        let exit = |code| exit_of(&ContainerState { exit_code: Some(code), ..ContainerState::default() });
+        assert_eq!(exit(0), Exit { code: Some(0), ..Exit::default() });
+        assert_eq!(exit(128), Exit { code: Some(128), ..Exit::default() });
+        assert_eq!(exit(137), Exit { signal: Some(9), ..Exit::default() });
+        assert_eq!(exit(143), Exit { signal: Some(15), ..Exit::default() });
+        assert_eq!(exit(255), Exit { code: Some(255), ..Exit::default() });
+        let oom =
+            ContainerState { exit_code: Some(137), oom_killed: Some(true), ..ContainerState::default() };
+        assert_eq!(exit_of(&oom), Exit { code: None, signal: Some(9), oom_killed: true });
+    }
+
+    #[test]
+    fn names_stay_short_and_whole_references_stay_as_they_are() {
+        let mut plan = plan(r#"{"name": "web", "version": "1"}"#);
+        assert_eq!(name(&plan), "web-1-SI-1");
+        plan.service = ServiceId::new("x".repeat(255)).unwrap();
+        assert!(name(&plan).len() <= MAX_NAME && name(&plan).ends_with("-SI-1"));
+        for (given, full) in [
+            ("web", "web:latest"),
+            ("host:5000/web", "host:5000/web:latest"),
+            ("host:5000/web:1", "host:5000/web:1"),
+            ("web@sha256:abc", "web@sha256:abc"),
+        ] {
+            assert_eq!(with_tag(given), full);
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! The Docker runner: containers, through the Docker Engine's API.
+//!
+//! | module | noun |
+//! |---|---|
+//! | `engine` | the connection: agreed version, bounded calls, sorted failures |
+//! | `container` | what is asked of the engine for a plan, and what its state says |
+//! | `watch` | the task that sees containers end |
+//! | `exec` | a command inside a container |
+//!
+//! An engine that is away is a normal event: every call then says so within its limit, and works again
+//! as soon as the engine does. Nothing about a container is kept here but which ones are watched: its
+//! labels tell whose it is, and the engine keeps how it ended until it is removed.
+
+mod container;
+mod engine;
+mod exec;
+mod watch;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::body_full;
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
+    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    UploadToContainerOptionsBuilder,
+};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::instance::RunnerKind;
+use muster_common::spec::Executable;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::container::{Owner, label};
+use self::engine::{Engine, EngineError};
+use self::watch::{Watch, Watcher};
+use super::file::{self, PlacedFile};
+use super::{
+    CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, StartError,
+    Workload,
+};
+
+/// How long an ordinary call may take. Creating a container took 2.4 s while an engine started fifty
+/// others on two cores.
+pub const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// How much longer than the grace a stop may take: the engine's kill and clean-up.
+const STOP_MARGIN: Duration = Duration::from_secs(30);
+
+/// The lines that are asked for when the end of a log is read; its bytes are what counts.
+const TAIL_LINES: &str = "500";
+
+/// Wishes to the watching task that may wait.
+const WATCH_QUEUE: usize = 256;
+
+/// Starts containers.
+pub struct DockerRunner {
+    engine: Arc<Engine>,
+    owner: Owner,
+    wishes: mpsc::Sender<Watch>,
+    _watcher: AbortOnDropHandle<()>,
+}
+
+impl DockerRunner {
+    /// A runner on the engine at `socket`, which need not answer yet. Containers are told apart from
+    /// those of others by `executor` and `data_dir`. `limit` bounds an ordinary call ([`CALL_LIMIT`]).
+    ///
+    /// Must be called in a Tokio runtime.
+    pub fn open(
+        socket: &Path,
+        executor: &ExecutorId,
+        data_dir: &Path,
+        limit: Duration,
+        events: mpsc::Sender<RunnerEvent>,
+    ) -> Self {
+        let engine = Arc::new(Engine::new(socket.display().to_string(), limit));
+        let owner = Owner { executor: executor.to_string(), data_dir: data_dir.display().to_string() };
+        let (wishes, receiver) = mpsc::channel(WATCH_QUEUE);
+        let watcher = Watcher::new(Arc::clone(&engine), owner.clone(), receiver, events);
+        let watcher = AbortOnDropHandle::new(tokio::spawn(watcher.run()));
+        Self { engine, owner, wishes, _watcher: watcher }
+    }
+
+    /// Whether an engine answers now; in words, why not.
+    pub async fn check(&self) -> Result<(), String> {
+        self.engine.client().await.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn provision(&self, plan: &LaunchPlan) -> Result<(), ProvisionError> {
+        let Some(Executable::Docker { url, docker_pull_timeout }) = &plan.spec.executable else {
+            return Err(ProvisionError::Unavailable {
+                what: "the executable".to_owned(),
+                why: "it is not a DOCKER executable".to_owned(),
+            });
+        };
+        let image = container::with_tag(url);
+        match self.engine.call(async |client| client.inspect_image(&image).await).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.at_provision(&image)),
+        }
+        let limit = docker_pull_timeout.as_duration();
+        match tokio::time::timeout(limit, self.pull(&image)).await {
+            Ok(pulled) => pulled.map_err(|error| error.at_provision(&image)),
+            Err(_) => Err(ProvisionError::Unavailable {
+                what: format!("image {image}"),
+                why: format!("timed out in pull after {docker_pull_timeout}"),
+            }),
+        }
+    }
+
+    async fn pull(&self, image: &str) -> Result<(), EngineError> {
+        let client = self.engine.client().await?;
+        let options = CreateImageOptionsBuilder::default().from_image(image).build();
+        let mut progress = client.create_image(Some(options), None, None);
+        while let Some(step) = progress.next().await {
+            let step = step.map_err(|error| self.engine.sort(error))?;
+            if let Some(message) = step.error_detail.and_then(|error| error.message) {
+                return Err(EngineError::Refused { status: 500, message });
+            }
+        }
+        Ok(())
+    }
+
+    async fn start(&self, plan: &LaunchPlan) -> Result<Workload, StartError> {
+        let Some(Executable::Docker { url, .. }) = &plan.spec.executable else {
+            return Err(StartError::Failed {
+                step: "create container",
+                why: "it is not a DOCKER executable".to_owned(),
+            });
+        };
+        let files = read_files(plan).await?;
+        let (container, state) = self.create(plan, &container::with_tag(url)).await?;
+        if state.is_none_or(|state| never_started(&state)) {
+            self.place(&container, files).await?;
+            self.engine
+                .call(async |client| client.start_container(&container, None).await)
+                .await
+                .map_err(|error| error.at_start("start container"))?;
+        }
+        self.watch(&container, &plan.instance).await;
+        Ok(Workload::Docker { container_id: container })
+    }
+
+    /// The container for this plan; one that a start before a crash left is it, and comes with its state.
+    async fn create(
+        &self,
+        plan: &LaunchPlan,
+        image: &str,
+    ) -> Result<(String, Option<ContainerState>), StartError> {
+        let at = |error: EngineError| error.at_start("create container");
+        let name = container::name(plan);
+        let body = container::body(plan, image, &self.owner)
+            .map_err(|why| StartError::Failed { step: "create container", why })?;
+        let options = CreateContainerOptionsBuilder::default().name(&name).build();
+        match self.engine.call(async |client| client.create_container(Some(options), body).await).await {
+            Ok(created) => return Ok((created.id, None)),
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(at(error)),
+        }
+        let present = self.engine.call(async |client| client.inspect_container(&name, None).await).await;
+        let present = present.map_err(at)?;
+        if labels(&present).is_some_and(|labels| self.owner.made(labels, &plan.instance)) {
+            Ok((present.id.unwrap_or(name), Some(present.state.unwrap_or_default())))
+        } else {
+            Err(StartError::Failed {
+                step: "create container",
+                why: format!("a container named {name} exists, and somebody else made it"),
+            })
+        }
+    }
+
+    async fn place(&self, container: &str, files: Vec<PlacedFile>) -> Result<(), StartError> {
+        let failed = |why: String| StartError::Failed { step: "place config", why };
+        if files.is_empty() {
+            return Ok(());
+        }
+        let archive = archive(&files).map_err(|error| failed(error.to_string()))?;
+        let options = UploadToContainerOptionsBuilder::default().path("/").build();
+        self.engine
+            .call(async |client| {
+                client.upload_to_container(container, Some(options), body_full(archive.into())).await
+            })
+            .await
+            .map_err(|error| error.at_start("place config"))
+    }
+
+    async fn stop(&self, container: &str, grace: Duration) -> Result<Exit, RunnerError> {
+        let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
+        let options =
+            StopContainerOptionsBuilder::default().t(i32::try_from(seconds).unwrap_or(i32::MAX)).build();
+        let stopped = self
+            .engine
+            .call_within(grace + STOP_MARGIN, async |client| {
+                client.stop_container(container, Some(options)).await
+            })
+            .await;
+        match stopped {
+            Ok(()) => {}
+            Err(error) if error.is_not_found() => return Ok(Exit::default()),
+            Err(error) => return Err(error.at("stop container")),
+        }
+        match self.inspect(container).await.map_err(|error| error.at("stop container"))? {
+            Some(found) => Ok(container::exit_of(&found.state.unwrap_or_default())),
+            None => Ok(Exit::default()),
+        }
+    }
+
+    async fn remove(&self, instance: &InstanceId) -> Result<(), RunnerError> {
+        for container in self.containers(instance).await.map_err(|error| error.at("remove container"))? {
+            let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+            let removed = self
+                .engine
+                .call(async |client| client.remove_container(&container, Some(options)).await)
+                .await;
+            match removed {
+                Ok(()) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.at("remove container")),
+            }
+        }
+        Ok(())
+    }
+
+    async fn find(&self, instance: &InstanceId, known: Option<&Workload>) -> Result<Found, RunnerError> {
+        let at = |error: EngineError| error.at("find container");
+        // The id from the journal saves a search; the labels still tell whose it is.
+        if let Some(Workload::Docker { container_id }) = known
+            && let Some(found) = self.inspect(container_id).await.map_err(at)?
+            && labels(&found).is_some_and(|labels| self.owner.made(labels, instance))
+        {
+            return Ok(self.judge(instance, container_id.clone(), found).await);
+        }
+        for container in self.containers(instance).await.map_err(at)? {
+            if let Some(found) = self.inspect(&container).await.map_err(at)? {
+                return Ok(self.judge(instance, container, found).await);
+            }
+        }
+        Ok(Found::Nothing)
+    }
+
+    /// What a container's state means for its instance; one that runs is watched from now on.
+    async fn judge(
+        &self,
+        instance: &InstanceId,
+        container: String,
+        found: ContainerInspectResponse,
+    ) -> Found {
+        let state = found.state.unwrap_or_default();
+        if never_started(&state) {
+            return Found::NeverStarted;
+        }
+        if has_ended(&state) {
+            let exit = container::exit_of(&state);
+            return Found::Ended(Workload::Docker { container_id: container }, exit);
+        }
+        self.watch(&container, instance).await;
+        Found::Running(Workload::Docker { container_id: container })
+    }
+
+    /// Ids of this executor's containers for an instance: one, or none.
+    async fn containers(&self, instance: &InstanceId) -> Result<Vec<String>, EngineError> {
+        let mut filter = self.owner.filter();
+        filter.push(format!("{}={instance}", label::INSTANCE));
+        let found = self.summaries(filter).await?;
+        Ok(found.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    async fn list(&self) -> Result<Vec<InstanceId>, RunnerError> {
+        let found = self.summaries(self.owner.filter()).await.map_err(|error| error.at("list containers"))?;
+        let mut instances: Vec<InstanceId> = found
+            .into_iter()
+            .filter_map(|container| InstanceId::new(container.labels?.get(label::INSTANCE)?).ok())
+            .collect();
+        instances.sort();
+        instances.dedup();
+        Ok(instances)
+    }
+
+    async fn summaries(
+        &self,
+        labels: Vec<String>,
+    ) -> Result<Vec<bollard::models::ContainerSummary>, EngineError> {
+        let filters = HashMap::from([("label".to_owned(), labels)]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        self.engine.call(async |client| client.list_containers(Some(options)).await).await
+    }
+
+    async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
+        match self.engine.call(async |client| client.inspect_container(container, None).await).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn watch(&self, container: &str, instance: &InstanceId) {
+        let wish = Watch { container: container.to_owned(), instance: instance.clone() };
+        if self.wishes.send(wish).await.is_err() {
+            tracing::debug!(%instance, "nobody listens for exits any more");
+        }
+    }
+
+    async fn log_tail(&self, container: &str, max_bytes: usize) -> Result<String, RunnerError> {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(TAIL_LINES).build();
+        let read = self.engine.call(async |client| {
+            let mut pieces = client.logs(container, Some(options));
+            let mut tail = Vec::new();
+            while let Some(piece) = pieces.next().await {
+                tail.extend_from_slice(&piece?.into_bytes());
+                if tail.len() > 2 * max_bytes {
+                    tail.drain(..tail.len() - max_bytes);
+                }
+            }
+            Ok(tail)
+        });
+        match read.await {
+            Ok(tail) => {
+                let tail = &tail[tail.len().saturating_sub(max_bytes)..];
+                Ok(String::from_utf8_lossy(tail).into_owned())
+            }
+            Err(error) if error.is_not_found() => Ok(String::new()),
+            Err(error) => Err(error.at("read log")),
+        }
+    }
+}
+
+fn labels(container: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
+    container.config.as_ref()?.labels.as_ref()
+}
+
+fn never_started(state: &ContainerState) -> bool {
+    state.status == Some(ContainerStateStatusEnum::CREATED)
+}
+
+fn has_ended(state: &ContainerState) -> bool {
+    use ContainerStateStatusEnum::{DEAD, EXITED, REMOVING};
+    matches!(state.status, Some(EXITED | DEAD | REMOVING))
+}
+
+async fn read_files(plan: &LaunchPlan) -> Result<Vec<PlacedFile>, StartError> {
+    if plan.spec.configs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let spec = Arc::clone(&plan.spec);
+    tokio::task::spawn_blocking(move || file::read_all(&spec.configs))
+        .await
+        .map_err(|error| StartError::Failed { step: "place config", why: error.to_string() })?
+}
+
+/// The files as the engine takes them: readable by whatever user the container runs as.
+fn archive(files: &[PlacedFile]) -> std::io::Result<Vec<u8>> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for PlacedFile { path, content } in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        builder
+            .append_data(&mut header, path.trim_start_matches('/'), content.as_slice())
+            .map_err(|error| std::io::Error::new(error.kind(), format!("{path}: {error}")))?;
+    }
+    builder.into_inner()
+}
+
+fn container_of(workload: &Workload) -> Result<&str, RunnerError> {
+    match workload {
+        Workload::Docker { container_id } => Ok(container_id),
+        Workload::Process { .. } => {
+            Err(RunnerError::Failed { step: "find container", why: "the workload is a process".to_owned() })
+        }
+    }
+}
+
+impl Runner for DockerRunner {
+    fn kind(&self) -> RunnerKind {
+        RunnerKind::Docker
+    }
+
+    fn provision<'a>(&'a self, plan: &'a LaunchPlan) -> BoxFuture<'a, Result<(), ProvisionError>> {
+        Box::pin(self.provision(plan))
+    }
+
+    fn start<'a>(&'a self, plan: &'a LaunchPlan) -> BoxFuture<'a, Result<Workload, StartError>> {
+        Box::pin(self.start(plan))
+    }
+
+    fn stop<'a>(
+        &'a self,
+        _instance: &'a InstanceId,
+        workload: &'a Workload,
+        grace: Duration,
+    ) -> BoxFuture<'a, Result<Exit, RunnerError>> {
+        Box::pin(async move { self.stop(container_of(workload)?, grace).await })
+    }
+
+    fn remove<'a>(&'a self, instance: &'a InstanceId) -> BoxFuture<'a, Result<(), RunnerError>> {
+        Box::pin(self.remove(instance))
+    }
+
+    fn find<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+        workload: Option<&'a Workload>,
+    ) -> BoxFuture<'a, Result<Found, RunnerError>> {
+        Box::pin(self.find(instance, workload))
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceId>, RunnerError>> {
+        Box::pin(self.list())
+    }
+
+    fn command<'a>(
+        &'a self,
+        _plan: &'a LaunchPlan,
+        workload: &'a Workload,
+        argv: &'a [String],
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>> {
+        Box::pin(async move { exec::run(&self.engine, container_of(workload)?, argv, timeout).await })
+    }
+
+    fn log_tail<'a>(
+        &'a self,
+        _instance: &'a InstanceId,
+        workload: &'a Workload,
+        max_bytes: usize,
+    ) -> BoxFuture<'a, Result<String, RunnerError>> {
+        Box::pin(async move { self.log_tail(container_of(workload)?, max_bytes).await })
+    }
+}

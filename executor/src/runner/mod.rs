@@ -1,0 +1,237 @@
+//! What starts things on a node: one trait, two runners (`docker`, `process`).
+//!
+//! A runner does as it is told and says what it sees. It knows nothing of slots, states, probes or
+//! controllers, and decides nothing: the machine does. All of its calls may be repeated after a
+//! crash: creating what exists under the same instance id, stopping what has ended and removing what
+//! is gone succeed.
+
+pub mod docker;
+mod file;
+mod open;
+pub mod process;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use muster_common::id::{InstanceId, ServiceId};
+use muster_common::instance::{LocalInfo, ResourceAllocation, RunnerKind};
+use muster_common::spec::LocalServiceSpec;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+pub use open::RunnerConfig;
+
+/// The runners of a node, and where they announce what nobody asked for.
+pub struct Runners {
+    /// Serves DOCKER executables; absent when the configuration turned it off or no engine answers.
+    pub docker: Option<Arc<dyn Runner>>,
+    /// Serves PROCESS executables.
+    pub process: Option<Arc<dyn Runner>>,
+    /// What all of them announce. The sending half is bounded: a runner waits, it never drops.
+    pub events: mpsc::Receiver<RunnerEvent>,
+}
+
+impl Runners {
+    /// The runner of a kind, if this node has it.
+    #[must_use]
+    pub fn of(&self, kind: RunnerKind) -> Option<&Arc<dyn Runner>> {
+        match kind {
+            RunnerKind::Docker => self.docker.as_ref(),
+            RunnerKind::Process => self.process.as_ref(),
+        }
+    }
+}
+
+/// Everything that a runner needs to bring one instance up.
+#[derive(Debug, Clone)]
+pub struct LaunchPlan {
+    /// The instance; names the container, the scratch directory and the log.
+    pub instance: InstanceId,
+    /// Its service.
+    pub service: ServiceId,
+    /// What to run.
+    pub spec: Arc<LocalServiceSpec>,
+    /// The leased ports.
+    pub local_info: LocalInfo,
+    /// The leased cores and memory.
+    pub resources: Vec<ResourceAllocation>,
+    /// The complete environment: HOST, `PORT_*`, `MUSTER_*`, then the spec's own.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What identifies a running workload across restarts of the executor. Kept in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "runner", rename_all = "camelCase")]
+pub enum Workload {
+    /// A container.
+    Docker {
+        /// The engine's id of it.
+        container_id: String,
+    },
+    /// A process under a shim.
+    Process {
+        /// The shim's pid.
+        shim_pid: u32,
+        /// The shim's start time in clock ticks since boot: a pid alone may be somebody else's.
+        shim_start_ticks: u64,
+        /// The workload's pid (also its process group).
+        pid: u32,
+        /// The workload's start time in clock ticks since boot.
+        start_ticks: u64,
+    },
+}
+
+/// How a workload ended. Neither code nor signal: its exit status is unknown, because who should have
+/// seen it was killed itself.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// When it exited by itself.
+    pub code: Option<i32>,
+    /// When a signal ended it.
+    pub signal: Option<i32>,
+    /// Whether the kernel ended it for want of memory.
+    pub oom_killed: bool,
+}
+
+/// What the runner finds of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The same workload still runs.
+    Running(Workload),
+    /// It ended; its exit status was kept.
+    Ended(Workload, Exit),
+    /// It was prepared but never started (a crash in between); safe to remove.
+    NeverStarted,
+    /// The runner knows nothing of it.
+    Nothing,
+}
+
+/// Something that happened without being asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunnerEvent {
+    /// A workload ended. May be repeated.
+    Exited {
+        /// Which.
+        instance: InstanceId,
+        /// How.
+        exit: Exit,
+    },
+}
+
+/// The executable could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    /// It is not there and cannot be had.
+    #[error("{what} could not be fetched: {why}")]
+    Unavailable {
+        /// The image or program.
+        what: String,
+        /// The runner's or registry's own words.
+        why: String,
+    },
+    /// The runner itself cannot be reached; worth another try.
+    #[error("{0}")]
+    RunnerUnavailable(String),
+}
+
+/// The workload could not be created, configured or started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What was tried, and the runner's own words.
+    #[error("{step} failed: {why}")]
+    Failed {
+        /// Such as `create container`, `place config /etc/x`, `spawn /usr/bin/y`.
+        step: &'static str,
+        /// The runner's own words; never a secret.
+        why: String,
+    },
+    /// The runner itself cannot be reached; worth another try.
+    #[error("{0}")]
+    RunnerUnavailable(String),
+}
+
+/// A call to a running workload failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    /// The runner itself cannot be reached; worth another try.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The call was refused.
+    #[error("{step} failed: {why}")]
+    Failed {
+        /// What was tried.
+        step: &'static str,
+        /// The runner's own words.
+        why: String,
+    },
+}
+
+/// The bytes of a command's output that are kept.
+pub const COMMAND_OUTPUT_MAX: usize = 1024;
+
+/// What a command inside a workload gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandOutput {
+    /// Its exit code.
+    pub code: i32,
+    /// The first [`COMMAND_OUTPUT_MAX`] bytes of its output, stdout and stderr as they came.
+    pub output: String,
+}
+
+/// Starts, watches and stops workloads of one kind.
+pub trait Runner: Send + Sync {
+    /// Which kind.
+    fn kind(&self) -> RunnerKind;
+
+    /// Makes the executable available (pulls the image; checks the program). Dropping the future
+    /// cancels it.
+    fn provision<'a>(&'a self, plan: &'a LaunchPlan) -> BoxFuture<'a, Result<(), ProvisionError>>;
+
+    /// Creates, configures and starts the workload; from then on its end is announced as a
+    /// [`RunnerEvent`].
+    fn start<'a>(&'a self, plan: &'a LaunchPlan) -> BoxFuture<'a, Result<Workload, StartError>>;
+
+    /// Tells the workload to stop, waits up to `grace`, then kills whatever is left of it, children
+    /// included. Returns how it ended.
+    fn stop<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+        workload: &'a Workload,
+        grace: Duration,
+    ) -> BoxFuture<'a, Result<Exit, RunnerError>>;
+
+    /// Takes away what is left of an ended (or never started) workload: container, scratch; one that
+    /// runs against all expectation is killed. Logs stay for their retention time.
+    fn remove<'a>(&'a self, instance: &'a InstanceId) -> BoxFuture<'a, Result<(), RunnerError>>;
+
+    /// What has become of an instance; after a restart of the executor also resumes watching it.
+    fn find<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+        workload: Option<&'a Workload>,
+    ) -> BoxFuture<'a, Result<Found, RunnerError>>;
+
+    /// Every instance of this executor that the runner knows, in whatever condition: what is not in
+    /// the journal is an orphan.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceId>, RunnerError>>;
+
+    /// Runs a command inside (docker) or beside (process, with its environment) the workload and kills
+    /// it after `timeout`.
+    fn command<'a>(
+        &'a self,
+        plan: &'a LaunchPlan,
+        workload: &'a Workload,
+        argv: &'a [String],
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>>;
+
+    /// The last `max_bytes` of the workload's output.
+    fn log_tail<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+        workload: &'a Workload,
+        max_bytes: usize,
+    ) -> BoxFuture<'a, Result<String, RunnerError>>;
+}

@@ -1,0 +1,68 @@
+//! Which runners a node has.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use muster_common::id::ExecutorId;
+use tokio::sync::mpsc;
+
+use super::Runners;
+use super::docker::{CALL_LIMIT, DockerRunner};
+use super::process::{OpenError, ProcessRunner};
+use crate::config::RunnerChoice;
+
+/// Events that may wait for the supervisor, which takes them in between two turns; then the runners wait.
+const EVENT_QUEUE: usize = 256;
+
+/// Where the engine listens unless the configuration or `DOCKER_HOST` says otherwise.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+/// What the runners need to know of their node.
+#[derive(Debug, Clone)]
+pub struct RunnerConfig {
+    /// Which runners to have.
+    pub choice: RunnerChoice,
+    /// This executor; with `data_dir` it tells its containers from those of others.
+    pub executor: ExecutorId,
+    /// Where runners keep what outlives them.
+    pub data_dir: PathBuf,
+    /// The program that is run with the argument `shim`; this very program when absent.
+    pub shim: Option<PathBuf>,
+    /// The engine's socket; when absent, `DOCKER_HOST` if it names one, else the usual place.
+    pub docker_socket: Option<PathBuf>,
+}
+
+impl Runners {
+    /// Opens the runners of a node. An engine that does not answer is no error: DOCKER executables fail
+    /// to provision with a clear sentence until it does. Must be called in a Tokio runtime.
+    pub async fn open(config: &RunnerConfig) -> Result<Self, OpenError> {
+        let (sender, events) = mpsc::channel(EVENT_QUEUE);
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|source| OpenError::Directory { path: config.data_dir.clone(), source })?;
+        let data_dir = std::fs::canonicalize(&config.data_dir)
+            .map_err(|source| OpenError::Directory { path: config.data_dir.clone(), source })?;
+
+        let mut runners = Self { docker: None, process: None, events };
+        if config.choice != RunnerChoice::Process {
+            let socket = config.docker_socket.clone().unwrap_or_else(default_socket);
+            let docker = DockerRunner::open(&socket, &config.executor, &data_dir, CALL_LIMIT, sender.clone());
+            if let Err(why) = docker.check().await {
+                tracing::warn!("DOCKER executables cannot be run for now: {why}");
+            }
+            runners.docker = Some(Arc::new(docker));
+        }
+        if config.choice != RunnerChoice::Docker {
+            let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+            runners.process = Some(Arc::new(ProcessRunner::open(&data_dir, shim, sender)?));
+        }
+        Ok(runners)
+    }
+}
+
+fn default_socket() -> PathBuf {
+    let named = std::env::var("DOCKER_HOST").ok();
+    match named.as_deref().and_then(|host| host.strip_prefix("unix://")) {
+        Some(path) => Path::new(path).to_owned(),
+        None => PathBuf::from(DOCKER_SOCKET),
+    }
+}

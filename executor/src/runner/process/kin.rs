@@ -1,0 +1,174 @@
+//! Processes as `/proc` shows them: who is who, who descends from whom, and how to signal exactly one.
+//!
+//! A pid alone may be somebody else's by the time it is used; a pid with its start time never is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+
+/// One process of this boot, and no other that later gets its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProcessId {
+    /// Its number.
+    pub(crate) pid: u32,
+    /// When it started, in clock ticks since boot.
+    pub(crate) start_ticks: u64,
+}
+
+/// The members of `/proc/<pid>/stat` that matter here (proc(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stat {
+    state: u8,
+    parent: u32,
+    group: u32,
+    session: u32,
+    start_ticks: u64,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Option<Self> {
+        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The command name stands in parentheses and may hold any byte, `)` and blanks included.
+    fn parse(stat: &[u8]) -> Option<Self> {
+        let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+        let rest = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let number = |index: usize| fields.get(index)?.parse().ok();
+        Some(Self {
+            state: *fields.first()?.as_bytes().first()?,
+            parent: number(1)?,
+            group: number(2)?,
+            session: number(3)?,
+            start_ticks: fields.get(19)?.parse().ok()?,
+        })
+    }
+
+    fn has_ended(self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+impl ProcessId {
+    /// The process that has this number now; a zombie counts.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        Stat::of(pid).map(|stat| Self { pid, start_ticks: stat.start_ticks })
+    }
+
+    /// A descriptor that stands for this very process. `None` when it is gone.
+    pub(crate) fn open(self) -> Option<OwnedFd> {
+        // First the descriptor, then the check: from here on the number cannot change hands.
+        let descriptor = pidfd_open(self.raw()?, PidfdFlags::NONBLOCK).ok()?;
+        (Self::of(self.pid)? == self).then_some(descriptor)
+    }
+
+    /// Sends a signal to it, or to nobody when it is gone.
+    pub(crate) fn signal(self, signal: Signal) {
+        if let Some(descriptor) = self.open() {
+            // It may end at this very moment, which is as good.
+            let _ = pidfd_send_signal(&descriptor, signal);
+        }
+    }
+
+    /// Sends a signal to its process group, if it still runs and leads one.
+    pub(crate) fn signal_group(self, signal: Signal) {
+        let leads = |stat: Stat| stat.start_ticks == self.start_ticks && stat.group == self.pid;
+        if Stat::of(self.pid).is_some_and(leads)
+            && let Some(group) = self.raw()
+        {
+            // Nobody is left in the group: as good.
+            let _ = rustix::process::kill_process_group(group, signal);
+        }
+    }
+
+    fn raw(self) -> Option<Pid> {
+        i32::try_from(self.pid).ok().and_then(Pid::from_raw)
+    }
+}
+
+/// Every process under `ancestor`, zombies left out. A process that left its group or session is
+/// still found, as long as what adopts orphans is `ancestor` or below it.
+pub(crate) fn descendants(ancestor: u32) -> Vec<ProcessId> {
+    let table = table();
+    let is_under = |mut pid: u32| {
+        // No chain of parents is longer than the table; a torn reading cannot loop for ever.
+        for _ in 0..table.len() {
+            match table.get(&pid) {
+                Some(stat) if stat.parent == ancestor => return true,
+                Some(stat) => pid = stat.parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    alive(&table).filter(|process| is_under(process.pid)).collect()
+}
+
+/// What is left of an instance whose shim is gone, so that parentage tells nothing any more: the
+/// workload's first process, its group, and whoever has the instance's id in its environment. `workload`
+/// is `None` when the shim was killed before it could say whom it started.
+///
+/// `session` is the dead shim's; it may be given only as long as that number cannot have been given to
+/// anybody else, which is: when the shim's end has just been seen.
+pub(crate) fn strays(instance: &str, workload: Option<ProcessId>, session: Option<u32>) -> Vec<ProcessId> {
+    let mark = format!("MUSTER_INSTANCE_ID={instance}");
+    let is_marked = |pid: u32| {
+        fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|environ| environ.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes()))
+    };
+    let table = table();
+    // While its leader is there, a group's number is nobody else's.
+    let group = workload.and_then(|workload| {
+        table.get(&workload.pid).filter(|stat| stat.start_ticks == workload.start_ticks)
+    });
+    alive(&table)
+        .filter(|process| {
+            let stat = table[&process.pid];
+            session.is_some_and(|session| stat.session == session)
+                || group.is_some_and(|group| stat.group == group.group)
+                || is_marked(process.pid)
+        })
+        .collect()
+}
+
+fn alive(table: &BTreeMap<u32, Stat>) -> impl Iterator<Item = ProcessId> {
+    table
+        .iter()
+        .filter(|(_, stat)| !stat.has_ended())
+        .map(|(&pid, stat)| ProcessId { pid, start_ticks: stat.start_ticks })
+}
+
+fn table() -> BTreeMap<u32, Stat> {
+    let Ok(entries) = fs::read_dir("/proc") else { return BTreeMap::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, Stat::of(pid)?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_parentheses_and_blanks() {
+        let line = b"42 (a) b (c)) S 7 42 40 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987 1 1";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!((stat.parent, stat.group, stat.session, stat.start_ticks), (7, 42, 40, 987));
+        assert_eq!(Stat::parse(b"42 (cut"), None);
+    }
+
+    #[test]
+    fn a_number_that_changed_hands_is_nobody() {
+        let me = ProcessId::of(std::process::id()).unwrap();
+        assert!(me.open().is_some());
+        let other = ProcessId { start_ticks: me.start_ticks + 1, ..me };
+        assert!(other.open().is_none());
+    }
+}

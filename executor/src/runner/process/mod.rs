@@ -1,0 +1,353 @@
+//! The process runner: plain processes, each under a small [`shim`] that outlives the executor.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`shim`] | the parent of one workload |
+//! | `launch` | what the executor tells a shim and what it answers |
+//! | `rundir` | the files that outlive both |
+//! | `watch` | the tasks that see a shim end |
+//! | `kin` | processes as `/proc` shows them |
+//! | `output` | the log and its rotation |
+//! | `command` | a command beside the workload |
+//! | `user` | who a workload runs as |
+//!
+//! On the disk, under `<dataDir>`: `run/<instance>/` (state, removed with the instance),
+//! `scratch/<instance>/` (the working directory unless the spec names one, removed with it) and
+//! `logs/<service>/<instance>/output.log`, `.1`, … (kept).
+//!
+//! Under systemd the executor's unit needs `KillMode=process`, or a restart of it takes all shims along.
+
+mod command;
+pub(super) mod kin;
+mod launch;
+mod output;
+mod rundir;
+pub mod shim;
+mod start;
+mod user;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use muster_common::id::{InstanceId, ServiceId};
+use muster_common::instance::RunnerKind;
+use muster_common::spec::Executable;
+use rustix::process::Signal;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use self::kin::ProcessId;
+use self::launch::Pids;
+use self::rundir::RunDir;
+use self::watch::{ExitReceiver, Watches};
+use super::{
+    CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, StartError,
+    Workload,
+};
+
+/// How long a workload may take to vanish after SIGKILL before the shim itself is killed.
+const KILL_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a shim that lives may take to write down whom it started.
+const SETTLE_WAIT: Duration = Duration::from_secs(10);
+
+/// How often a condition on the disk is looked at again.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The process runner could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The kernel is too old.
+    #[error("the process runner needs Linux 5.4 or later (pidfd): {0}")]
+    Kernel(#[source] io::Error),
+    /// A directory cannot be used.
+    #[error("the process runner cannot use {path}: {source}", path = path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Starts plain processes. Needs a Tokio runtime with I/O.
+pub struct ProcessRunner(Arc<Inner>);
+
+struct Inner {
+    data_dir: PathBuf,
+    shim: PathBuf,
+    boot_id: String,
+    watches: Watches,
+}
+
+impl ProcessRunner {
+    /// Opens the runner on `data_dir`, whose owner is this executor alone. `shim` is the program that
+    /// is run with the argument `shim`: normally `/proc/self/exe`.
+    pub fn open(
+        data_dir: &Path,
+        shim: PathBuf,
+        events: mpsc::Sender<RunnerEvent>,
+    ) -> Result<Self, OpenError> {
+        let me = ProcessId::of(std::process::id()).and_then(ProcessId::open);
+        if me.is_none() {
+            return Err(OpenError::Kernel(io::Error::last_os_error()));
+        }
+        let boot_path = Path::new("/proc/sys/kernel/random/boot_id");
+        let boot_id = fs::read_to_string(boot_path)
+            .map_err(|source| OpenError::Directory { path: boot_path.to_owned(), source })?;
+        for name in ["run", "scratch", "logs"] {
+            let path = data_dir.join(name);
+            fs::create_dir_all(&path).map_err(|source| OpenError::Directory { path, source })?;
+        }
+        let data_dir = fs::canonicalize(data_dir)
+            .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
+        Ok(Self(Arc::new(Inner {
+            data_dir,
+            shim,
+            boot_id: boot_id.trim().to_owned(),
+            watches: Watches::new(events),
+        })))
+    }
+}
+
+/// What the disk and the kernel together say of an instance.
+enum Condition {
+    Nothing,
+    NeverStarted,
+    Running(Pids, ExitReceiver),
+    Ended(Pids, Exit),
+}
+
+impl Inner {
+    fn run_dir(&self, instance: &InstanceId) -> RunDir {
+        RunDir::new(self.data_dir.join("run").join(instance.as_str()))
+    }
+
+    fn scratch(&self, instance: &InstanceId) -> PathBuf {
+        self.data_dir.join("scratch").join(instance.as_str())
+    }
+
+    fn log_dir(&self, service: &ServiceId, instance: &InstanceId) -> PathBuf {
+        self.data_dir.join("logs").join(service.as_str()).join(instance.as_str())
+    }
+
+    /// The log directory of an instance whose service is not at hand.
+    fn find_log_dir(&self, instance: &InstanceId) -> io::Result<Option<PathBuf>> {
+        for service in fs::read_dir(self.data_dir.join("logs"))? {
+            let path = service?.path().join(instance.as_str());
+            if path.is_dir() {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    fn working_directory(&self, plan: &LaunchPlan) -> PathBuf {
+        match &plan.spec.executable {
+            Some(Executable::Process { working_directory: Some(path), .. }) => PathBuf::from(path),
+            _ => self.scratch(&plan.instance),
+        }
+    }
+
+    /// Finds out, finishes what a killed shim left unfinished, and watches what runs.
+    async fn examine(&self, instance: &InstanceId) -> Result<Condition, RunnerError> {
+        let failed = |error: io::Error| RunnerError::Failed { step: "find process", why: error.to_string() };
+        let run = self.run_dir(instance);
+        let deadline = Instant::now() + SETTLE_WAIT;
+        loop {
+            if !run.exists() {
+                return Ok(Condition::Nothing);
+            }
+            let lock = run.lock().map_err(failed)?;
+            let pids = run.pids().map_err(failed)?;
+            match (lock, pids) {
+                (Some(_free), None) => {
+                    // Unless the shim was killed right after it started somebody, this finds nobody.
+                    watch::kill_strays(instance, None, None).await;
+                    return Ok(Condition::NeverStarted);
+                }
+                // The machine was started anew since: nobody saw the end.
+                (_, Some(pids)) if pids.boot_id != self.boot_id => return Ok(Condition::Nothing),
+                (Some(_free), Some(pids)) => {
+                    let exit = watch::conclude(instance, &run, &pids, None).await;
+                    return Ok(Condition::Ended(pids, exit));
+                }
+                (None, Some(pids)) => {
+                    if let Some(exit) = self.watches.watch(instance, &run, &pids).map_err(failed)? {
+                        return Ok(Condition::Running(pids, exit));
+                    }
+                    // It ended between two looks, and its lock is about to be free.
+                }
+                // It is being started.
+                (None, None) => {}
+            }
+            if Instant::now() >= deadline {
+                let why = format!("its shim has not settled within {SETTLE_WAIT:?}");
+                return Err(RunnerError::Failed { step: "find process", why });
+            }
+            sleep(SETTLE_INTERVAL).await;
+        }
+    }
+
+    async fn stop(&self, instance: &InstanceId, grace: Duration) -> Result<Exit, RunnerError> {
+        let (pids, mut exit) = match self.examine(instance).await? {
+            Condition::Running(pids, exit) => (pids, exit),
+            Condition::Ended(_, exit) => return Ok(exit),
+            Condition::Nothing | Condition::NeverStarted => return Ok(Exit::default()),
+        };
+        pids.workload.signal_group(Signal::TERM);
+        if let Some(exit) = ended_within(&mut exit, grace).await {
+            return Ok(exit);
+        }
+        pids.workload.signal_group(Signal::KILL);
+        for process in descendants(pids.shim).await {
+            process.signal(Signal::KILL);
+        }
+        if let Some(exit) = ended_within(&mut exit, KILL_WAIT).await {
+            return Ok(exit);
+        }
+        // A shim that hangs, or was stopped by hand. What it leaves behind is killed by the watch.
+        pids.shim.signal(Signal::KILL);
+        ended_within(&mut exit, KILL_WAIT).await.ok_or_else(|| RunnerError::Failed {
+            step: "stop process",
+            why: format!("process {} is still there {KILL_WAIT:?} after SIGKILL", pids.workload.pid),
+        })
+    }
+
+    async fn remove(&self, instance: &InstanceId) -> Result<(), RunnerError> {
+        self.stop(instance, Duration::ZERO).await?;
+        self.watches.forget(instance);
+        // The run directory goes last: as long as it is there, the instance is listed.
+        let (scratch, run) = (self.scratch(instance), self.run_dir(instance));
+        blocking("remove process", move || {
+            rundir::remove_tree(&scratch)?;
+            rundir::remove_tree(run.path())
+        })
+        .await
+    }
+
+    fn list(&self) -> io::Result<Vec<InstanceId>> {
+        let mut instances = Vec::new();
+        for entry in fs::read_dir(self.data_dir.join("run"))? {
+            let name = entry?.file_name();
+            match InstanceId::new(name.to_string_lossy()) {
+                Ok(instance) => instances.push(instance),
+                Err(error) => tracing::warn!(%error, "ignored in the run directory"),
+            }
+        }
+        instances.sort();
+        Ok(instances)
+    }
+}
+
+async fn ended_within(exit: &mut ExitReceiver, limit: Duration) -> Option<Exit> {
+    match timeout(limit, exit.wait_for(Option::is_some)).await {
+        Ok(Ok(exit)) => exit.clone(),
+        // Time is up, or the runtime is shutting down.
+        Ok(Err(_)) | Err(_) => None,
+    }
+}
+
+async fn descendants(shim: ProcessId) -> Vec<ProcessId> {
+    // Fails only when the runtime is shutting down.
+    tokio::task::spawn_blocking(move || kin::descendants(shim.pid)).await.unwrap_or_default()
+}
+
+async fn blocking<T: Send + 'static>(
+    step: &'static str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, RunnerError> {
+    let failed = |error: io::Error| RunnerError::Failed { step, why: error.to_string() };
+    tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.into()))?.map_err(failed)
+}
+
+fn workload(pids: &Pids) -> Workload {
+    Workload::Process {
+        shim_pid: pids.shim.pid,
+        shim_start_ticks: pids.shim.start_ticks,
+        pid: pids.workload.pid,
+        start_ticks: pids.workload.start_ticks,
+    }
+}
+
+impl Runner for ProcessRunner {
+    fn kind(&self) -> RunnerKind {
+        RunnerKind::Process
+    }
+
+    fn provision<'a>(&'a self, plan: &'a LaunchPlan) -> BoxFuture<'a, Result<(), ProvisionError>> {
+        Box::pin(async move { start::check_program(plan, &self.0.working_directory(plan)) })
+    }
+
+    /// Dropping the future does not cancel a start: it goes on, and `find` tells what came of it.
+    fn start<'a>(&'a self, plan: &'a LaunchPlan) -> BoxFuture<'a, Result<Workload, StartError>> {
+        Box::pin(start::start(Arc::clone(&self.0), plan.clone()))
+    }
+
+    fn stop<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+        _workload: &'a Workload,
+        grace: Duration,
+    ) -> BoxFuture<'a, Result<Exit, RunnerError>> {
+        Box::pin(self.0.stop(instance, grace))
+    }
+
+    fn remove<'a>(&'a self, instance: &'a InstanceId) -> BoxFuture<'a, Result<(), RunnerError>> {
+        Box::pin(self.0.remove(instance))
+    }
+
+    fn find<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+        _workload: Option<&'a Workload>,
+    ) -> BoxFuture<'a, Result<Found, RunnerError>> {
+        Box::pin(async move {
+            Ok(match self.0.examine(instance).await? {
+                Condition::Nothing => Found::Nothing,
+                Condition::NeverStarted => Found::NeverStarted,
+                Condition::Running(pids, _) => Found::Running(workload(&pids)),
+                Condition::Ended(pids, exit) => Found::Ended(workload(&pids), exit),
+            })
+        })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceId>, RunnerError>> {
+        let inner = Arc::clone(&self.0);
+        Box::pin(blocking("list processes", move || inner.list()))
+    }
+
+    fn command<'a>(
+        &'a self,
+        plan: &'a LaunchPlan,
+        _workload: &'a Workload,
+        argv: &'a [String],
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>> {
+        Box::pin(async move {
+            let account = user::account(plan.spec.user_spec.as_ref())
+                .map_err(|why| RunnerError::Failed { step: "command", why })?;
+            let env: &BTreeMap<String, String> = &plan.env;
+            command::run(argv, env, &self.0.working_directory(plan), account, timeout).await
+        })
+    }
+
+    fn log_tail<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+        _workload: &'a Workload,
+        max_bytes: usize,
+    ) -> BoxFuture<'a, Result<String, RunnerError>> {
+        let (inner, instance) = (Arc::clone(&self.0), instance.clone());
+        Box::pin(blocking("read log", move || match inner.find_log_dir(&instance)? {
+            Some(dir) => output::tail(&dir, max_bytes),
+            None => Ok(String::new()),
+        }))
+    }
+}

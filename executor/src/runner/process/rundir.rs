@@ -1,0 +1,150 @@
+//! The directory `<dataDir>/run/<instance>`: what outlives both the executor and the shim.
+//!
+//! | file | written | says |
+//! |---|---|---|
+//! | `shim.log` | by the shim, its stderr | nothing, when all is well; a lock on it is held exactly as long as the shim lives |
+//! | `pid.json` | by the shim, before it reports the start | who runs |
+//! | `exit.json` | by the shim, at once when the workload's first process ended | how it ended |
+//!
+//! The lock belongs to the open file that the shim inherits as its stderr, so it is taken before the
+//! shim exists and is released by the kernel whatever kills the shim. Nobody who finds it free can be
+//! overtaken by a start still under way.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::launch::{Ended, Pids};
+
+/// No state file is larger, in bytes.
+const MAX_STATE_BYTES: u64 = 64 << 10;
+
+/// One instance's run directory, which may not exist.
+#[derive(Debug, Clone)]
+pub(super) struct RunDir(PathBuf);
+
+impl RunDir {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.0.is_dir()
+    }
+
+    /// Makes the directory, takes its lock, and clears what an earlier boot left. `None`: a shim holds it.
+    pub(super) fn claim(&self) -> io::Result<Option<File>> {
+        fs::create_dir_all(&self.0)?;
+        let log = File::options().create(true).append(true).open(self.0.join("shim.log"))?;
+        let Some(log) = lock(log)? else { return Ok(None) };
+        for name in ["pid.json", "exit.json"] {
+            match fs::remove_file(self.0.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(Some(log))
+    }
+
+    /// Takes the lock of a directory that should exist. `None`: a shim holds it.
+    pub(super) fn lock(&self) -> io::Result<Option<File>> {
+        match File::options().append(true).open(self.0.join("shim.log")) {
+            Ok(log) => lock(log),
+            // Made, but not yet claimed, when the executor died.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.exists() => self.claim(),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn pids(&self) -> io::Result<Option<Pids>> {
+        self.read("pid.json")
+    }
+
+    pub(super) fn write_pids(&self, pids: &Pids) -> io::Result<()> {
+        self.write("pid.json", pids)
+    }
+
+    pub(super) fn ended(&self) -> io::Result<Option<Ended>> {
+        self.read("exit.json")
+    }
+
+    pub(super) fn write_ended(&self, ended: &Ended) -> io::Result<()> {
+        self.write("exit.json", ended)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        let path = self.0.join(name);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let value = serde_json::from_reader(io::Read::take(file, MAX_STATE_BYTES))
+            .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+        Ok(Some(value))
+    }
+
+    /// All or nothing, and on the disk when it returns.
+    fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
+        let fresh = self.0.join(format!("{name}.new"));
+        let mut file = File::create(&fresh)?;
+        file.write_all(&serde_json::to_vec(value)?)?;
+        file.sync_all()?;
+        fs::rename(&fresh, self.0.join(name))?;
+        File::open(&self.0)?.sync_all()
+    }
+}
+
+fn lock(file: File) -> io::Result<Option<File>> {
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes a directory and all in it; one that is not there is as good.
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_lasts_as_long_as_whoever_inherited_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::new(dir.path().join("SI-1"));
+        let log = run.claim().unwrap().unwrap();
+        let mut heir = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        assert!(run.lock().unwrap().is_none(), "the heir's lock was taken from it");
+        drop(heir.stdin.take());
+        heir.wait().unwrap();
+        assert!(run.lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::new(dir.path().to_owned());
+        fs::write(dir.path().join("exit.json"), "{").unwrap();
+        assert!(run.ended().unwrap_err().to_string().contains("exit.json"));
+        assert_eq!(run.pids().unwrap(), None);
+    }
+}

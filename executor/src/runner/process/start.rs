@@ -1,0 +1,257 @@
+//! The start of a process: what is prepared on the disk, and the exchange with the new shim.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Component, Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::spec::{ConfigSpec, Executable};
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe;
+use tokio::time::timeout;
+
+use super::kin::ProcessId;
+use super::launch::{Launch, MAX_REPLY_BYTES, Pids, Reply};
+use super::output::Rotation;
+use super::shim::DEFAULT_PATH;
+use super::user::{self, Account};
+use super::{Condition, Inner, workload};
+use crate::runner::{LaunchPlan, ProvisionError, RunnerError, StartError, Workload, file};
+
+/// How long a new shim may take to answer. It starts within milliseconds on an idle machine.
+const REPLY_WAIT: Duration = Duration::from_secs(30);
+
+/// Whether there is a program to run: all that can be known before the start.
+pub(super) fn check_program(plan: &LaunchPlan, directory: &Path) -> Result<(), ProvisionError> {
+    let Some(Executable::Process { command, .. }) = &plan.spec.executable else {
+        return Err(ProvisionError::Unavailable {
+            what: "the executable".to_owned(),
+            why: "it is not a PROCESS executable".to_owned(),
+        });
+    };
+    let program = command.first().map_or("", String::as_str);
+    let unavailable =
+        |why: &str| ProvisionError::Unavailable { what: program.to_owned(), why: why.to_owned() };
+    let is_program = |path: &Path| {
+        fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    };
+    if program.is_empty() {
+        return Err(unavailable("the command is empty"));
+    }
+    if program.contains('/') {
+        return match directory.join(program) {
+            path if is_program(&path) => Ok(()),
+            path if path.exists() => Err(unavailable("it is not an executable file")),
+            _ => Err(unavailable("there is no such file on this node")),
+        };
+    }
+    let path = plan.env.get("PATH").map_or(DEFAULT_PATH, String::as_str);
+    if std::env::split_paths(path).any(|dir| is_program(&dir.join(program))) {
+        Ok(())
+    } else {
+        Err(unavailable(&format!("it is in none of the directories of PATH ({path})")))
+    }
+}
+
+/// Starts the workload; one that a former start of the same instance left running is it.
+pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workload, StartError> {
+    match inner.examine(&plan.instance).await {
+        Ok(Condition::Running(pids, _) | Condition::Ended(pids, _)) => return Ok(workload(&pids)),
+        Ok(Condition::Nothing | Condition::NeverStarted) => {}
+        Err(RunnerError::Failed { why, .. } | RunnerError::Unavailable(why)) => {
+            return Err(StartError::Failed { step: "prepare", why });
+        }
+    }
+    // In a task of its own: a start that was let go half-way would leave nobody to tell what came of it.
+    let task = tokio::spawn(async move {
+        let (shim, description) = {
+            let (inner, plan) = (Arc::clone(&inner), plan.clone());
+            tokio::task::spawn_blocking(move || prepare(&inner, &plan))
+                .await
+                .map_err(|error| cut_short(&error))??
+        };
+        let pids = converse(shim, &description).await?;
+        let run = inner.run_dir(&plan.instance);
+        inner
+            .watches
+            .watch(&plan.instance, &run, &pids)
+            .map_err(|error| StartError::Failed { step: "watch process", why: error.to_string() })
+            .map(|_| workload(&pids))
+    });
+    task.await.map_err(|error| cut_short(&error))?
+}
+
+fn cut_short(error: &tokio::task::JoinError) -> StartError {
+    StartError::Failed { step: "start", why: error.to_string() }
+}
+
+/// Everything on the disk, then the shim itself. Blocks.
+fn prepare(inner: &Inner, plan: &LaunchPlan) -> Result<(Child, Vec<u8>), StartError> {
+    let failed = |step: &'static str| move |why: String| StartError::Failed { step, why };
+    let on_disk = |error: io::Error| StartError::Failed { step: "prepare", why: error.to_string() };
+    let Some(Executable::Process { command, working_directory }) = &plan.spec.executable else {
+        return Err(failed("prepare")("it is not a PROCESS executable".to_owned()));
+    };
+    refuse_container_only(plan, working_directory.is_some()).map_err(failed("prepare"))?;
+    let account = user::account(plan.spec.user_spec.as_ref()).map_err(failed("switch user"))?;
+    let rotation = Rotation::of(plan.spec.logging.as_ref()).map_err(failed("prepare log"))?;
+
+    let run = inner.run_dir(&plan.instance);
+    let lock = run
+        .claim()
+        .map_err(on_disk)?
+        .ok_or_else(|| failed("prepare")("another start of the same instance is under way".to_owned()))?;
+    let scratch = inner.scratch(&plan.instance);
+    make_scratch(&scratch, account).map_err(on_disk)?;
+    place(&scratch, &plan.spec.configs, account)?;
+
+    let launch = Launch {
+        run_dir: run.path().to_owned(),
+        log_dir: inner.log_dir(&plan.service, &plan.instance),
+        rotation,
+        command: command.iter().chain(&plan.spec.args).cloned().collect(),
+        env: plan.env.clone(),
+        working_directory: inner.working_directory(plan),
+        account,
+        boot_id: inner.boot_id.clone(),
+    };
+    let description = serde_json::to_vec(&launch).map_err(|error| on_disk(error.into()))?;
+    let shim = spawn(&inner.shim, plan, lock)
+        .map_err(|error| failed("start shim")(format!("{}: {error}", inner.shim.display())))?;
+    Ok((shim, description))
+}
+
+/// What a spec may ask for that only a container can give. Said, not passed over.
+fn refuse_container_only(plan: &LaunchPlan, has_directory: bool) -> Result<(), String> {
+    let spec = &plan.spec;
+    if !spec.volumes.is_empty() {
+        return Err("volumes need a container; a PROCESS executable sees the node's own files".to_owned());
+    }
+    if !spec.devices.is_empty() {
+        return Err("devices need a container; a PROCESS executable sees the node's own devices".to_owned());
+    }
+    if !spec.configs.is_empty() && has_directory {
+        return Err("configs of a PROCESS executable are placed in its scratch directory; \
+                    leave workingDirectory away, so that it starts there"
+            .to_owned());
+    }
+    Ok(())
+}
+
+fn make_scratch(scratch: &Path, account: Option<Account>) -> io::Result<()> {
+    fs::create_dir_all(scratch)?;
+    give(scratch, account)
+}
+
+fn give(path: &Path, account: Option<Account>) -> io::Result<()> {
+    account.map_or(Ok(()), |account| chown(path, Some(account.uid), Some(account.gid)))
+}
+
+/// Places files under the scratch directory: `/etc/x` becomes `<scratch>/etc/x`, readable by their
+/// owner alone.
+fn place(scratch: &Path, configs: &[ConfigSpec], account: Option<Account>) -> Result<(), StartError> {
+    for placed in file::read_all(configs)? {
+        let failed =
+            |why: String| StartError::Failed { step: "place config", why: format!("{}: {why}", placed.path) };
+        let below = below(&placed.path)
+            .ok_or_else(|| failed("it must name a file inside the scratch directory".to_owned()))?;
+        write(scratch, &below, &placed.content, account).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The path without its root; `None` when it would leave the directory or names nothing.
+fn below(path: &str) -> Option<PathBuf> {
+    let mut below = PathBuf::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(name) => below.push(name),
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => return None,
+        }
+    }
+    (!below.as_os_str().is_empty()).then_some(below)
+}
+
+fn write(scratch: &Path, below: &Path, content: &[u8], account: Option<Account>) -> io::Result<()> {
+    let mut directory = scratch.to_owned();
+    for name in below.parent().into_iter().flat_map(Path::components) {
+        directory.push(name);
+        fs::create_dir_all(&directory)?;
+        give(&directory, account)?;
+    }
+    let path = scratch.join(below);
+    File::options().create(true).write(true).truncate(true).mode(0o600).open(&path)?.write_all(content)?;
+    give(&path, account)
+}
+
+fn spawn(program: &Path, plan: &LaunchPlan, lock: File) -> io::Result<Child> {
+    Command::new(program)
+        // What `ps` shows: which instance it is for.
+        .arg0(format!("muster-shim[{}]", plan.instance))
+        .arg("shim")
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(lock)
+        .spawn()
+}
+
+/// Hands the shim its description and waits for its answer. One that does not answer is killed.
+async fn converse(mut shim: Child, description: &[u8]) -> Result<Pids, StartError> {
+    let failed = |step: &'static str, why: String| StartError::Failed { step, why };
+    let id = ProcessId::of(shim.id());
+    let reply = match timeout(REPLY_WAIT, exchange(&mut shim, description)).await {
+        Ok(Ok(Reply::Started(pids))) => return Ok(pids),
+        Ok(Ok(Reply::Failed(why))) => failed("spawn", why),
+        Ok(Err(error)) => failed("start shim", format!("it gave no answer: {error}")),
+        Err(_) => failed("start shim", format!("it gave no answer within {REPLY_WAIT:?}")),
+    };
+    // It ends by itself after a failure; if it hangs, it does not survive this.
+    if let Some(id) = id {
+        id.signal(Signal::KILL);
+    }
+    let buried = tokio::task::spawn_blocking(move || shim.wait()).await;
+    if let Ok(Err(error)) = buried {
+        tracing::warn!(%error, "a shim that failed could not be reaped");
+    }
+    Err(reply)
+}
+
+async fn exchange(shim: &mut Child, description: &[u8]) -> io::Result<Reply> {
+    let (Some(stdin), Some(stdout)) = (shim.stdin.take(), shim.stdout.take()) else {
+        return Err(io::Error::other("it has no pipes"));
+    };
+    let mut question = pipe::Sender::from_owned_fd(OwnedFd::from(stdin))?;
+    let answer = pipe::Receiver::from_owned_fd(OwnedFd::from(stdout))?;
+    // A shim that ends before it has read everything still says why.
+    let asked = question.write_all(description).await;
+    drop(question);
+    let mut line = Vec::new();
+    answer.take(MAX_REPLY_BYTES).read_to_end(&mut line).await?;
+    if line.is_empty() {
+        return Err(asked.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(serde_json::from_slice(&line)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_stays_inside_the_scratch_directory() {
+        assert_eq!(below("/etc/app.conf"), Some(PathBuf::from("etc/app.conf")));
+        assert_eq!(below("./app.conf"), Some(PathBuf::from("app.conf")));
+        for bad in ["", "/", "..", "../x", "/etc/../../x"] {
+            assert_eq!(below(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Who a workload runs as: names to numbers, from the node's own files.
+
+use std::fs;
+
+use muster_common::spec::UserSpec;
+use serde::{Deserialize, Serialize};
+
+/// A user and group by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Account {
+    /// The user.
+    pub(super) uid: u32,
+    /// Its one group; further groups are dropped.
+    pub(super) gid: u32,
+}
+
+/// The account that a spec asks for: `None` when that is the executor's own. In words why not, when it
+/// cannot be had.
+pub(super) fn account(wanted: Option<&UserSpec>) -> Result<Option<Account>, String> {
+    let Some(wanted) = wanted else { return Ok(None) };
+    let account = resolve(wanted, &read("/etc/passwd")?, &read("/etc/group")?)?;
+    let own = Account { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+    if account == own {
+        Ok(None)
+    } else if own.uid == 0 {
+        Ok(Some(account))
+    } else {
+        Err(format!(
+            "the executor runs as user {}, and only root can start a process as user '{}'; \
+             run the executor as root or leave userSpec away",
+            own.uid, wanted.user
+        ))
+    }
+}
+
+fn read(path: &str) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))
+}
+
+/// The files' lines are `name:password:number:…`; a user's group is its fourth member (passwd(5)).
+fn resolve(wanted: &UserSpec, users: &str, groups: &str) -> Result<Account, String> {
+    let find = |file: &str, name: &str| {
+        file.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>()).find(|line| {
+            line.first().is_some_and(|first| first == name) || line.get(2).is_some_and(|id| id == name)
+        })
+    };
+    let number = |line: &Option<Vec<String>>, index: usize| line.as_ref()?.get(index)?.parse::<u32>().ok();
+
+    let user = find(users, &wanted.user);
+    let uid = number(&user, 2)
+        .or_else(|| wanted.user.parse().ok())
+        .ok_or_else(|| format!("there is no user '{}' on this node", wanted.user))?;
+    let gid = match &wanted.group {
+        Some(group) => number(&find(groups, group), 2)
+            .or_else(|| group.parse().ok())
+            .ok_or_else(|| format!("there is no group '{group}' on this node"))?,
+        None => number(&user, 3).ok_or_else(|| {
+            format!("user '{}' has no group of its own on this node; name one in userSpec.group", wanted.user)
+        })?,
+    };
+    Ok(Account { uid, gid })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_and_groups_may_be_names_or_numbers() {
+        let users = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/:/bin/false\n";
+        let groups = "root:x:0:\nlogs:x:50:web\n";
+        let ask = |user: &str, group: Option<&str>| {
+            let spec = UserSpec { user: user.to_owned(), group: group.map(str::to_owned) };
+            resolve(&spec, users, groups)
+        };
+        assert_eq!(ask("web", None), Ok(Account { uid: 33, gid: 34 }));
+        assert_eq!(ask("33", None), Ok(Account { uid: 33, gid: 34 }));
+        assert_eq!(ask("web", Some("logs")), Ok(Account { uid: 33, gid: 50 }));
+        assert_eq!(ask("1234", Some("5678")), Ok(Account { uid: 1234, gid: 5678 }));
+        assert!(ask("1234", None).unwrap_err().contains("userSpec.group"));
+        assert!(ask("nobody-here", None).unwrap_err().contains("no user"));
+        assert!(ask("web", Some("nothing-here")).unwrap_err().contains("no group"));
+    }
+}

@@ -1,0 +1,136 @@
+//! Watches shims: their end is seen the moment it happens, whether this executor started them or an
+//! earlier one did, and turned into the exit of their workload.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use muster_common::id::InstanceId;
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::kin::{self, ProcessId};
+use super::launch::Pids;
+use super::rundir::RunDir;
+use crate::runner::{Exit, RunnerEvent};
+
+/// How long what a killed shim left behind may take to vanish after SIGKILL.
+const STRAY_WAIT: Duration = Duration::from_secs(10);
+
+/// How often a kill is repeated.
+const STRAY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Learns of one workload's end.
+pub(super) type ExitReceiver = watch::Receiver<Option<Exit>>;
+
+struct Watched {
+    exit: ExitReceiver,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// One task for each running workload. The map is locked for moments only, never across a wait.
+pub(super) struct Watches {
+    events: mpsc::Sender<RunnerEvent>,
+    watched: Mutex<BTreeMap<InstanceId, Watched>>,
+}
+
+impl Watches {
+    pub(super) fn new(events: mpsc::Sender<RunnerEvent>) -> Self {
+        Self { events, watched: Mutex::default() }
+    }
+
+    /// Watches a shim; one that is watched already stays so. `None`: it is gone by now.
+    pub(super) fn watch(
+        &self,
+        instance: &InstanceId,
+        run: &RunDir,
+        pids: &Pids,
+    ) -> io::Result<Option<ExitReceiver>> {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(present) = watched.get(instance) {
+            return Ok(Some(present.exit.clone()));
+        }
+        let Some(descriptor) = pids.shim.open() else { return Ok(None) };
+        // The successor of this call is unsafe for descriptors that their owner may close or change;
+        // an `OwnedFd` does neither.
+        #[allow(deprecated)]
+        let descriptor = AsyncFd::with_interest(descriptor, Interest::READABLE)?;
+        let (sender, exit) = watch::channel(None);
+        let task = tend(instance.clone(), run.clone(), pids.clone(), descriptor, sender, self.events.clone());
+        let task = AbortOnDropHandle::new(tokio::spawn(task));
+        watched.insert(instance.clone(), Watched { exit: exit.clone(), _task: task });
+        Ok(Some(exit))
+    }
+
+    /// Forgets an instance that was removed.
+    pub(super) fn forget(&self, instance: &InstanceId) {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(instance);
+    }
+}
+
+async fn tend(
+    instance: InstanceId,
+    run: RunDir,
+    pids: Pids,
+    shim: AsyncFd<OwnedFd>,
+    sender: watch::Sender<Option<Exit>>,
+    events: mpsc::Sender<RunnerEvent>,
+) {
+    if let Err(error) = shim.readable().await {
+        // The runtime is shutting down.
+        tracing::debug!(%instance, %error, "stopped watching");
+        return;
+    }
+    // Buries it, when it was this executor's own child.
+    let _ = waitid(WaitId::PidFd(shim.get_ref().as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    drop(shim);
+    let exit = conclude(&instance, &run, &pids, Some(pids.shim.pid)).await;
+    sender.send_replace(Some(exit.clone()));
+    if events.send(RunnerEvent::Exited { instance, exit }).await.is_err() {
+        tracing::debug!("nobody listens for exits any more");
+    }
+}
+
+/// How a workload ended whose shim is gone. A shim that was killed itself has not said: then nothing
+/// of the workload may go on unwatched, and its exit status is unknown. On `session` see
+/// [`kin::strays`].
+pub(super) async fn conclude(instance: &InstanceId, run: &RunDir, pids: &Pids, session: Option<u32>) -> Exit {
+    let ended = run.ended().unwrap_or_else(|error| {
+        tracing::warn!(%instance, %error, "the exit status cannot be read");
+        None
+    });
+    if !ended.as_ref().is_some_and(|ended| ended.alone) {
+        tracing::warn!(%instance, "the shim ended before its work was done; killing what it left");
+        kill_strays(instance, Some(pids.workload), session).await;
+    }
+    ended.map_or_else(Exit::default, |ended| ended.exit)
+}
+
+/// Kills whatever [`kin::strays`] finds, until it finds nothing.
+pub(super) async fn kill_strays(instance: &InstanceId, workload: Option<ProcessId>, session: Option<u32>) {
+    let deadline = Instant::now() + STRAY_WAIT;
+    loop {
+        let name = instance.clone();
+        let search = move || kin::strays(name.as_str(), workload, session);
+        // Fails only when the runtime is shutting down.
+        let left = tokio::task::spawn_blocking(search).await.unwrap_or_default();
+        if left.is_empty() {
+            return;
+        }
+        if Instant::now() >= deadline {
+            tracing::error!(%instance, ?left, "processes that SIGKILL does not end");
+            return;
+        }
+        for process in left {
+            process.signal(Signal::KILL);
+        }
+        sleep(STRAY_INTERVAL).await;
+    }
+}

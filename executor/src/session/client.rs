@@ -1,0 +1,74 @@
+//! The task: whom to try, when to come back.
+
+use std::time::Duration;
+
+use muster_common::executor::ExecutorRecord;
+use muster_platform::{TlsIdentity, World};
+use tokio_util::sync::CancellationToken;
+
+use super::link::{End, Link};
+use super::targets::Targets;
+use crate::supervisor::Handle;
+
+/// How long the session waits until it is known what became of every instance. A runner that hangs must not
+/// keep the rest of the node from being heard; what is not known by then is reported as UNKNOWN.
+const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+/// How much pauses vary, in percent: executors that lost the same leader do not come back in step.
+const JITTER: u32 = 50;
+
+/// What a session needs.
+pub struct Session {
+    /// The machine.
+    pub world: World,
+    /// Who we are.
+    pub tls: TlsIdentity,
+    /// Addresses of the controllers' cluster ports.
+    pub controllers: Vec<String>,
+    /// What we say of ourselves.
+    pub executor: ExecutorRecord,
+    /// Where tables go and reports come from.
+    pub supervisor: Handle,
+}
+
+/// Keeps a session with the leader until `shutdown`.
+pub async fn run(session: Session, shutdown: CancellationToken) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = keep_connected(&session) => {}
+    }
+}
+
+async fn keep_connected(session: &Session) {
+    let mut standing = session.supervisor.standing();
+    let settled = standing.wait_for(|standing| standing.is_settled);
+    match tokio::time::timeout(SETTLE_LIMIT, settled).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) => return,
+        Err(_) => tracing::warn!("some instances are still UNKNOWN; opening the session without them"),
+    }
+    let mut targets = Targets::new(session.controllers.clone());
+    let mut highest_term = session.supervisor.standing().borrow().term;
+    while let Some(address) = targets.next() {
+        let mut link = Link::new(session, &mut highest_term);
+        let end = link.run(&address).await;
+        if link.was_welcomed() {
+            targets.welcomed();
+        }
+        let pause = match end {
+            End::SupervisorGone => return,
+            End::NotLeader { leader } => {
+                tracing::debug!(%address, %leader, "not the leader");
+                targets.hinted(leader)
+            }
+            End::Lost { why } => {
+                tracing::info!(%address, %why, "no session with this controller");
+                targets.failed()
+            }
+        };
+        if !pause.is_zero() {
+            tokio::time::sleep(session.world.jitter(pause, JITTER)).await;
+        }
+    }
+    tracing::info!("no controllers are configured; working on the last slot table");
+    std::future::pending::<()>().await;
+}

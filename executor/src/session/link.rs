@@ -1,0 +1,227 @@
+//! One connection to one controller, from the register to its end.
+
+use std::time::Duration;
+
+use muster_common::id::{InstanceId, ServiceId};
+use muster_common::slot::SlotTable;
+use muster_platform::{ExpectedPeer, channel};
+use muster_proto::v1;
+use muster_proto::v1::controller_message::Body as Down;
+use muster_proto::v1::executor_message::Body as Up;
+use muster_proto::v1::sessions_client::SessionsClient;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::client::Session;
+use super::report::Sent;
+use crate::slots::SlotKey;
+use crate::supervisor::{Handle, Message};
+
+/// How many messages may wait for the connection; reports are read from the standing when there is room.
+const UP_QUEUE: usize = 8;
+/// For the connection and the answer to the register.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that takes nothing for so long is lost.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a Welcome that names no interval means, and the bounds for one that does.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+/// A slot table holds the specs of everything that runs on the node.
+const MAX_TABLE_BYTES: usize = 64 * 1024 * 1024;
+/// When there is nothing to repeat.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// Why a link ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The other one does not lead; who does, if it knows.
+    NotLeader { leader: String },
+    /// It broke, or was never there.
+    Lost { why: String },
+    /// The executor is shutting down.
+    SupervisorGone,
+}
+
+impl End {
+    fn lost(why: impl std::fmt::Display) -> Self {
+        Self::Lost { why: format!("{why}") }
+    }
+
+    fn broken(status: &Status) -> Self {
+        let mut why = status.message().to_owned();
+        let mut source = std::error::Error::source(status);
+        while let Some(error) = source {
+            why = format!("{why}: {error}");
+            source = error.source();
+        }
+        Self::Lost { why }
+    }
+}
+
+pub(super) struct Link<'a> {
+    session: &'a Session,
+    supervisor: &'a Handle,
+    /// The highest term seen in any link: a controller of an older one has been deposed.
+    highest_term: &'a mut u64,
+    welcomed: bool,
+    heartbeat: Duration,
+    begun: Instant,
+    sent: Sent,
+}
+
+impl<'a> Link<'a> {
+    pub(super) fn new(session: &'a Session, highest_term: &'a mut u64) -> Self {
+        Self {
+            session,
+            supervisor: &session.supervisor,
+            highest_term,
+            welcomed: false,
+            heartbeat: HEARTBEAT,
+            begun: Instant::now(),
+            sent: Sent::default(),
+        }
+    }
+
+    pub(super) fn was_welcomed(&self) -> bool {
+        self.welcomed
+    }
+
+    /// Opens the link and lives it to its end.
+    pub(super) async fn run(&mut self, address: &str) -> End {
+        let (up, queue) = mpsc::channel(UP_QUEUE);
+        match timeout(OPEN_TIMEOUT, self.open(address, &up, queue)).await {
+            Ok(Ok(mut down)) => match self.live(&up, &mut down).await {
+                Ok(never) => match never {},
+                Err(end) => end,
+            },
+            Ok(Err(end)) => end,
+            Err(_) => End::lost("no answer to the register in time"),
+        }
+    }
+
+    /// Registers and waits for the Welcome.
+    async fn open(
+        &mut self,
+        address: &str,
+        up: &mpsc::Sender<v1::ExecutorMessage>,
+        queue: mpsc::Receiver<v1::ExecutorMessage>,
+    ) -> Result<Streaming<v1::ControllerMessage>, End> {
+        let channel = channel(&self.session.world, &self.session.tls, address, ExpectedPeer::AnyController)
+            .map_err(End::lost)?;
+        let mut client = SessionsClient::new(channel).max_decoding_message_size(MAX_TABLE_BYTES);
+        self.say(up, Up::Register(self.register())).await?;
+        let answer = client.open(ReceiverStream::new(queue)).await.map_err(|status| End::broken(&status))?;
+        let mut down = answer.into_inner();
+        while !self.welcomed {
+            let message = down.message().await.map_err(|status| End::broken(&status))?;
+            self.hear(message).await?;
+        }
+        tracing::info!(%address, term = *self.highest_term, "in session with the leader");
+        Ok(down)
+    }
+
+    fn register(&self) -> v1::Register {
+        let standing = self.supervisor.standing();
+        let standing = standing.borrow();
+        let instances = standing.holds.iter().map(InstanceId::to_string).collect();
+        v1::Register {
+            executor: Some((&self.session.executor).into()),
+            table_revision: standing.table_revision.0,
+            holds: Some(v1::Inventory { instances }),
+        }
+    }
+
+    async fn live(
+        &mut self,
+        up: &mpsc::Sender<v1::ExecutorMessage>,
+        down: &mut Streaming<v1::ControllerMessage>,
+    ) -> Result<std::convert::Infallible, End> {
+        let mut standing = self.supervisor.standing();
+        let mut next_heartbeat = Instant::now() + self.heartbeat;
+        loop {
+            self.report(up, &mut standing).await?;
+            let repeat_at = self.begun + self.sent.repeat_at().unwrap_or(FAR);
+            tokio::select! {
+                message = down.message() => {
+                    self.hear(message.map_err(|status| End::broken(&status))?).await?;
+                }
+                changed = standing.changed() => changed.map_err(|_| End::SupervisorGone)?,
+                () = sleep_until(next_heartbeat) => {
+                    let table_revision = standing.borrow().table_revision.0;
+                    let now_ms = self.session.world.clock.now().as_ms();
+                    self.say(up, Up::Heartbeat(v1::Heartbeat { table_revision, now_ms })).await?;
+                    next_heartbeat = Instant::now() + self.heartbeat;
+                }
+                () = sleep_until(repeat_at) => {}
+            }
+        }
+    }
+
+    /// Sends whatever has not been sent yet, or not been acknowledged for too long.
+    async fn report(
+        &mut self,
+        up: &mpsc::Sender<v1::ExecutorMessage>,
+        standing: &mut tokio::sync::watch::Receiver<crate::supervisor::Standing>,
+    ) -> Result<(), End> {
+        loop {
+            let report = self.sent.next_report(&standing.borrow_and_update(), self.begun.elapsed());
+            let Some(report) = report else { return Ok(()) };
+            self.say(up, Up::Report(report)).await?;
+        }
+    }
+
+    async fn say(&self, up: &mpsc::Sender<v1::ExecutorMessage>, body: Up) -> Result<(), End> {
+        let message = v1::ExecutorMessage { body: Some(body) };
+        match timeout(SEND_TIMEOUT, up.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::lost("the connection was closed")),
+            Err(_) => Err(End::lost("the connection takes nothing")),
+        }
+    }
+
+    /// Obeys a message of the leader; refuses one of a leader that has been deposed.
+    async fn hear(&mut self, message: Option<v1::ControllerMessage>) -> Result<(), End> {
+        let Some(message) = message else { return Err(End::lost("the controller closed the session")) };
+        if message.term < *self.highest_term {
+            let why = format!("its term {} is older than {}", message.term, self.highest_term);
+            return Err(End::Lost { why });
+        }
+        *self.highest_term = message.term;
+        match message.body {
+            Some(Down::NotLeader(hint)) => Err(End::NotLeader { leader: hint.leader_address }),
+            Some(Down::Welcome(welcome)) => {
+                self.welcomed = true;
+                let (shortest, longest) = HEARTBEAT_BOUNDS;
+                if welcome.heartbeat_interval_ms > 0 {
+                    self.heartbeat =
+                        Duration::from_millis(welcome.heartbeat_interval_ms).clamp(shortest, longest);
+                }
+                Ok(())
+            }
+            Some(Down::Table(table)) => {
+                let table = SlotTable::try_from(table).map_err(End::lost)?;
+                self.tell(Message::Table { term: message.term, table }).await
+            }
+            Some(Down::Ack(ack)) => self.tell(read_ack(ack)).await,
+            // A kind of message that a later version added.
+            None => Ok(()),
+        }
+    }
+
+    async fn tell(&self, message: Message) -> Result<(), End> {
+        self.supervisor.tell(message).await.map_err(|_| End::SupervisorGone)
+    }
+}
+
+/// An acknowledgement of what has no valid name acknowledges nothing.
+fn read_ack(ack: v1::Ack) -> Message {
+    let instances = ack.instances.into_iter();
+    let instances = instances.filter_map(|ack| Some((InstanceId::new(ack.id).ok()?, ack.version)));
+    let slots = ack.slots.into_iter().filter_map(|ack| {
+        let service = ServiceId::new(ack.service).ok()?;
+        Some((SlotKey { service, index: ack.index }, ack.version))
+    });
+    Message::Acknowledged { instances: instances.collect(), slots: slots.collect() }
+}

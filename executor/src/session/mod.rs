@@ -1,0 +1,18 @@
+//! The executor's end of the session with the leading controller.
+//!
+//! Upward it says who it is and what changed, and repeats that until it is acknowledged; downward it takes
+//! slot tables. It decides nothing: losing the session, or never having one, changes nothing about what runs.
+//!
+//! One task. It tries the controllers in turn, follows the hint to the leader, and comes back with a jittered
+//! pause. What has to be reported it reads from the supervisor's [`Standing`](crate::supervisor::Standing),
+//! so nothing is queued here that could be lost.
+
+mod client;
+mod link;
+mod report;
+mod targets;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{Session, run};

@@ -1,0 +1,135 @@
+//! What to send next. Pure: the standing and what was sent in this session go in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use muster_common::id::InstanceId;
+use muster_proto::v1;
+use prost::Message as _;
+
+use crate::slots::SlotKey;
+use crate::supervisor::Standing;
+
+/// How many records one report holds at most.
+const MAX_RECORDS: usize = 256;
+/// How large a report may grow before it is closed. One record is at most some 100 KiB, far below the 4 MiB
+/// that a gRPC message may have.
+const MAX_BYTES: usize = 1024 * 1024;
+/// After how long a report that was not acknowledged is sent again in the same session.
+const REPEAT_AFTER: Duration = Duration::from_secs(10);
+
+/// Which versions were sent in this session, and when (in time since its begin).
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    instances: BTreeMap<InstanceId, (u64, Duration)>,
+    slots: BTreeMap<SlotKey, (u64, Duration)>,
+}
+
+impl Sent {
+    /// The next report, if there is anything to say.
+    pub(super) fn next_report(&mut self, standing: &Standing, now: Duration) -> Option<v1::Report> {
+        self.instances.retain(|id, _| standing.unacked_instances.contains_key(id));
+        self.slots.retain(|key, _| standing.unacked_slots.contains_key(key));
+        let is_new = |sent: Option<&(u64, Duration)>, version: u64| {
+            sent.is_none_or(|(before, at)| *before < version || *at + REPEAT_AFTER <= now)
+        };
+        let mut report = v1::Report::default();
+        let mut bytes = 0;
+        for (id, record) in &standing.unacked_instances {
+            if !is_new(self.instances.get(id), record.version) {
+                continue;
+            }
+            if report.instances.len() >= MAX_RECORDS || bytes >= MAX_BYTES {
+                return Some(report);
+            }
+            let message = v1::InstanceRecord::from(record.as_ref());
+            bytes += message.encoded_len();
+            report.instances.push(message);
+            self.instances.insert(id.clone(), (record.version, now));
+        }
+        for (key, status) in &standing.unacked_slots {
+            if !is_new(self.slots.get(key), status.version) {
+                continue;
+            }
+            if report.slots.len() >= MAX_RECORDS {
+                return Some(report);
+            }
+            report.slots.push(status.into());
+            self.slots.insert(key.clone(), (status.version, now));
+        }
+        let is_empty = report.instances.is_empty() && report.slots.is_empty();
+        (!is_empty).then_some(report)
+    }
+
+    /// When something that was sent becomes due again.
+    pub(super) fn repeat_at(&self) -> Option<Duration> {
+        let sent = self.instances.values().chain(self.slots.values());
+        sent.map(|(_, at)| *at + REPEAT_AFTER).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use muster_common::id::{Epoch, ExecutorId, Generation, ServiceId, SlotId};
+    use muster_common::slot::{ReplaceMode, SlotAssignment};
+    use muster_common::time::Timestamp;
+
+    use super::*;
+    use crate::machine::{Instance, Now};
+
+    fn standing(count: usize, log_bytes: usize) -> Standing {
+        let service = ServiceId::new("web-1").unwrap();
+        let row = SlotAssignment {
+            service: service.clone(),
+            index: 0,
+            epoch: Epoch(1),
+            generation: Generation(1),
+            mode: ReplaceMode::StartFirst,
+            spec: Arc::new(serde_json::from_str("{}").unwrap()),
+        };
+        let slot = SlotId { service, executor: ExecutorId::new("e").unwrap(), index: 0 };
+        let now = Now { wall: Timestamp(0), mono: Duration::ZERO };
+        let mut standing = Standing::default();
+        for index in 0..count {
+            let id = InstanceId::new(format!("SI-{index:05}")).unwrap();
+            let mut record = Instance::minted(id.clone(), slot.clone(), &row, now).record;
+            record.error_message = "x".repeat(log_bytes);
+            standing.unacked_instances.insert(id, Arc::new(record));
+        }
+        standing
+    }
+
+    fn drain(sent: &mut Sent, standing: &Standing, now: Duration) -> Vec<usize> {
+        std::iter::from_fn(|| sent.next_report(standing, now).map(|report| report.instances.len())).collect()
+    }
+
+    #[test]
+    fn reports_are_bounded_and_each_record_is_sent_once() {
+        let standing = standing(600, 10);
+        let mut sent = Sent::default();
+        assert_eq!(drain(&mut sent, &standing, Duration::ZERO), [256, 256, 88]);
+        assert_eq!(sent.next_report(&standing, Duration::from_secs(9)), None);
+        assert_eq!(drain(&mut sent, &standing, Duration::from_secs(10)).iter().sum::<usize>(), 600);
+        let big = self::standing(600, 4096);
+        let sizes = drain(&mut Sent::default(), &big, Duration::ZERO);
+        assert!(sizes.len() > 2 && sizes.iter().sum::<usize>() == 600, "{sizes:?}");
+    }
+
+    #[test]
+    fn a_newer_version_is_sent_at_once_and_what_is_acknowledged_is_forgotten() {
+        let mut standing = standing(1, 0);
+        let mut sent = Sent::default();
+        assert_eq!(drain(&mut sent, &standing, Duration::ZERO), [1]);
+        let id = InstanceId::new("SI-00000").unwrap();
+        let mut record = standing.unacked_instances[&id].as_ref().clone();
+        record.version += 1;
+        standing.unacked_instances.insert(id, Arc::new(record));
+        assert_eq!(drain(&mut sent, &standing, Duration::ZERO), [1]);
+        assert!(sent.repeat_at().is_some());
+        standing.unacked_instances.clear();
+        assert_eq!(drain(&mut sent, &standing, Duration::from_secs(99)), Vec::<usize>::new());
+        assert!(sent.repeat_at().is_none());
+    }
+}

@@ -1,0 +1,77 @@
+//! What is remembered of one slot.
+
+use std::fmt;
+
+use muster_common::id::{Epoch, Generation, ServiceId};
+use muster_common::reason::Reason;
+use muster_common::slot::{SlotAssignment, SlotPhase, SlotStatus};
+
+/// A slot of this executor.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SlotKey {
+    /// The service.
+    pub service: ServiceId,
+    /// The slot's index.
+    pub index: u32,
+}
+
+impl SlotKey {
+    /// The slot that `row` speaks of.
+    #[must_use]
+    pub fn of(row: &SlotAssignment) -> Self {
+        Self { service: row.service.clone(), index: row.index }
+    }
+}
+
+impl fmt::Display for SlotKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.service, self.index)
+    }
+}
+
+/// What a slot is to hold.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// A live instance as this row says.
+    Filled(&'a SlotAssignment),
+    /// Nothing, for this reason.
+    Empty(Reason),
+}
+
+/// What is remembered of one slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// What controllers are told.
+    pub status: SlotStatus,
+    /// The generation that the counters speak of.
+    pub generation: Generation,
+    /// Failures in a row without a long enough time of health between them: the place in the back-off.
+    pub failures: u32,
+    /// The epoch whose start-first replacement failed while the older instance was well.
+    pub kept_old: Option<Epoch>,
+}
+
+impl Slot {
+    /// A slot that was just assigned.
+    #[must_use]
+    pub fn assigned(row: &SlotAssignment) -> Self {
+        let status = SlotStatus {
+            service: row.service.clone(),
+            index: row.index,
+            epoch: row.epoch,
+            phase: SlotPhase::Filling,
+            restarts: 0,
+            retry_at: None,
+            reason: None,
+            message: String::new(),
+            version: 0,
+        };
+        Self { status, generation: row.generation, failures: 0, kept_old: None }
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> SlotKey {
+        SlotKey { service: self.status.service.clone(), index: self.status.index }
+    }
+}

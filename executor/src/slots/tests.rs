@@ -1,0 +1,332 @@
+//! The slot keeper, by example and by random lives.
+
+use std::sync::Arc;
+
+use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, ServiceId, SlotId};
+use muster_common::instance::InstanceState::{self, *};
+use muster_common::reason::Reason;
+use muster_common::slot::{ReplaceMode, SlotAssignment, SlotPhase};
+use muster_common::spec::{LocalServiceSpec, RestartPolicy};
+use muster_common::time::Timestamp;
+use proptest::prelude::*;
+
+use super::policy::backoff;
+use super::*;
+use crate::machine::{Instance, Now, StopIntent};
+
+fn row(epoch: u64, mode: ReplaceMode) -> SlotAssignment {
+    let spec: LocalServiceSpec = serde_json::from_str(
+        r#"{"name": "web", "version": "1", "executable": {"type": "PROCESS", "command": ["/bin/web"]},
+            "restartPolicy": {"budget": 4, "jitter": 0}}"#,
+    )
+    .unwrap();
+    SlotAssignment {
+        service: ServiceId::new("web-1").unwrap(),
+        index: 0,
+        epoch: Epoch(epoch),
+        generation: Generation(1),
+        mode,
+        spec: Arc::new(spec),
+    }
+}
+
+/// A slot with its instances; transitions are set by hand, as the machine's tests cover those.
+struct Bench {
+    row: Option<SlotAssignment>,
+    slot: Option<Slot>,
+    instances: Vec<Instance>,
+    now: u64,
+    minted: u64,
+}
+
+impl Bench {
+    fn new(mode: ReplaceMode) -> Self {
+        Self { row: Some(row(1, mode)), slot: None, instances: Vec::new(), now: 1_000_000, minted: 0 }
+    }
+
+    fn keep(&mut self) -> Decision {
+        let wanted = self.row.as_ref().map_or(Wanted::Empty(Reason::SlotRemoved), Wanted::Filled);
+        let instances: Vec<&Instance> = self.instances.iter().collect();
+        let decision = keep(wanted, self.slot.as_ref(), &instances, Timestamp(self.now), &mut || 0);
+        self.slot.clone_from(&decision.slot);
+        for id in &decision.accounted {
+            self.find(id).accounted = true;
+        }
+        for (id, intent) in &decision.stop {
+            let instance = self.find(id);
+            assert!(instance.stop.is_none(), "asked to stop twice");
+            instance.stop = Some(intent.clone());
+        }
+        if let Some(epoch) = decision.mint {
+            let row = self.row.clone().unwrap();
+            assert_eq!(epoch, row.epoch);
+            let twin = self.instances.iter().find(|other| !other.is_over() && other.epoch() == epoch);
+            assert!(twin.is_none(), "two live instances of one slot and epoch");
+            self.minted += 1;
+            let id = InstanceId::new(format!("SI-{}", self.minted)).unwrap();
+            let executor = ExecutorId::new("e1").unwrap();
+            let slot = SlotId { service: row.service.clone(), executor, index: 0 };
+            let now = Now { wall: Timestamp(self.now), mono: std::time::Duration::ZERO };
+            self.instances.push(Instance::minted(id, slot, &row, now));
+        }
+        decision
+    }
+
+    fn find(&mut self, id: &InstanceId) -> &mut Instance {
+        self.instances.iter_mut().find(|instance| instance.id() == id).unwrap()
+    }
+
+    fn last(&mut self) -> &mut Instance {
+        self.instances.last_mut().unwrap()
+    }
+
+    /// Moves the newest instance and keeps the slot.
+    fn becomes(&mut self, state: InstanceState) -> Decision {
+        let at = Timestamp(self.now);
+        become_state(self.last(), state, at);
+        self.keep()
+    }
+
+    fn raise(&mut self) -> Decision {
+        let row = self.row.as_mut().unwrap();
+        row.epoch = row.epoch.next();
+        self.keep()
+    }
+
+    fn phase(&self) -> SlotPhase {
+        self.slot.as_ref().unwrap().status.phase
+    }
+}
+
+fn become_state(instance: &mut Instance, to: InstanceState, at: Timestamp) {
+    let from = instance.state();
+    instance.record.timeline.push(muster_common::evidence::Transition {
+        at,
+        from,
+        to,
+        reason: None,
+        message: String::new(),
+    });
+    instance.record.state = to;
+}
+
+#[test]
+fn a_slot_is_filled_and_a_crash_is_replaced_after_the_backoff() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    assert_eq!(bench.keep().mint, Some(Epoch(1)));
+    assert_eq!(bench.phase(), SlotPhase::Filling);
+    bench.becomes(Healthy);
+    assert_eq!(bench.phase(), SlotPhase::Filled);
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        let decision = bench.becomes(Stopped);
+        assert_eq!((decision.mint, bench.phase()), (None, SlotPhase::Backoff));
+        let wait = decision.look_again_in.unwrap();
+        waits.push(wait.as_secs());
+        bench.now += u64::try_from(wait.as_millis()).unwrap() - 1;
+        assert_eq!(bench.keep().mint, None);
+        bench.now += 1;
+        assert_eq!(bench.keep().mint, Some(Epoch(1)));
+    }
+    assert_eq!(waits, [1, 2, 5, 30]);
+    // The budget is four: the fifth failure is the last.
+    assert_eq!(bench.becomes(Stopped).mint, None);
+    assert_eq!(bench.phase(), SlotPhase::Failed);
+    assert_eq!(bench.slot.as_ref().unwrap().status.restarts, 5);
+    assert_eq!(bench.slot.as_ref().unwrap().status.reason, Some(Reason::CrashLoop));
+    bench.now += 10_000_000;
+    assert_eq!(bench.keep(), bench.keep());
+    assert_eq!(bench.phase(), SlotPhase::Failed);
+    // A new epoch is a new chance.
+    assert_eq!(bench.raise().mint, Some(Epoch(2)));
+}
+
+#[test]
+fn ten_minutes_of_health_start_the_count_anew() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    bench.keep();
+    for _ in 0..10 {
+        bench.becomes(Healthy);
+        bench.now += 600_000;
+        bench.becomes(Stopped);
+        assert_eq!(bench.slot.as_ref().unwrap().failures, 1);
+        bench.now += 1000;
+        assert!(bench.keep().mint.is_some());
+    }
+    assert_eq!(bench.slot.as_ref().unwrap().status.restarts, 10);
+}
+
+#[test]
+fn start_first_keeps_the_old_one_until_the_new_one_is_healthy() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    bench.keep();
+    bench.becomes(Healthy);
+    let decision = bench.raise();
+    assert_eq!((decision.mint, decision.stop.len()), (Some(Epoch(2)), 0));
+    assert!(bench.becomes(Unready).stop.is_empty());
+    let decision = bench.becomes(Healthy);
+    assert_eq!(decision.stop[0].0.as_str(), "SI-1");
+    assert_eq!(decision.stop[0].1.reason, Reason::Replaced);
+    assert_eq!(bench.phase(), SlotPhase::Filled);
+}
+
+#[test]
+fn when_the_replacement_fails_the_old_one_stays_and_the_slot_says_so() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    bench.keep();
+    bench.becomes(Healthy);
+    bench.raise();
+    bench.last().record.reason = Some(Reason::ReadinessCheckFailed);
+    bench.last().record.error_message = "readiness check failed".to_owned();
+    let decision = bench.becomes(Stopped);
+    assert_eq!((decision.mint, decision.stop.len()), (None, 0));
+    let status = bench.slot.clone().unwrap().status;
+    assert_eq!((status.phase, status.epoch), (SlotPhase::KeptOld, Epoch(2)));
+    assert_eq!(status.reason, Some(Reason::ReadinessCheckFailed));
+    bench.now += 10_000_000;
+    assert_eq!(bench.keep().mint, None, "one failure ends the replacement");
+    // If the old one ends after all, the slot must be filled all the same.
+    become_state(&mut bench.instances[0], Stopped, Timestamp(0));
+    bench.now += 1_000;
+    assert_eq!(bench.keep().mint, Some(Epoch(2)));
+}
+
+#[test]
+fn stop_first_waits_until_the_old_one_is_gone() {
+    let mut bench = Bench::new(ReplaceMode::StopFirst);
+    bench.keep();
+    bench.becomes(Healthy);
+    let decision = bench.raise();
+    assert_eq!((decision.mint, decision.stop.len()), (None, 1));
+    assert_eq!(bench.becomes(Deprovisioning).mint, None);
+    assert_eq!(bench.becomes(Stopped).mint, Some(Epoch(2)), "an end that was asked for needs no back-off");
+}
+
+#[test]
+fn the_next_one_does_not_wait_until_the_dead_one_is_cleared_away() {
+    let mut bench = Bench::new(ReplaceMode::StopFirst);
+    bench.keep();
+    bench.becomes(Healthy);
+    bench.raise();
+    bench.last().exit = Some(crate::runner::Exit::default());
+    assert_eq!(bench.becomes(Deprovisioning).mint, Some(Epoch(2)));
+}
+
+#[test]
+fn a_slot_that_is_gone_from_the_table_is_emptied_and_forgotten() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    bench.keep();
+    bench.becomes(Healthy);
+    bench.row = None;
+    let decision = bench.keep();
+    assert_eq!(decision.stop[0].1.reason, Reason::SlotRemoved);
+    assert!(bench.slot.is_some());
+    bench.becomes(Stopped);
+    assert!(bench.slot.is_none());
+}
+
+#[test]
+fn a_reboot_is_not_the_services_fault() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    bench.keep();
+    bench.becomes(Healthy);
+    bench.last().record.reason = Some(Reason::Rebooted);
+    assert_eq!(bench.becomes(Lost).mint, Some(Epoch(1)));
+}
+
+#[test]
+fn while_an_instance_is_unknown_nothing_is_decided() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    bench.keep();
+    bench.becomes(Healthy);
+    bench.becomes(Unknown);
+    let decision = bench.raise();
+    assert_eq!((decision.mint, decision.stop.len()), (None, 0));
+}
+
+#[test]
+fn the_jitter_stays_within_its_percentage() {
+    let policy = RestartPolicy { jitter: 10, ..RestartPolicy::default() };
+    for random in [0, 1, 777, u64::MAX] {
+        let wait = backoff(&policy, 3, random).as_millis();
+        assert!((4500..=5500).contains(&wait), "{wait}");
+    }
+    assert!(backoff(&policy, 99, 0).as_secs() >= 270, "the last wait repeats");
+}
+
+#[derive(Debug, Clone)]
+enum Deed {
+    Advance(usize),
+    Fail(usize),
+    Raise,
+    Remove,
+    Pass(u64),
+    Mode(bool),
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        4 => (0..3usize).prop_map(Deed::Advance),
+        2 => (0..3usize).prop_map(Deed::Fail),
+        1 => Just(Deed::Raise),
+        1 => Just(Deed::Remove),
+        2 => (0..400_000u64).prop_map(Deed::Pass),
+        1 => any::<bool>().prop_map(Deed::Mode),
+    ]
+}
+
+proptest! {
+    /// Whatever happens: one live instance per epoch (checked in `Bench::keep`), a healthy one is
+    /// only asked to go when a newer one is healthy, when stop-first was asked for, or when the slot is
+    /// gone; and deciding twice on the same facts changes nothing.
+    #[test]
+    fn random_lives_of_a_slot(deeds in prop::collection::vec(deed(), 1..80)) {
+        let mut bench = Bench::new(ReplaceMode::StartFirst);
+        let mut epoch = 1;
+        for deed in deeds {
+            let at = Timestamp(bench.now);
+            let live: Vec<usize> =
+                (0..bench.instances.len()).filter(|&index| !bench.instances[index].is_over()).collect();
+            match deed {
+                Deed::Advance(nth) => if let Some(&index) = live.get(nth) {
+                    let instance = &mut bench.instances[index];
+                    let next = match (instance.state(), instance.stop.is_some()) {
+                        (Deprovisioning, _) => Stopped,
+                        (_, true) => Deprovisioning,
+                        (Pending, _) => Starting,
+                        (Starting, _) => Unready,
+                        (_, _) => Healthy,
+                    };
+                    become_state(instance, next, at);
+                },
+                Deed::Fail(nth) => if let Some(&index) = live.get(nth) {
+                    become_state(&mut bench.instances[index], Stopped, at);
+                },
+                Deed::Raise => {
+                    epoch += 1;
+                    let mode = bench.row.as_ref().map_or(ReplaceMode::StartFirst, |row| row.mode);
+                    bench.row = Some(row(epoch, mode));
+                }
+                Deed::Remove => bench.row = None,
+                Deed::Pass(millis) => bench.now += millis,
+                Deed::Mode(start_first) => if let Some(row) = &mut bench.row {
+                    row.mode = if start_first { ReplaceMode::StartFirst } else { ReplaceMode::StopFirst };
+                },
+            }
+            let before: Vec<Instance> = bench.instances.clone();
+            let decision = bench.keep();
+            for (id, StopIntent { reason, .. }) in &decision.stop {
+                let going = before.iter().find(|instance| instance.id() == id).unwrap();
+                let replaced = before.iter().any(|other| {
+                    Some(other.epoch()) == bench.row.as_ref().map(|row| row.epoch)
+                        && other.state() == Healthy && other.id() != id
+                });
+                let stop_first = bench.row.as_ref().is_some_and(|row| row.mode == ReplaceMode::StopFirst);
+                let may_go = going.state() != Healthy || replaced || stop_first || bench.row.is_none();
+                prop_assert!(may_go, "a healthy instance was stopped for {reason}");
+            }
+            let again = bench.keep();
+            prop_assert!(again.mint.is_none() && again.stop.is_empty() && again.accounted.is_empty());
+        }
+    }
+}

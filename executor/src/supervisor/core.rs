@@ -1,0 +1,472 @@
+//! The supervisor's mind. Pure: events and time in; what to write, what to report, what to do out.
+//!
+//! It holds the instances and the slots, steps the machine, asks the slot keeper, and gives out leases, until
+//! nothing is left to decide; [`Core::decide`] then hands over the turn's [`Output`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::id::{ExecutorId, InstanceId, SlotId};
+use muster_common::instance::{InstanceRecord, InstanceState};
+use muster_common::reason::Reason;
+use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable};
+
+use super::standing::Standing;
+use crate::journal::{Batch, Contents};
+use crate::lease::{Held, Room, TakenPort};
+use crate::machine::{Effect, Event, Instance, Now, step};
+use crate::slots::{Slot, SlotKey, Wanted, keep};
+
+/// How long a port that was found taken is passed over.
+const AVOID_TAKEN_PORT: Duration = Duration::from_secs(60);
+/// How many ended instances may wait for their acknowledgement with everything that is known of them. Of the
+/// oldest beyond that the log tail is dropped (it stays in the log's own files); the record never is.
+const ENDED_IN_FULL: usize = 1000;
+
+/// One change of state, for the metrics.
+pub(super) type TransitionMade = (InstanceState, InstanceState, Option<Reason>);
+
+/// What one turn decided.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// To be written before anything else happens.
+    pub batch: Batch,
+    /// To be done then, in order.
+    pub effects: Vec<(InstanceId, Effect)>,
+    /// Transitions that were made, for the metrics.
+    pub(super) transitions: Vec<TransitionMade>,
+    /// Instances whose tasks, if any, have nothing left to do.
+    pub over: Vec<InstanceId>,
+}
+
+/// Every instance and slot of this executor.
+pub struct Core {
+    executor: ExecutorId,
+    room: Room,
+    rows: BTreeMap<SlotKey, SlotAssignment>,
+    /// Whether there ever was a table; without one nothing is known to be unwanted.
+    has_table: bool,
+    slots: BTreeMap<SlotKey, Slot>,
+    /// Instances that live, or whose end has not been taken into account.
+    instances: BTreeMap<InstanceId, Instance>,
+    by_slot: BTreeMap<SlotKey, BTreeSet<InstanceId>>,
+    /// Instances that are over and wait for their acknowledgement, oldest first.
+    ended: VecDeque<InstanceId>,
+    acked: BTreeMap<String, u64>,
+    draining: bool,
+    port_cursor: u16,
+    avoid_ports: BTreeMap<u16, Duration>,
+    look_again: BTreeMap<SlotKey, Duration>,
+    /// What this turn has still to look at.
+    events: VecDeque<(InstanceId, Event)>,
+    dirty: BTreeSet<SlotKey>,
+    output: Output,
+    standing: Standing,
+    /// Whether the standing changed since it was last published.
+    has_news: bool,
+}
+
+impl Core {
+    /// A node with this room, holding what the journal says. Living instances become UNKNOWN until the runner
+    /// has been asked.
+    #[must_use]
+    pub fn new(executor: ExecutorId, room: Room, contents: Contents, rebooted: bool) -> Self {
+        let mut core = Self {
+            executor,
+            port_cursor: *room.ports.start(),
+            room,
+            rows: BTreeMap::new(),
+            has_table: false,
+            slots: contents.slots.into_iter().map(|slot| (slot.key(), slot)).collect(),
+            instances: BTreeMap::new(),
+            by_slot: BTreeMap::new(),
+            ended: VecDeque::new(),
+            acked: contents.acked,
+            draining: false,
+            avoid_ports: BTreeMap::new(),
+            look_again: BTreeMap::new(),
+            events: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            output: Output::default(),
+            standing: Standing::default(),
+            has_news: true,
+        };
+        for slot in core.slots.values() {
+            core.dirty.insert(slot.key());
+        }
+        let mut instances = contents.instances;
+        instances.sort_by_key(|instance| (instance.record.updated, instance.id().clone()));
+        for instance in instances {
+            if instance.is_over() {
+                core.ended.push_back(instance.id().clone());
+            } else {
+                core.events.push_back((instance.id().clone(), Event::Restarted { rebooted }));
+            }
+            core.adopt(instance);
+        }
+        for id in core.instances.keys().cloned().collect::<Vec<_>>() {
+            core.republish_instance(&id);
+        }
+        for key in core.slots.keys().cloned().collect::<Vec<_>>() {
+            core.republish_slot(&key);
+        }
+        if let Some((term, table)) = contents.table {
+            core.apply_table(term, table);
+        }
+        core
+    }
+
+    fn adopt(&mut self, instance: Instance) {
+        let key = key_of(&instance.record.slot);
+        self.dirty.insert(key.clone());
+        self.by_slot.entry(key).or_default().insert(instance.id().clone());
+        self.standing.holds.insert(instance.id().clone());
+        self.has_news = true;
+        self.instances.insert(instance.id().clone(), instance);
+    }
+
+    /// How things stand.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// How things stand, if that changed since the last call.
+    pub fn news(&mut self) -> Option<&Standing> {
+        std::mem::take(&mut self.has_news).then_some(&self.standing)
+    }
+
+    /// An instance, while it is held.
+    #[must_use]
+    pub fn instance(&self, id: &InstanceId) -> Option<&Instance> {
+        self.instances.get(id)
+    }
+
+    /// All instances that are held.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.values()
+    }
+
+    /// The status of every slot.
+    pub fn slots(&self) -> impl Iterator<Item = &SlotStatus> {
+        self.slots.values().map(|slot| &slot.status)
+    }
+
+    /// Whether an instance of this id is held and not over.
+    #[must_use]
+    pub fn is_live(&self, id: &InstanceId) -> bool {
+        self.instances.get(id).is_some_and(|instance| !instance.is_over())
+    }
+
+    /// Something happened to an instance.
+    pub fn tell(&mut self, id: InstanceId, event: Event) {
+        self.events.push_back((id, event));
+    }
+
+    /// The answer to a bind check.
+    pub fn ports_checked(&mut self, id: InstanceId, answer: Result<(), TakenPort>, now: Now) {
+        if let Err(taken) = &answer {
+            self.avoid_ports.insert(taken.port, now.mono + AVOID_TAKEN_PORT);
+        }
+        self.tell(id, Event::PortsChecked(answer.map_err(|taken| taken.to_string())));
+    }
+
+    /// A slot table of a controller in `term`. One of an older term, or an older one of the same term,
+    /// changes nothing.
+    pub fn take_table(&mut self, term: u64, table: SlotTable) {
+        let known = (self.standing.term, self.standing.table_revision);
+        if self.has_table && (term, table.revision) < known {
+            return;
+        }
+        let is_repeated = (term, table.revision) == known
+            && table.rows.len() == self.rows.len()
+            && table.rows.iter().all(|row| self.rows.get(&SlotKey::of(row)) == Some(row));
+        if self.has_table && is_repeated {
+            return;
+        }
+        self.output.batch.table(term, &table);
+        self.apply_table(term, table);
+    }
+
+    fn apply_table(&mut self, term: u64, table: SlotTable) {
+        self.has_table = true;
+        self.has_news = true;
+        self.standing.term = term;
+        self.standing.table_revision = table.revision;
+        let rows: BTreeMap<SlotKey, SlotAssignment> =
+            table.rows.into_iter().map(|row| (SlotKey::of(&row), row)).collect();
+        let before = std::mem::replace(&mut self.rows, rows);
+        self.dirty.extend(before.into_keys());
+        self.dirty.extend(self.rows.keys().cloned());
+        self.dirty.extend(self.slots.keys().cloned());
+        self.dirty.extend(self.by_slot.keys().cloned());
+    }
+
+    /// From now on every slot is to be empty.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        self.dirty.extend(self.slots.keys().chain(self.by_slot.keys()).cloned());
+    }
+
+    /// These versions are committed upstream.
+    pub fn acknowledge(&mut self, instances: Vec<(InstanceId, u64)>, slots: Vec<(SlotKey, u64)>) {
+        for (id, version) in instances {
+            let Some(instance) = self.instances.get(&id) else { continue };
+            let is_last = version >= instance.record.version;
+            self.acked.insert(id.to_string(), version);
+            self.output.batch.acked_instance(&id, version);
+            if is_last {
+                self.standing.unacked_instances.remove(&id);
+                self.has_news = true;
+                self.forget_if_done(&id);
+            }
+        }
+        for (key, version) in slots {
+            let Some(slot) = self.slots.get(&key) else { continue };
+            if version >= slot.status.version {
+                self.standing.unacked_slots.remove(&key);
+                self.has_news = true;
+            }
+            self.acked.insert(key.to_string(), version);
+            self.output.batch.acked_slot(&key, version);
+        }
+    }
+
+    /// When anything wants to be looked at although nothing happened.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Duration> {
+        let instances = self.instances.values().filter_map(Instance::next_wake);
+        instances.chain(self.look_again.values().copied()).min()
+    }
+
+    /// Wakes what is due.
+    pub fn wake(&mut self, now: Now) {
+        let due = |at: Option<Duration>| at.is_some_and(|at| at <= now.mono);
+        for instance in self.instances.values().filter(|instance| due(instance.next_wake())) {
+            self.events.push_back((instance.id().clone(), Event::Woke));
+        }
+        let slots = self.look_again.iter().filter(|(_, at)| **at <= now.mono);
+        let slots: Vec<SlotKey> = slots.map(|(key, _)| key.clone()).collect();
+        for key in slots {
+            self.look_again.remove(&key);
+            self.dirty.insert(key);
+        }
+        self.avoid_ports.retain(|_, until| *until > now.mono);
+    }
+
+    /// Decides until nothing is left to decide, and hands over what came of it.
+    pub fn decide(&mut self, now: Now, random: &mut dyn FnMut() -> u64) -> Output {
+        loop {
+            if let Some((id, event)) = self.events.pop_front() {
+                self.step(&id, event, now);
+            } else if let Some(key) = self.dirty.pop_first() {
+                self.keep(&key, now, random);
+            } else {
+                break;
+            }
+        }
+        let live = || self.instances.values().filter(|instance| !instance.is_over());
+        let (count, was) = (live().count(), (self.standing.live, self.standing.is_settled));
+        let is_settled = was.1 || !live().any(|instance| instance.state() == InstanceState::Unknown);
+        self.has_news |= was != (count, is_settled);
+        (self.standing.live, self.standing.is_settled) = (count, is_settled);
+        std::mem::take(&mut self.output)
+    }
+
+    fn step(&mut self, id: &InstanceId, event: Event, now: Now) {
+        let Some(before) = self.instances.get(id) else { return };
+        let (after, effects) = step(before, event, now);
+        let made = after.record.timeline.len().saturating_sub(before.record.timeline.len());
+        let made = if after.state() == before.state() { made } else { made.max(1) };
+        for transition in muster_common::evidence::newest(&after.record.timeline, made) {
+            self.output.transitions.push((transition.from, transition.to, transition.reason));
+        }
+        let is_new = !after.same_on_disk(before);
+        let moved = after.state() != before.state()
+            || after.record.reason != before.record.reason
+            || after.exit != before.exit;
+        let gave_back = before.holds_lease() && !after.holds_lease();
+        let ended = after.is_over() && !before.is_over();
+        let key = key_of(&after.record.slot);
+        self.instances.insert(id.clone(), after);
+        if is_new {
+            self.write_instance(id);
+        }
+        if moved {
+            self.dirty.insert(key);
+        }
+        if ended {
+            self.ended.push_back(id.clone());
+            self.output.over.push(id.clone());
+            self.look_at_ended();
+        }
+        for effect in effects {
+            match effect {
+                Effect::Lease => self.lease(id, now),
+                other => self.output.effects.push((id.clone(), other)),
+            }
+        }
+        if gave_back {
+            self.offer_room();
+        }
+    }
+
+    fn write_instance(&mut self, id: &InstanceId) {
+        if let Some(instance) = self.instances.get(id) {
+            self.output.batch.instance(instance);
+        }
+        self.republish_instance(id);
+    }
+
+    fn republish_instance(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get(id) else { return };
+        let acked = self.acked.get(id.as_str()).copied().unwrap_or(0);
+        if instance.record.version > acked {
+            self.standing.unacked_instances.insert(id.clone(), Arc::new(instance.record.clone()));
+            self.has_news = true;
+        }
+    }
+
+    fn republish_slot(&mut self, key: &SlotKey) {
+        let Some(slot) = self.slots.get(key) else { return };
+        let acked = self.acked.get(&key.to_string()).copied().unwrap_or(0);
+        if slot.status.version > acked {
+            self.standing.unacked_slots.insert(key.clone(), slot.status.clone());
+            self.has_news = true;
+        }
+    }
+
+    fn lease(&mut self, id: &InstanceId, now: Now) {
+        let Some(instance) = self.instances.get(id) else { return };
+        let held = Held::by(self.instances.values());
+        let avoid: BTreeSet<u16> =
+            self.avoid_ports.iter().filter(|(_, until)| **until > now.mono).map(|(port, _)| *port).collect();
+        let answer = self.room.lease(&instance.spec, &held, self.port_cursor, &avoid);
+        if let Ok(lease) = &answer
+            && let Some(last) = lease.local_info.ports.values().map(|port| port.host_port).max()
+        {
+            self.port_cursor = last.saturating_add(1);
+        }
+        // At once: whoever asks next must see what this one holds.
+        self.events.push_front((id.clone(), Event::Leased(answer)));
+    }
+
+    /// Something was given back: those that wait for room ask again, the oldest first.
+    fn offer_room(&mut self) {
+        let waits =
+            |instance: &&Instance| instance.state() == InstanceState::Pending && !instance.holds_lease();
+        let mut waiting: Vec<_> = self
+            .instances
+            .values()
+            .filter(waits)
+            .map(|instance| (instance.record.created, instance.id().clone()))
+            .collect();
+        waiting.sort();
+        self.events.extend(waiting.into_iter().map(|(_, id)| (id, Event::RoomFreed)));
+    }
+
+    fn keep(&mut self, key: &SlotKey, now: Now, random: &mut dyn FnMut() -> u64) {
+        let wanted = match self.rows.get(key) {
+            _ if self.draining => Wanted::Empty(Reason::Draining),
+            Some(row) => Wanted::Filled(row),
+            None if self.has_table => Wanted::Empty(Reason::SlotRemoved),
+            None => return,
+        };
+        let ids = self.by_slot.get(key).into_iter().flatten();
+        let instances: Vec<&Instance> = ids.filter_map(|id| self.instances.get(id)).collect();
+        let decision = keep(wanted, self.slots.get(key), &instances, now.wall, random);
+        let minted = decision.mint.and_then(|_| self.rows.get(key)).map(|row| {
+            let slot =
+                SlotId { service: key.service.clone(), executor: self.executor.clone(), index: key.index };
+            let bits = (u128::from(random()) << 64) | u128::from(random());
+            let id = uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid();
+            Instance::minted(InstanceId::from_uuid(id), slot, row, now)
+        });
+        for id in &decision.accounted {
+            if let Some(instance) = self.instances.get_mut(id) {
+                instance.accounted = true;
+                self.output.batch.instance(instance);
+            }
+            self.forget_if_done(id);
+        }
+        match decision.look_again_in {
+            Some(wait) => self.look_again.insert(key.clone(), now.mono + wait),
+            None => self.look_again.remove(key),
+        };
+        self.remember(key, decision.slot);
+        for (id, intent) in decision.stop {
+            self.events.push_back((id, Event::StopRequested(intent)));
+        }
+        if let Some(instance) = minted {
+            let id = instance.id().clone();
+            self.output.batch.mint(&instance);
+            self.adopt(instance);
+            self.republish_instance(&id);
+            self.events.push_back((id, Event::Woke));
+        }
+    }
+
+    fn remember(&mut self, key: &SlotKey, slot: Option<Slot>) {
+        let Some(slot) = slot else {
+            if self.slots.remove(key).is_some() {
+                self.output.batch.forget_slot(key);
+                self.acked.remove(&key.to_string());
+                self.standing.unacked_slots.remove(key);
+                self.has_news = true;
+            }
+            return;
+        };
+        if self.slots.get(key) != Some(&slot) {
+            self.output.batch.slot(&slot);
+            self.slots.insert(key.clone(), slot);
+            self.republish_slot(key);
+        }
+    }
+
+    /// An instance that is over, taken into account and acknowledged is the controllers' to remember.
+    fn forget_if_done(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get(id) else { return };
+        let acked = self.acked.get(id.as_str()).copied().unwrap_or(0);
+        if !instance.is_over() || !instance.accounted || instance.record.version > acked {
+            return;
+        }
+        let key = key_of(&instance.record.slot);
+        self.output.batch.forget_instance(id);
+        self.instances.remove(id);
+        self.acked.remove(id.as_str());
+        self.ended.retain(|ended| ended != id);
+        self.standing.holds.remove(id);
+        self.standing.unacked_instances.remove(id);
+        self.has_news = true;
+        if let Some(ids) = self.by_slot.get_mut(&key) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_slot.remove(&key);
+            }
+        }
+    }
+
+    /// Bounds what ended instances hold while nobody takes their reports.
+    fn look_at_ended(&mut self) {
+        let Some(beyond) = self.ended.len().checked_sub(ENDED_IN_FULL + 1) else { return };
+        let Some(id) = self.ended.get(beyond).cloned() else { return };
+        if let Some(instance) = self.instances.get_mut(&id)
+            && let Some(evidence) = &mut instance.record.evidence
+            && !evidence.log_tail.is_empty()
+        {
+            evidence.log_tail.clear();
+            self.write_instance(&id);
+        }
+    }
+
+    /// The records of all instances that are held, for whoever wants to look.
+    #[must_use]
+    pub fn records(&self) -> Vec<InstanceRecord> {
+        self.instances.values().map(|instance| instance.record.clone()).collect()
+    }
+}
+
+fn key_of(slot: &SlotId) -> SlotKey {
+    SlotKey { service: slot.service.clone(), index: slot.index }
+}

@@ -1,0 +1,18 @@
+//! The one task that owns every instance and every slot.
+//!
+//! Each turn it gathers what has happened, lets `core` (pure) decide, writes the outcome to the journal in
+//! one transaction, publishes what there is to report, and only then lets the effects happen. Effects run
+//! as tasks of their own (`perform`) and come back as messages; waiting is one timer, to the earliest moment
+//! that anything asked for. Who wants to know how things stand watches [`Standing`].
+
+mod core;
+mod perform;
+mod standing;
+mod task;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::core::Core;
+pub use standing::Standing;
+pub use task::{Handle, Message, Parts, SupervisorGone, spawn};

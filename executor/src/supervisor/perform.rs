@@ -1,0 +1,318 @@
+//! Lets effects happen: each one is a task that ends with a message to the supervisor.
+//!
+//! At most one action and one check of an instance are in flight; a new action drops the one before, and
+//! dropping cancels.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use muster_common::evidence::{MAX_LOG_TAIL_BYTES, ProbeKind};
+use muster_common::id::InstanceId;
+use muster_common::instance::{LocalInfo, RunnerKind};
+use muster_common::spec::CheckMode;
+use muster_platform::World;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::task::Message;
+use crate::environment::environment;
+use crate::lease::check_ports;
+use crate::machine::{Effect, Event, HOOK_TIMEOUT, Instance, Trouble};
+use crate::probe::{ProbeOutcome, Prober};
+use crate::runner::{Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, StartError, Workload};
+
+/// What an orphan has between the stop signal and the kill: nobody drains it.
+const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+/// How far beyond its timeout a check may go before its asker is cut off.
+const PROBE_SLACK: Duration = Duration::from_secs(1);
+
+pub(super) struct Performer {
+    world: World,
+    docker: Option<Arc<dyn Runner>>,
+    process: Option<Arc<dyn Runner>>,
+    prober: Arc<dyn Prober>,
+    answers: mpsc::Sender<Message>,
+    actions: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
+    probes: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
+    listing: Option<AbortOnDropHandle<()>>,
+}
+
+impl Performer {
+    pub(super) fn new(
+        world: World,
+        docker: Option<Arc<dyn Runner>>,
+        process: Option<Arc<dyn Runner>>,
+        prober: Arc<dyn Prober>,
+        answers: mpsc::Sender<Message>,
+    ) -> Self {
+        Self {
+            world,
+            docker,
+            process,
+            prober,
+            answers,
+            actions: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            listing: None,
+        }
+    }
+
+    /// Drops whatever is in flight for an instance that is over.
+    pub(super) fn forget(&mut self, id: &InstanceId) {
+        self.actions.remove(id);
+        self.probes.remove(id);
+    }
+
+    pub(super) fn perform(&mut self, instance: &Instance, effect: &Effect) {
+        let id = instance.id().clone();
+        // The one before is dropped first: a stop must not race the start that it supersedes.
+        if effect.is_action() {
+            self.actions.remove(&id);
+        }
+        let Some(work) = self.work(instance, effect) else { return };
+        let task = self.spawn(work);
+        let tasks = if effect.is_action() { &mut self.actions } else { &mut self.probes };
+        tasks.insert(id, task);
+    }
+
+    fn spawn(&self, work: BoxFuture<'static, Message>) -> AbortOnDropHandle<()> {
+        let answers = self.answers.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let answer = work.await;
+            // An error means that the supervisor is gone; then so is whoever asked.
+            let _ = answers.send(answer).await;
+        }))
+    }
+
+    /// What `effect` asks for, which ends with what the supervisor is told; none where nothing follows.
+    fn work(&self, instance: &Instance, effect: &Effect) -> Option<BoxFuture<'static, Message>> {
+        let id = instance.id().clone();
+        let plan = plan_of(instance);
+        let workload = instance.workload.clone();
+        let work: BoxFuture<'static, Event> = match effect {
+            Effect::Cancel | Effect::Lease => return None,
+            Effect::CheckPorts => {
+                let world = self.world.clone();
+                return Some(Box::pin(async move {
+                    let answer = check_ports(&world, &plan.local_info).await;
+                    Message::PortsChecked { instance: id, answer }
+                }));
+            }
+            Effect::Probe { kind } => {
+                let kind = *kind;
+                let check = match kind {
+                    ProbeKind::Readiness => instance.spec.readiness.clone(),
+                    ProbeKind::Health => instance.spec.healthcheck.clone(),
+                }?;
+                let asked = self.ask(check.mode, check.timeout.as_duration(), plan, workload);
+                Box::pin(async move { Event::Probed { kind, outcome: asked.await } })
+            }
+            Effect::RunHook { index } => {
+                let index = *index;
+                let hook = instance.spec.pre_shutdown.as_ref()?.hooks.get(index)?.clone();
+                let asked = self.ask(hook, HOOK_TIMEOUT, plan, workload);
+                Box::pin(async move { Event::HookDone { index, outcome: asked.await } })
+            }
+            effect => {
+                let runner = self.runner(instance.record.runner).cloned();
+                let untouched = workload.is_none() && instance.record.started.is_none();
+                let effect = effect.clone();
+                Box::pin(async move {
+                    match runner {
+                        Some(runner) => call(runner.as_ref(), &plan, workload.as_ref(), &effect).await,
+                        None => without_runner(plan.spec.runner(), &effect, untouched),
+                    }
+                })
+            }
+        };
+        Some(Box::pin(async move { Message::Told { instance: id, event: work.await } }))
+    }
+
+    fn runner(&self, kind: RunnerKind) -> Option<&Arc<dyn Runner>> {
+        match kind {
+            RunnerKind::Docker => self.docker.as_ref(),
+            RunnerKind::Process => self.process.as_ref(),
+        }
+    }
+
+    /// Asks a workload something; an asker that overstays its timeout is cut off.
+    fn ask(
+        &self,
+        mode: CheckMode,
+        timeout: Duration,
+        plan: LaunchPlan,
+        workload: Option<Workload>,
+    ) -> BoxFuture<'static, ProbeOutcome> {
+        let prober = Arc::clone(&self.prober);
+        Box::pin(async move {
+            let failed = |answer: &str| ProbeOutcome {
+                passed: false,
+                latency: timeout,
+                code: None,
+                answer: answer.to_owned(),
+            };
+            let Some(workload) = workload else { return failed("there is no workload to ask") };
+            let asked = prober.probe(&mode, timeout, &plan, &workload);
+            let limit = timeout.saturating_add(PROBE_SLACK);
+            tokio::time::timeout(limit, asked)
+                .await
+                .unwrap_or_else(|_| failed("no answer within the timeout"))
+        })
+    }
+
+    /// Asks every runner what it knows, so that what belongs to nobody can be cleared away.
+    pub(super) fn look_for_orphans(&mut self) {
+        let runners: Vec<Arc<dyn Runner>> = self.docker.iter().chain(&self.process).cloned().collect();
+        self.listing = Some(self.spawn(Box::pin(async move {
+            let mut known = Vec::new();
+            for runner in runners {
+                match runner.list().await {
+                    Ok(instances) => known.extend(instances.into_iter().map(|id| (runner.kind(), id))),
+                    // A node without an engine is no news, however often it is asked.
+                    Err(error @ RunnerError::Unavailable(_)) => tracing::debug!(%error, runner = %runner.kind(), "the runner is away"),
+                    Err(error) => tracing::warn!(%error, runner = %runner.kind(), "the runner cannot be asked what it knows"),
+                }
+            }
+            Message::Listed { known }
+        })));
+    }
+
+    /// Stops and removes what no living instance stands for.
+    pub(super) fn clear_orphan(&mut self, kind: RunnerKind, id: InstanceId) {
+        let Some(runner) = self.runner(kind).cloned() else { return };
+        if self.actions.get(&id).is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let orphan = id.clone();
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            if let Err(error) = clear_away(runner.as_ref(), &orphan).await {
+                tracing::warn!(%error, instance = %orphan, "an orphan could not be cleared away yet");
+            }
+        }));
+        self.actions.insert(id, task);
+        self.actions.retain(|_, task| !task.is_finished());
+    }
+}
+
+async fn clear_away(runner: &dyn Runner, orphan: &InstanceId) -> Result<(), RunnerError> {
+    let kind = runner.kind();
+    let ran = match runner.find(orphan, None).await? {
+        Found::Nothing => return Ok(()),
+        Found::Running(workload) => {
+            runner.stop(orphan, &workload, ORPHAN_GRACE).await?;
+            true
+        }
+        Found::Ended(..) | Found::NeverStarted => false,
+    };
+    runner.remove(orphan).await?;
+    tracing::warn!(instance = %orphan, runner = %kind, ran, "cleared away an orphan: it belonged to no instance");
+    metrics::counter!("muster_executor_orphans_total", "runner" => kind.as_str(), "ran" => ran.to_string())
+        .increment(1);
+    Ok(())
+}
+
+fn plan_of(instance: &Instance) -> LaunchPlan {
+    let record = &instance.record;
+    let nowhere = || LocalInfo { hostname: String::new(), ports: BTreeMap::new() };
+    LaunchPlan {
+        instance: record.id.clone(),
+        service: record.slot.service.clone(),
+        spec: Arc::clone(&instance.spec),
+        local_info: record.local_info.clone().unwrap_or_else(nowhere),
+        resources: record.resources.clone(),
+        env: environment(instance, &|name| std::env::var(name).ok()),
+    }
+}
+
+/// Asks the runner, and words its answer for the machine.
+async fn call(runner: &dyn Runner, plan: &LaunchPlan, workload: Option<&Workload>, effect: &Effect) -> Event {
+    let id = &plan.instance;
+    let begun = tokio::time::Instant::now();
+    let event = match effect {
+        Effect::Provision => Event::Provisioned(runner.provision(plan).await.map_err(Into::into)),
+        Effect::Start => Event::Started(runner.start(plan).await.map_err(Into::into)),
+        Effect::Stop { grace } => Event::Stopped(match workload {
+            Some(workload) => runner.stop(id, workload, *grace).await.map_err(Into::into),
+            None => Ok(Exit::default()),
+        }),
+        Effect::CollectEvidence => Event::EvidenceCollected(match workload {
+            Some(workload) => {
+                let tail = runner.log_tail(id, workload, MAX_LOG_TAIL_BYTES).await;
+                tail.map_err(|error| error.to_string())
+            }
+            None => Ok(String::new()),
+        }),
+        Effect::Remove => Event::Removed(runner.remove(id).await.map_err(Into::into)),
+        Effect::Find
+        | Effect::Lease
+        | Effect::CheckPorts
+        | Effect::RunHook { .. }
+        | Effect::Cancel
+        | Effect::Probe { .. } => Event::Found(runner.find(id, workload).await.map_err(Into::into)),
+    };
+    let labels = [("call", name_of(effect)), ("runner", runner.kind().as_str())];
+    metrics::histogram!("muster_executor_runner_call_seconds", &labels).record(begun.elapsed().as_secs_f64());
+    event
+}
+
+const fn name_of(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Lease => "lease",
+        Effect::CheckPorts => "check_ports",
+        Effect::Provision => "provision",
+        Effect::Start => "start",
+        Effect::Find => "find",
+        Effect::RunHook { .. } => "hook",
+        Effect::Stop { .. } => "stop",
+        Effect::CollectEvidence => "collect_evidence",
+        Effect::Remove => "remove",
+        Effect::Cancel => "cancel",
+        Effect::Probe { .. } => "probe",
+    }
+}
+
+/// The answers of a runner that this node does not have. What it never touched is gone; whether the rest is,
+/// nobody can say.
+fn without_runner(kind: RunnerKind, effect: &Effect, untouched: bool) -> Event {
+    let message = format!("this executor has no {kind} runner");
+    let unavailable = || Trouble::Unavailable(message.clone());
+    match effect {
+        Effect::Provision => Event::Provisioned(Err(Trouble::Failed(message))),
+        Effect::Start => Event::Started(Err(Trouble::Failed(message))),
+        Effect::Stop { .. } => Event::Stopped(Err(unavailable())),
+        Effect::CollectEvidence => Event::EvidenceCollected(Err(message)),
+        Effect::Remove if untouched => Event::Removed(Ok(())),
+        Effect::Remove => Event::Removed(Err(unavailable())),
+        _ if untouched => Event::Found(Ok(Found::Nothing)),
+        _ => Event::Found(Err(unavailable())),
+    }
+}
+
+impl From<ProvisionError> for Trouble {
+    fn from(error: ProvisionError) -> Self {
+        match error {
+            ProvisionError::Unavailable { .. } => Self::Failed(error.to_string()),
+            ProvisionError::RunnerUnavailable(message) => Self::Unavailable(message),
+        }
+    }
+}
+
+impl From<StartError> for Trouble {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Failed { .. } => Self::Failed(error.to_string()),
+            StartError::RunnerUnavailable(message) => Self::Unavailable(message),
+        }
+    }
+}
+
+impl From<RunnerError> for Trouble {
+    fn from(error: RunnerError) -> Self {
+        match error {
+            RunnerError::Failed { .. } => Self::Failed(error.to_string()),
+            RunnerError::Unavailable(message) => Self::Unavailable(message),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! How things stand: what the session reports, what tests and metrics look at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use muster_common::id::{InstanceId, Revision};
+use muster_common::instance::InstanceRecord;
+use muster_common::slot::SlotStatus;
+
+use crate::slots::SlotKey;
+
+/// What the supervisor publishes after each turn.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Records that are not acknowledged yet.
+    pub unacked_instances: BTreeMap<InstanceId, Arc<InstanceRecord>>,
+    /// Slots whose status is not acknowledged yet.
+    pub unacked_slots: BTreeMap<SlotKey, SlotStatus>,
+    /// Every instance in the journal.
+    pub holds: BTreeSet<InstanceId>,
+    /// The slot table that is worked on.
+    pub table_revision: Revision,
+    /// The highest term that a table came from.
+    pub term: u64,
+    /// Instances that are not over.
+    pub live: usize,
+    /// Whether it has been found out what became of every instance while the executor was away.
+    pub is_settled: bool,
+}

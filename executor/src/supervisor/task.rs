@@ -1,0 +1,279 @@
+//! The supervisor's task and its handle. The loop: gather, decide, write, publish, act.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::id::InstanceId;
+use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
+use muster_common::slot::{SlotStatus, SlotTable};
+use muster_platform::World;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::core::{Core, Output};
+use super::perform::Performer;
+use super::standing::Standing;
+use crate::journal::Journal;
+use crate::lease::TakenPort;
+use crate::machine::{Event, Now};
+use crate::probe::Prober;
+use crate::runner::{RunnerEvent, Runners};
+use crate::slots::SlotKey;
+
+/// How many messages may wait for the supervisor. One instance has at most one action and one check in flight,
+/// so this is far more than a node's worth; a sender waits beyond it.
+const QUEUE: usize = 1024;
+/// How many messages are taken into one turn: bounds its transaction, and how long others wait.
+const TURN: usize = 256;
+/// How often the runners are asked for what belongs to nobody. The first time is at the start.
+const ORPHAN_INTERVAL: Duration = Duration::from_secs(60);
+/// The longest sleep; a timer further away is looked at again after it.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// What the supervisor is told.
+#[derive(Debug)]
+pub enum Message {
+    /// An effect came to its end.
+    Told {
+        /// Of which instance.
+        instance: InstanceId,
+        /// How.
+        event: Event,
+    },
+    /// A bind check came to its end.
+    PortsChecked {
+        /// Of which instance.
+        instance: InstanceId,
+        /// How.
+        answer: Result<(), TakenPort>,
+    },
+    /// What the runners know.
+    Listed {
+        /// Everything, with the runner that knows it.
+        known: Vec<(RunnerKind, InstanceId)>,
+    },
+    /// What must be.
+    Table {
+        /// The sender's term.
+        term: u64,
+        /// The rows.
+        table: SlotTable,
+    },
+    /// These versions are committed upstream.
+    Acknowledged {
+        /// Of instances.
+        instances: Vec<(InstanceId, u64)>,
+        /// Of slots.
+        slots: Vec<(SlotKey, u64)>,
+    },
+    /// Every slot is to be emptied.
+    Drain,
+    /// How does everything stand?
+    Inspect(oneshot::Sender<(Vec<InstanceRecord>, Vec<SlotStatus>)>),
+}
+
+/// What a supervisor is made of.
+pub struct Parts {
+    /// The machine.
+    pub world: World,
+    /// What decides.
+    pub core: Core,
+    /// Where it is written down.
+    pub journal: Journal,
+    /// What starts workloads.
+    pub runners: Runners,
+    /// What asks them.
+    pub prober: Arc<dyn Prober>,
+}
+
+/// How others speak to the supervisor.
+#[derive(Clone)]
+pub struct Handle {
+    messages: mpsc::Sender<Message>,
+    standing: watch::Receiver<Standing>,
+}
+
+impl Handle {
+    /// Tells it something; waits while it has too much to do. An error means that it is gone.
+    pub async fn tell(&self, message: Message) -> Result<(), SupervisorGone> {
+        self.messages.send(message).await.map_err(|_| SupervisorGone)
+    }
+
+    /// How things stand, now and later.
+    #[must_use]
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// Every instance and slot, as they are now.
+    pub async fn inspect(&self) -> Result<(Vec<InstanceRecord>, Vec<SlotStatus>), SupervisorGone> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Message::Inspect(reply)).await?;
+        answer.await.map_err(|_| SupervisorGone)
+    }
+}
+
+/// The supervisor's task has ended: the executor is shutting down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the executor is shutting down")]
+pub struct SupervisorGone;
+
+/// Starts the supervisor; it ends when `shutdown` is cancelled, and drops every effect in flight.
+pub fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinHandle<()>) {
+    let (sender, messages) = mpsc::channel(QUEUE);
+    let (standing, watching) = watch::channel(parts.core.standing().clone());
+    let Runners { docker, process, events } = parts.runners;
+    let epoch = Instant::now();
+    let supervisor = Supervisor {
+        performer: Performer::new(parts.world.clone(), docker, process, parts.prober, sender.clone()),
+        world: parts.world,
+        core: parts.core,
+        journal: parts.journal,
+        messages,
+        runner_events: events,
+        standing,
+        epoch,
+        next_orphans: epoch,
+    };
+    let task = tokio::spawn(async move {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = supervisor.run() => {}
+        }
+    });
+    (Handle { messages: sender, standing: watching }, task)
+}
+
+/// The task's own state.
+struct Supervisor {
+    world: World,
+    core: Core,
+    journal: Journal,
+    performer: Performer,
+    messages: mpsc::Receiver<Message>,
+    runner_events: mpsc::Receiver<RunnerEvent>,
+    standing: watch::Sender<Standing>,
+    /// [`Now::mono`] counts from here.
+    epoch: Instant,
+    next_orphans: Instant,
+}
+
+impl Supervisor {
+    async fn run(mut self) {
+        loop {
+            self.turn().await;
+            self.gather().await;
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.world.clock.now(), mono: self.epoch.elapsed() }
+    }
+
+    /// Waits for something to happen, and takes in all that is at hand.
+    async fn gather(&mut self) {
+        let wake = self.core.next_wake().unwrap_or(LONGEST_SLEEP);
+        let longest = Instant::now() + LONGEST_SLEEP;
+        let wake = self.epoch.checked_add(wake).unwrap_or(longest).min(longest).min(self.next_orphans);
+        tokio::select! {
+            Some(message) = self.messages.recv() => self.take(message),
+            Some(event) = self.runner_events.recv() => self.take_announcement(event),
+            () = tokio::time::sleep_until(wake) => {}
+        }
+        for _ in 0..TURN {
+            if let Ok(message) = self.messages.try_recv() {
+                self.take(message);
+            } else if let Ok(event) = self.runner_events.try_recv() {
+                self.take_announcement(event);
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn take_announcement(&mut self, event: RunnerEvent) {
+        let RunnerEvent::Exited { instance, exit } = event;
+        self.core.tell(instance, Event::Exited(exit));
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Told { instance, event } => {
+                if let Event::Probed { kind, outcome } = &event {
+                    metrics::histogram!("muster_executor_probe_seconds", "kind" => kind.as_str())
+                        .record(outcome.latency.as_secs_f64());
+                }
+                self.core.tell(instance, event);
+            }
+            Message::PortsChecked { instance, answer } => {
+                let now = self.now();
+                self.core.ports_checked(instance, answer, now);
+            }
+            Message::Listed { known } => {
+                for (kind, id) in known.into_iter().filter(|(_, id)| !self.core.is_live(id)) {
+                    self.performer.clear_orphan(kind, id);
+                }
+            }
+            Message::Table { term, table } => self.core.take_table(term, table),
+            Message::Acknowledged { instances, slots } => self.core.acknowledge(instances, slots),
+            Message::Drain => self.core.drain(),
+            Message::Inspect(reply) => {
+                // An error means that nobody waits for the answer any more.
+                let _ = reply.send((self.core.records(), self.core.slots().cloned().collect()));
+            }
+        }
+    }
+
+    /// Decides, writes, publishes, and lets the effects happen: in this order.
+    async fn turn(&mut self) {
+        let now = self.now();
+        self.core.wake(now);
+        let entropy = self.world.entropy.clone();
+        let Output { batch, effects, transitions, over } = self.core.decide(now, &mut || entropy.next_u64());
+        if !batch.is_empty() {
+            let begun = Instant::now();
+            self.journal.commit(batch).await;
+            metrics::histogram!("muster_executor_journal_commit_seconds")
+                .record(begun.elapsed().as_secs_f64());
+        }
+        self.publish();
+        for (id, effect) in effects {
+            if let Some(instance) = self.core.instance(&id) {
+                self.performer.perform(instance, &effect);
+            }
+        }
+        for id in &over {
+            self.performer.forget(id);
+        }
+        if !transitions.is_empty() {
+            self.count(&transitions);
+        }
+        if self.next_orphans <= Instant::now() {
+            self.next_orphans = Instant::now() + ORPHAN_INTERVAL;
+            self.performer.look_for_orphans();
+        }
+    }
+
+    fn publish(&mut self) {
+        if let Some(news) = self.core.news() {
+            let unacked = u32::try_from(news.unacked_instances.len()).unwrap_or(u32::MAX);
+            metrics::gauge!("muster_executor_unacknowledged_reports").set(f64::from(unacked));
+            self.standing.send_replace(news.clone());
+        }
+    }
+
+    fn count(&self, transitions: &[super::core::TransitionMade]) {
+        for (from, to, reason) in transitions {
+            let reason = reason.map_or("", |reason| reason.as_str());
+            let labels = [("from", from.as_str()), ("to", to.as_str()), ("reason", reason)];
+            metrics::counter!("muster_executor_transitions_total", &labels).increment(1);
+        }
+        for &state in InstanceState::ALL.iter().filter(|state| !state.is_terminal()) {
+            let count = self.core.instances().filter(|instance| instance.state() == state).count();
+            metrics::gauge!("muster_executor_instances", "state" => state.as_str())
+                .set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+        }
+    }
+}

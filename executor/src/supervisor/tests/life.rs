@@ -1,0 +1,223 @@
+//! Slots are filled, kept filled and emptied, whatever happens to the supervisor.
+
+use std::time::Duration;
+
+use muster_common::instance::InstanceRecord;
+use muster_common::instance::InstanceState::{self, *};
+use muster_common::reason::Reason;
+use muster_common::slot::{SlotPhase, SlotTable};
+use tokio::time::{Instant, sleep};
+
+use crate::supervisor::Message;
+use crate::testing::{Bench, table};
+
+#[tokio::test(start_paused = true)]
+async fn a_table_is_filled_at_once() {
+    let bench = Bench::new().await;
+    let begun = Instant::now();
+    bench.table(table(1, 1, 3)).await;
+    let healthy = |state: InstanceState| state == Healthy;
+    let (records, slots) = bench
+        .until("three healthy", |records, _| {
+            records.len() == 3 && records.iter().all(|record| healthy(record.state))
+        })
+        .await;
+    assert!(begun.elapsed() < Duration::from_millis(200), "{:?}", begun.elapsed());
+    assert!(slots.iter().all(|slot| slot.phase == SlotPhase::Filled));
+    let ports: Vec<u16> = records
+        .iter()
+        .flat_map(|record| record.local_info.as_ref().unwrap().ports.values().map(|port| port.host_port))
+        .collect();
+    assert_eq!(ports.len(), 3);
+    assert!(ports.windows(2).all(|pair| pair[0] != pair[1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_leaves_evidence_and_is_replaced_after_the_backoff() {
+    let bench = Bench::new().await;
+    bench.table(table(1, 1, 1)).await;
+    let first = bench.until_state(Healthy).await;
+    bench.node.crash(&first.id, 3);
+    let begun = Instant::now();
+    let ended = bench.until_state(Stopped).await;
+    assert_eq!(ended.id, first.id);
+    assert_eq!(ended.reason, Some(Reason::Exited));
+    let evidence = ended.evidence.unwrap();
+    assert_eq!(evidence.exit_code, Some(3));
+    assert_eq!(evidence.log_tail, format!("last words of {}", first.id));
+    assert_eq!(bench.node.hooks(), 0, "hooks are for the living");
+    let second = bench.until_state(Healthy).await;
+    assert_ne!(second.id, first.id);
+    let waited = begun.elapsed().as_millis();
+    assert!((900..1300).contains(&waited), "{waited}");
+    assert_eq!(bench.inspect().await.1[0].restarts, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_acknowledged_and_over_is_forgotten_and_nothing_else() {
+    let bench = Bench::new().await;
+    bench.table(table(1, 1, 1)).await;
+    let first = bench.until_state(Healthy).await;
+    bench.node.crash(&first.id, 3);
+    let ended = bench.until_state(Stopped).await;
+    let acknowledge =
+        |version| Message::Acknowledged { instances: vec![(first.id.clone(), version)], slots: Vec::new() };
+    bench.handle().tell(acknowledge(ended.version - 1)).await.unwrap();
+    assert!(bench.inspect().await.0.iter().any(|record| record.id == first.id));
+    bench.handle().tell(acknowledge(ended.version)).await.unwrap();
+    assert!(!bench.inspect().await.0.iter().any(|record| record.id == first.id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_taken_away_is_emptied_in_every_state() {
+    for state in [Pending, Provisioning, Starting, Unready, Ready, Healthy, Stopping, Deprovisioning] {
+        let bench = Bench::new().await;
+        bench.node.set_unwell(matches!(state, Unready));
+        // The node has eight cores: of nine slots one has to wait for room.
+        bench.table(table(1, 1, if state == Pending { 9 } else { 1 })).await;
+        if matches!(state, Stopping | Deprovisioning) {
+            bench.until_state(Healthy).await;
+            bench.table(table(2, 2, 1)).await;
+        }
+        bench.until(state.as_str(), |records, _| records.iter().any(|record| record.state == state)).await;
+        bench.table(table(3, 1, 0)).await;
+        let over = |records: &[InstanceRecord]| records.iter().all(|record| record.state == Stopped);
+        let (records, slots) = bench.until("all stopped", |records, _| over(records)).await;
+        assert!(slots.is_empty() && !records.is_empty(), "{state}");
+        assert_eq!(bench.node.known(), 0, "{state}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_that_never_ends_is_cancelled_by_a_stop() {
+    let bench = Bench::new().await;
+    bench.node.set_never_provisions(true);
+    bench.table(table(1, 1, 1)).await;
+    bench.until_state(Provisioning).await;
+    let begun = Instant::now();
+    bench.table(table(2, 1, 0)).await;
+    bench.until_state(Stopped).await;
+    assert!(begun.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_healthy_workload_does_not_notice_that_its_supervisor_was_killed() {
+    let mut bench = Bench::new().await;
+    bench.table(table(1, 1, 2)).await;
+    bench.until("two", |records, _| records.len() == 2 && records.iter().all(|r| r.state == Healthy)).await;
+    for _ in 0..5 {
+        bench.kill().await;
+        sleep(Duration::from_secs(3)).await;
+        bench.start().await;
+        let (records, slots) = bench
+            .until("two again", |records, _| records.len() == 2 && records.iter().all(|r| r.state == Healthy))
+            .await;
+        assert!(slots.iter().all(|slot| slot.phase == SlotPhase::Filled && slot.restarts == 0));
+        let last = records[0].timeline.last().unwrap();
+        assert_eq!((last.from, last.to, last.reason), (Unknown, Healthy, Some(Reason::FoundAgain)));
+    }
+    assert_eq!(bench.node.starts(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_while_nobody_looked_keeps_its_exit_code() {
+    let mut bench = Bench::new().await;
+    bench.table(table(1, 1, 1)).await;
+    let first = bench.until_state(Healthy).await;
+    bench.kill().await;
+    bench.node.crash(&first.id, 42);
+    bench.start().await;
+    let ended = bench.until_state(Stopped).await;
+    assert_eq!(ended.evidence.unwrap().exit_code, Some(42));
+    assert_ne!(bench.until_state(Healthy).await.id, first.id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reboot_is_named_and_the_slots_are_filled_again_without_controllers() {
+    let mut bench = Bench::new().await;
+    bench.table(table(1, 1, 1)).await;
+    bench.until_state(Healthy).await;
+    bench.kill().await;
+    bench.reboot();
+    bench.start().await;
+    let lost = bench.until_state(Lost).await;
+    assert_eq!(lost.reason, Some(Reason::Rebooted));
+    bench.until_state(Healthy).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orphan_is_cleared_away_and_nothing_else() {
+    let bench = Bench::new().await;
+    bench.table(table(1, 1, 1)).await;
+    let kept = bench.until_state(Healthy).await;
+    bench.node.plant_orphan("SI-nobody");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while bench.node.known() != 1 {
+        assert!(Instant::now() < deadline);
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(bench.node.running(), [kept.id]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_table_changes_nothing() {
+    let bench = Bench::new().await;
+    bench.table(table(5, 1, 1)).await;
+    bench.until_state(Healthy).await;
+    bench.table(table(4, 1, 0)).await;
+    bench.handle().tell(Message::Table { term: 0, table: table(9, 1, 0) }).await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(bench.node.running().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_empties_the_node_with_hooks_and_the_next_start_fills_it_again() {
+    let mut bench = Bench::new().await;
+    bench.table(table(1, 1, 2)).await;
+    bench.until("two", |records, _| records.len() == 2 && records.iter().all(|r| r.state == Healthy)).await;
+    bench.handle().tell(Message::Drain).await.unwrap();
+    bench.handle().standing().wait_for(|standing| standing.live == 0).await.unwrap();
+    assert_eq!((bench.node.known(), bench.node.hooks()), (0, 2));
+    bench.kill().await;
+    bench.start().await;
+    bench.until_state(Healthy).await;
+}
+
+/// One act of a slot's life.
+enum Act {
+    Table(SlotTable),
+    Crash,
+}
+
+/// Kills the supervisor all along a slot's whole life, from the first table over a crash to a
+/// replacement, and starts it again.
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_moment_it_neither_doubles_nor_forgets() {
+    for moment in (0..150_u64).step_by(7) {
+        let mut bench = Bench::new().await;
+        for act in [Act::Table(table(1, 1, 2)), Act::Crash, Act::Table(table(2, 2, 2))] {
+            match &act {
+                Act::Table(table) => bench.table(table.clone()).await,
+                Act::Crash => bench.node.crash(&bench.node.running()[0], 9),
+            }
+            sleep(Duration::from_millis(moment)).await;
+            bench.kill().await;
+            bench.start().await;
+            // A table that was not written when the supervisor was killed is sent again by its sender.
+            if let Act::Table(table) = act {
+                bench.table(table).await;
+            }
+            let filled = |records: &[InstanceRecord]| {
+                records.iter().filter(|record| record.state == Healthy).count() == 2
+                    && records.iter().all(|record| record.state == Healthy || record.state.is_terminal())
+            };
+            bench.until("both slots filled", |records, _| filled(records)).await;
+            assert_eq!((bench.node.running().len(), bench.node.known()), (2, 2), "at {moment} ms");
+        }
+        assert!(bench.node.most_at_once() <= 2, "start-first holds two epochs at once, never more");
+        let (records, _) = bench.inspect().await;
+        assert_eq!(records.len(), bench.node.starts(), "every start left a record");
+        let crashed = records.iter().filter(|record| record.reason == Some(Reason::Exited)).count();
+        assert_eq!(crashed, 1, "the end that nobody asked for is told once");
+    }
+}

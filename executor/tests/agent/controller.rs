@@ -1,0 +1,178 @@
+//! A controller of one: welcomes whoever comes, sends the table, acknowledges everything, and keeps the newest
+//! of what was reported.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use muster_common::id::{ClusterId, ControllerId, ExecutorId};
+use muster_common::identity::{Identity, Role};
+use muster_common::instance::InstanceRecord;
+use muster_common::slot::SlotTable;
+use muster_platform::{Authority, TlsIdentity, World, bind, serve_cluster};
+use muster_proto::v1;
+use muster_proto::v1::controller_message::Body as Down;
+use muster_proto::v1::executor_message::Body as Up;
+use muster_proto::v1::sessions_server::{Sessions, SessionsServer};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Response, Status, Streaming};
+
+/// The longest that any condition may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything that was ever reported, the newest version of each.
+pub(crate) type Records = BTreeMap<String, InstanceRecord>;
+
+#[derive(Clone)]
+struct Desk {
+    table: watch::Receiver<SlotTable>,
+    records: Arc<Mutex<Records>>,
+}
+
+impl Desk {
+    /// Takes a report and acknowledges it.
+    fn take(&self, report: v1::Report) -> v1::Ack {
+        let mut ack = v1::Ack::default();
+        for slot in report.slots {
+            ack.slots.push(v1::SlotAck { service: slot.service, index: slot.index, version: slot.version });
+        }
+        let mut records = self.records.lock().unwrap();
+        for message in report.instances {
+            let record = InstanceRecord::try_from(message).unwrap();
+            ack.instances.push(v1::InstanceAck { id: record.id.to_string(), version: record.version });
+            let known = records.entry(record.id.to_string()).or_insert_with(|| record.clone());
+            if known.version <= record.version {
+                *known = record;
+            }
+        }
+        ack
+    }
+}
+
+impl Sessions for Desk {
+    type OpenStream = ReceiverStream<Result<v1::ControllerMessage, Status>>;
+
+    fn open<'a, 'async_trait>(
+        &'a self,
+        request: Request<Streaming<v1::ExecutorMessage>>,
+    ) -> BoxFuture<'async_trait, Result<Response<Self::OpenStream>, Status>>
+    where
+        'a: 'async_trait,
+        Self: 'async_trait,
+    {
+        let mut desk = self.clone();
+        Box::pin(async move {
+            let (down, stream) = mpsc::channel(16);
+            let mut up = request.into_inner();
+            tokio::spawn(async move {
+                let say = |body| Ok(v1::ControllerMessage { term: 1, body: Some(body) });
+                let welcome = v1::Welcome { heartbeat_interval_ms: 500 };
+                down.send(say(Down::Welcome(welcome))).await.ok()?;
+                desk.table.mark_changed();
+                loop {
+                    let answer = tokio::select! {
+                        changed = desk.table.changed() => {
+                            changed.ok()?;
+                            Down::Table((&*desk.table.borrow_and_update()).into())
+                        }
+                        message = up.message() => match message.ok()??.body? {
+                            Up::Report(report) => Down::Ack(desk.take(report)),
+                            Up::Register(_) | Up::Heartbeat(_) => continue,
+                        },
+                    };
+                    down.send(say(answer)).await.ok()?;
+                }
+                #[allow(unreachable_code)] // names the block's type, so that `?` ends it
+                Some(())
+            });
+            Ok(Response::new(ReceiverStream::new(stream)))
+        })
+    }
+}
+
+/// The controller, as a test handles it.
+pub(crate) struct Controller {
+    pub(crate) address: String,
+    pub(crate) authority: Authority,
+    table: watch::Sender<SlotTable>,
+    records: Arc<Mutex<Records>>,
+    _ends: DropGuard,
+}
+
+impl Controller {
+    pub(crate) async fn start() -> Self {
+        let authority = Authority::new(&cluster()).unwrap();
+        let (table, watching) = watch::channel(SlotTable::default());
+        let records = Arc::new(Mutex::new(Records::new()));
+        let tls = {
+            let identity = Identity { cluster: cluster(), role: Role::Controller(ControllerId(1)) };
+            let issued = authority.issue(&identity).unwrap();
+            TlsIdentity::from_pem(&authority.ca_pem(), &issued.cert_pem, &issued.key_pem, &identity).unwrap()
+        };
+        let listener = bind(&World::system(), "a test", "127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let desk = Desk { table: watching, records: Arc::clone(&records) };
+        let router = tonic::service::Routes::new(SessionsServer::new(desk)).prepare().into_axum_router();
+        let ends = CancellationToken::new();
+        tokio::spawn(serve_cluster(listener, tls, router, ends.clone()));
+        Self { address, authority, table, records, _ends: ends.drop_guard() }
+    }
+
+    pub(crate) fn set_table(&self, table: SlotTable) {
+        self.table.send_replace(table);
+    }
+
+    pub(crate) fn records(&self) -> Records {
+        self.records.lock().unwrap().clone()
+    }
+
+    /// Waits until `wanted` holds of what was reported.
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Records) -> bool) -> Records {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let records = self.records();
+            if wanted(&records) {
+                return records;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "waited {PATIENCE:?} in vain until {what}: {:#?}",
+                summary(&records)
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn summary(records: &Records) -> Vec<String> {
+    let line = |record: &InstanceRecord| {
+        format!("{} {} {:?} {}", record.id, record.state, record.reason, record.error_message)
+    };
+    records.values().map(line).collect()
+}
+
+fn cluster() -> ClusterId {
+    ClusterId::new("test").unwrap()
+}
+
+/// Writes a certificate of `cluster_name` for `executor` into `dir`, and its three paths as YAML.
+pub(crate) fn write_certificate(authority: &Authority, cluster_name: &str, dir: &Path) -> String {
+    let role = Role::Executor(ExecutorId::new("e1").unwrap());
+    let identity = Identity { cluster: ClusterId::new(cluster_name).unwrap(), role };
+    let issued = authority.issue(&identity).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    format!(
+        "{{ca: {}, cert: {}, key: {}}}",
+        write("ca.pem", &authority.ca_pem()),
+        write("cert.pem", &issued.cert_pem),
+        write("key.pem", &issued.key_pem)
+    )
+}

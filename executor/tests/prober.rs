@@ -1,0 +1,229 @@
+//! The real prober against real sockets: what passes, what fails, and that nothing takes longer than it
+//! may.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use muster_common::instance::{InstancePort, RunnerKind};
+use muster_common::spec::{CheckMode, PortType};
+use muster_executor::RunnerChoice;
+use muster_executor::probe::{NodeProber, ProbeOutcome, Prober};
+use muster_executor::runner::{LaunchPlan, RunnerConfig, Runners, Workload};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use support::{Node, PATIENCE, script};
+
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(200);
+
+/// A workload that does nothing but own a port.
+struct Target {
+    _node: Node,
+    prober: NodeProber,
+    plan: LaunchPlan,
+    workload: Workload,
+}
+
+impl Target {
+    async fn on(port: u16) -> Self {
+        let node = Node::new();
+        let config = RunnerConfig {
+            choice: RunnerChoice::Process,
+            executor: muster_common::id::ExecutorId::new("test").unwrap(),
+            data_dir: node.dir().to_owned(),
+            shim: Some(env!("CARGO_BIN_EXE_muster-executor").into()),
+            docker_socket: None,
+        };
+        let runners = Runners::open(&config).await.unwrap();
+        assert!(runners.of(RunnerKind::Docker).is_none());
+        let mut plan = script("exit 0");
+        let port = InstancePort { container_port: 80, host_port: port, port_type: PortType::Http };
+        plan.local_info.ports.insert("main".to_owned(), port);
+        let workload = Workload::Process { shim_pid: 0, shim_start_ticks: 0, pid: 0, start_ticks: 0 };
+        std::fs::create_dir_all(node.dir().join("scratch").join(plan.instance.as_str())).unwrap();
+        Self { prober: NodeProber::new(&runners), _node: node, plan, workload }
+    }
+
+    async fn ask(&self, mode: Value, limit: Duration) -> ProbeOutcome {
+        let mode: CheckMode = serde_json::from_value(mode).unwrap();
+        let begun = Instant::now();
+        let outcome = self.prober.probe(&mode, limit, &self.plan, &self.workload).await;
+        assert!(begun.elapsed() < limit + PATIENCE / 3, "it took {:?}", begun.elapsed());
+        outcome
+    }
+}
+
+/// Answers every connection with `answer` and tells what was asked.
+async fn server(answer: &'static str) -> (u16, tokio::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, asked) = tokio::sync::mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let request = speak(stream, answer).await;
+            if sender.send(request).await.is_err() {
+                return;
+            }
+        }
+    });
+    (port, asked)
+}
+
+async fn speak(mut stream: TcpStream, answer: &str) -> String {
+    let mut request = vec![0; 4096];
+    let count = stream.read(&mut request).await.unwrap();
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    String::from_utf8_lossy(&request[..count]).into_owned()
+}
+
+fn http(path: &str) -> Value {
+    json!({"type": "HTTP", "portName": "main", "path": path, "successCodes": [200, 204]})
+}
+
+#[tokio::test]
+async fn http_passes_on_its_success_codes_alone() {
+    let (port, mut asked) = server("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let target = Target::on(port).await;
+    let outcome = target.ask(http("/health?deep=1"), LONG).await;
+    assert_eq!((outcome.passed, outcome.code), (true, Some(204)), "{}", outcome.answer);
+    let request = asked.recv().await.unwrap();
+    assert!(request.starts_with("GET /health?deep=1 HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains(&format!("localhost:{port}")), "{request}");
+
+    // A redirect is an answer like any other.
+    let (port, _asked) =
+        server("HTTP/1.1 302 Found\r\nLocation: http://localhost/ok\r\nContent-Length: 4\r\n\r\nmove").await;
+    let outcome = Target::on(port).await.ask(http("/"), LONG).await;
+    assert_eq!((outcome.passed, outcome.code, outcome.answer.as_str()), (false, Some(302), "move"));
+}
+
+#[tokio::test]
+async fn http_sends_a_payload() {
+    let (port, mut asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let target = Target::on(port).await;
+    let mode = json!({"type": "HTTP", "portName": "main", "path": "x", "verb": "POST",
+        "payload": "{\"a\":1}", "successCodes": [200]});
+    assert!(target.ask(mode, LONG).await.passed);
+    let request = asked.recv().await.unwrap();
+    assert!(
+        request.starts_with("POST /x HTTP/1.1\r\n") && request.contains("content-length: 7"),
+        "{request}"
+    );
+}
+
+#[tokio::test]
+async fn http_keeps_the_first_kilobyte_of_an_answer_without_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
+    });
+    let outcome = Target::on(port).await.ask(http("/"), LONG).await;
+    assert!(outcome.passed, "{}", outcome.answer);
+    assert_eq!(outcome.answer, "x".repeat(1024));
+}
+
+#[tokio::test]
+async fn what_does_not_answer_is_given_up_in_time() {
+    // Takes the connection, says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let target = Target::on(port).await;
+    let outcome = target.ask(http("/"), SHORT).await;
+    assert!(!outcome.passed && outcome.answer.contains("no answer within 200ms"), "{}", outcome.answer);
+    assert!(outcome.latency >= SHORT);
+    // TLS never begins: the connection's own limit ends it.
+    let mode = json!({"type": "HTTP", "protocol": "HTTPS", "portName": "main", "insecure": true,
+        "connectionTimeout": "200ms", "successCodes": [200]});
+    let outcome = target.ask(mode, LONG).await;
+    assert!(!outcome.passed && outcome.answer.contains("within 200ms"), "{}", outcome.answer);
+
+    drop(listener);
+    let outcome = target.ask(http("/"), LONG).await;
+    assert!(!outcome.passed && outcome.answer.contains("refused"), "{}", outcome.answer);
+    let outcome = target.ask(json!({"type": "TCP", "portName": "main"}), LONG).await;
+    assert!(!outcome.passed && outcome.answer.contains("refused"), "{}", outcome.answer);
+}
+
+#[tokio::test]
+async fn odd_answers_and_odd_questions_fail_in_words() {
+    let (port, _asked) = server("SSH-2.0-OpenSSH\r\n").await;
+    let target = Target::on(port).await;
+    let outcome = target.ask(http("/"), LONG).await;
+    assert!(!outcome.passed && outcome.answer.contains("the call failed"), "{}", outcome.answer);
+    let outcome = target.ask(http("/a b\n"), LONG).await;
+    assert!(!outcome.passed && outcome.answer.contains("not a path"), "{}", outcome.answer);
+    let outcome = target.ask(json!({"type": "TCP", "portName": "other"}), LONG).await;
+    assert!(!outcome.passed && outcome.answer.contains("no port named 'other'"), "{}", outcome.answer);
+}
+
+#[tokio::test]
+async fn https_needs_a_good_certificate_unless_insecure() {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = [0; 4096];
+            if stream.read(&mut request).await.is_ok() {
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret";
+                let _ = stream.write_all(answer).await;
+                let _ = stream.shutdown().await;
+            }
+        }
+    });
+    let target = Target::on(port).await;
+    let mode = |insecure: bool| {
+        json!({"type": "HTTP", "protocol": "HTTPS", "portName": "main", "insecure": insecure,
+            "connectionTimeout": "10s", "successCodes": [200]})
+    };
+    let outcome = target.ask(mode(true), LONG).await;
+    assert_eq!((outcome.passed, outcome.answer.as_str()), (true, "secret"));
+    let outcome = target.ask(mode(false), LONG).await;
+    assert!(!outcome.passed && outcome.code.is_none(), "{}", outcome.answer);
+    assert!(
+        outcome.answer.contains("TLS handshake") || outcome.answer.contains("CA cert"),
+        "{}",
+        outcome.answer
+    );
+}
+
+#[tokio::test]
+async fn tcp_passes_when_somebody_listens() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = Target::on(listener.local_addr().unwrap().port()).await;
+    assert!(target.ask(json!({"type": "TCP", "portName": "main"}), LONG).await.passed);
+}
+
+#[tokio::test]
+async fn cmd_passes_on_zero_with_a_shell_or_without() {
+    let target = Target::on(1).await;
+    let cmd = |command: &str, shell_disabled: bool| json!({"type": "CMD", "command": command, "shellDisabled": shell_disabled});
+    let outcome = target.ask(cmd("echo $GREETING && true", false), LONG).await;
+    assert_eq!((outcome.passed, outcome.code, outcome.answer.as_str()), (true, Some(0), "hello\n"));
+    let outcome = target.ask(cmd("echo  $GREETING", true), LONG).await;
+    assert_eq!((outcome.passed, outcome.answer.as_str()), (true, "$GREETING\n"));
+    let outcome = target.ask(cmd("echo bad >&2; exit 2", false), LONG).await;
+    assert_eq!((outcome.passed, outcome.code, outcome.answer.as_str()), (false, Some(2), "bad\n"));
+    let outcome = target.ask(cmd("sleep 3600", false), SHORT).await;
+    assert!(!outcome.passed && outcome.answer.contains("was killed"), "{}", outcome.answer);
+    let outcome = target.ask(cmd("", true), LONG).await;
+    assert!(!outcome.passed && outcome.answer.contains("empty"), "{}", outcome.answer);
+}

@@ -1,0 +1,128 @@
+//! What the tests of the runners share: plans, a runner on a directory of its own, and conditions.
+
+// Each test binary uses its part.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use muster_common::id::{InstanceId, ServiceId};
+use muster_common::instance::LocalInfo;
+use muster_common::spec::{Executable, LocalServiceSpec};
+use muster_executor::runner::process::ProcessRunner;
+use muster_executor::runner::{LaunchPlan, RunnerEvent};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// The longest that any condition may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A node's directory, and a runner on it that can be opened again and again.
+pub(crate) struct Node {
+    dir: tempfile::TempDir,
+}
+
+impl Node {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What a new executor process would open.
+    pub(crate) fn open(&self) -> (ProcessRunner, mpsc::Receiver<RunnerEvent>) {
+        let (events, receiver) = mpsc::channel(256);
+        let shim = PathBuf::from(env!("CARGO_BIN_EXE_muster-executor"));
+        (ProcessRunner::open(self.dir(), shim, events).unwrap(), receiver)
+    }
+}
+
+/// Even a test that failed leaves nothing behind.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let Ok(instances) = std::fs::read_dir(self.dir().join("run")) else { return };
+        for instance in instances.flatten() {
+            let Ok(instance) = InstanceId::new(instance.file_name().to_string_lossy()) else { continue };
+            for pid in processes_of(&instance) {
+                let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap_or_default());
+                // It may be gone by now.
+                let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+            }
+        }
+    }
+}
+
+/// A plan for a PROCESS executable with the environment that the executor would give it.
+pub(crate) fn plan(command: &[&str]) -> LaunchPlan {
+    let spec = LocalServiceSpec {
+        executable: Some(Executable::Process {
+            command: command.iter().map(|&word| word.to_owned()).collect(),
+            working_directory: None,
+        }),
+        ..LocalServiceSpec::from_json(br#"{"name": "test", "version": "1"}"#).unwrap()
+    };
+    let instance = InstanceId::from_uuid(Uuid::new_v4());
+    LaunchPlan {
+        env: BTreeMap::from([
+            ("MUSTER_INSTANCE_ID".to_owned(), instance.to_string()),
+            ("GREETING".to_owned(), "hello".to_owned()),
+        ]),
+        instance,
+        service: ServiceId::new("test-1").unwrap(),
+        spec: Arc::new(spec),
+        local_info: LocalInfo { hostname: "localhost".to_owned(), ports: BTreeMap::new() },
+        resources: Vec::new(),
+    }
+}
+
+/// A plan whose command is a shell script.
+pub(crate) fn script(text: &str) -> LaunchPlan {
+    plan(&["sh", "-c", text])
+}
+
+/// Waits for a condition, not for a guess.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The processes, zombies included, that carry the instance's id in their environment or are named
+/// after it: the shim and all that it started.
+pub(crate) fn processes_of(instance: &InstanceId) -> Vec<u32> {
+    let mark = format!("MUSTER_INSTANCE_ID={instance}");
+    let name = format!("muster-shim[{instance}]");
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| {
+            let has = |file: &str, wanted: &str| {
+                std::fs::read(format!("/proc/{pid}/{file}"))
+                    .is_ok_and(|bytes| bytes.split(|&byte| byte == 0).any(|part| part == wanted.as_bytes()))
+            };
+            has("environ", &mark) || has("cmdline", &name)
+        })
+        .collect()
+}
+
+/// The zombies among this process's own children.
+pub(crate) fn zombies() -> Vec<u32> {
+    let me = std::process::id().to_string();
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse::<u32>().ok()?;
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+            (fields.next() == Some("Z") && fields.next() == Some(&me)).then_some(pid)
+        })
+        .collect()
+}

@@ -1,0 +1,39 @@
+//! The outside world behind traits, so that the whole cluster can also run in one thread under a
+//! seeded clock and network; and what both roles need to meet each other in it.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`world`] | clock, entropy, network and disk: all that a role touches of the machine |
+//! | [`tls`] | the cluster's authority, a role's identity, a peer's identity |
+//! | [`serve`] | the one accept path: TLS for the cluster port, plain for the api port |
+//! | [`channel`] | gRPC channels that know whom they expect |
+//! | [`bind`] | sockets, with an error a person can act on |
+//! | [`datadir`] | a data directory that one process owns |
+//! | [`config`] | configuration files |
+//! | [`role_error`] | why a role did not start, as one sentence and an exit code |
+//! | [`telemetry`] | logs and metrics |
+//! | [`shutdown`] | the signals that end a role |
+//!
+//! Tasks: [`serve::serve_cluster`] and [`serve::serve_plain`] each run an accept loop and one task
+//! for each connection; nothing here holds state that outlives them.
+//!
+//! What decides (machine, reconcile, state) must not know this crate; what acts gets a [`World`].
+
+pub mod bind;
+pub mod channel;
+pub mod config;
+pub mod datadir;
+pub mod role_error;
+pub mod serve;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tls;
+pub mod world;
+
+pub use bind::{BindError, bind};
+pub use channel::{ExpectedPeer, channel};
+pub use datadir::DataDir;
+pub use role_error::RoleError;
+pub use serve::{serve_cluster, serve_plain};
+pub use tls::{Authority, IssuedCertificate, PeerIdentity, TlsError, TlsFiles, TlsIdentity};
+pub use world::{Clock, Connection, Disk, Entropy, Listener, Network, Stream, World};

@@ -1,0 +1,42 @@
+//! Logs and metrics of a role.
+//!
+//! Logs go to stderr, filtered by `MUSTER_LOG` (such as `info,muster_executor=debug`), as lines or,
+//! with `MUSTER_LOG_FORMAT=json`, as JSON. Metrics are rendered for Prometheus on the api port.
+
+use std::sync::OnceLock;
+
+use axum::Router;
+use axum::routing::get;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// openraft says every heartbeat that a peer misses at `warn` and every lost packet at `error`: with a
+/// peer that is down for a night, nothing else could be found. What it decides, the controllers say.
+const DEFAULT_FILTER: &str = "info,openraft=error,openraft::replication=off,h2=warn,hyper=warn";
+
+static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Installs the log subscriber; a second call changes nothing.
+pub fn init_logs() {
+    let filter = EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let json = std::env::var("MUSTER_LOG_FORMAT").is_ok_and(|format| format == "json");
+    // An error means that somebody (a test, an embedder) installed one already: theirs stays.
+    let _ = if json { lines.json().try_init() } else { lines.with_ansi(false).try_init() };
+}
+
+/// The process's metrics. The first call installs the recorder.
+pub fn metrics() -> &'static PrometheusHandle {
+    METRICS.get_or_init(|| {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        // An error means that an embedder records elsewhere; then this handle renders nothing.
+        let _ = metrics::set_global_recorder(recorder);
+        handle
+    })
+}
+
+/// `GET /metrics`, in Prometheus' text format.
+pub fn metrics_router() -> Router {
+    Router::new().route("/metrics", get(|| async { metrics().render() }))
+}

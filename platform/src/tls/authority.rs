@@ -1,0 +1,71 @@
+//! The cluster's own certificate authority: makes one, and certificates for roles.
+
+use muster_common::id::ClusterId;
+use muster_common::identity::Identity;
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use time::{Duration, OffsetDateTime};
+
+use super::{SERVER_NAME, TlsError};
+
+/// Clocks lie: a certificate made now must be good on a machine whose clock is behind.
+const BACKDATED: Duration = Duration::days(1);
+const AUTHORITY_LIFETIME: Duration = Duration::days(3650);
+const ROLE_LIFETIME: Duration = Duration::days(365);
+
+/// A certificate authority with its key.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate and its key, as PEM.
+pub struct IssuedCertificate {
+    /// The certificate.
+    pub cert_pem: String,
+    /// Its key. Secret.
+    pub key_pem: String,
+}
+
+impl Authority {
+    /// A new authority for `cluster`.
+    pub fn new(cluster: &ClusterId) -> Result<Self, TlsError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, format!("Muster authority of {cluster}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        set_validity(&mut params, AUTHORITY_LIFETIME);
+        Ok(Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)? })
+    }
+
+    /// The authority's certificate.
+    #[must_use]
+    pub fn ca_pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate with a fresh key that speaks for `identity`, as client and as server.
+    pub fn issue(&self, identity: &Identity) -> Result<IssuedCertificate, TlsError> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, identity.role.to_string());
+        params.subject_alt_names = vec![
+            SanType::URI(Ia5String::try_from(identity.to_string())?),
+            SanType::DnsName(Ia5String::try_from(SERVER_NAME.to_owned())?),
+        ];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        set_validity(&mut params, ROLE_LIFETIME);
+        let cert = params.signed_by(&key, &self.issuer)?;
+        Ok(IssuedCertificate { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+    }
+}
+
+fn set_validity(params: &mut CertificateParams, lifetime: Duration) {
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - BACKDATED;
+    params.not_after = now + lifetime;
+}

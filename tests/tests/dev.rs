@@ -1,0 +1,153 @@
+//! `muster dev` as a person uses it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use muster_tests::cluster::{BOUND, DevCluster, is_alive, signal};
+use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
+
+/// Every process whose command line or environment names `marker`.
+fn processes_naming(marker: &Path) -> Vec<i32> {
+    let marker = marker.to_string_lossy().into_owned();
+    procfs::process::all_processes()
+        .unwrap()
+        .flatten()
+        .filter(|process| process.pid() != i32::try_from(std::process::id()).unwrap())
+        .filter(|process| {
+            let named = |text: &std::ffi::OsStr| text.to_string_lossy().contains(&marker);
+            process.cmdline().is_ok_and(|args| args.iter().any(|arg| named(arg.as_ref())))
+                || process.environ().is_ok_and(|env| env.values().any(|value| named(value.as_ref())))
+                || process.cwd().is_ok_and(|cwd| named(cwd.as_os_str()))
+        })
+        .map(|process| process.pid())
+        .collect()
+}
+
+fn foreground(temporary: &Path, port_base: u16) -> Child {
+    Command::new(PROGRAM)
+        .args(["dev", "--executors", "1", "--port-base", &port_base.to_string()])
+        .env("TMPDIR", temporary)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn ctrl_c_leaves_no_process_no_socket_and_no_file() {
+    const PORT_BASE: u16 = 8_000;
+    let temporary = tempfile::tempdir().unwrap();
+    let mut child = foreground(temporary.path(), PORT_BASE);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = lines.by_ref().map_while(Result::ok).find(|line| line.contains("stops everything"));
+    assert!(ready.is_some(), "it did not come up");
+    assert!(!processes_naming(temporary.path()).is_empty(), "the roles run from the temporary directory");
+
+    signal(child.id(), rustix::process::Signal::INT);
+    let deadline = Instant::now() + BOUND;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(status.success(), "{status}");
+    assert_eq!(processes_naming(temporary.path()), Vec::<i32>::new());
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+    for port in [PORT_BASE, PORT_BASE + 1, PORT_BASE + 2, PORT_BASE + 100, PORT_BASE + 200] {
+        std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    }
+}
+
+#[test]
+fn a_taken_port_is_one_clear_sentence() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    if port > 60_000 {
+        return; // the other ports of such a base would not fit; the kernel rarely gives one
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let output = foreground(temporary.path(), port).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(words.lines().count(), 1, "{words}");
+    assert!(words.contains(&port.to_string()) && words.contains("--port-base"), "{words}");
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_client_does_what_it_says() {
+    let cluster = DevCluster::start(PROGRAM, 1, &[]);
+    let server = cluster.controllers()[1].rest.clone();
+    let run = |args: &[&str]| {
+        let output = cluster.muster(&[args, &["--server", &server]].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let json_of = |args: &[&str]| {
+        let (code, stdout, stderr) = run(&[args, &["-o", "json"]].concat());
+        assert_eq!(code, Some(0), "{args:?}: {stderr}");
+        serde_json::from_str::<Value>(&stdout).unwrap()
+    };
+
+    let first = json_of(&["get", "instances", "example"]);
+    assert_eq!(first.as_array().unwrap().len(), 1);
+
+    let (code, stdout, stderr) = run(&["restart", "example"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("example-1 restarted"), "{stdout}");
+    let second = json_of(&["get", "instances", "example"]);
+    assert_ne!(first[0]["instanceId"], second[0]["instanceId"]);
+
+    let id = second[0]["instanceId"].as_str().unwrap();
+    let (code, _, stderr) = run(&["stop", &id[..12]]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let old = json_of(&["get", "instances", "example", "--old"]);
+    assert_eq!(old.as_array().unwrap().len(), 2, "{old}");
+
+    let (code, stdout, _) = run(&["describe", "example"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("example-1") && stdout.contains("Next"), "{stdout}");
+
+    assert_eq!(run(&["destroy", "example"]).0, Some(5), "an active service is not destroyed");
+    assert_eq!(run(&["get", "instances", "nonesuch"]).0, Some(4));
+    assert_eq!(run(&["deactivate", "example"]).0, Some(0));
+    assert_eq!(json_of(&["get", "instances", "example"]), json!([]));
+    assert_eq!(run(&["destroy", "example"]).0, Some(0));
+    assert_eq!(json_of(&["get", "services"]), json!([]));
+
+    let bad = cluster.dir().join("bad.yaml");
+    std::fs::write(&bad, "name: 'a b'\nversion: '1'\n").unwrap();
+    let (code, _, stderr) = run(&["apply", "-f", &bad.to_string_lossy()]);
+    assert_eq!(code, Some(6), "{stderr}");
+    assert!(
+        stderr.contains("spec.name") && stderr.contains("spec.exposedPorts"),
+        "every error is named: {stderr}"
+    );
+    assert_eq!(json_of(&["get", "services"]), json!([]), "nothing is stored");
+}
+
+#[test]
+fn a_stopped_cluster_keeps_its_named_directory_and_resumes() {
+    let cluster = DevCluster::start(PROGRAM, 1, &[]);
+    let pids: Vec<u32> = cluster.roles().iter().filter_map(|role| role.pid).collect();
+    assert_eq!(pids.len(), 4);
+    let dir = cluster.dir();
+    let dir = dir.to_string_lossy();
+    assert!(cluster.muster(&["dev", "stop", "--dir", &dir]).status.success());
+    assert!(!pids.iter().any(|pid| is_alive(*pid)), "every role ended");
+    assert!(cluster.roles().iter().all(|role| role.pid.is_none()));
+
+    let base = cluster.controllers()[0].rest.rsplit(':').next().unwrap().to_owned();
+    let resumed =
+        cluster.muster(&["dev", "--detach", "--executors", "1", "--port-base", &base, "--dir", &dir]);
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    assert_eq!(cluster.healthy("example-1").len(), 1);
+}

@@ -1,0 +1,408 @@
+//! The Docker runner with a real engine and real containers. Each test says by its name that it needs
+//! one, is skipped where none answers, and fails instead where `MUSTER_REQUIRE_DOCKER=1` is set.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
+use bollard::models::ContainerInspectResponse;
+use muster_common::id::{ExecutorId, InstanceId, ServiceId};
+use muster_common::instance::{InstancePort, LocalInfo, RunnerKind};
+use muster_common::spec::{
+    CheckMode, ConfigSource, ConfigSpec, Executable, LocalServiceSpec, MountMode, MountedVolume, PortType,
+};
+use muster_executor::RunnerChoice;
+use muster_executor::probe::{NodeProber, Prober};
+use muster_executor::runner::docker::{CALL_LIMIT, DockerRunner};
+use muster_executor::runner::{
+    Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent, Runners,
+    StartError, Workload,
+};
+use muster_tests::docker_image::{TestImage, engine_or_skip};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(30);
+
+/// An engine, an image of its own, and an executor of its own.
+struct Bench {
+    engine: Docker,
+    image: TestImage,
+    executor: ExecutorId,
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new(test: &str) -> Option<Self> {
+        let engine = engine_or_skip(test).await?;
+        let image = TestImage::import(&engine).await.unwrap();
+        let executor = ExecutorId::new(format!("test-{}", Uuid::new_v4())).unwrap();
+        Some(Self { engine, image, executor, dir: tempfile::tempdir().unwrap() })
+    }
+
+    fn open(&self) -> (DockerRunner, mpsc::Receiver<RunnerEvent>) {
+        let (sender, events) = mpsc::channel(256);
+        let socket = Path::new("/var/run/docker.sock");
+        (DockerRunner::open(socket, &self.executor, self.dir.path(), CALL_LIMIT, sender), events)
+    }
+
+    fn plan(&self, args: &[&str]) -> LaunchPlan {
+        self.plan_with(args, |_| {})
+    }
+
+    fn plan_with(&self, args: &[&str], change: impl FnOnce(&mut LocalServiceSpec)) -> LaunchPlan {
+        let mut spec = LocalServiceSpec::from_json(
+            json!({
+                "name": "test", "version": "1", "args": args,
+                "executable": {"type": "DOCKER", "url": self.image.reference(), "dockerPullTimeout": "20s"},
+                "resources": [{"type": "CPU", "count": 0.5}, {"type": "MEMORY", "sizeInMB": 32}],
+            })
+            .to_string()
+            .as_bytes(),
+        )
+        .unwrap();
+        change(&mut spec);
+        let instance = InstanceId::from_uuid(Uuid::new_v4());
+        LaunchPlan {
+            env: BTreeMap::from([
+                ("MUSTER_INSTANCE_ID".to_owned(), instance.to_string()),
+                ("MUSTER_SLOT".to_owned(), "0".to_owned()),
+                ("PASSWORD".to_owned(), "hush-hush".to_owned()),
+            ]),
+            instance,
+            service: ServiceId::new("test-1").unwrap(),
+            spec: Arc::new(spec),
+            local_info: LocalInfo { hostname: "localhost".to_owned(), ports: BTreeMap::new() },
+            resources: Vec::new(),
+        }
+    }
+
+    async fn inspect(&self, workload: &Workload) -> ContainerInspectResponse {
+        self.engine.inspect_container(id(workload), None).await.unwrap()
+    }
+}
+
+fn id(workload: &Workload) -> &str {
+    match workload {
+        Workload::Docker { container_id } => container_id,
+        Workload::Process { .. } => panic!("a process"),
+    }
+}
+
+async fn start(runner: &DockerRunner, plan: &LaunchPlan) -> Workload {
+    Runner::provision(runner, plan).await.unwrap();
+    Runner::start(runner, plan).await.unwrap()
+}
+
+async fn exited(events: &mut mpsc::Receiver<RunnerEvent>) -> (InstanceId, Exit) {
+    let RunnerEvent::Exited { instance, exit } = timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
+    (instance, exit)
+}
+
+async fn remove(runner: &DockerRunner, plan: &LaunchPlan) {
+    Runner::remove(runner, &plan.instance).await.unwrap();
+    Runner::remove(runner, &plan.instance).await.unwrap();
+    assert_eq!(Runner::find(runner, &plan.instance, None).await.unwrap(), Found::Nothing);
+}
+
+fn code(code: i32) -> Exit {
+    Exit { code: Some(code), ..Exit::default() }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn docker_runs_to_an_exit_code_with_its_log() {
+    let Some(bench) = Bench::new("docker_runs_to_an_exit_code_with_its_log").await else { return };
+    let (runner, mut events) = bench.open();
+    let plan = bench.plan(&["exit", "7"]);
+    let workload = start(&runner, &plan).await;
+    assert_eq!(exited(&mut events).await, (plan.instance.clone(), code(7)));
+    let found = Runner::find(&runner, &plan.instance, Some(&workload)).await.unwrap();
+    assert_eq!(found, Found::Ended(workload.clone(), code(7)));
+    let log = Runner::log_tail(&runner, &plan.instance, &workload, 1024).await.unwrap();
+    assert_eq!(log, "exit 7 \n");
+    assert_eq!(Runner::log_tail(&runner, &plan.instance, &workload, 3).await.unwrap(), "7 \n");
+    assert_eq!(Runner::list(&runner).await.unwrap(), std::slice::from_ref(&plan.instance));
+    remove(&runner, &plan).await;
+    assert_eq!(Runner::list(&runner).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn docker_serves_a_port_and_is_probed() {
+    let Some(bench) = Bench::new("docker_serves_a_port_and_is_probed").await else { return };
+    let runners = Runners::open(&RunnerConfig {
+        choice: RunnerChoice::Auto,
+        executor: bench.executor.clone(),
+        data_dir: bench.dir.path().to_owned(),
+        shim: None,
+        docker_socket: None,
+    })
+    .await
+    .unwrap();
+    let prober = NodeProber::new(&runners);
+    let runner = runners.of(RunnerKind::Docker).unwrap();
+    let mut plan = bench.plan(&["serve", "8000"]);
+    let port = InstancePort { container_port: 8000, host_port: free_port(), port_type: PortType::Http };
+    plan.local_info.ports.insert("main".to_owned(), port);
+    runner.provision(&plan).await.unwrap();
+    let workload = runner.start(&plan).await.unwrap();
+
+    let check = |text: serde_json::Value| serde_json::from_value::<CheckMode>(text).unwrap();
+    let http = check(json!({"type": "HTTP", "portName": "main", "path": "/", "successCodes": [200]}));
+    let begun = Instant::now();
+    let outcome = loop {
+        let outcome = prober.probe(&http, LONG, &plan, &workload).await;
+        if outcome.passed || begun.elapsed() > PATIENCE {
+            break outcome;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!((outcome.passed, outcome.code, outcome.answer.as_str()), (true, Some(200), "ok\n"));
+    let inside = |command: &str| check(json!({"type": "CMD", "command": command, "shellDisabled": true}));
+    let outcome = prober.probe(&inside("/service exit 3"), LONG, &plan, &workload).await;
+    assert_eq!((outcome.passed, outcome.code, outcome.answer.as_str()), (false, Some(3), "exit 3 \n"));
+    let outcome = prober.probe(&inside("/service env PASSWORD"), LONG, &plan, &workload).await;
+    assert_eq!((outcome.passed, outcome.answer.as_str()), (true, "hush-hush\n"));
+
+    assert_eq!(runner.stop(&plan.instance, &workload, LONG).await.unwrap(), code(0));
+    runner.remove(&plan.instance).await.unwrap();
+}
+
+#[tokio::test]
+async fn docker_limits_and_labels_are_as_asked() {
+    let Some(bench) = Bench::new("docker_limits_and_labels_are_as_asked").await else { return };
+    let (runner, _events) = bench.open();
+    let (volume, secret) = (bench.dir.path().join("volume"), bench.dir.path().join("secret"));
+    std::fs::create_dir(&volume).unwrap();
+    std::fs::write(&secret, "from the node\n").unwrap();
+    let plan = bench.plan_with(&["cat", "/etc/deep/inline"], |spec| {
+        spec.volumes = vec![MountedVolume {
+            path_in_container: "/volume".to_owned(),
+            path_on_host: volume.display().to_string(),
+            mode: Some(MountMode::ReadOnly),
+        }];
+        spec.configs = vec![
+            ConfigSpec {
+                local_filename: "/etc/deep/inline".to_owned(),
+                source: ConfigSource::Inline { data: "cGxhY2VkIQo=".to_owned() },
+            },
+            ConfigSpec {
+                local_filename: "/etc/local".to_owned(),
+                source: ConfigSource::ExecutorLocalFile { file_path_on_host: secret.display().to_string() },
+            },
+        ];
+    });
+    let workload = start(&runner, &plan).await;
+    let container = bench.inspect(&workload).await;
+    let host = container.host_config.unwrap();
+    assert_eq!((host.memory, host.nano_cpus), (Some(32 << 20), Some(500_000_000)));
+    assert_eq!(host.cap_drop.unwrap().len(), 4);
+    assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
+    assert_eq!(container.mounts.unwrap()[0].rw, Some(false));
+    assert_eq!(container.name.unwrap(), format!("/test-1-{}", plan.instance));
+    let labels = format!("{:?}", container.config.unwrap().labels.unwrap());
+    assert!(labels.contains(plan.instance.as_str()), "{labels}");
+    assert!(!labels.contains("hush") && !labels.contains("cGxhY2VkIQo"), "{labels}");
+    Runner::stop(&runner, &plan.instance, &workload, LONG).await.unwrap();
+    let log = Runner::log_tail(&runner, &plan.instance, &workload, 1024).await.unwrap();
+    assert_eq!(log, "placed!\n");
+    remove(&runner, &plan).await;
+}
+
+#[tokio::test]
+async fn docker_kills_who_ignores_the_stop() {
+    let Some(bench) = Bench::new("docker_kills_who_ignores_the_stop").await else { return };
+    let (runner, mut events) = bench.open();
+    let plan = bench.plan(&["deaf"]);
+    let workload = start(&runner, &plan).await;
+    let killed = Exit { signal: Some(9), ..Exit::default() };
+    let exit = Runner::stop(&runner, &plan.instance, &workload, Duration::from_millis(100)).await.unwrap();
+    assert_eq!(exit, killed);
+    assert_eq!(exited(&mut events).await.1, killed);
+    let again = Runner::stop(&runner, &plan.instance, &workload, LONG).await.unwrap();
+    assert_eq!(again, killed, "a repeated stop");
+    remove(&runner, &plan).await;
+    let gone = Runner::stop(&runner, &plan.instance, &workload, LONG).await.unwrap();
+    assert_eq!(gone, Exit::default(), "a stop after the end of all");
+}
+
+#[tokio::test]
+async fn docker_tells_an_oom_kill() {
+    let Some(bench) = Bench::new("docker_tells_an_oom_kill").await else { return };
+    let (runner, mut events) = bench.open();
+    let plan = bench.plan(&["eat"]);
+    start(&runner, &plan).await;
+    let exit = exited(&mut events).await.1;
+    assert_eq!(exit, Exit { code: None, signal: Some(9), oom_killed: true });
+    remove(&runner, &plan).await;
+}
+
+#[tokio::test]
+async fn docker_containers_are_found_by_the_next_executor() {
+    let Some(bench) = Bench::new("docker_containers_are_found_by_the_next_executor").await else { return };
+    let (runner, events) = bench.open();
+    let (running, ended) = (bench.plan(&["sleep"]), bench.plan(&["exit", "5"]));
+    let kept = start(&runner, &running).await;
+    let over = start(&runner, &ended).await;
+    let wait = bench.engine.wait_container(id(&over), None);
+    assert_eq!(futures::StreamExt::collect::<Vec<_>>(wait).await.len(), 1);
+    drop((runner, events));
+
+    let (runner, mut events) = bench.open();
+    let found = Runner::find(&runner, &running.instance, Some(&kept)).await.unwrap();
+    assert_eq!(found, Found::Running(kept.clone()));
+    assert_eq!(
+        Runner::start(&runner, &running).await.unwrap(),
+        kept,
+        "a repeated start is the same container"
+    );
+    assert_eq!(Runner::list(&runner).await.unwrap().len(), 2);
+    assert_eq!(Runner::stop(&runner, &ended.instance, &over, LONG).await.unwrap(), code(5));
+
+    // By hand, behind the executor's back.
+    bench.engine.kill_container(id(&kept), None).await.unwrap();
+    let killed = Exit { signal: Some(9), ..Exit::default() };
+    assert_eq!(exited(&mut events).await, (running.instance.clone(), killed));
+    remove(&runner, &running).await;
+    remove(&runner, &ended).await;
+}
+
+#[tokio::test]
+async fn docker_container_removed_by_hand_is_seen_to_end() {
+    let Some(bench) = Bench::new("docker_container_removed_by_hand_is_seen_to_end").await else { return };
+    let (runner, mut events) = bench.open();
+    let plan = bench.plan(&["sleep"]);
+    let workload = start(&runner, &plan).await;
+    let force = bollard::query_parameters::RemoveContainerOptionsBuilder::default().force(true).build();
+    bench.engine.remove_container(id(&workload), Some(force)).await.unwrap();
+    let (instance, exit) = exited(&mut events).await;
+    assert_eq!(instance, plan.instance);
+    assert!(exit == Exit::default() || exit.signal == Some(9), "{exit:?}");
+    assert_eq!(Runner::find(&runner, &plan.instance, None).await.unwrap(), Found::Nothing);
+}
+
+#[tokio::test]
+async fn docker_start_that_crashed_half_way_is_finished() {
+    let Some(bench) = Bench::new("docker_start_that_crashed_half_way_is_finished").await else { return };
+    let (runner, mut events) = bench.open();
+    let plan = bench.plan(&["exit", "0"]);
+    let first = start(&runner, &plan).await;
+    exited(&mut events).await;
+    // What a crash between create and start leaves: the same labels, never started.
+    let container = bench.inspect(&first).await;
+    remove(&runner, &plan).await;
+    let body = bollard::models::ContainerCreateBody {
+        image: Some(bench.image.reference().to_owned()),
+        cmd: Some(vec!["exit".to_owned(), "4".to_owned()]),
+        labels: container.config.unwrap().labels,
+        ..Default::default()
+    };
+    let name = container.name.unwrap();
+    let options = bollard::query_parameters::CreateContainerOptionsBuilder::default()
+        .name(name.trim_start_matches('/'))
+        .build();
+    let half = bench.engine.create_container(Some(options), body).await.unwrap();
+    assert_eq!(Runner::find(&runner, &plan.instance, None).await.unwrap(), Found::NeverStarted);
+    let workload = Runner::start(&runner, &plan).await.unwrap();
+    assert_eq!(id(&workload), half.id);
+    assert_eq!(exited(&mut events).await.1, code(4));
+    remove(&runner, &plan).await;
+}
+
+#[tokio::test]
+async fn docker_failures_say_why() {
+    let Some(bench) = Bench::new("docker_failures_say_why").await else { return };
+    let (runner, _events) = bench.open();
+    let missing = bench.plan_with(&[], |spec| {
+        spec.executable = Some(Executable::Docker {
+            url: "registry.invalid/no/such".to_owned(),
+            docker_pull_timeout: "20s".parse().unwrap(),
+        });
+    });
+    let error = Runner::provision(&runner, &missing).await.unwrap_err();
+    assert!(
+        matches!(&error, ProvisionError::Unavailable { what, .. } if what == "image registry.invalid/no/such:latest"),
+        "{error}"
+    );
+
+    let mut taken = bench.plan(&["serve", "8000"]);
+    let holder = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let host_port = holder.local_addr().unwrap().port();
+    let port = InstancePort { container_port: 8000, host_port, port_type: PortType::Tcp };
+    taken.local_info.ports.insert("main".to_owned(), port);
+    let error = Runner::start(&runner, &taken).await.unwrap_err();
+    let StartError::Failed { step, why } = &error else { panic!("{error}") };
+    assert_eq!(*step, "start container");
+    assert!(why.contains(&host_port.to_string()), "{why}");
+    assert_eq!(Runner::find(&runner, &taken.instance, None).await.unwrap(), Found::NeverStarted);
+    remove(&runner, &taken).await;
+
+    let fetched = bench.plan_with(&["sleep"], |spec| {
+        let http = serde_json::from_value(json!({"hostname": "example.org"})).unwrap();
+        spec.configs = vec![ConfigSpec {
+            local_filename: "/etc/x".to_owned(),
+            source: ConfigSource::ExecutorHttpFetch { http },
+        }];
+    });
+    let error = Runner::start(&runner, &fetched).await.unwrap_err().to_string();
+    assert!(error.contains("/etc/x") && error.contains("not supported yet"), "{error}");
+}
+
+#[tokio::test]
+async fn docker_command_is_killed_when_its_time_is_up() {
+    let Some(bench) = Bench::new("docker_command_is_killed_when_its_time_is_up").await else { return };
+    let (runner, _events) = bench.open();
+    let plan = bench.plan(&["sleep"]);
+    let workload = start(&runner, &plan).await;
+    let argv = ["/service", "deaf"].map(str::to_owned);
+    let slow = Runner::command(&runner, &plan, &workload, &argv, Duration::from_millis(500)).await;
+    let error = slow.unwrap_err();
+    assert!(matches!(&error, RunnerError::Failed { why, .. } if why.contains("deaf")), "{error}");
+    let begun = Instant::now();
+    loop {
+        let top = bench.engine.top_processes(id(&workload), None).await.unwrap();
+        if top.processes.unwrap().len() == 1 {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "the command goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let found = Runner::find(&runner, &plan.instance, None).await.unwrap();
+    assert_eq!(found, Found::Running(workload.clone()), "the container was not touched");
+    Runner::stop(&runner, &plan.instance, &workload, LONG).await.unwrap();
+    remove(&runner, &plan).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_or_is_away_holds_nobody_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("hung.sock");
+    // Takes connections, never answers.
+    let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let executor = ExecutorId::new("test").unwrap();
+    for path in [socket, dir.path().join("away.sock")] {
+        let (sender, _events) = mpsc::channel(1);
+        let runner = DockerRunner::open(&path, &executor, dir.path(), Duration::from_millis(200), sender);
+        let begun = Instant::now();
+        let error = Runner::list(&runner).await.unwrap_err();
+        let RunnerError::Unavailable(words) = &error else { panic!("{error}") };
+        assert!(words.contains(path.to_str().unwrap()), "{words}");
+        let instance = InstanceId::new("SI-1").unwrap();
+        let workload = Workload::Docker { container_id: "x".to_owned() };
+        let error = Runner::find(&runner, &instance, None).await.unwrap_err();
+        assert!(matches!(error, RunnerError::Unavailable(_)), "{error}");
+        let error = Runner::log_tail(&runner, &instance, &workload, 10).await.unwrap_err();
+        assert!(matches!(error, RunnerError::Unavailable(_)), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    }
+}
