@@ -89,6 +89,8 @@ impl Node {
     /// Waits until it is worth looking for a leader again; `false` when the deadline has passed.
     pub(super) async fn pause(&self, deadline: Instant) -> bool {
         let mut status = self.status.clone();
+        // What is known already is not worth waking for; without this, waiting would be spinning.
+        status.mark_unchanged();
         let again = deadline.min(Instant::now() + PAUSE);
         // Changed, or time to look again, or stopped (which the caller will see): all the same here.
         let _ = timeout_at(again, status.changed()).await;

@@ -73,9 +73,10 @@ pub(super) fn watch_metrics(raft: &Raft, peers: Peers) -> watch::Receiver<RaftSt
                 }
                 let leader = |status: &RaftStatus| status.leader.as_ref().map(|leader| leader.id);
                 if leader(status) != leader(&now) {
-                    match leader(&now) {
-                        Some(leader) => tracing::info!(term = now.term, %leader, "there is a leader"),
-                        None => tracing::warn!(term = now.term, "there is no leader"),
+                    if let Some(leader) = leader(&now) {
+                        tracing::info!(term = now.term, %leader, "there is a leader");
+                    } else {
+                        tracing::warn!(term = now.term, "there is no leader");
                     }
                 }
                 let differs = *status != now;

@@ -73,7 +73,7 @@ fn judge_at_work(
 ) -> Option<Verdict> {
     let through = match operation.kind {
         OperationKind::StopInstances => old_is_gone(state, operation, progress),
-        _ => state.is_filled(&progress.slot, slot),
+        _ => state.is_replaced(&progress.slot, slot),
     };
     if through {
         return Some(done(""));

@@ -107,6 +107,14 @@ impl State {
             .any(|instance| instance.state() == InstanceState::Healthy && instance.record.epoch >= slot.epoch)
     }
 
+    /// Whether the slot is filled and nothing of an earlier epoch is left in it: start-first has a
+    /// time in which both live.
+    #[must_use]
+    pub fn is_replaced(&self, id: &SlotId, slot: &Slot) -> bool {
+        self.is_filled(id, slot)
+            && self.live_instances_in(id).all(|instance| instance.record.epoch >= slot.epoch)
+    }
+
     fn if_away(&self, progress: &mut SlotProgress) {
         if !self.is_connected(&progress.slot.executor) {
             self.set_away(progress);
