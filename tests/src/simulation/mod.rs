@@ -4,10 +4,12 @@
 //! executors, what starts and probes workloads. One seed decides every latency, election, jitter and
 //! id, so a failing seed replays exactly.
 
+mod fleet;
 mod http;
 mod node;
 mod world;
 
+pub use fleet::{Fleet, api_address, controller_host, executor_host};
 pub use http::call;
 pub use node::SimulatedNode;
 pub use world::simulated_world;
