@@ -63,22 +63,22 @@ fn simulate(seed: u64) -> Vec<String> {
         let leader = client.leader(&all()).await;
         let others: Vec<ControllerId> = all().into_iter().filter(|id| *id != leader).collect();
         cut_off(leader, &others);
-        client.note(format!("{leader} is cut off"));
+        client.note(&format!("{leader} is cut off"));
         // Longer than an executor may be silent: whoever counted on the old leader would show it.
         let successor = client.leader(&others).await;
-        client.note(format!("{successor} leads"));
+        client.note(&format!("{successor} leads"));
         client.write(successor).await;
         tokio::time::sleep(Duration::from_secs(15)).await;
         client.healthy(successor, 2 * EXECUTORS).await;
 
         join_again(leader, &others);
-        client.note(format!("{leader} is back"));
+        client.note(&format!("{leader} is back"));
         client.healthy(leader, 2 * EXECUTORS).await;
         for (node, deployed) in nodes.iter().zip(deployed) {
             let running = node.running();
             assert_eq!((node.starts(), running.len()), (2, 2), "a partition restarts nothing");
             assert!(deployed.iter().all(|instance| running.contains(instance)), "{deployed:?} {running:?}");
-            client.note(format!("{running:?}"));
+            client.note(&format!("{running:?}"));
         }
         Ok(())
     });
@@ -114,14 +114,14 @@ struct Client {
 }
 
 impl Client {
-    fn note(&self, what: String) {
+    fn note(&self, what: &str) {
         let at = turmoil::sim_elapsed().unwrap_or_default();
         self.trace.borrow_mut().push(format!("{at:?} {what}"));
     }
 
     async fn deploy(&self) {
         let leader = self.leader(&all()).await;
-        self.note(format!("{leader} leads"));
+        self.note(&format!("{leader} leads"));
         self.until("two executors are in", async || {
             let executors = self.get(leader, "cluster/executors").await?;
             (executors.as_array()?.len() == 2).then_some(())
@@ -152,7 +152,7 @@ impl Client {
             }
         })
         .await;
-        self.note(format!("{} accepted through {through}", operation["type"]));
+        self.note(&format!("{} accepted through {through}", operation["type"]));
     }
 
     async fn healthy(&self, through: ControllerId, count: u64) {
@@ -163,7 +163,7 @@ impl Client {
             (u64::try_from(healthy).ok()? == count).then_some(())
         })
         .await;
-        self.note(format!("{count} healthy through {through}"));
+        self.note(&format!("{count} healthy through {through}"));
     }
 
     /// Whom one of `asked` names as the leader, if that is one of them.
@@ -190,7 +190,7 @@ impl Client {
 
     /// Bounded by the simulation's duration, which fails the test with what was seen until then.
     async fn until<T>(&self, what: &str, attempt: impl AsyncFn() -> Option<T>) -> T {
-        self.note(format!("waiting until {what}"));
+        self.note(&format!("waiting until {what}"));
         loop {
             if let Some(found) = attempt().await {
                 return found;

@@ -44,7 +44,7 @@ impl Fleet {
             authority: Authority::new(&cluster).expect("a certificate authority"),
             controllers: (1..=controllers).map(|id| (ControllerId(id), MemoryDisk::new())).collect(),
             executors: (1..=executors)
-                .map(|n| (ExecutorId::new(&executor_host(n)).expect("an id"), SimulatedNode::default()))
+                .map(|n| (ExecutorId::new(executor_host(n)).expect("an id"), SimulatedNode::default()))
                 .collect(),
             dir: tempfile::tempdir().expect("a temporary directory"),
             cluster,

@@ -1,0 +1,58 @@
+//! Benchmarks of Muster. Each prints one table whose last columns are ratios against a floor that was
+//! measured in the same run: absolute figures of a busy machine say little.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`proposals`] | durable proposals per second through three controllers |
+//! | [`group`] | three real controllers, each a process of its own |
+//! | [`floor`] | what the disk alone can do |
+//! | [`stats`] | rates and percentiles |
+
+mod floor;
+mod group;
+mod proposals;
+mod stats;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use muster_controller::ControllerArgs;
+use muster_platform::World;
+
+#[derive(Parser)]
+#[command(name = "muster-bench", about = "Benchmarks of Muster")]
+struct Args {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
+    /// Durable proposals per second through three controllers, gRPC with mTLS
+    Proposals(proposals::Args),
+    /// What `proposals` runs three times: a controller
+    #[command(hide = true)]
+    Controller(ControllerArgs),
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().benchmark) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("muster-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(benchmark: Benchmark) -> anyhow::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(async {
+        match benchmark {
+            Benchmark::Proposals(args) => proposals::run(&args).await,
+            Benchmark::Controller(args) => Ok(muster_controller::run(args, World::system()).await?),
+        }
+    })
+}
