@@ -219,6 +219,16 @@ fn data<T: DeserializeOwned>(answer: reqwest::blocking::Response) -> Result<T, S
     envelope.data.filter(|_| status.is_success()).ok_or(text)
 }
 
+/// A port base at which nothing listens now, for a cluster that a test starts by itself.
+#[must_use]
+pub fn free_port_base() -> u16 {
+    let is_free = |base: &u16| {
+        let ports = (0..3).chain(100..103).chain(200..202).map(|offset| base + offset);
+        ports.into_iter().all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok())
+    };
+    (0..BASES).map(|_| next_base()).find(is_free).expect("a free port base")
+}
+
 /// A port base that no other cluster of this process was given.
 fn next_base() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use muster_tests::cluster::{BOUND, DevCluster, is_alive, signal};
+use muster_tests::cluster::{BOUND, DevCluster, free_port_base, is_alive, signal};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
@@ -41,15 +41,31 @@ fn foreground(temporary: &Path, port_base: u16) -> Child {
 
 #[test]
 fn ctrl_c_leaves_no_process_no_socket_and_no_file() {
-    const PORT_BASE: u16 = 8_000;
+    let port_base = free_port_base();
     let temporary = tempfile::tempdir().unwrap();
-    let mut child = foreground(temporary.path(), PORT_BASE);
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let ready = lines.by_ref().map_while(Result::ok).find(|line| line.contains("stops everything"));
-    assert!(ready.is_some(), "it did not come up");
+    let mut child = foreground(temporary.path(), port_base);
+    let mut lines = until_it_is_up(&mut child);
     assert!(!processes_naming(temporary.path()).is_empty(), "the roles run from the temporary directory");
 
     signal(child.id(), rustix::process::Signal::INT);
+    assert_ends(&mut child);
+    assert!(lines.by_ref().map_while(Result::ok).all(|line| !line.contains("has ended")));
+    assert_eq!(processes_naming(temporary.path()), Vec::<i32>::new());
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+    for port in [0, 1, 2, 100, 101, 102, 200].map(|offset| port_base + offset) {
+        std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    }
+}
+
+/// Reads its output up to the last line of the welcome.
+fn until_it_is_up(child: &mut Child) -> Lines<BufReader<ChildStdout>> {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = lines.by_ref().map_while(Result::ok).find(|line| line.contains("stops everything"));
+    assert!(ready.is_some(), "it did not come up");
+    lines
+}
+
+fn assert_ends(child: &mut Child) {
     let deadline = Instant::now() + BOUND;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -59,11 +75,19 @@ fn ctrl_c_leaves_no_process_no_socket_and_no_file() {
         std::thread::sleep(Duration::from_millis(50));
     };
     assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_cluster_stopped_from_another_terminal_ends_the_command_that_started_it() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut child = foreground(temporary.path(), free_port_base());
+    let _lines = until_it_is_up(&mut child);
+    let dir = std::fs::read_dir(temporary.path()).unwrap().next().unwrap().unwrap().path();
+    let stopped = Command::new(PROGRAM).args(["dev", "stop", "--dir"]).arg(&dir).output().unwrap();
+    assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+    assert_ends(&mut child);
     assert_eq!(processes_naming(temporary.path()), Vec::<i32>::new());
-    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
-    for port in [PORT_BASE, PORT_BASE + 1, PORT_BASE + 2, PORT_BASE + 100, PORT_BASE + 200] {
-        std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    }
+    assert!(!dir.exists());
 }
 
 #[test]

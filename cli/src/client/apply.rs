@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use muster_common::exit::Exit;
 use muster_common::id::ServiceId;
-use muster_common::operation::OperationRequest;
+use muster_common::operation::{OperationRequest, SlotOutcome};
 use muster_common::service::{ActivationState, ServiceSummary};
 use muster_common::spec::{LocalServiceSpec, masked};
 
+use serde::Serialize;
+
 use super::command::ApplyArgs;
 use super::http::Client;
-use super::resolve;
 use super::settle::{self, Progress};
+use super::{render, resolve};
+use crate::args::Output;
 use crate::error::CliError;
 
 /// A larger file is not a spec; the server refuses it too.
@@ -26,22 +29,55 @@ pub(crate) struct Deployment {
     pub(crate) instances_per_host: Option<u32>,
 }
 
-pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> Result<(), CliError> {
+/// A service as the cluster took it.
+#[derive(Serialize)]
+pub(crate) struct Deployed {
+    #[serde(rename = "serviceId")]
+    pub(crate) id: String,
+    /// What has to be over before it is settled; `None`: it was as it should be already.
+    #[serde(rename = "operationId", skip_serializing_if = "Option::is_none")]
+    operation: Option<String>,
+}
+
+pub(crate) async fn apply(client: &Client, args: &ApplyArgs, output: Output) -> Result<(), CliError> {
     for path in &args.files {
         for spec in read_specs(path)? {
             let deployment = Deployment { spec, instances_per_host: args.instances_per_host };
             let mut progress = Progress::new();
-            let id = deploy(client, deployment).await?;
+            let service = deploy(client, deployment).await?;
             if args.wait.no_wait {
-                progress.done(&format!("{id} accepted"));
+                progress.done(&render::answer(output, &service, || format!("{} accepted\n", service.id))?);
                 continue;
             }
-            settle::healthy(client, &id, Duration::from_secs(args.wait.timeout_s), &mut progress).await?;
-            let summary = resolve::service(client, &id).await?;
-            progress.done(&format!("{id} is healthy: {} instances", summary.healthy_instances));
+            let timeout = Duration::from_secs(args.wait.timeout_s);
+            let outcome = settled(client, &service, timeout, &mut progress).await?;
+            let summary = resolve::service(client, &service.id).await?;
+            progress.done(&render::answer(output, &summary, || outcome)?);
         }
     }
     Ok(())
+}
+
+/// Waits until the service is as it was asked for, and says how it is.
+pub(crate) async fn settled(
+    client: &Client,
+    service: &Deployed,
+    timeout: Duration,
+    progress: &mut Progress,
+) -> Result<String, CliError> {
+    let mut away = String::new();
+    if let Some(operation) = &service.operation {
+        let operation = settle::deployment(client, operation, timeout, progress).await?;
+        if operation.slots.iter().any(|slot| slot.outcome == SlotOutcome::Away) {
+            away = format!("; {}", operation.message);
+        }
+    }
+    if away.is_empty() {
+        settle::healthy(client, &service.id, timeout, progress).await?;
+    }
+    let summary = resolve::service(client, &service.id).await?;
+    let (healthy, required) = (summary.healthy_instances, summary.required_instances);
+    Ok(format!("{} is deployed: {healthy} of {required} instances are healthy{away}\n", service.id))
 }
 
 /// The specs in a file (JSON, or one or several YAML documents); `-` is standard input.
@@ -71,14 +107,15 @@ pub(crate) fn read_specs(path: &Path) -> Result<Vec<LocalServiceSpec>, CliError>
     Ok(specs)
 }
 
-/// Creates the service or adjusts it, and activates it. Returns its id.
-pub(crate) async fn deploy(client: &Client, deployment: Deployment) -> Result<String, CliError> {
+/// Creates the service or adjusts it, and activates it.
+pub(crate) async fn deploy(client: &Client, deployment: Deployment) -> Result<Deployed, CliError> {
     let Deployment { spec, instances_per_host } = deployment;
     let id = ServiceId::from_parts(&spec.name, &spec.version).map(|id| id.to_string());
     let existing = match &id {
         Ok(id) => find(client, id).await?,
         Err(_) => None, // the server names what is wrong with name and version
     };
+    let mut operation = None;
     let (id, active) = match existing {
         None => {
             let request = OperationRequest::Create {
@@ -94,15 +131,16 @@ pub(crate) async fn deploy(client: &Client, deployment: Deployment) -> Result<St
                     service_id: service.id.clone(),
                     instances_per_host: wanted,
                 };
-                client.operate(&request).await?;
+                operation = Some(client.operate(&request).await?.operation_id);
             }
             (service.id, service.activation_state == ActivationState::Active)
         }
     };
     if !active {
-        client.operate(&OperationRequest::Activate { service_id: id.clone() }).await?;
+        let request = OperationRequest::Activate { service_id: id.clone() };
+        operation = Some(client.operate(&request).await?.operation_id);
     }
-    Ok(id)
+    Ok(Deployed { id, operation })
 }
 
 async fn find(client: &Client, id: &str) -> Result<Option<ServiceSummary>, CliError> {

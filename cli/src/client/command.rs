@@ -135,17 +135,19 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     let client = Client::new(server::server(connection)?)?;
     match command {
-        ClientCommand::Apply(args) => apply::apply(&client, &args).await,
+        ClientCommand::Apply(args) => apply::apply(&client, &args, output).await,
         ClientCommand::Get(what) => get(&client, what, output).await,
         ClientCommand::Describe { name } => describe::describe(&client, &name, output).await,
-        ClientCommand::Restart(args) => operate::restart(&client, args).await,
-        ClientCommand::Replace(args) => operate::replace(&client, args).await,
-        ClientCommand::Stop(args) => operate::stop(&client, args).await,
+        ClientCommand::Restart(args) => operate::restart(&client, args, output).await,
+        ClientCommand::Replace(args) => operate::replace(&client, args, output).await,
+        ClientCommand::Stop(args) => operate::stop(&client, args, output).await,
         ClientCommand::Scale { service, instances_per_host, wait } => {
-            operate::scale(&client, &service, instances_per_host, wait).await
+            operate::scale(&client, &service, instances_per_host, wait, output).await
         }
-        ClientCommand::Deactivate { service, wait } => operate::deactivate(&client, &service, wait).await,
-        ClientCommand::Destroy { service, wait } => operate::destroy(&client, &service, wait).await,
+        ClientCommand::Deactivate { service, wait } => {
+            operate::deactivate(&client, &service, wait, output).await
+        }
+        ClientCommand::Destroy { service, wait } => operate::destroy(&client, &service, wait, output).await,
     }
 }
 

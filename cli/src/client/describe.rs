@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use muster_common::executor::ExecutorNodeData;
 use muster_common::exit::Exit;
 use muster_common::instance::InstanceInfo;
-use muster_common::service::ServiceSummary;
+use muster_common::service::{ActivationState, ServiceSummary};
 
 use super::http::Client;
 use super::{render, resolve};
@@ -87,7 +87,11 @@ fn next_for_service(service: &ServiceSummary, old: &[InstanceInfo]) -> String {
     {
         let _ = writeln!(next, "  muster describe {}   # why the last one ended", last.instance_id);
     }
-    let _ = writeln!(next, "  muster restart {0}\n  muster get instances {0} --old", service.id);
+    let step = match service.activation_state {
+        ActivationState::Active | ActivationState::ConfigTesting => "restart",
+        ActivationState::Inactive => "destroy",
+    };
+    let _ = writeln!(next, "  muster {step} {0}\n  muster get instances {0} --old", service.id);
     next
 }
 

@@ -6,8 +6,8 @@ use muster_common::envelope::{Envelope, Status};
 use muster_common::exit::Exit;
 use muster_common::operation::{Operation, OperationRequest};
 use reqwest::StatusCode;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::CliError;
@@ -27,7 +27,7 @@ pub(crate) struct Client {
 }
 
 /// What an accepted operation answers.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Accepted {
     /// The service it is about.

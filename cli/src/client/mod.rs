@@ -13,7 +13,7 @@ mod resolve;
 mod server;
 mod settle;
 
-pub(crate) use apply::{Deployment, deploy, read_specs};
+pub(crate) use apply::{Deployment, deploy, read_specs, settled};
 pub(crate) use command::{ClientCommand, run};
 pub(crate) use http::Client;
-pub(crate) use settle::{Progress, healthy};
+pub(crate) use settle::Progress;

@@ -6,26 +6,27 @@ use muster_common::exit::Exit;
 use muster_common::operation::{ClusterOpSpec, OperationRequest};
 
 use super::command::{InstancesArgs, RestartArgs, WaitArgs, WaveArgs};
-use super::http::Client;
-use super::resolve;
+use super::http::{Accepted, Client};
 use super::settle::{self, Progress};
+use super::{render, resolve};
+use crate::args::Output;
 use crate::error::CliError;
 
 fn op_spec(wave: &WaveArgs) -> ClusterOpSpec {
     ClusterOpSpec { timeout: wave.timeout, parallelism: wave.parallelism, ..ClusterOpSpec::default() }
 }
 
-pub(crate) async fn restart(client: &Client, args: RestartArgs) -> Result<(), CliError> {
+pub(crate) async fn restart(client: &Client, args: RestartArgs, output: Output) -> Result<(), CliError> {
     let service = resolve::service(client, &args.service).await?;
     let request = OperationRequest::Restart {
         service_id: service.id,
         stop_first: args.wave.stop_first,
         cluster_op_spec: Some(op_spec(&args.wave)),
     };
-    submit(client, &request, args.wait, "restarted").await
+    submit(client, &request, args.wait, output, "restarted").await
 }
 
-pub(crate) async fn replace(client: &Client, args: InstancesArgs) -> Result<(), CliError> {
+pub(crate) async fn replace(client: &Client, args: InstancesArgs, output: Output) -> Result<(), CliError> {
     let (service_id, instance_ids) = instances_of_one_service(client, &args.instances).await?;
     let request = OperationRequest::ReplaceInstances {
         service_id,
@@ -33,14 +34,14 @@ pub(crate) async fn replace(client: &Client, args: InstancesArgs) -> Result<(), 
         stop_first: args.wave.stop_first,
         op_spec: Some(op_spec(&args.wave)),
     };
-    submit(client, &request, args.wait, "replaced").await
+    submit(client, &request, args.wait, output, "replaced").await
 }
 
-pub(crate) async fn stop(client: &Client, args: InstancesArgs) -> Result<(), CliError> {
+pub(crate) async fn stop(client: &Client, args: InstancesArgs, output: Output) -> Result<(), CliError> {
     let (service_id, instance_ids) = instances_of_one_service(client, &args.instances).await?;
     let request =
         OperationRequest::StopInstances { service_id, instance_ids, op_spec: Some(op_spec(&args.wave)) };
-    submit(client, &request, args.wait, "stopped").await
+    submit(client, &request, args.wait, output, "stopped").await
 }
 
 pub(crate) async fn scale(
@@ -48,38 +49,53 @@ pub(crate) async fn scale(
     service: &str,
     instances_per_host: u32,
     wait: WaitArgs,
+    output: Output,
 ) -> Result<(), CliError> {
     let service_id = resolve::service(client, service).await?.id;
     let request = OperationRequest::UpdateInstanceCount { service_id, instances_per_host };
-    submit(client, &request, wait, "scaled").await
+    submit(client, &request, wait, output, "scaled").await
 }
 
-pub(crate) async fn deactivate(client: &Client, service: &str, wait: WaitArgs) -> Result<(), CliError> {
+pub(crate) async fn deactivate(
+    client: &Client,
+    service: &str,
+    wait: WaitArgs,
+    output: Output,
+) -> Result<(), CliError> {
     let service_id = resolve::service(client, service).await?.id;
-    submit(client, &OperationRequest::Deactivate { service_id }, wait, "deactivated").await
+    submit(client, &OperationRequest::Deactivate { service_id }, wait, output, "deactivated").await
 }
 
-pub(crate) async fn destroy(client: &Client, service: &str, wait: WaitArgs) -> Result<(), CliError> {
+pub(crate) async fn destroy(
+    client: &Client,
+    service: &str,
+    wait: WaitArgs,
+    output: Output,
+) -> Result<(), CliError> {
     let service_id = resolve::service(client, service).await?.id;
-    submit(client, &OperationRequest::Destroy { service_id }, wait, "destroyed").await
+    submit(client, &OperationRequest::Destroy { service_id }, wait, output, "destroyed").await
 }
 
 /// Submits, and waits unless told not to.
-pub(crate) async fn submit(
+async fn submit(
     client: &Client,
     request: &OperationRequest,
     wait: WaitArgs,
+    output: Output,
     done: &str,
 ) -> Result<(), CliError> {
     let accepted = client.operate(request).await?;
-    if wait.no_wait {
-        println!("{} of {} accepted as {}", request.kind(), accepted.service_id, accepted.operation_id);
-        return Ok(());
-    }
     let mut progress = Progress::new();
-    let timeout = Duration::from_secs(wait.timeout_s);
-    settle::operation(client, &accepted.operation_id, timeout, &mut progress).await?;
-    progress.done(&format!("{} {done}", accepted.service_id));
+    let text = if wait.no_wait {
+        let Accepted { service_id, operation_id } = &accepted;
+        let line = format!("{} of {service_id} accepted as {operation_id}\n", request.kind());
+        render::answer(output, &accepted, || line)?
+    } else {
+        let timeout = Duration::from_secs(wait.timeout_s);
+        let operation = settle::operation(client, &accepted.operation_id, timeout, &mut progress).await?;
+        render::answer(output, &operation, || format!("{} {done}\n", accepted.service_id))?
+    };
+    progress.done(&text);
     Ok(())
 }
 

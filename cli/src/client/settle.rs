@@ -49,12 +49,12 @@ impl Progress {
         }
     }
 
-    /// Ends with a line that stays.
-    pub(crate) fn done(mut self, line: &str) {
+    /// Ends with a text that stays, its lines ended.
+    pub(crate) fn done(mut self, text: &str) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        println!("{line}");
+        print!("{text}");
     }
 }
 
@@ -85,6 +85,24 @@ pub(crate) async fn healthy(
             return Err(not_healthy(client, service, healthy, required, timeout).await);
         }
         tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Waits until an operation that fills slots is over; when it fails, with why its instances ended.
+pub(crate) async fn deployment(
+    client: &Client,
+    id: &str,
+    timeout: Duration,
+    progress: &mut Progress,
+) -> Result<Operation, CliError> {
+    match operation(client, id, timeout, progress).await {
+        Ok(operation) => Ok(operation),
+        Err(mut error) => {
+            if let Ok(operation) = client.operation(id).await {
+                error.message.push_str(&why(client, &operation.service.to_string()).await);
+            }
+            Err(error)
+        }
     }
 }
 
@@ -161,11 +179,17 @@ async fn not_healthy(
             timeout.as_secs()
         )
     };
+    let why = why(client, service).await;
+    CliError::new(Exit::Timeout, format!("{head}{why}\nsee 'muster describe {service}'"))
+}
+
+/// The newest instance that ended and the newest that does not run yet, each with what it left behind.
+/// What cannot be asked is left out: this only adds to an error.
+async fn why(client: &Client, service: &str) -> String {
     let live = resolve::instances(client, service, false).await.unwrap_or_default();
     let old = resolve::instances(client, service, true).await.unwrap_or_default();
     let waiting = live.iter().rfind(|instance| !instance.state.is_running());
-    let why: String = old.last().into_iter().chain(waiting).map(explain).collect();
-    CliError::new(Exit::Timeout, format!("{head}{why}\nsee 'muster describe {service}'"))
+    old.last().into_iter().chain(waiting).map(explain).collect()
 }
 
 fn explain(instance: &InstanceInfo) -> String {

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use muster_common::duration::DroveDuration;
 use muster_common::id::{ClusterId, ControllerId, ExecutorId};
 use muster_common::identity::{Identity, Role};
 use muster_platform::Authority;
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::cluster_file::{ClusterFile, RoleEntry, RoleKind};
 use super::layout::{Layout, loopback};
+use super::stop::DRAIN_TIMEOUT;
 use crate::error::CliError;
 
 const CLUSTER: &str = "dev";
@@ -29,6 +31,7 @@ pub(crate) fn prepare(dir: &Path, layout: Layout, ephemeral: bool) -> Result<Clu
         cluster: CLUSTER.to_owned(),
         port_base: layout.port_base,
         ephemeral,
+        stopped: false,
         roles: roles(dir, layout),
     };
     for (number, role) in numbered(&file.roles) {
@@ -120,6 +123,7 @@ fn executor_config(layout: Layout, number: u16, role: &RoleEntry) -> Value {
         "coreOvercommit": CORE_OVERCOMMIT,
         "ports": {"from": ports.start(), "to": ports.end()},
         "onTerminate": "drain",
+        "drainTimeout": DroveDuration::from_secs(DRAIN_TIMEOUT.as_secs()),
     })
 }
 

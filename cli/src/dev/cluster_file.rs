@@ -74,6 +74,9 @@ pub(crate) struct ClusterFile {
     pub(crate) port_base: u16,
     /// The directory is removed when the cluster stops.
     pub(crate) ephemeral: bool,
+    /// It was stopped in order: nothing runs, and nothing is left to be ended.
+    #[serde(default)]
+    pub(crate) stopped: bool,
     pub(crate) roles: Vec<RoleEntry>,
 }
 
@@ -135,9 +138,19 @@ impl ClusterFile {
 
     /// Notes which process a role is now.
     pub(crate) fn set_process(&mut self, id: &str, process: Option<Pid>) {
+        self.stopped = false;
         for role in self.roles.iter_mut().filter(|role| role.id == id) {
             role.pid = process.map(|process| process.pid);
             role.start_ticks = process.map(|process| process.start_ticks);
+        }
+    }
+
+    /// Notes that every role has ended in order.
+    pub(crate) fn set_stopped(&mut self) {
+        self.stopped = true;
+        for role in &mut self.roles {
+            role.pid = None;
+            role.start_ticks = None;
         }
     }
 

@@ -165,29 +165,31 @@ fn check_ports(layout: Layout) -> Result<(), CliError> {
 async fn bring_up(dir: &Path, deployments: Vec<Deployment>, detached: bool) -> Result<(), Stage> {
     let mut progress = Progress::new();
     let client = start_roles(dir, &mut progress).await.map_err(Stage::Roles)?;
-    let mut services = Vec::new();
+    let mut deployed = Vec::new();
     for deployment in deployments {
-        let id = client::deploy(&client, deployment).await.map_err(Stage::Services)?;
-        services.push(id);
+        deployed.push(client::deploy(&client, deployment).await.map_err(Stage::Services)?);
     }
-    for id in &services {
-        client::healthy(&client, id, HEALTHY_BOUND, &mut progress).await.map_err(Stage::Services)?;
+    let mut services = Vec::new();
+    for service in deployed {
+        client::settled(&client, &service, HEALTHY_BOUND, &mut progress).await.map_err(Stage::Services)?;
+        services.push(service.id);
     }
     let file = ClusterFile::read(dir).map_err(Stage::Roles)?;
-    progress.done(&format!("{} is healthy", services.join(", ")));
+    progress.done(&format!("{} is healthy\n", services.join(", ")));
     print!("\n{}{}", show::roles(&file), show::next_steps(&file, dir, &services, detached));
     Ok(())
 }
 
 /// Starts every role and waits for a leader and all executors.
 async fn start_roles(dir: &Path, progress: &mut Progress) -> Result<Client, CliError> {
-    let file = ClusterFile::update(dir, |file| {
-        for role in file.roles.clone() {
-            let process = process::spawn(&role)?;
-            file.set_process(&role.id, Some(process));
-        }
-        Ok(file.clone())
-    })?;
+    // Each is noted before the next one starts: whatever goes wrong, it is known what runs.
+    for role in ClusterFile::read(dir)?.roles {
+        ClusterFile::update(dir, |file| {
+            file.set_process(&role.id, Some(process::spawn(&role)?));
+            Ok(())
+        })?;
+    }
+    let file = ClusterFile::read(dir)?;
     let server = file.servers().next().unwrap_or_default().to_owned();
     let client = Client::new(server)?;
     let executors = file.roles.iter().filter(|role| role.role == RoleKind::Executor).count();
@@ -234,7 +236,10 @@ async fn readiness(client: &Client) -> (bool, usize) {
 async fn watch(dir: &Path, interrupted: &tokio_util::sync::CancellationToken) {
     let mut known: BTreeMap<String, Option<u32>> = BTreeMap::new();
     loop {
-        if let Ok(file) = ClusterFile::read(dir) {
+        // Unless somebody stopped the cluster, and perhaps removed its directory.
+        if let Ok(file) = ClusterFile::read(dir)
+            && !file.stopped
+        {
             for role in &file.roles {
                 let pid = role.process().map(|process| process.pid);
                 match known.insert(role.id.clone(), pid) {
@@ -250,7 +255,7 @@ async fn watch(dir: &Path, interrupted: &tokio_util::sync::CancellationToken) {
                 }
             }
         } else {
-            // Somebody stopped the cluster and removed its directory.
+            println!("the cluster was stopped");
             return;
         }
         tokio::select! {
@@ -262,7 +267,7 @@ async fn watch(dir: &Path, interrupted: &tokio_util::sync::CancellationToken) {
 
 /// Stops everything; a second Ctrl-C does so without waiting.
 async fn end(dir: &Path, interrupted: &mut tokio_util::sync::CancellationToken) -> Result<(), CliError> {
-    if !ClusterFile::exists(dir) {
+    if !ClusterFile::exists(dir) || ClusterFile::read(dir)?.stopped {
         return Ok(());
     }
     eprintln!("stopping the cluster; press Ctrl-C again to kill it");

@@ -13,8 +13,10 @@ use super::process::{self, Pid};
 use super::roles::kill_hard;
 use crate::error::CliError;
 
-/// Covers an executor's own drain: hooks, grace and kill of everything that it runs.
-const DRAIN_BOUND: Duration = Duration::from_secs(30);
+/// What an executor is given for its drain: hooks, grace and kill of everything that it runs.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same, and the end of the executor itself.
+const DRAIN_BOUND: Duration = Duration::from_secs(70);
 /// Covers a controller handing over its leadership.
 const STOP_BOUND: Duration = Duration::from_secs(8);
 /// How long an executor may take to find its workloads again.
@@ -24,24 +26,44 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Stops every role and everything that it runs.
 pub(crate) async fn stop(dir: &Path) -> Result<(), CliError> {
     let mut file = ClusterFile::read(dir)?;
-    resume_ended_executors(&mut file, dir).await?;
+    if !file.stopped {
+        resume_ended_executors(&mut file, dir).await?;
+    }
     end_all(&file, RoleKind::Executor, DRAIN_BOUND).await?;
     end_all(&file, RoleKind::Controller, STOP_BOUND).await?;
+    nothing_is_left(&file)?;
     if file.ephemeral {
         return fs::remove_dir_all(dir)
             .map_err(|error| CliError::failure(format!("cannot remove {}: {error}", dir.display())));
     }
     ClusterFile::update(dir, |file| {
-        for id in file.roles.iter().map(|role| role.id.clone()).collect::<Vec<_>>() {
-            file.set_process(&id, None);
-        }
+        file.set_stopped();
         Ok(())
     })
+}
+
+/// An executor that could not end all it ran leaves their directories: they are not removed under
+/// what runs in them.
+fn nothing_is_left(file: &ClusterFile) -> Result<(), CliError> {
+    for role in file.roles.iter().filter(|role| role.role == RoleKind::Executor) {
+        // Without that directory the executor never ran anything.
+        let Ok(instances) = fs::read_dir(role.dir.join("data/run")) else { continue };
+        let left = instances.count();
+        if left > 0 {
+            return Err(CliError::failure(format!(
+                "{0} could not end {left} of its instances (see {1}); 'muster dev stop' again tries once more",
+                role.id,
+                role.log().display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// An executor that was killed has left its workloads running, as it must. Nobody can stop them better
 /// than itself: it is started once more, finds them, and drains like the others.
 async fn resume_ended_executors(file: &mut ClusterFile, dir: &Path) -> Result<(), CliError> {
+    let mut resumed = Vec::new();
     let ended: Vec<RoleEntry> = file
         .roles
         .iter()
@@ -53,6 +75,9 @@ async fn resume_ended_executors(file: &mut ClusterFile, dir: &Path) -> Result<()
         let process = process::spawn(&role)?;
         file.set_process(&role.id, Some(process));
         file.write(dir)?;
+        resumed.push((role, process));
+    }
+    for (role, process) in resumed {
         if !answers(&role.rest, process).await {
             eprintln!("{} did not come back: {}", role.id, process::last_words(&role.log()));
         }
