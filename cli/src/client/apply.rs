@@ -12,7 +12,7 @@ use muster_common::spec::{LocalServiceSpec, masked};
 
 use serde::Serialize;
 
-use super::command::ApplyArgs;
+use super::args::ApplyArgs;
 use super::http::Client;
 use super::settle::{self, Progress};
 use super::{render, resolve};

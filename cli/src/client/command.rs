@@ -1,9 +1,8 @@
 //! The client's commands: what they take, and which function does them.
 
-use std::path::PathBuf;
+use clap::Subcommand;
 
-use clap::{Args, Subcommand};
-
+use super::args::{ApplyArgs, InstancesArgs, RestartArgs, WaitArgs};
 use super::http::Client;
 use super::{apply, describe, operate, render, resolve, server};
 use crate::args::{Connection, Output};
@@ -52,18 +51,6 @@ pub(crate) enum ClientCommand {
     },
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct ApplyArgs {
-    /// A spec as JSON or YAML; `-` is standard input. May be given several times.
-    #[arg(short, long = "file", required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// How many instances every executor holds [default: what it is now, 1 for a new service].
-    #[arg(short, long, value_name = "N")]
-    pub(crate) instances_per_host: Option<u32>,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum GetCommand {
     /// What should run, and how much of it does.
@@ -81,50 +68,6 @@ pub(crate) enum GetCommand {
     /// The machines of the fleet.
     #[command(alias = "executor")]
     Executors,
-}
-
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct WaitArgs {
-    /// Return as soon as the cluster has accepted it.
-    #[arg(long)]
-    pub(crate) no_wait: bool,
-    /// How long to wait, in seconds.
-    #[arg(long = "wait-timeout", value_name = "SECONDS", default_value_t = 300)]
-    pub(crate) timeout_s: u64,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RestartArgs {
-    /// The service.
-    pub(crate) service: String,
-    #[command(flatten)]
-    pub(crate) wave: WaveArgs,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct InstancesArgs {
-    /// Instances of one service; a unique prefix of an id is enough.
-    #[arg(required = true, value_name = "INSTANCE")]
-    pub(crate) instances: Vec<String>,
-    #[command(flatten)]
-    pub(crate) wave: WaveArgs,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct WaveArgs {
-    /// Stop the old instance before its replacement starts.
-    #[arg(long)]
-    pub(crate) stop_first: bool,
-    /// How many instances at a time.
-    #[arg(short, long, default_value_t = 1)]
-    pub(crate) parallelism: u32,
-    /// The operation's own deadline, such as 30s or 5m.
-    #[arg(short, long, default_value = "5m")]
-    pub(crate) timeout: muster_common::duration::DroveDuration,
 }
 
 /// Does a command.

@@ -4,6 +4,7 @@
 //! command is a function over both. What is written comes from [`render`], which is pure.
 
 mod apply;
+mod args;
 mod command;
 mod describe;
 pub(crate) mod http;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use muster_common::exit::Exit;
 use muster_common::operation::{ClusterOpSpec, OperationRequest};
 
-use super::command::{InstancesArgs, RestartArgs, WaitArgs, WaveArgs};
+use super::args::{InstancesArgs, RestartArgs, WaitArgs, WaveArgs};
 use super::http::{Accepted, Client};
 use super::settle::{self, Progress};
 use super::{render, resolve};
