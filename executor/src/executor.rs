@@ -9,9 +9,10 @@ use muster_common::executor::ExecutorRecord;
 use muster_common::exit::Exit;
 use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
-use muster_platform::{DataDir, RoleError, TlsIdentity, World, bind, serve_plain, telemetry};
+use muster_platform::{DataDir, Listener, RoleError, TlsIdentity, World, bind, serve_plain, telemetry};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ExecutorConfig;
@@ -36,7 +37,7 @@ pub struct Executor {
 
 /// Workloads are left although a drain was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{left} instances are still running after {after:?}")]
+#[error("{left} instances are still running after {after:.1?}")]
 pub struct DrainIncomplete {
     /// How many.
     pub left: usize,
@@ -68,7 +69,6 @@ impl Executor {
         runners: Runners,
         prober: Arc<dyn Prober>,
     ) -> Result<Self, RoleError> {
-        let listener = bind(&world, "the executor's metrics", &config.listen.api).await?;
         let boot_id = read_line(Path::new("/proc/sys/kernel/random/boot_id"));
         let opened = Journal::open(data_dir.path(), world.disk, &config.id, &boot_id).await;
         let (journal, incarnation, contents) = opened.map_err(|error| refused(&error))?;
@@ -80,6 +80,8 @@ impl Executor {
             damaged = contents.damaged,
             "starting on what the journal says"
         );
+        // Only now: who finds the port open may take it that the executor knows what it is in charge of.
+        let listener = bind(&world, "the executor's metrics", &config.listen.api).await?;
         let room = room(&config);
         let executor = record_of(&config, &room, incarnation.number, boot_id);
         let core = Core::new(config.id.clone(), room, contents, incarnation.rebooted);
@@ -96,7 +98,7 @@ impl Executor {
         let tasks = vec![
             supervising,
             tokio::spawn(session::run(session, shutdown.clone())),
-            tokio::spawn(serve_plain(listener, api(), shutdown.clone())),
+            tokio::spawn(serve(listener, handle.standing(), shutdown.clone())),
         ];
         Ok(Self { supervisor: handle, shutdown, tasks, _data_dir: data_dir })
     }
@@ -114,16 +116,19 @@ impl Executor {
 
     /// Stops every workload in its ordinary way, hooks included, and waits for their end.
     pub async fn drain(&self, limit: Duration) -> Result<(), DrainIncomplete> {
+        let begun = Instant::now();
         let mut standing = self.standing();
         let drained = async {
             self.supervisor.tell(Message::Drain).await.ok()?;
-            standing.wait_for(|standing| standing.live == 0).await.ok()?;
+            standing.wait_for(|standing| standing.is_drained).await.ok()?;
             Some(())
         };
         match tokio::time::timeout(limit, drained).await {
-            // When the supervisor is gone there is nobody left to ask; what runs keeps running.
-            Ok(_) => Ok(()),
-            Err(_) => Err(DrainIncomplete { left: self.standing().borrow().live, after: limit }),
+            Ok(Some(())) => Ok(()),
+            // Time is up, or the supervisor is gone and nobody is left to ask: what runs keeps running.
+            Ok(None) | Err(_) => {
+                Err(DrainIncomplete { left: self.standing().borrow().live, after: begun.elapsed() })
+            }
         }
     }
 
@@ -135,6 +140,21 @@ impl Executor {
                 tracing::warn!("a task did not end in time");
             }
         }
+    }
+}
+
+/// Answers from the supervisor's first turn on.
+async fn serve(
+    listener: Box<dyn Listener>,
+    mut standing: watch::Receiver<Standing>,
+    shutdown: CancellationToken,
+) {
+    let begun = tokio::select! {
+        () = shutdown.cancelled() => false,
+        changed = standing.changed() => changed.is_ok(),
+    };
+    if begun {
+        serve_plain(listener, api(), shutdown).await;
     }
 }
 

@@ -114,7 +114,12 @@ impl Core {
         if let Some((term, table)) = contents.table {
             core.apply_table(term, table);
         }
+        core.standing.live = core.live().count();
         core
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.values().filter(|instance| !instance.is_over())
     }
 
     fn adopt(&mut self, instance: Instance) {
@@ -266,12 +271,20 @@ impl Core {
                 break;
             }
         }
-        let live = || self.instances.values().filter(|instance| !instance.is_over());
-        let (count, was) = (live().count(), (self.standing.live, self.standing.is_settled));
-        let is_settled = was.1 || !live().any(|instance| instance.state() == InstanceState::Unknown);
-        self.has_news |= was != (count, is_settled);
-        (self.standing.live, self.standing.is_settled) = (count, is_settled);
+        self.look_at_live();
         std::mem::take(&mut self.output)
+    }
+
+    fn look_at_live(&mut self) {
+        let Standing { live, is_settled, is_drained, .. } = self.standing;
+        let was = (live, is_settled, is_drained);
+        let live = self.live().count();
+        let is_settled =
+            is_settled || !self.live().any(|instance| instance.state() == InstanceState::Unknown);
+        let is_drained = self.draining && live == 0;
+        self.has_news |= was != (live, is_settled, is_drained);
+        (self.standing.live, self.standing.is_settled, self.standing.is_drained) =
+            (live, is_settled, is_drained);
     }
 
     fn step(&mut self, id: &InstanceId, event: Event, now: Now) {

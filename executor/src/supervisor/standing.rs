@@ -26,4 +26,6 @@ pub struct Standing {
     pub live: usize,
     /// Whether it has been found out what became of every instance while the executor was away.
     pub is_settled: bool,
+    /// Whether a drain was asked for, and nothing is left of what it had to stop.
+    pub is_drained: bool,
 }

@@ -24,6 +24,7 @@ struct Agent {
     dir: tempfile::TempDir,
     config: PathBuf,
     process: Option<Child>,
+    port: u16,
 }
 
 impl Agent {
@@ -31,15 +32,15 @@ impl Agent {
         let dir = tempfile::tempdir().unwrap();
         let tls = write_certificate(&controller.authority, "test", dir.path());
         let config = dir.path().join("executor.yaml");
+        let port = free_port();
         let text = format!(
-            "cluster: test\nid: e1\ndataDir: {}/data\nhostname: localhost\nlisten: {{api: '127.0.0.1:{}'}}\n\
+            "cluster: test\nid: e1\ndataDir: {}/data\nhostname: localhost\nlisten: {{api: '127.0.0.1:{port}'}}\n\
              controllers: ['{}']\ntls: {tls}\nrunner: process\ncoreOvercommit: 16\nmemoryMb: 4096\n",
             dir.path().display(),
-            free_port(),
             controller.address,
         );
         std::fs::write(&config, text).unwrap();
-        let mut agent = Self { dir, config, process: None };
+        let mut agent = Self { dir, config, process: None, port };
         agent.start();
         agent
     }
@@ -58,6 +59,15 @@ impl Agent {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// Waits until its api port takes a connection.
+    async fn until_it_listens(&self) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+            assert!(tokio::time::Instant::now() < deadline, "it never listens");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// SIGTERM; how it ended.
@@ -174,6 +184,23 @@ async fn a_service_does_not_notice_that_its_executor_was_killed() {
     let all_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
     controller.until("all is over", all_over).await;
     assert!(!is_alive(second));
+}
+
+#[tokio::test]
+async fn a_drain_right_after_the_start_leaves_nothing_running() {
+    let controller = Controller::start().await;
+    let mut agent = Agent::new(&controller);
+    controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
+    let records = controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
+    let pid = agent.pid_of(healthy(&records, "steady").next().unwrap());
+    agent.kill();
+    let config = std::fs::read_to_string(&agent.config).unwrap();
+    std::fs::write(&agent.config, format!("{config}onTerminate: drain\n")).unwrap();
+    agent.start();
+    agent.until_it_listens().await;
+    assert_eq!(agent.terminate(), 0);
+    assert!(!is_alive(pid));
+    assert_eq!(std::fs::read_dir(agent.dir.path().join("data/run")).unwrap().count(), 0);
 }
 
 /// How often the executor is killed; more by `MUSTER_KILLS`.

@@ -176,11 +176,25 @@ async fn a_drain_empties_the_node_with_hooks_and_the_next_start_fills_it_again()
     bench.table(table(1, 1, 2)).await;
     bench.until("two", |records, _| records.len() == 2 && records.iter().all(|r| r.state == Healthy)).await;
     bench.handle().tell(Message::Drain).await.unwrap();
-    bench.handle().standing().wait_for(|standing| standing.live == 0).await.unwrap();
+    bench.handle().standing().wait_for(|standing| standing.is_drained).await.unwrap();
     assert_eq!((bench.node.known(), bench.node.hooks()), (0, 2));
     bench.kill().await;
     bench.start().await;
     bench.until_state(Healthy).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_right_after_a_restart_waits_for_what_the_journal_holds() {
+    let mut bench = Bench::new().await;
+    bench.table(table(1, 1, 2)).await;
+    bench.until("two", |records, _| records.len() == 2 && records.iter().all(|r| r.state == Healthy)).await;
+    bench.kill().await;
+    bench.start().await;
+    let mut standing = bench.handle().standing();
+    assert_eq!(standing.borrow().live, 2, "it is known before the first turn");
+    bench.handle().tell(Message::Drain).await.unwrap();
+    standing.wait_for(|standing| standing.is_drained).await.unwrap();
+    assert_eq!(bench.node.known(), 0);
 }
 
 /// One act of a slot's life.
