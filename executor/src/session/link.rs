@@ -184,14 +184,10 @@ impl<'a> Link<'a> {
     /// Obeys a message of the leader; refuses one of a leader that has been deposed.
     async fn hear(&mut self, message: Option<v1::ControllerMessage>) -> Result<(), End> {
         let Some(message) = message else { return Err(End::lost("the controller closed the session")) };
-        if message.term < *self.highest_term {
-            let why = format!("its term {} is older than {}", message.term, self.highest_term);
-            return Err(End::Lost { why });
-        }
-        *self.highest_term = message.term;
         match message.body {
             Some(Down::NotLeader(hint)) => Err(End::NotLeader { leader: hint.leader_address }),
             Some(Down::Welcome(welcome)) => {
+                self.recognise(message.term)?;
                 self.welcomed = true;
                 let (shortest, longest) = HEARTBEAT_BOUNDS;
                 if welcome.heartbeat_interval_ms > 0 {
@@ -201,13 +197,28 @@ impl<'a> Link<'a> {
                 Ok(())
             }
             Some(Down::Table(table)) => {
+                self.recognise(message.term)?;
                 let table = SlotTable::try_from(table).map_err(End::lost)?;
                 self.tell(Message::Table { term: message.term, table }).await
             }
-            Some(Down::Ack(ack)) => self.tell(read_ack(ack)).await,
+            Some(Down::Ack(ack)) => {
+                self.recognise(message.term)?;
+                self.tell(read_ack(ack)).await
+            }
             // A kind of message that a later version added.
             None => Ok(()),
         }
+    }
+
+    /// Takes note of a leader's term. Only what a leader says tells of one: a controller that does not lead
+    /// may be a candidate whom nobody hears, in a term of its own far above the leader's.
+    fn recognise(&mut self, term: u64) -> Result<(), End> {
+        if term < *self.highest_term {
+            let why = format!("its term {term} is older than {}", self.highest_term);
+            return Err(End::Lost { why });
+        }
+        *self.highest_term = term;
+        Ok(())
     }
 
     async fn tell(&self, message: Message) -> Result<(), End> {

@@ -203,6 +203,22 @@ async fn the_hint_to_the_leader_is_followed() {
 }
 
 #[tokio::test]
+async fn the_term_of_a_candidate_whom_nobody_follows_locks_nobody_out() {
+    let authority = Authority::new(&cluster()).unwrap();
+    let (mut candidate, mut leader) =
+        (Controller::start(&authority, 1).await, Controller::start(&authority, 2).await);
+    let bench = Bench::new().await;
+    let _session = connect(&bench, &authority, vec![candidate.address.clone(), leader.address.clone()]);
+    let lonely = candidate.session().await;
+    lonely.say(100, Down::NotLeader(v1::NotLeader { leader_address: String::new() })).await;
+    let mut led = leader.session().await;
+    led.register().await;
+    led.welcome(3).await;
+    led.say(3, Down::Table((&table(1, 1, 1)).into())).await;
+    led.report(has_healthy).await;
+}
+
+#[tokio::test]
 async fn what_was_not_acknowledged_is_said_again_in_the_next_session() {
     let authority = Authority::new(&cluster()).unwrap();
     let mut controller = Controller::start(&authority, 1).await;
