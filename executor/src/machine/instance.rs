@@ -167,11 +167,12 @@ impl Instance {
     }
 
     /// Whether what is known now must survive a crash before anything else happens. Not so on those steps of
-    /// the way up (and in UNKNOWN) that the runner and a check can tell again: they cost no fsync.
+    /// the way up that the runner and a check can tell again: they cost no fsync. UNKNOWN must: its version is
+    /// what those told after this start count on from, and what those told after the next one skip ahead of.
     #[must_use]
     pub fn must_last(&self) -> bool {
-        use InstanceState::{Provisioning, Ready, Unknown, Unready};
-        !matches!(self.record.state, Provisioning | Unready | Ready | Unknown)
+        use InstanceState::{Provisioning, Ready, Unready};
+        !matches!(self.record.state, Provisioning | Unready | Ready)
     }
 
     /// Whether ports and resources are set aside for it.

@@ -214,11 +214,15 @@ impl Core {
         self.dirty.extend(self.slots.keys().chain(self.by_slot.keys()).cloned());
     }
 
-    /// These versions are committed upstream.
+    /// These versions are committed upstream. One that was never reached was said of something else (an
+    /// earlier life of the same slot, a journal that was lost) and confirms nothing of what is known now.
     pub fn acknowledge(&mut self, instances: Vec<(InstanceId, u64)>, slots: Vec<(SlotKey, u64)>) {
         for (id, version) in instances {
             let Some(instance) = self.instances.get(&id) else { continue };
-            let is_last = version >= instance.record.version;
+            if version > instance.record.version {
+                continue;
+            }
+            let is_last = version == instance.record.version;
             self.acked.insert(id.to_string(), version);
             self.output.batch.acked_instance(&id, version);
             if is_last {
@@ -229,7 +233,10 @@ impl Core {
         }
         for (key, version) in slots {
             let Some(slot) = self.slots.get(&key) else { continue };
-            if version >= slot.status.version {
+            if version > slot.status.version {
+                continue;
+            }
+            if version == slot.status.version {
                 self.standing.unacked_slots.remove(&key);
                 self.has_news = true;
             }

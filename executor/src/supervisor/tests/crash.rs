@@ -164,21 +164,29 @@ impl Outside {
         }
     }
 
-    /// What a controller hears and acknowledges.
-    fn hear(&mut self, core: &mut Core) {
-        let standing = core.standing();
-        let mut acks = Vec::new();
-        for (id, record) in &standing.unacked_instances {
+    /// What a controller hears: no version ever means two things, and none is taken back.
+    fn hear(&mut self, core: &Core) {
+        for (id, record) in &core.standing().unacked_instances {
             let known = self.told.entry(id.clone()).or_insert_with(|| record.as_ref().clone());
-            // Of two copies the one with the higher version is the truth.
-            if known.version < record.version {
-                known.clone_from(record);
-            }
-            acks.push((id.clone(), record.version));
+            assert!(known.version <= record.version, "{id} went back from version {}", known.version);
+            assert!(
+                known.version < record.version || known == record.as_ref(),
+                "version {} of {id} means both {} and {}",
+                known.version,
+                known.state,
+                record.state
+            );
+            known.clone_from(record);
         }
+    }
+
+    fn acknowledge(core: &mut Core) {
+        let standing = core.standing();
+        let instances = &standing.unacked_instances;
+        let instances = instances.iter().map(|(id, record)| (id.clone(), record.version)).collect();
         let slots =
             standing.unacked_slots.iter().map(|(key, status)| (key.clone(), status.version)).collect();
-        core.acknowledge(acks, slots);
+        core.acknowledge(instances, slots);
     }
 }
 
@@ -217,6 +225,7 @@ fn live(acts: &[Act], crashes: &[(usize, Moment)], newest_first: bool) -> usize 
             dies = crash == Some(Moment::AfterCommit);
         }
         if !dies {
+            outside.hear(&core);
             supersede(&mut pending, output.effects);
             let next = if newest_first { pending.pop_back() } else { pending.pop_front() };
             if let Some((id, effect)) = next {
@@ -229,7 +238,7 @@ fn live(acts: &[Act], crashes: &[(usize, Moment)], newest_first: bool) -> usize 
                 }
             } else {
                 check_at_rest(&core);
-                outside.hear(&mut core);
+                Outside::acknowledge(&mut core);
                 match core.next_wake().filter(|wake| *wake < rest_until) {
                     Some(wake) => outside.clock = wake.max(outside.clock),
                     None => match acts.next() {
