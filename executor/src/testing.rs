@@ -1,7 +1,7 @@
 //! For this crate's tests: a node that outlives the supervisor, as containers and processes do, and the
 //! bench around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -36,6 +36,8 @@ pub(crate) struct Node(Arc<Mutex<NodeState>>);
 #[derive(Default)]
 struct NodeState {
     workloads: BTreeMap<InstanceId, (String, Option<Exit>)>,
+    /// Of instances of an earlier boot, there are only files.
+    files: BTreeSet<InstanceId>,
     starts: usize,
     hooks: usize,
     removed: usize,
@@ -75,7 +77,8 @@ impl Node {
     }
 
     pub(crate) fn known(&self) -> usize {
-        self.state().workloads.len()
+        let state = self.state();
+        state.workloads.len() + state.files.len()
     }
 
     /// Checks fail from now on, or pass again.
@@ -162,6 +165,7 @@ impl Runner for Node {
         Box::pin(async move {
             sleep(Duration::from_millis(5)).await;
             let mut state = self.state();
+            state.files.remove(instance);
             let gone = state.workloads.remove(instance);
             assert!(!matches!(gone, Some((_, None))), "a running workload was removed");
             state.removed += 1;
@@ -185,7 +189,10 @@ impl Runner for Node {
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceId>, RunnerError>> {
-        Box::pin(async move { Ok(self.state().workloads.keys().cloned().collect()) })
+        Box::pin(async move {
+            let state = self.state();
+            Ok(state.workloads.keys().chain(&state.files).cloned().collect())
+        })
     }
 
     fn command<'a>(
@@ -357,11 +364,13 @@ impl Bench {
         self.node.state().announce = None;
     }
 
-    /// The machine boots: every workload is gone without a trace.
+    /// The machine boots: of every workload only its files are left.
     pub(crate) fn reboot(&mut self) {
         assert!(self.running.is_none());
         "boot-2".clone_into(&mut self.boot_id);
-        self.node.state().workloads.clear();
+        let mut state = self.node.state();
+        let gone = std::mem::take(&mut state.workloads);
+        state.files.extend(gone.into_keys());
     }
 
     pub(crate) fn handle(&self) -> &Handle {

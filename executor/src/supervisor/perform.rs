@@ -199,7 +199,12 @@ impl Performer {
 async fn clear_away(runner: &dyn Runner, orphan: &InstanceId) -> Result<(), RunnerError> {
     let kind = runner.kind();
     let ran = match runner.find(orphan, None).await? {
-        Found::Nothing => return Ok(()),
+        // Nothing that could run, but it was listed: files of an earlier boot, with an instance's secrets.
+        Found::Nothing => {
+            runner.remove(orphan).await?;
+            tracing::info!(instance = %orphan, runner = %kind, "removed what an instance left that is gone");
+            return Ok(());
+        }
         Found::Running(workload) => {
             runner.stop(orphan, &workload, ORPHAN_GRACE).await?;
             true

@@ -156,6 +156,7 @@ async fn a_reboot_is_named_and_the_slots_are_filled_again_without_controllers() 
     let lost = bench.until_state(Lost).await;
     assert_eq!(lost.reason, Some(Reason::Rebooted));
     bench.until_state(Healthy).await;
+    bench.until("the files of the lost one are gone", |_, _| bench.node.known() == 1).await;
 }
 
 #[tokio::test(start_paused = true)]
