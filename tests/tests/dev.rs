@@ -91,6 +91,18 @@ fn a_cluster_stopped_from_another_terminal_ends_the_command_that_started_it() {
 }
 
 #[test]
+fn what_a_killed_executor_ran_ends_with_the_cluster() {
+    let cluster = DevCluster::start(PROGRAM, 1, &[]);
+    let dir = cluster.dir();
+    cluster.dev("kill", "executor-1");
+    assert!(cluster.roles().iter().any(|role| role.pid.is_none()));
+    assert!(!processes_naming(&dir).is_empty(), "the service runs on");
+    let stopped = cluster.muster(&["dev", "stop", "--dir", &dir.to_string_lossy()]);
+    assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+    assert_eq!(processes_naming(&dir), Vec::<i32>::new());
+}
+
+#[test]
 fn a_taken_port_is_one_clear_sentence() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
