@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::exit::Exit;
+
 wire_enum! {
     /// Whether the call did what was asked.
     pub enum Status {
@@ -36,10 +38,36 @@ impl<T> Envelope<T> {
     }
 }
 
+wire_enum! {
+    /// What kind of 400 it is: on Drove's wire all look the same.
+    pub enum RefusalKind {
+        /// The input is not valid.
+        Invalid = "INVALID",
+        /// What was named does not exist.
+        NotFound = "NOT_FOUND",
+        /// The state of what was named forbids it.
+        Conflict = "CONFLICT",
+    }
+}
+
+impl RefusalKind {
+    /// How a client program ends.
+    #[must_use]
+    pub const fn exit(self) -> Exit {
+        match self {
+            Self::Invalid => Exit::Validation,
+            Self::NotFound => Exit::NotFound,
+            Self::Conflict => Exit::Conflict,
+        }
+    }
+}
+
 /// The `data` of a 400: every error, each with the path of its field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ValidationErrors {
     /// `<property path> <message>` each.
     pub validation_errors: Vec<String>,
+    /// An addition to Drove's answer.
+    pub kind: RefusalKind,
 }

@@ -13,7 +13,7 @@ use muster_common::spec::{LocalServiceSpec, masked};
 use serde::Serialize;
 
 use super::args::ApplyArgs;
-use super::http::Client;
+use super::http::{Client, segment};
 use super::settle::{self, Progress};
 use super::{render, resolve};
 use crate::args::Output;
@@ -144,7 +144,7 @@ pub(crate) async fn deploy(client: &Client, deployment: Deployment) -> Result<De
 }
 
 async fn find(client: &Client, id: &str) -> Result<Option<ServiceSummary>, CliError> {
-    match client.get(&format!("localservices/{id}")).await {
+    match client.get(&format!("localservices/{}", segment(id))).await {
         Ok(service) => Ok(Some(service)),
         Err(error) if error.exit == Exit::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -153,7 +153,7 @@ async fn find(client: &Client, id: &str) -> Result<Option<ServiceSummary>, CliEr
 
 /// A version's spec never changes: what runs under an id must be what the id says.
 async fn same_spec(client: &Client, id: &str, spec: &LocalServiceSpec) -> Result<(), CliError> {
-    let stored: LocalServiceSpec = client.get(&format!("localservices/{id}/spec")).await?;
+    let stored: LocalServiceSpec = client.get(&format!("localservices/{}/spec", segment(id))).await?;
     // The server masks what is sensitive, so only what can be seen is compared.
     if stored == masked(spec) {
         return Ok(());

@@ -7,7 +7,7 @@ use muster_common::exit::Exit;
 use muster_common::instance::InstanceInfo;
 use muster_common::service::{ActivationState, ServiceSummary};
 
-use super::http::Client;
+use super::http::{Client, segment};
 use super::{render, resolve};
 use crate::args::Output;
 use crate::error::CliError;
@@ -34,7 +34,7 @@ pub(crate) async fn describe(client: &Client, name: &str, output: Output) -> Res
 }
 
 async fn describe_executor(client: &Client, name: &str, output: Output) -> Result<String, CliError> {
-    match client.get::<ExecutorNodeData>(&format!("cluster/executors/{name}")).await {
+    match client.get::<ExecutorNodeData>(&format!("cluster/executors/{}", segment(name))).await {
         Ok(executor) => render::answer(output, &executor, || {
             let mut text = format!(
                 "Executor    {}\nHost        {}:{}\nState       {}\nTags        {}\n\nInstances\n",

@@ -1,10 +1,12 @@
 //! The REST API as typed calls.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use muster_common::envelope::{Envelope, Status};
+use muster_common::envelope::{Envelope, Status, ValidationErrors};
 use muster_common::exit::Exit;
 use muster_common::operation::{Operation, OperationRequest};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -107,6 +109,13 @@ impl Client {
     }
 }
 
+/// A name as one segment of a path, whatever is in it.
+pub(crate) fn segment(name: &str) -> impl Display {
+    /// What stands for itself in a path (RFC 3986, §2.3) stays readable.
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(name, ESCAPED)
+}
+
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -121,16 +130,16 @@ async fn read<T: DeserializeOwned>(path: &str, answer: reqwest::Response) -> Res
         CliError::failure(format!("the answer to {path} broke off: {}", root_cause(&error)))
     })?;
     let envelope: Envelope<Value> = serde_json::from_slice(&bytes).map_err(|_| {
-        let exit = if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-            Exit::Auth
-        } else {
-            Exit::Failure
+        let exit = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Auth,
+            StatusCode::NOT_FOUND => Exit::NotFound,
+            _ => Exit::Failure,
         };
         let text: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
         CliError::new(exit, format!("{path} answered {status}: {}", text.trim()))
     })?;
     if envelope.status == Status::Failed || !status.is_success() {
-        return Err(refusal(status, &envelope));
+        return Err(refusal(status, envelope));
     }
     serde_json::from_value(envelope.data.unwrap_or(Value::Null)).map_err(|error| {
         CliError::failure(format!(
@@ -140,47 +149,24 @@ async fn read<T: DeserializeOwned>(path: &str, answer: reqwest::Response) -> Res
 }
 
 /// A refusal's sentence and exit code. Drove's API answers unknown ids with 200 (drove-wire.md §1.1).
-fn refusal(status: StatusCode, envelope: &Envelope<Value>) -> CliError {
-    let details: Vec<&str> = envelope
-        .data
-        .as_ref()
-        .and_then(|data| data.get("validationErrors"))
-        .and_then(Value::as_array)
-        .map(|errors| errors.iter().filter_map(Value::as_str).collect())
-        .unwrap_or_default();
+fn refusal(status: StatusCode, envelope: Envelope<Value>) -> CliError {
+    let bad: Option<ValidationErrors> = envelope.data.and_then(|data| serde_json::from_value(data).ok());
     let exit = match status {
         StatusCode::OK | StatusCode::NOT_FOUND => Exit::NotFound,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Auth,
         StatusCode::CONFLICT => Exit::Conflict,
-        StatusCode::BAD_REQUEST => bad_request(&details),
+        StatusCode::BAD_REQUEST => bad.as_ref().map_or(Exit::Validation, |bad| bad.kind.exit()),
         StatusCode::GATEWAY_TIMEOUT => Exit::Timeout,
         _ => Exit::Failure,
     };
+    let details = bad.map(|bad| bad.validation_errors).unwrap_or_default();
     match details.as_slice() {
-        [] => CliError::new(exit, envelope.message.clone()),
-        [only] => CliError::new(exit, (*only).to_owned()),
+        [] => CliError::new(exit, envelope.message),
+        [only] => CliError::new(exit, only.clone()),
         many => {
             let list: String = many.iter().map(|detail| format!("\n  - {detail}")).collect();
             CliError::new(exit, format!("{}:{list}", envelope.message))
         }
-    }
-}
-
-/// On the wire a state that forbids an operation, an unknown id and a bad field are all 400; their
-/// messages (drove-wire.md §3.1) tell them apart.
-fn bad_request(details: &[&str]) -> Exit {
-    let [detail] = details else { return Exit::Validation };
-    if detail.starts_with("No state found for local service") {
-        Exit::NotFound
-    } else if detail.starts_with("Only [")
-        || detail.starts_with("No operations allowed")
-        || detail.ends_with("already exists")
-        || detail.contains("healthy instances with ids")
-        || detail.contains("maintenance mode")
-    {
-        Exit::Conflict
-    } else {
-        Exit::Validation
     }
 }
 
@@ -192,24 +178,24 @@ mod tests {
 
     #[test]
     fn refusals_have_the_exit_code_of_their_kind() {
-        let refused = |status: StatusCode, errors: &[&str]| {
-            let data = (!errors.is_empty()).then(|| json!({"validationErrors": errors}));
-            refusal(status, &Envelope::failed("Command validation failure", data))
+        let refused = |status: StatusCode, errors: &[&str], kind: &str| {
+            let data = json!({"validationErrors": errors, "kind": kind});
+            refusal(status, Envelope::failed("Command validation failure", Some(data)))
         };
-        for (errors, exit) in [
-            (vec!["spec.name - Service name is mandatory"], Exit::Validation),
-            (vec!["No state found for local service: x-1"], Exit::NotFound),
-            (
-                vec!["Only [ACTIVATE] allowed for local service x-1 as it is in INACTIVE state"],
-                Exit::Conflict,
-            ),
-            (vec!["Local service x-1 already exists"], Exit::Conflict),
-            (vec!["a", "b"], Exit::Validation),
-        ] {
-            assert_eq!(refused(StatusCode::BAD_REQUEST, &errors).exit, exit, "{errors:?}");
+        for (kind, exit) in
+            [("INVALID", Exit::Validation), ("NOT_FOUND", Exit::NotFound), ("CONFLICT", Exit::Conflict)]
+        {
+            let error = refused(StatusCode::BAD_REQUEST, &["no"], kind);
+            assert_eq!((error.exit, error.message.as_str()), (exit, "no"));
         }
-        assert_eq!(refused(StatusCode::OK, &[]).exit, Exit::NotFound);
-        let several = refused(StatusCode::BAD_REQUEST, &["one", "two"]);
+        assert_eq!(refusal(StatusCode::OK, Envelope::failed("Not found", None)).exit, Exit::NotFound);
+        let several = refused(StatusCode::BAD_REQUEST, &["one", "two"], "INVALID");
         assert_eq!(several.message, "Command validation failure:\n  - one\n  - two");
+    }
+
+    #[test]
+    fn a_name_stays_one_segment_of_the_path() {
+        assert_eq!(segment("example-1").to_string(), "example-1");
+        assert_eq!(segment("a/../b?c").to_string(), "a%2F..%2Fb%3Fc");
     }
 }

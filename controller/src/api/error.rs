@@ -4,9 +4,11 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use muster_common::envelope::{Envelope, ValidationErrors};
+use muster_common::envelope::{Envelope, RefusalKind, ValidationErrors};
 use muster_common::read::Refused;
 use serde::Serialize;
+
+use crate::state::Refusal;
 
 /// Why a call was not served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +16,9 @@ pub(crate) enum ApiError {
     /// A rule forbids it; every broken rule is named, with the path of its field where it has one.
     #[error("Command validation failure")]
     Validation(Vec<String>),
+    /// What is there now forbids it.
+    #[error("Command validation failure")]
+    Refused(Refusal),
     /// The body is not what this call takes; every member that cannot be read is named.
     #[error("JSON validation failure")]
     Json(Vec<String>),
@@ -57,9 +62,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let message = self.to_string();
         match self {
-            Self::Validation(validation_errors) | Self::Json(validation_errors) => {
-                failed(StatusCode::BAD_REQUEST, message, Some(ValidationErrors { validation_errors }))
-            }
+            Self::Validation(errors) | Self::Json(errors) => bad(message, errors, RefusalKind::Invalid),
+            Self::Refused(refusal) => bad(message, vec![refusal.to_string()], refusal.kind()),
             Self::NotFound(_) => failed(StatusCode::OK, message, None::<Nothing>),
             Self::TooLarge { .. } => failed(StatusCode::PAYLOAD_TOO_LARGE, message, None::<Nothing>),
             Self::Unavailable(_) => failed(StatusCode::SERVICE_UNAVAILABLE, message, None::<Nothing>),
@@ -70,6 +74,10 @@ impl IntoResponse for ApiError {
             }
         }
     }
+}
+
+fn bad(message: String, validation_errors: Vec<String>, kind: RefusalKind) -> Response {
+    failed(StatusCode::BAD_REQUEST, message, Some(ValidationErrors { validation_errors, kind }))
 }
 
 fn failed<T: Serialize>(status: StatusCode, message: String, data: Option<T>) -> Response {
@@ -95,12 +103,17 @@ mod tests {
             (
                 ApiError::Validation(vec!["spec.name - Service name is mandatory".into()]),
                 400,
-                r#"{"status":"FAILED","data":{"validationErrors":["spec.name - Service name is mandatory"]},"message":"Command validation failure"}"#,
+                r#"{"status":"FAILED","data":{"validationErrors":["spec.name - Service name is mandatory"],"kind":"INVALID"},"message":"Command validation failure"}"#,
+            ),
+            (
+                ApiError::Refused(Refusal::UnknownService("x-1".into())),
+                400,
+                r#"{"status":"FAILED","data":{"validationErrors":["No state found for local service: x-1"],"kind":"NOT_FOUND"},"message":"Command validation failure"}"#,
             ),
             (
                 ApiError::Json(vec!["no".into()]),
                 400,
-                r#"{"status":"FAILED","data":{"validationErrors":["no"]},"message":"JSON validation failure"}"#,
+                r#"{"status":"FAILED","data":{"validationErrors":["no"],"kind":"INVALID"},"message":"JSON validation failure"}"#,
             ),
             (
                 ApiError::NotFound("Local service X not found".into()),

@@ -30,7 +30,7 @@ pub(super) async fn submit(Context(api): Context<Api>, Body(body): Body) -> Answ
         Reply::Accepted { operation, service } => {
             Ok(Data(Accepted { service_id: service.to_string(), operation_id: operation.to_string() }))
         }
-        Reply::Refused(refusal) => Err(ApiError::Validation(vec![refusal.to_string()])),
+        Reply::Refused(refusal) => Err(ApiError::Refused(refusal)),
         other => Err(ApiError::Internal(format!("an operation was answered with {other:?}"))),
     }
 }

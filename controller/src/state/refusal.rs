@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use muster_common::exit::Exit;
+use muster_common::envelope::RefusalKind;
 use muster_common::id::ServiceId;
 use muster_common::operation::OperationKind;
 use muster_common::service::ServiceState;
@@ -56,19 +56,21 @@ impl Refusal {
         }
     }
 
-    /// How a client program should exit.
+    /// What kind of refusal it is.
     #[must_use]
-    pub const fn exit(&self) -> Exit {
+    pub const fn kind(&self) -> RefusalKind {
         match self {
             Self::NoServiceId | Self::InvalidServiceId(_) | Self::InstanceCount | Self::HostLevelCount => {
-                Exit::Validation
+                RefusalKind::Invalid
             }
-            Self::UnknownService(_) | Self::NotReplaceable(_) | Self::NotStoppable(_) => Exit::NotFound,
+            Self::UnknownService(_) | Self::NotReplaceable(_) | Self::NotStoppable(_) => {
+                RefusalKind::NotFound
+            }
             Self::Maintenance
             | Self::NothingAllowed(..)
             | Self::NotAllowed(..)
             | Self::AlreadyExists(_)
-            | Self::HostLevelFixed => Exit::Conflict,
+            | Self::HostLevelFixed => RefusalKind::Conflict,
         }
     }
 }
