@@ -67,9 +67,13 @@ impl View {
         self.shrink();
     }
 
-    pub(super) fn became_durable(&mut self, below: u64) {
-        self.durable = self.durable.max(below);
-        self.shrink();
+    /// Everything up to `last` is on disk; unless that was truncated in the meantime, in which case
+    /// what has taken its place is not there yet.
+    pub(super) fn became_durable(&mut self, last: LogId) {
+        if self.recent.get(&last.index).is_some_and(|entry| entry.log_id == last) {
+            self.durable = self.durable.max(last.index + 1);
+            self.shrink();
+        }
     }
 
     /// Forgets everything after `last`; returns the first index that is gone.

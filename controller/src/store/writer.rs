@@ -126,7 +126,7 @@ impl Committer {
                 match change {
                     Change::Append(entries) => {
                         if let Some(last) = entries.last() {
-                            view.became_durable(last.log_id.index + 1);
+                            view.became_durable(last.log_id);
                         }
                     }
                     Change::Vote(vote) => view.vote = Some(*vote),

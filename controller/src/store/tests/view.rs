@@ -12,7 +12,7 @@ fn entries_leave_memory_only_when_they_are_durable() {
     view.append(&entries);
     assert_eq!(view.find(0..u64::MAX).in_memory, entries, "nothing is durable yet");
 
-    view.became_durable(90);
+    view.became_durable(id(90));
     let found = view.find(0..u64::MAX);
     assert_eq!(found.on_disk.start, 0);
     assert!((60..90).contains(&found.on_disk.end), "{:?}", found.on_disk);
