@@ -51,6 +51,11 @@ wire_enum! {
 }
 
 impl RefusalKind {
+    /// Where it is not said.
+    const fn of_drove() -> Self {
+        Self::Invalid
+    }
+
     /// How a client program ends.
     #[must_use]
     pub const fn exit(self) -> Exit {
@@ -69,5 +74,6 @@ pub struct ValidationErrors {
     /// `<property path> <message>` each.
     pub validation_errors: Vec<String>,
     /// An addition to Drove's answer.
+    #[serde(default = "RefusalKind::of_drove")]
     pub kind: RefusalKind,
 }

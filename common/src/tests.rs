@@ -125,7 +125,7 @@ fn the_frame_leaves_out_what_it_does_not_have() {
         r#"{"status":"FAILED","message":"No executor found with id: e"}"#
     );
     let refusal = json!({
-        "status": "FAILED", "data": {"validationErrors": ["spec.name - Service name is mandatory"]},
+        "status": "FAILED", "data": {"validationErrors": ["spec.name - Service name is mandatory"], "kind": "INVALID"},
         "message": "Command validation failure"
     });
     assert_eq!(rewritten::<Envelope<ValidationErrors>>(&refusal), refusal);

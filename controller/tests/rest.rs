@@ -11,7 +11,12 @@ fn failed(message: &str) -> Value {
 }
 
 fn invalid(errors: &[&str]) -> Value {
-    json!({"status": "FAILED", "data": {"validationErrors": errors}, "message": "Command validation failure"})
+    refused(errors, "INVALID")
+}
+
+fn refused(errors: &[&str], kind: &str) -> Value {
+    let data = json!({"validationErrors": errors, "kind": kind});
+    json!({"status": "FAILED", "data": data, "message": "Command validation failure"})
 }
 
 fn success(data: &Value) -> Value {
@@ -132,21 +137,27 @@ async fn what_cannot_be_read_or_is_not_valid_changes_nothing() {
 async fn refusals_use_droves_sentences() {
     let cluster = Cluster::start(1).await;
     cluster.submit(0, json!({"type": "CREATE", "spec": spec("WEB"), "instancesPerHost": 1})).await;
-    for (operation, sentence) in [
-        (json!({"type": "ACTIVATE", "serviceId": ""}), "No local service id found in operation"),
-        (json!({"type": "ACTIVATE", "serviceId": "NONE-1"}), "No state found for local service: NONE-1"),
+    for (operation, kind, sentence) in [
+        (json!({"type": "ACTIVATE", "serviceId": ""}), "INVALID", "No local service id found in operation"),
+        (
+            json!({"type": "ACTIVATE", "serviceId": "NONE-1"}),
+            "NOT_FOUND",
+            "No state found for local service: NONE-1",
+        ),
         (
             json!({"type": "CREATE", "spec": spec("WEB"), "instancesPerHost": 1}),
+            "CONFLICT",
             "Local service WEB-1 already exists",
         ),
         (
             json!({"type": "STOP", "serviceId": "WEB-1"}),
+            "CONFLICT",
             "Only [ACTIVATE, ADJUST_INSTANCES, DEPLOY_TEST_INSTANCE, DESTROY, UPDATE_INSTANCE_COUNT] allowed for \
              local service WEB-1 as it is in INACTIVE state",
         ),
     ] {
         let answer = cluster.post(0, "/localservices/operations", operation.to_string()).await;
-        assert_eq!(answer, (400, invalid(&[sentence])), "{operation}");
+        assert_eq!(answer, (400, refused(&[sentence], kind)), "{operation}");
     }
     cluster.stop().await;
 }
