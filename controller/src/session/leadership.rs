@@ -156,13 +156,12 @@ impl Leadership {
         }
         self.count_sessions();
         self.liveness.hear(&executor, Instant::now());
-        let known = state.executor(&executor);
-        if known.is_some_and(|known| known.record == record && known.contact == Contact::Connected) {
-            self.welcome(&executor, key, state);
-        } else {
+        if state.learns_from(&record, holds.as_deref()) {
             let at = self.world.clock.now();
             let command = Command::RegisterExecutor { at, record: Box::new(record), holds };
             self.propose(Proposed::Registration { executor, key }, &command);
+        } else {
+            self.welcome(&executor, key, state);
         }
     }
 
@@ -380,7 +379,6 @@ fn close(executor: &ExecutorId, session: &Session, reason: &str) {
 async fn commit(consensus: &Consensus, command: Bytes) -> Result<Reply, String> {
     match timeout(PROPOSAL_TIMEOUT, consensus.propose(command)).await {
         Ok(Ok(reply)) => match Reply::decode(&reply) {
-            Ok(Reply::Malformed(problem)) => Err(format!("another controller cannot read it: {problem}")),
             Ok(reply) => Ok(reply),
             Err(error) => Err(error.to_string()),
         },

@@ -56,6 +56,23 @@ impl State {
         }
     }
 
+    /// Whether registering an executor that holds these instances would change anything.
+    #[must_use]
+    pub fn learns_from(&self, record: &ExecutorRecord, holds: Option<&[InstanceId]>) -> bool {
+        let id = &record.id;
+        let is_as_known = self
+            .executors
+            .get(id)
+            .is_some_and(|known| known.record == *record && known.contact == Contact::Connected);
+        let Some(holds) = holds else { return !is_as_known };
+        let held: BTreeSet<&InstanceId> = holds.iter().collect();
+        let misses_one =
+            self.instances.live_on_executor(id).any(|instance| !held.contains(&instance.record.id));
+        let finds_one =
+            held.iter().any(|held| self.instances.get(held).is_some_and(|known| known.lost.is_some()));
+        !is_as_known || misses_one || finds_one
+    }
+
     /// Compares what an executor holds with what is known of it.
     fn take_inventory(&mut self, at: Timestamp, id: &ExecutorId, holds: &[InstanceId]) {
         let held: BTreeSet<&InstanceId> = holds.iter().collect();

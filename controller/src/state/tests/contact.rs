@@ -114,3 +114,18 @@ fn verdicts_that_say_nothing_new_change_nothing() {
     fixture.contact("nobody", Contact::Unreachable);
     fixture.assert_same_but_for_revision(&before);
 }
+
+#[test]
+fn registering_is_worth_a_command_only_when_it_tells_something() {
+    let mut fixture = running();
+    let record = executor_record("e1");
+    fixture.register("e1", Some(&[INSTANCE]));
+    let held = [instance_id(INSTANCE)];
+    assert!(!fixture.state.learns_from(&record, Some(&held)));
+    assert!(!fixture.state.learns_from(&record, None));
+    assert!(fixture.state.learns_from(&record, Some(&[])), "its disk was wiped");
+    assert!(fixture.state.learns_from(&executor_record("new"), None));
+
+    fixture.contact("e1", Contact::Lost);
+    assert!(fixture.state.learns_from(&record, Some(&held)), "it is in contact again");
+}
