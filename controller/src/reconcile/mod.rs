@@ -23,6 +23,8 @@ pub use task::{Log, Reconciler};
 /// How many changes one plan holds at most, so that a log entry stays small; the rest follows in the
 /// next plan, at once.
 pub const MAX_CHANGES: usize = 1000;
+/// How large a plan may be as a command, nearly: far below what the log takes.
+const MAX_PLAN_BYTES: usize = 256 * 1024;
 
 /// What to change now, and when to look again even if nothing happens.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,5 +57,18 @@ pub fn plan(state: &State, now: Timestamp) -> Plan {
     }
     retention::plan(state, now, &mut plan);
     plan.changes.truncate(MAX_CHANGES);
+    limit(&mut plan.changes);
     plan
+}
+
+/// Keeps as many changes as fit into one command, and always the first: what is left is planned again
+/// when these have been made.
+fn limit(changes: &mut Vec<Change>) {
+    let mut bytes = 0;
+    let fitting = changes.iter().take_while(|change| {
+        bytes += change.encoded_len();
+        bytes <= MAX_PLAN_BYTES
+    });
+    let fitting = fitting.count().max(1);
+    changes.truncate(fitting);
 }

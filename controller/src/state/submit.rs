@@ -12,6 +12,7 @@ use muster_common::operation::{
     ClusterOpSpec, Operation, OperationKind, OperationRequest, OperationState, SlotOutcome, SlotProgress,
 };
 use muster_common::service::{ActivationState, ServiceState};
+use muster_common::slot::SlotPhase;
 use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
 
@@ -159,7 +160,8 @@ impl State {
 
     fn activate(&mut self, submission: &Submission<'_>, service: &Service) {
         self.enter(submission.at, &service.id, ServiceState::ActivationRequested);
-        self.set_activation(service, ActivationState::Active);
+        let generation = self.set_activation(service, ActivationState::Active);
+        self.try_again(&service.id, generation);
         self.enter(submission.at, &service.id, ServiceState::Active);
         self.begin(submission, service, OperationKind::Activate, &How::default(), Vec::new());
     }
@@ -188,14 +190,7 @@ impl State {
             service.instances_per_host = instances_per_host;
             service.generation = generation;
         }
-        // The new generation lets slots that gave up try again.
-        let slots: Vec<SlotId> = self.slots.of_service(&service.id).map(|(slot, _)| slot).collect();
-        for id in slots {
-            if let Some(slot) = self.slots.get_mut(&id) {
-                slot.generation = generation;
-            }
-            self.touch_table(&id.executor);
-        }
+        self.try_again(&service.id, generation);
         self.enter(submission.at, &service.id, service.resting_state());
         self.begin(submission, service, OperationKind::UpdateInstanceCount, &How::default(), Vec::new());
         Ok(())
@@ -213,11 +208,25 @@ impl State {
         service.generation.next().max(Generation(self.revision.0))
     }
 
-    fn set_activation(&mut self, service: &Service, activation: ActivationState) {
+    fn set_activation(&mut self, service: &Service, activation: ActivationState) -> Generation {
         let generation = self.next_generation(service);
         if let Some(service) = self.services.get_mut(&service.id).map(Arc::make_mut) {
             service.activation = activation;
             service.generation = generation;
+        }
+        generation
+    }
+
+    /// The new generation lets slots that gave up try again; that they had given up says nothing
+    /// about it.
+    fn try_again(&mut self, service: &ServiceId, generation: Generation) {
+        let slots: Vec<SlotId> = self.slots.of_service(service).map(|(slot, _)| slot).collect();
+        for id in slots {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.generation = generation;
+                slot.status.take_if(|status| matches!(status.phase, SlotPhase::Failed | SlotPhase::KeptOld));
+            }
+            self.touch_table(&id.executor);
         }
     }
 

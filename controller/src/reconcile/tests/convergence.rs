@@ -190,3 +190,23 @@ fn a_destruction_that_takes_too_long_leaves_the_service_as_it_was() {
     assert_eq!(fixture.service(ID).state, ServiceState::Inactive);
     fixture.destroy(ID);
 }
+
+#[test]
+fn a_slot_that_gave_up_is_judged_anew_when_it_may_try_again() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.create(spec("web"), 1);
+    fixture.activate(ID);
+    fixture.settle();
+    let slot = slot_id(ID, "e1", 0);
+    fixture.report_status(&slot, SlotPhase::Failed, "no such image");
+    fixture.settle();
+    let request = OperationRequest::UpdateInstanceCount { service_id: ID.to_owned(), instances_per_host: 1 };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Running, "it was only just told to");
+    fixture.report_status(&slot, SlotPhase::Failed, "still no such image");
+    fixture.settle();
+    let finished = fixture.operation(&operation);
+    assert_eq!(finished.state, OperationState::Failed);
+    assert!(finished.message.contains("still no such image"), "{}", finished.message);
+}

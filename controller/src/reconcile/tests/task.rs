@@ -49,7 +49,7 @@ impl Local {
         let mut replica = self.replica.lock().unwrap();
         replica.1 += 1;
         let revision = Revision(replica.1);
-        let reply = replica.0.apply(revision, command);
+        let reply = replica.0.apply(revision, command).unwrap();
         replica.0.publish();
         reply
     }
