@@ -12,6 +12,7 @@ use std::time::Duration;
 use muster_common::exit::Exit;
 use muster_platform::{DataDir, Listener, RoleError, TlsIdentity, World, bind, serve_cluster, serve_plain};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -103,6 +104,8 @@ pub struct Controller {
     cluster_addr: SocketAddr,
     api_addr: SocketAddr,
     tasks: TaskTracker,
+    /// Ends with the last call of a user.
+    serving_users: JoinHandle<()>,
     /// Ends what serves users.
     users: CancellationToken,
     /// Ends what serves executors and the other controllers.
@@ -162,12 +165,23 @@ impl Controller {
             consensus: consensus.clone(),
             state: state.clone(),
             limits: config.spec_limits,
+            hosts: config.members.iter().map(|member| host(&member.api).to_owned()).collect(),
         }));
-        tasks.spawn(serve_plain(api, routes, users.clone()));
+        let serving_users = tasks.spawn(serve_plain(api, routes, users.clone()));
 
         tasks.close();
         tracing::info!(id = %config.id, cluster = %cluster_addr, api = %api_addr, "controller started");
-        Ok(Self { consensus, state, cluster_addr, api_addr, tasks, users, cluster: peers, _lock: lock })
+        Ok(Self {
+            consensus,
+            state,
+            cluster_addr,
+            api_addr,
+            tasks,
+            serving_users,
+            users,
+            cluster: peers,
+            _lock: lock,
+        })
     }
 
     /// Where it serves controllers and executors.
@@ -204,9 +218,13 @@ impl Controller {
     }
 
     /// Ends in order: users first, then consensus, which hands the lead over if it has it and so sends
-    /// the executors to the next leader, then the rest. Every step is bounded; about 20 s in all.
+    /// the executors to the next leader, then the rest. Every step is bounded; about 25 s in all.
     pub async fn shutdown(self) {
         self.users.cancel();
+        // Calls that are open need consensus for their answers.
+        if timeout(END_WITHIN, self.serving_users).await.is_err() {
+            tracing::warn!("some calls of users did not end in time and are cut");
+        }
         self.consensus.shutdown().await;
         self.cluster.cancel();
         if timeout(END_WITHIN, self.tasks.wait()).await.is_err() {
@@ -214,6 +232,11 @@ impl Controller {
         }
         tracing::info!("controller stopped");
     }
+}
+
+/// The host of `host:port`.
+fn host(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 
 fn raft_config(config: &ControllerConfig, storage: Storage) -> RaftConfig {

@@ -41,6 +41,8 @@ pub(crate) struct Parts {
     pub state: watch::Receiver<Arc<State>>,
     /// What specs may ask for.
     pub limits: SpecLimits,
+    /// Names by which users reach the controllers.
+    pub hosts: Vec<String>,
 }
 
 impl Api {
@@ -50,6 +52,11 @@ impl Api {
 
     pub(super) fn id(&self) -> ControllerId {
         self.0.id
+    }
+
+    /// Names by which users reach the controllers, beside loopback ones.
+    pub(super) fn hosts(&self) -> &[String] {
+        &self.0.hosts
     }
 
     /// Raft as this controller sees it.

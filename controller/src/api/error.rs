@@ -25,6 +25,12 @@ pub(crate) enum ApiError {
     /// What was asked for is not there. Drove answers that with 200 and FAILED.
     #[error("{0}")]
     NotFound(String),
+    /// The call does not come from where calls come from.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The body says that it is something else than JSON.
+    #[error("The body must be JSON: send it with 'Content-Type: application/json'")]
+    NotJson,
     /// The body is larger than any call takes.
     #[error("The request's body is larger than {limit} bytes; nothing was done")]
     TooLarge {
@@ -65,6 +71,8 @@ impl IntoResponse for ApiError {
             Self::Validation(errors) | Self::Json(errors) => bad(message, errors, RefusalKind::Invalid),
             Self::Refused(refusal) => bad(message, vec![refusal.to_string()], refusal.kind()),
             Self::NotFound(_) => failed(StatusCode::OK, message, None::<Nothing>),
+            Self::Forbidden(_) => failed(StatusCode::FORBIDDEN, message, None::<Nothing>),
+            Self::NotJson => failed(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None::<Nothing>),
             Self::TooLarge { .. } => failed(StatusCode::PAYLOAD_TOO_LARGE, message, None::<Nothing>),
             Self::Unavailable(_) => failed(StatusCode::SERVICE_UNAVAILABLE, message, None::<Nothing>),
             Self::Internal(detail) => {

@@ -6,6 +6,7 @@
 //! | `access` | what a call may do: read the state, submit a command |
 //! | `services`, `operations`, `cluster`, `events` | the calls |
 //! | `path`, `query`, `body`, `error`, `answer` | what comes in, and what goes out |
+//! | `origin` | which calls come from a program, and which from a web page that has no business here |
 //! | `guard` | bounds on every call: time, size, how many at once; and its metrics |
 //!
 //! It must not know how the log works, nor what applying a command means.
@@ -18,6 +19,7 @@ mod error;
 mod events;
 mod guard;
 mod operations;
+mod origin;
 mod path;
 mod query;
 mod services;
@@ -60,6 +62,7 @@ pub(crate) fn router(api: Api) -> Router {
         v1 = v1.route(path, guard::measured(path, methods));
     }
     let guarded = guard::bounded(v1.layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES)));
+    let guarded = origin::checked(guarded, &api);
     Router::new()
         .nest("/apis/v1", guarded.with_state(api))
         .merge(muster_platform::telemetry::metrics_router())

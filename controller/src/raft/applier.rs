@@ -66,18 +66,21 @@ impl RaftStateMachine<TypeConfig> for Applier {
         let mut answers = Vec::new();
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            self.last = Some(entry.log_id);
-            let replies = match &entry.payload {
+            let replies: Vec<Bytes> = match &entry.payload {
                 Payload::Blank => Vec::new(),
                 Payload::Normal(proposal) => {
                     let revision = Revision(entry.log_id.index);
-                    proposal.commands.iter().map(|command| self.machine().apply(revision, command)).collect()
+                    let commands = proposal.commands.iter();
+                    let replies: Result<_, _> =
+                        commands.map(|command| self.machine().apply(revision, command)).collect();
+                    replies.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
                 }
                 Payload::Membership(membership) => {
                     self.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
                     Vec::new()
                 }
             };
+            self.last = Some(entry.log_id);
             answers.extend(responder.map(|responder| (responder, replies)));
         }
         // Whoever is answered must be able to read what was answered.

@@ -41,5 +41,5 @@ pub(crate) mod tests;
 pub use config::{Member, RaftConfig, Storage, Timings};
 pub use consensus::Consensus;
 pub use error::{ProposeError, ReadError, StartError};
-pub use machine::{Encode, Machine, RestoreError};
+pub use machine::{Encode, Machine, RestoreError, UnreadableCommand};
 pub use status::{RaftStatus, Role};

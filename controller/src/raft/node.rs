@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::config::Member;
+use super::machine::UnreadableCommand;
 use super::peers::Peers;
 use super::status::RaftStatus;
 use super::types::{Proposal, Raft};
@@ -22,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(25);
 pub(super) struct Node {
     pub(super) id: ControllerId,
     pub(super) raft: Raft,
+    /// Whether the machine can read a command.
+    pub(super) check: fn(&[u8]) -> Result<(), UnreadableCommand>,
     pub(super) peers: Peers,
     pub(super) status: watch::Receiver<RaftStatus>,
     /// What readers see of the machine.

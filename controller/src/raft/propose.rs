@@ -36,6 +36,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 struct Waiting {
     command: Bytes,
+    /// After it nobody expects the command to be carried out any more.
+    deadline: Instant,
     reply: oneshot::Sender<Result<Bytes, ProposeError>>,
     /// Its share of the queue's bytes, given back with it.
     _room: OwnedSemaphorePermit,
@@ -65,10 +67,13 @@ impl Proposals {
         let room =
             Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| ProposeError::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Waiting { command, reply, _room: room }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
-        })?;
+        let deadline = Instant::now() + DEADLINE;
+        self.queue.try_send(Waiting { command, deadline, reply, _room: room }).map_err(
+            |error| match error {
+                mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
+            },
+        )?;
         // Dropped in the queue: it never left this member. What leaves is always answered.
         answer.await.unwrap_or(Err(ProposeError::Stopped))
     }
@@ -90,26 +95,40 @@ async fn batch(node: Arc<Node>, mut waiting: mpsc::Receiver<Waiting>, stop: Canc
                 None => return,
             },
         };
-        let mut bytes = first.command.len();
-        let mut entry = vec![first];
-        while entry.len() < ENTRY_COMMANDS && bytes < ENTRY_BYTES {
-            let Ok(more) = waiting.try_recv() else { break };
-            bytes += more.command.len();
-            entry.push(more);
+        let mut bytes = 0;
+        let mut entry = Vec::new();
+        let mut next = Some(first);
+        while let Some(waiting_command) = next {
+            if let Some(wanted) = still_wanted(waiting_command) {
+                bytes += wanted.command.len();
+                entry.push(wanted);
+            }
+            let has_room = entry.len() < ENTRY_COMMANDS && bytes < ENTRY_BYTES;
+            next = if has_room { waiting.try_recv().ok() } else { None };
         }
+        let Some(deadline) = entry.first().map(|oldest| oldest.deadline) else { continue };
         let node = Arc::clone(&node);
         tokio::spawn(async move {
-            deliver(&node, entry).await;
+            deliver(&node, entry, deadline).await;
             drop(place);
         });
     }
 }
 
+/// What waited too long is given up, and what its proposer gave up is not carried out behind its back.
+fn still_wanted(waiting: Waiting) -> Option<Waiting> {
+    if waiting.deadline > Instant::now() {
+        return (!waiting.reply.is_closed()).then_some(waiting);
+    }
+    drop(waiting.reply.send(Err(ProposeError::NoLeader { waited: DEADLINE })));
+    None
+}
+
 /// Has an entry replicated, and answers everybody in it.
-async fn deliver(node: &Node, entry: Vec<Waiting>) {
+async fn deliver(node: &Node, entry: Vec<Waiting>, deadline: Instant) {
     let (commands, replies): (Vec<_>, Vec<_>) =
         entry.into_iter().map(|waiting| (waiting.command, waiting.reply)).unzip();
-    let outcome = match offer(node, &commands.into()).await {
+    let outcome = match offer(node, &commands.into(), deadline).await {
         Ok(answers) if answers.len() == replies.len() => Ok(answers),
         Ok(answers) => Err(ProposeError::Unknown {
             cause: format!("{} commands were answered by {} replies", replies.len(), answers.len()),
@@ -131,8 +150,7 @@ async fn deliver(node: &Node, entry: Vec<Waiting>) {
     }
 }
 
-async fn offer(node: &Node, commands: &Arc<[Bytes]>) -> Result<Vec<Bytes>, ProposeError> {
-    let deadline = Instant::now() + DEADLINE;
+async fn offer(node: &Node, commands: &Arc<[Bytes]>, deadline: Instant) -> Result<Vec<Bytes>, ProposeError> {
     // What the last one asked knew better than this member.
     let mut hint = None;
     loop {

@@ -202,6 +202,9 @@ impl Control for Service {
         if commands.iter().any(|command| command.len() > MAX_COMMAND) {
             return Err(Status::invalid_argument("a command is too large"));
         }
+        for command in &commands {
+            (self.node.check)(command).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        }
         // A task of its own: a caller that hangs up must not leave the entry half-handed over.
         let node = Arc::clone(&self.node);
         let write =

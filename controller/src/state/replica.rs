@@ -7,8 +7,8 @@ use muster_common::id::Revision;
 use tokio::sync::watch;
 
 use super::codec::{read_snapshot, write_snapshot};
-use super::{Command, Reply, State};
-use crate::raft::{Encode, Machine, RestoreError};
+use super::{Command, State};
+use crate::raft::{Encode, Machine, RestoreError, UnreadableCommand};
 
 /// Owns the state; readers get whole, unchanging copies and never hold it up.
 #[derive(Debug)]
@@ -27,15 +27,12 @@ impl Replica {
 }
 
 impl Machine for Replica {
-    fn apply(&mut self, revision: Revision, command: &[u8]) -> Bytes {
-        let reply = match Command::decode(command) {
-            Ok(command) => self.state.apply(revision, &command),
-            Err(error) => {
-                tracing::error!(%revision, %error, "a command in the log cannot be read; it is passed over");
-                Reply::Malformed(error.to_string())
-            }
-        };
-        reply.encode()
+    fn check(command: &[u8]) -> Result<(), UnreadableCommand> {
+        read(command).map(drop)
+    }
+
+    fn apply(&mut self, revision: Revision, command: &[u8]) -> Result<Bytes, UnreadableCommand> {
+        Ok(self.state.apply(revision, &read(command)?).encode())
     }
 
     fn publish(&mut self) {
@@ -51,4 +48,8 @@ impl Machine for Replica {
         self.state = read_snapshot(chunks).map_err(|error| RestoreError(error.to_string()))?;
         Ok(())
     }
+}
+
+fn read(command: &[u8]) -> Result<Command, UnreadableCommand> {
+    Command::decode(command).map_err(|error| UnreadableCommand(error.to_string()))
 }

@@ -27,8 +27,6 @@ pub enum Reply {
     Reported(Vec<ReportAck>),
     /// Done; there is nothing to say.
     Done,
-    /// The command could not be read; nothing changed. The proposer speaks another version.
-    Malformed(String),
 }
 
 /// What one executor may consider committed.

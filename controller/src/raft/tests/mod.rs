@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use muster_common::id::Revision;
 
-use super::{Encode, Machine, RestoreError};
+use super::{Encode, Machine, RestoreError, UnreadableCommand};
 
 /// What readers see of an [`Adder`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,12 +29,16 @@ pub(crate) struct Adder {
 }
 
 impl Machine for Adder {
-    fn apply(&mut self, revision: Revision, command: &[u8]) -> Bytes {
+    fn check(_command: &[u8]) -> Result<(), UnreadableCommand> {
+        Ok(())
+    }
+
+    fn apply(&mut self, revision: Revision, command: &[u8]) -> Result<Bytes, UnreadableCommand> {
         assert!(revision >= self.now.revision, "revisions never go back");
         self.now.revision = revision;
         self.now.numbers.push(number(command));
         let sum: u64 = self.now.numbers.iter().sum();
-        Bytes::copy_from_slice(&sum.to_be_bytes())
+        Ok(Bytes::copy_from_slice(&sum.to_be_bytes()))
     }
 
     fn publish(&mut self) {

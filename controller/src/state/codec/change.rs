@@ -8,6 +8,13 @@ use muster_proto::{Fields, Malformed, v1};
 use super::{name_or_empty, no_body};
 use crate::state::Change;
 
+impl Change {
+    /// How much room it takes in a command, in bytes.
+    pub(crate) fn encoded_len(&self) -> usize {
+        prost::Message::encoded_len(&v1::PlanChange::from(self))
+    }
+}
+
 impl From<&Change> for v1::PlanChange {
     fn from(change: &Change) -> Self {
         let body = match change {

@@ -23,7 +23,6 @@ impl From<&Reply> for v1::StateReply {
                 Body::Reported(v1::Reported { reports: acks.iter().map(Into::into).collect() })
             }
             Reply::Done => Body::Done(v1::Done {}),
-            Reply::Malformed(problem) => Body::Unreadable(v1::Unreadable { problem: problem.clone() }),
         };
         Self { body: Some(body) }
     }
@@ -48,7 +47,6 @@ impl TryFrom<v1::StateReply> for Reply {
                 Self::Reported(acks.collect::<Result<_, _>>()?)
             }
             Body::Done(v1::Done {}) => Self::Done,
-            Body::Unreadable(body) => Self::Malformed(body.problem),
         })
     }
 }
