@@ -5,6 +5,8 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use muster_common::spec::{ConfigSource, ConfigSpec, LoggingSpec, UserSpec};
@@ -330,17 +332,21 @@ async fn what_cannot_start_says_why() {
 
 #[tokio::test]
 async fn a_user_switch_needs_root() {
-    let (node, mut plan) = (Node::new(), script("id -u; id -g"));
+    let (node, mut plan) = (Node::new(), script("id -u; id -g; touch mine; ls ../../run || echo no"));
     std::sync::Arc::make_mut(&mut plan.spec).user_spec =
         Some(UserSpec { user: "54321".to_owned(), group: Some("54322".to_owned()) });
     let (runner, mut events) = node.open();
     match runner.start(&plan).await {
         Ok(workload) => {
             assert!(rustix::process::geteuid().is_root());
-            // The directories above the scratch belong to the test's own user.
             exited(&mut events).await;
-            let log = runner.log_tail(&plan.instance, &workload, 100).await.unwrap();
-            assert_eq!(log, "54321\n54322\n");
+            let log = runner.log_tail(&plan.instance, &workload, 200).await.unwrap();
+            assert!(log.starts_with("54321\n54322\n") && log.ends_with("no\n"), "{log}");
+            let scratch = node.dir().join("scratch").join(plan.instance.as_str());
+            assert_eq!(fs::metadata(scratch.join("mine")).unwrap().uid(), 54321);
+            let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+            let modes = ["", "scratch", "run", "logs"].map(|name| mode(&node.dir().join(name)));
+            assert_eq!((modes, mode(&scratch)), ([0o711, 0o711, 0o700, 0o700], 0o700));
         }
         Err(error) => assert!(error.to_string().contains("only root"), "{error}"),
     }

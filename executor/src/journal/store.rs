@@ -1,6 +1,8 @@
 //! The file: opened, read whole at the start, written transaction by transaction.
 
 use std::collections::BTreeMap;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,8 @@ use super::batch::{Batch, Drawer, Drawers, META_EXECUTOR};
 use super::contents::{Contents, Damaged};
 
 const FILE: &str = "journal.redb";
+/// Specs hold secrets, and others may pass through the data directory.
+const MODE: u32 = 0o600;
 /// Records are small and read once: redb's default of 1 GiB is not for an agent.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// Between two tries to commit while the disk does not take it (full, say).
@@ -139,7 +143,13 @@ impl Journal {
 }
 
 fn open(path: &Path) -> Result<Database, DatabaseError> {
-    Builder::new().set_cache_size(CACHE_BYTES).create(path)
+    let file = File::options().create(true).truncate(false).read(true).write(true).mode(MODE).open(path);
+    let file = file.and_then(|file| {
+        // One that was made by an earlier version may be open to others.
+        file.set_permissions(Permissions::from_mode(MODE))?;
+        Ok(file)
+    });
+    Builder::new().set_cache_size(CACHE_BYTES).create_file(file.map_err(StorageError::from)?)
 }
 
 /// Pages of a file that somebody else wrote into are found here, by their checksums: later, redb would

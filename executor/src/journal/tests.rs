@@ -1,5 +1,6 @@
 //! The journal on a real file.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,6 +120,8 @@ async fn a_file_that_is_no_journal_is_kept_aside() {
     assert_eq!(incarnation.number, 1);
     assert!(contents.instances.is_empty());
     assert!(dir.path().join("journal.redb.damaged").exists());
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "specs hold secrets");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use muster_common::instance::LocalInfo;
 use muster_common::spec::{Executable, LocalServiceSpec};
 use muster_executor::runner::process::ProcessRunner;
 use muster_executor::runner::{LaunchPlan, RunnerEvent};
+use muster_platform::DataDir;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -21,16 +22,18 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A node's directory, and a runner on it that can be opened again and again.
 pub(crate) struct Node {
-    dir: tempfile::TempDir,
+    data: DataDir,
+    _dir: tempfile::TempDir,
 }
 
 impl Node {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        let dir = tempfile::tempdir().unwrap();
+        Self { data: DataDir::lock(&dir.path().join("data")).unwrap(), _dir: dir }
     }
 
     pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
+        self.data.path()
     }
 
     /// What a new executor process would open.

@@ -8,6 +8,7 @@
 //! | `watch` | the tasks that see a shim end |
 //! | `kin` | processes as `/proc` shows them |
 //! | `output` | the log and its rotation |
+//! | `dirs` | who may enter which directory |
 //! | `command` | a command beside the workload |
 //! | `user` | who a workload runs as |
 //!
@@ -18,6 +19,7 @@
 //! Under systemd the executor's unit needs `KillMode=process`, or a restart of it takes all shims along.
 
 mod command;
+mod dirs;
 pub(super) mod kin;
 mod launch;
 mod output;
@@ -101,10 +103,8 @@ impl ProcessRunner {
         let boot_path = Path::new("/proc/sys/kernel/random/boot_id");
         let boot_id = fs::read_to_string(boot_path)
             .map_err(|source| OpenError::Directory { path: boot_path.to_owned(), source })?;
-        for name in ["run", "scratch", "logs"] {
-            let path = data_dir.join(name);
-            fs::create_dir_all(&path).map_err(|source| OpenError::Directory { path, source })?;
-        }
+        dirs::make_all(data_dir)
+            .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
         let data_dir = fs::canonicalize(data_dir)
             .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
         Ok(Self(Arc::new(Inner {

@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
+use super::dirs;
 use super::kin::ProcessId;
 use super::launch::{Launch, MAX_REPLY_BYTES, Pids, Reply};
 use super::output::Rotation;
@@ -145,7 +146,7 @@ fn refuse_container_only(plan: &LaunchPlan, has_directory: bool) -> Result<(), S
 }
 
 fn make_scratch(scratch: &Path, account: Option<Account>) -> io::Result<()> {
-    fs::create_dir_all(scratch)?;
+    dirs::make_private(scratch)?;
     give(scratch, account)
 }
 
