@@ -369,15 +369,16 @@ async fn files_are_placed_in_the_scratch_directory() {
 
 #[tokio::test]
 async fn output_is_rotated() {
+    // More than the shim takes in at once, however late it comes to it.
     let (node, mut plan) =
-        (Node::new(), script("i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done"));
+        (Node::new(), script("i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done"));
     std::sync::Arc::make_mut(&mut plan.spec).logging =
         Some(LoggingSpec::Local { max_size: "4k".to_owned(), max_files: 2, compress: false });
     let (runner, mut events) = node.open();
     let workload = start(&runner, &plan).await;
     assert_eq!(exited(&mut events).await.1, code(0));
     assert!(
-        runner.log_tail(&plan.instance, &workload, 64).await.unwrap().ends_with("line 2998\nline 2999\n")
+        runner.log_tail(&plan.instance, &workload, 64).await.unwrap().ends_with("line 19998\nline 19999\n")
     );
     let logs = node.dir().join("logs/test-1").join(plan.instance.as_str());
     let mut names: Vec<_> = fs::read_dir(logs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
