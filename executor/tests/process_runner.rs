@@ -273,9 +273,11 @@ async fn a_shim_killed_before_it_could_say_whom_it_started_leaves_nothing() {
 
 #[tokio::test]
 async fn what_is_removed_while_it_runs_is_killed() {
-    let (node, plan) = (Node::new(), script("trap '' TERM; while :; do sleep 0.05; done"));
+    let (node, plan) = (Node::new(), script("trap '' TERM; touch deaf; while :; do sleep 0.05; done"));
     let (runner, mut events) = node.open();
     start(&runner, &plan).await;
+    let deaf = node.dir().join("scratch").join(plan.instance.as_str()).join("deaf");
+    until("it ignores the stop signal", || deaf.exists()).await;
     runner.remove(&plan.instance).await.unwrap();
     assert_eq!(exited(&mut events).await.1, signal(9));
     assert_nothing_left(&node, &runner, &plan).await;
