@@ -67,14 +67,11 @@ async fn kill(engine: Arc<Engine>, container: String, exec: String) {
         }
     };
     let killed = tokio::task::spawn_blocking(move || {
-        let Some(leader) = pid.and_then(ProcessId::of).filter(|leader| is_inside(*leader, &container)) else {
-            return false;
-        };
-        for process in kin::descendants(leader.pid) {
-            process.signal(Signal::KILL);
-        }
-        leader.signal(Signal::KILL);
-        true
+        let leader = pid.and_then(|pid| ProcessId::of(pid).ok().flatten());
+        let Some(leader) = leader.filter(|leader| is_inside(*leader, &container)) else { return false };
+        let below = kin::descendants(leader.pid).unwrap_or_default();
+        let killed = below.into_iter().chain([leader]).map(|process| process.signal(Signal::KILL));
+        killed.filter(Result::is_err).count() == 0
     });
     if !killed.await.unwrap_or(false) {
         tracing::warn!("a command that took too long is out of reach; it goes on until its container ends");

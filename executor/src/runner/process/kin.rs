@@ -1,11 +1,16 @@
 //! Processes as `/proc` shows them: who is who, who descends from whom, and how to signal exactly one.
 //!
 //! A pid alone may be somebody else's by the time it is used; a pid with its start time never is.
+//!
+//! An executor that is out of descriptors or memory learns nothing of a process. That is an error, and never
+//! means that the process is gone.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +35,8 @@ struct Stat {
 }
 
 impl Stat {
-    fn of(pid: u32) -> Option<Self> {
-        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    fn of(pid: u32) -> io::Result<Option<Self>> {
+        Ok(read(pid, "stat")?.and_then(|stat| Self::parse(&stat)))
     }
 
     /// The command name stands in parentheses and may hold any byte, `)` and blanks included.
@@ -54,36 +59,57 @@ impl Stat {
     }
 }
 
+/// A file of a process. `None` when it is gone, or somebody else's whom nobody may look at.
+fn read(pid: u32, file: &str) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(format!("/proc/{pid}/{file}")) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if says_nothing(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether an error is about who asks, and not about who was asked for.
+fn says_nothing(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
 impl ProcessId {
     /// The process that has this number now; a zombie counts.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
-        Stat::of(pid).map(|stat| Self { pid, start_ticks: stat.start_ticks })
+    pub(crate) fn of(pid: u32) -> io::Result<Option<Self>> {
+        Ok(Stat::of(pid)?.map(|stat| Self { pid, start_ticks: stat.start_ticks }))
     }
 
     /// A descriptor that stands for this very process. `None` when it is gone.
-    pub(crate) fn open(self) -> Option<OwnedFd> {
+    pub(crate) fn open(self) -> io::Result<Option<OwnedFd>> {
+        let Some(pid) = self.raw() else { return Ok(None) };
         // First the descriptor, then the check: from here on the number cannot change hands.
-        let descriptor = pidfd_open(self.raw()?, PidfdFlags::NONBLOCK).ok()?;
-        (Self::of(self.pid)? == self).then_some(descriptor)
+        let descriptor = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+            Ok(descriptor) => descriptor,
+            Err(Errno::SRCH) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Ok((Self::of(self.pid)? == Some(self)).then_some(descriptor))
     }
 
     /// Sends a signal to it, or to nobody when it is gone.
-    pub(crate) fn signal(self, signal: Signal) {
-        if let Some(descriptor) = self.open() {
+    pub(crate) fn signal(self, signal: Signal) -> io::Result<()> {
+        if let Some(descriptor) = self.open()? {
             // It may end at this very moment, which is as good.
             let _ = pidfd_send_signal(&descriptor, signal);
         }
+        Ok(())
     }
 
     /// Sends a signal to its process group, if it still runs and leads one.
-    pub(crate) fn signal_group(self, signal: Signal) {
+    pub(crate) fn signal_group(self, signal: Signal) -> io::Result<()> {
         let leads = |stat: Stat| stat.start_ticks == self.start_ticks && stat.group == self.pid;
-        if Stat::of(self.pid).is_some_and(leads)
+        if Stat::of(self.pid)?.is_some_and(leads)
             && let Some(group) = self.raw()
         {
             // Nobody is left in the group: as good.
             let _ = rustix::process::kill_process_group(group, signal);
         }
+        Ok(())
     }
 
     fn raw(self) -> Option<Pid> {
@@ -93,8 +119,8 @@ impl ProcessId {
 
 /// Every process under `ancestor`, zombies left out. A process that left its group or session is
 /// still found, as long as what adopts orphans is `ancestor` or below it.
-pub(crate) fn descendants(ancestor: u32) -> Vec<ProcessId> {
-    let table = table();
+pub(crate) fn descendants(ancestor: u32) -> io::Result<Vec<ProcessId>> {
+    let table = table()?;
     let is_under = |mut pid: u32| {
         // No chain of parents is longer than the table; a torn reading cannot loop for ever.
         for _ in 0..table.len() {
@@ -106,7 +132,7 @@ pub(crate) fn descendants(ancestor: u32) -> Vec<ProcessId> {
         }
         false
     };
-    alive(&table).filter(|process| is_under(process.pid)).collect()
+    Ok(alive(&table).filter(|process| is_under(process.pid)).collect())
 }
 
 /// What is left of an instance whose shim is gone, so that parentage tells nothing any more: the
@@ -115,25 +141,33 @@ pub(crate) fn descendants(ancestor: u32) -> Vec<ProcessId> {
 ///
 /// `session` is the dead shim's; it may be given only as long as that number cannot have been given to
 /// anybody else, which is: when the shim's end has just been seen.
-pub(crate) fn strays(instance: &str, workload: Option<ProcessId>, session: Option<u32>) -> Vec<ProcessId> {
+pub(crate) fn strays(
+    instance: &str,
+    workload: Option<ProcessId>,
+    session: Option<u32>,
+) -> io::Result<Vec<ProcessId>> {
     let mark = format!("MUSTER_INSTANCE_ID={instance}");
     let is_marked = |pid: u32| {
-        fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|environ| environ.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes()))
+        let is_mark =
+            |environ: Vec<u8>| environ.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes());
+        Ok::<_, io::Error>(read(pid, "environ")?.is_some_and(is_mark))
     };
-    let table = table();
+    let table = table()?;
     // While its leader is there, a group's number is nobody else's.
     let group = workload.and_then(|workload| {
         table.get(&workload.pid).filter(|stat| stat.start_ticks == workload.start_ticks)
     });
-    alive(&table)
-        .filter(|process| {
-            let stat = table[&process.pid];
-            session.is_some_and(|session| stat.session == session)
-                || group.is_some_and(|group| stat.group == group.group)
-                || is_marked(process.pid)
-        })
-        .collect()
+    let mut strays = Vec::new();
+    for process in alive(&table) {
+        let stat = table[&process.pid];
+        if session.is_some_and(|session| stat.session == session)
+            || group.is_some_and(|group| stat.group == group.group)
+            || is_marked(process.pid)?
+        {
+            strays.push(process);
+        }
+    }
+    Ok(strays)
 }
 
 fn alive(table: &BTreeMap<u32, Stat>) -> impl Iterator<Item = ProcessId> {
@@ -143,13 +177,16 @@ fn alive(table: &BTreeMap<u32, Stat>) -> impl Iterator<Item = ProcessId> {
         .map(|(&pid, stat)| ProcessId { pid, start_ticks: stat.start_ticks })
 }
 
-fn table() -> BTreeMap<u32, Stat> {
-    let Ok(entries) = fs::read_dir("/proc") else { return BTreeMap::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(|pid| Some((pid, Stat::of(pid)?)))
-        .collect()
+fn table() -> io::Result<BTreeMap<u32, Stat>> {
+    let mut table = BTreeMap::new();
+    for entry in fs::read_dir("/proc")? {
+        if let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok())
+            && let Some(stat) = Stat::of(pid)?
+        {
+            table.insert(pid, stat);
+        }
+    }
+    Ok(table)
 }
 
 #[cfg(test)]
@@ -166,9 +203,36 @@ mod tests {
 
     #[test]
     fn a_number_that_changed_hands_is_nobody() {
-        let me = ProcessId::of(std::process::id()).unwrap();
-        assert!(me.open().is_some());
+        let me = ProcessId::of(std::process::id()).unwrap().unwrap();
+        assert!(me.open().unwrap().is_some());
         let other = ProcessId { start_ticks: me.start_ticks + 1, ..me };
-        assert!(other.open().is_none());
+        assert!(other.open().unwrap().is_none());
+    }
+
+    #[test]
+    fn want_of_descriptors_says_nothing_of_a_process() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        // In a process of its own: the limit holds for all threads.
+        const ALONE: &str = "MUSTER_TEST_ALONE";
+        if std::env::var_os(ALONE).is_none() {
+            let name = concat!(module_path!(), "::want_of_descriptors_says_nothing_of_a_process");
+            let (_, name) = name.split_once("::").unwrap();
+            let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+            let output = test.args(["--exact", name]).env(ALONE, "1").output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        let me = ProcessId::of(std::process::id()).unwrap().unwrap();
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..before }).unwrap();
+        let errors = [
+            me.open().is_err(),
+            ProcessId::of(me.pid).is_err(),
+            descendants(me.pid).is_err(),
+            strays("SI-1", None, None).is_err(),
+        ];
+        setrlimit(Resource::Nofile, before).unwrap();
+        assert_eq!(errors, [true; 4]);
     }
 }

@@ -96,9 +96,9 @@ impl ProcessRunner {
         shim: PathBuf,
         events: mpsc::Sender<RunnerEvent>,
     ) -> Result<Self, OpenError> {
-        let me = ProcessId::of(std::process::id()).and_then(ProcessId::open);
-        if me.is_none() {
-            return Err(OpenError::Kernel(io::Error::last_os_error()));
+        let me = ProcessId::of(std::process::id()).and_then(|me| me.map_or(Ok(None), ProcessId::open));
+        if me.map_err(OpenError::Kernel)?.is_none() {
+            return Err(OpenError::Kernel(io::ErrorKind::NotFound.into()));
         }
         let boot_path = Path::new("/proc/sys/kernel/random/boot_id");
         let boot_id = fs::read_to_string(boot_path)
@@ -169,13 +169,13 @@ impl Inner {
             match (lock, pids) {
                 (Some(_free), None) => {
                     // Unless the shim was killed right after it started somebody, this finds nobody.
-                    watch::kill_strays(instance, None, None).await;
+                    watch::kill_strays(instance, None, None).await.map_err(failed)?;
                     return Ok(Condition::NeverStarted);
                 }
                 // The machine was started anew since: nobody saw the end.
                 (_, Some(pids)) if pids.boot_id != self.boot_id => return Ok(Condition::Nothing),
                 (Some(_free), Some(pids)) => {
-                    let exit = watch::conclude(instance, &run, &pids, None).await;
+                    let exit = watch::conclude(instance, &run, &pids, None).await.map_err(failed)?;
                     return Ok(Condition::Ended(pids, exit));
                 }
                 (None, Some(pids)) => {
@@ -201,19 +201,20 @@ impl Inner {
             Condition::Ended(_, exit) => return Ok(exit),
             Condition::Nothing | Condition::NeverStarted => return Ok(Exit::default()),
         };
-        pids.workload.signal_group(Signal::TERM);
+        let failed = |error: io::Error| RunnerError::Failed { step: "stop process", why: error.to_string() };
+        pids.workload.signal_group(Signal::TERM).map_err(failed)?;
         if let Some(exit) = ended_within(&mut exit, grace).await {
             return Ok(exit);
         }
-        pids.workload.signal_group(Signal::KILL);
-        for process in descendants(pids.shim).await {
-            process.signal(Signal::KILL);
+        pids.workload.signal_group(Signal::KILL).map_err(failed)?;
+        for process in blocking("stop process", move || kin::descendants(pids.shim.pid)).await? {
+            process.signal(Signal::KILL).map_err(failed)?;
         }
         if let Some(exit) = ended_within(&mut exit, KILL_WAIT).await {
             return Ok(exit);
         }
         // A shim that hangs, or was stopped by hand. What it leaves behind is killed by the watch.
-        pids.shim.signal(Signal::KILL);
+        pids.shim.signal(Signal::KILL).map_err(failed)?;
         ended_within(&mut exit, KILL_WAIT).await.ok_or_else(|| RunnerError::Failed {
             step: "stop process",
             why: format!("process {} is still there {KILL_WAIT:?} after SIGKILL", pids.workload.pid),
@@ -252,11 +253,6 @@ async fn ended_within(exit: &mut ExitReceiver, limit: Duration) -> Option<Exit> 
         // Time is up, or the runtime is shutting down.
         Ok(Err(_)) | Err(_) => None,
     }
-}
-
-async fn descendants(shim: ProcessId) -> Vec<ProcessId> {
-    // Fails only when the runtime is shutting down.
-    tokio::task::spawn_blocking(move || kin::descendants(shim.pid)).await.unwrap_or_default()
 }
 
 async fn blocking<T: Send + 'static>(

@@ -87,8 +87,10 @@ impl RunDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let value = serde_json::from_reader(io::Read::take(file, MAX_STATE_BYTES))
-            .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+        let value = serde_json::from_reader(io::Read::take(file, MAX_STATE_BYTES)).map_err(|error| {
+            let kind = error.io_error_kind().unwrap_or(io::ErrorKind::InvalidData);
+            io::Error::new(kind, format!("{}: {error}", path.display()))
+        })?;
         Ok(Some(value))
     }
 

@@ -114,7 +114,7 @@ async fn tend(launch: Launch) -> io::Result<()> {
         }
     };
     // Written before anything else is done: from here on the exit status survives the shim too.
-    let alone = kin::descendants(std::process::id()).is_empty();
+    let alone = kin::descendants(std::process::id()).is_ok_and(|left| left.is_empty());
     let mut written = run.write_ended(&Ended { exit: exit.clone(), alone });
     if !alone {
         kill_descendants().await;
@@ -153,12 +153,12 @@ fn spawn(launch: &Launch, output: io::PipeWriter) -> io::Result<ProcessId> {
         io::Error::new(error.kind(), format!("{program} in {}: {error}", launch.working_directory.display()))
     })?;
     // It has not been reaped, so its entry in /proc is there even if it has ended.
-    ProcessId::of(child.id()).ok_or_else(|| io::Error::other("/proc does not show the process just started"))
+    ProcessId::of(child.id())?.ok_or_else(|| io::Error::other("/proc does not show the process just started"))
 }
 
 /// Writes `pid.json`, answers, and lets go of the executor's pipes.
 fn announce(run: &RunDir, launch: &Launch, workload: ProcessId) -> io::Result<()> {
-    let shim = ProcessId::of(std::process::id())
+    let shim = ProcessId::of(std::process::id())?
         .ok_or_else(|| io::Error::other("/proc does not show this process"))?;
     let pids = Pids { boot_id: launch.boot_id.clone(), shim, workload };
     run.write_pids(&pids)
@@ -201,15 +201,16 @@ async fn kill_descendants() {
     loop {
         reap(None);
         let left = kin::descendants(me);
-        if left.is_empty() {
+        if left.as_ref().is_ok_and(Vec::is_empty) {
             return;
         }
         if Instant::now() >= deadline {
             let _ = writeln!(io::stderr(), "processes that SIGKILL does not end: {left:?}");
             return;
         }
-        for process in left {
-            process.signal(Signal::KILL);
+        // What fails now is tried again.
+        for process in left.into_iter().flatten() {
+            let _ = process.signal(Signal::KILL);
         }
         sleep(KILL_INTERVAL).await;
     }

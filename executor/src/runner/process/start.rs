@@ -22,7 +22,7 @@ use super::launch::{Launch, MAX_REPLY_BYTES, Pids, Reply};
 use super::output::Rotation;
 use super::shim::DEFAULT_PATH;
 use super::user::{self, Account};
-use super::{Condition, Inner, workload};
+use super::{Condition, Inner, watch, workload};
 use crate::runner::{LaunchPlan, ProvisionError, RunnerError, StartError, Workload, file};
 
 /// How long a new shim may take to answer. It starts within milliseconds on an idle machine.
@@ -63,7 +63,11 @@ pub(super) fn check_program(plan: &LaunchPlan, directory: &Path) -> Result<(), P
 /// Starts the workload; one that a former start of the same instance left running is it.
 pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workload, StartError> {
     match inner.examine(&plan.instance).await {
-        Ok(Condition::Running(pids, _) | Condition::Ended(pids, _)) => return Ok(workload(&pids)),
+        Ok(Condition::Running(pids, _)) => return Ok(workload(&pids)),
+        Ok(Condition::Ended(pids, exit)) => {
+            inner.watches.announce(plan.instance, exit).await;
+            return Ok(workload(&pids));
+        }
         Ok(Condition::Nothing | Condition::NeverStarted) => {}
         Err(RunnerError::Failed { why, .. } | RunnerError::Unavailable(why)) => {
             return Err(StartError::Failed { step: "prepare", why });
@@ -79,11 +83,13 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
         };
         let pids = converse(shim, &description).await?;
         let run = inner.run_dir(&plan.instance);
-        inner
-            .watches
-            .watch(&plan.instance, &run, &pids)
-            .map_err(|error| StartError::Failed { step: "watch process", why: error.to_string() })
-            .map(|_| workload(&pids))
+        let failed = |error: io::Error| StartError::Failed { step: "watch process", why: error.to_string() };
+        if inner.watches.watch(&plan.instance, &run, &pids).map_err(failed)?.is_none() {
+            // It was too quick to be watched: nobody else will tell of its end.
+            let exit = watch::conclude(&plan.instance, &run, &pids, None).await.map_err(failed)?;
+            inner.watches.announce(plan.instance, exit).await;
+        }
+        Ok(workload(&pids))
     });
     task.await.map_err(|error| cut_short(&error))?
 }
@@ -208,7 +214,7 @@ fn spawn(program: &Path, plan: &LaunchPlan, lock: File) -> io::Result<Child> {
 /// Hands the shim its description and waits for its answer. One that does not answer is killed.
 async fn converse(mut shim: Child, description: &[u8]) -> Result<Pids, StartError> {
     let failed = |step: &'static str, why: String| StartError::Failed { step, why };
-    let id = ProcessId::of(shim.id());
+    let id = ProcessId::of(shim.id()).ok().flatten();
     let reply = match timeout(REPLY_WAIT, exchange(&mut shim, description)).await {
         Ok(Ok(Reply::Started(pids))) => return Ok(pids),
         Ok(Ok(Reply::Failed(why))) => failed("spawn", why),
@@ -216,8 +222,8 @@ async fn converse(mut shim: Child, description: &[u8]) -> Result<Pids, StartErro
         Err(_) => failed("start shim", format!("it gave no answer within {REPLY_WAIT:?}")),
     };
     // It ends by itself after a failure; if it hangs, it does not survive this.
-    if let Some(id) = id {
-        id.signal(Signal::KILL);
+    if let Some(Err(error)) = id.map(|id| id.signal(Signal::KILL)) {
+        tracing::warn!(%error, "a shim that failed could not be killed");
     }
     let buried = tokio::task::spawn_blocking(move || shim.wait()).await;
     if let Ok(Err(error)) = buried {

@@ -27,6 +27,9 @@ const STRAY_WAIT: Duration = Duration::from_secs(10);
 /// How often a kill is repeated.
 const STRAY_INTERVAL: Duration = Duration::from_millis(20);
 
+/// How soon an end is looked into again that could not be: out of descriptors, say.
+const CONCLUDE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Learns of one workload's end.
 pub(super) type ExitReceiver = watch::Receiver<Option<Exit>>;
 
@@ -57,7 +60,7 @@ impl Watches {
         if let Some(present) = watched.get(instance) {
             return Ok(Some(present.exit.clone()));
         }
-        let Some(descriptor) = pids.shim.open() else { return Ok(None) };
+        let Some(descriptor) = pids.shim.open()? else { return Ok(None) };
         // The successor of this call is unsafe for descriptors that their owner may close or change;
         // an `OwnedFd` does neither.
         #[allow(deprecated)]
@@ -67,6 +70,11 @@ impl Watches {
         let task = AbortOnDropHandle::new(tokio::spawn(task));
         watched.insert(instance.clone(), Watched { exit: exit.clone(), _task: task });
         Ok(Some(exit))
+    }
+
+    /// Announces an end that nobody watched.
+    pub(super) async fn announce(&self, instance: InstanceId, exit: Exit) {
+        announce(&self.events, instance, exit).await;
     }
 
     /// Forgets an instance that was removed.
@@ -91,8 +99,22 @@ async fn tend(
     // Buries it, when it was this executor's own child.
     let _ = waitid(WaitId::PidFd(shim.get_ref().as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     drop(shim);
-    let exit = conclude(&instance, &run, &pids, Some(pids.shim.pid)).await;
+    // The shim's number is nobody else's only now; on a second look it may be.
+    let mut session = Some(pids.shim.pid);
+    let exit = loop {
+        match conclude(&instance, &run, &pids, session.take()).await {
+            Ok(exit) => break exit,
+            Err(error) => {
+                tracing::error!(%instance, %error, "it cannot be found out how the workload ended; trying again");
+                sleep(CONCLUDE_INTERVAL).await;
+            }
+        }
+    };
     sender.send_replace(Some(exit.clone()));
+    announce(&events, instance, exit).await;
+}
+
+async fn announce(events: &mpsc::Sender<RunnerEvent>, instance: InstanceId, exit: Exit) {
     if events.send(RunnerEvent::Exited { instance, exit }).await.is_err() {
         tracing::debug!("nobody listens for exits any more");
     }
@@ -101,35 +123,47 @@ async fn tend(
 /// How a workload ended whose shim is gone. A shim that was killed itself has not said: then nothing
 /// of the workload may go on unwatched, and its exit status is unknown. On `session` see
 /// [`kin::strays`].
-pub(super) async fn conclude(instance: &InstanceId, run: &RunDir, pids: &Pids, session: Option<u32>) -> Exit {
-    let ended = run.ended().unwrap_or_else(|error| {
-        tracing::warn!(%instance, %error, "the exit status cannot be read");
-        None
-    });
+pub(super) async fn conclude(
+    instance: &InstanceId,
+    run: &RunDir,
+    pids: &Pids,
+    session: Option<u32>,
+) -> io::Result<Exit> {
+    let ended = match run.ended() {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(%instance, %error, "the exit status cannot be read");
+            None
+        }
+        answer => answer?,
+    };
     if !ended.as_ref().is_some_and(|ended| ended.alone) {
         tracing::warn!(%instance, "the shim ended before its work was done; killing what it left");
-        kill_strays(instance, Some(pids.workload), session).await;
+        kill_strays(instance, Some(pids.workload), session).await?;
     }
-    ended.map_or_else(Exit::default, |ended| ended.exit)
+    Ok(ended.map_or_else(Exit::default, |ended| ended.exit))
 }
 
-/// Kills whatever [`kin::strays`] finds, until it finds nothing.
-pub(super) async fn kill_strays(instance: &InstanceId, workload: Option<ProcessId>, session: Option<u32>) {
+/// Kills whatever [`kin::strays`] finds, until it finds nothing. An error means that it could not be looked.
+pub(super) async fn kill_strays(
+    instance: &InstanceId,
+    workload: Option<ProcessId>,
+    session: Option<u32>,
+) -> io::Result<()> {
     let deadline = Instant::now() + STRAY_WAIT;
     loop {
         let name = instance.clone();
         let search = move || kin::strays(name.as_str(), workload, session);
-        // Fails only when the runtime is shutting down.
-        let left = tokio::task::spawn_blocking(search).await.unwrap_or_default();
+        // The task itself fails only when the runtime is shutting down.
+        let left = tokio::task::spawn_blocking(search).await??;
         if left.is_empty() {
-            return;
+            return Ok(());
         }
         if Instant::now() >= deadline {
             tracing::error!(%instance, ?left, "processes that SIGKILL does not end");
-            return;
+            return Ok(());
         }
         for process in left {
-            process.signal(Signal::KILL);
+            process.signal(Signal::KILL)?;
         }
         sleep(STRAY_INTERVAL).await;
     }
