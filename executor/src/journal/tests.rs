@@ -62,7 +62,7 @@ async fn what_is_written_is_read_again() {
         rebooted: true,
     });
     unknown.accounted = true;
-    let mut slot = Slot::assigned(&row());
+    let mut slot = Slot::assigned(&row(), Timestamp(5));
     slot.kept_old = Some(Epoch(3));
     slot.failures = 4;
     let table = SlotTable { revision: Revision(8), rows: vec![row()] };

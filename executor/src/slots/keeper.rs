@@ -46,8 +46,8 @@ fn empty(reason: Reason, slot: Option<&Slot>, instances: &[&Instance]) -> Decisi
     let intent = StopIntent { reason, message: String::new() };
     let live = || instances.iter().filter(|instance| !instance.is_over());
     Decision {
-        // The counters stay until the last instance is gone.
-        slot: slot.filter(|_| live().next().is_some()).cloned(),
+        // The counters stay until the last instance is gone; and a slot that was only drained is filled again.
+        slot: slot.filter(|_| reason == Reason::Draining || live().next().is_some()).cloned(),
         accounted: unaccounted(instances).map(|instance| instance.id().clone()).collect(),
         stop: live()
             .filter(|instance| instance.stop.is_none())
@@ -77,7 +77,7 @@ impl<'a> Keeper<'a> {
         instances: &'a [&'a Instance],
         now: Timestamp,
     ) -> Self {
-        let mut slot = before.cloned().unwrap_or_else(|| Slot::assigned(row));
+        let mut slot = before.cloned().unwrap_or_else(|| Slot::assigned(row, now));
         if slot.status.epoch != row.epoch || slot.generation != row.generation {
             // Somebody asked anew: whatever went wrong before is no reason to wait.
             slot.failures = 0;

@@ -5,6 +5,7 @@ use std::fmt;
 use muster_common::id::{Epoch, Generation, ServiceId};
 use muster_common::reason::Reason;
 use muster_common::slot::{SlotAssignment, SlotPhase, SlotStatus};
+use muster_common::time::Timestamp;
 
 /// A slot of this executor.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,9 +53,11 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// A slot that was just assigned.
+    /// A slot that was just assigned. Its versions count from the time on: they go on from those of an earlier
+    /// life of the same slot, whose record may be forgotten or damaged, as it cannot have changed every
+    /// millisecond.
     #[must_use]
-    pub fn assigned(row: &SlotAssignment) -> Self {
+    pub fn assigned(row: &SlotAssignment, now: Timestamp) -> Self {
         let status = SlotStatus {
             service: row.service.clone(),
             index: row.index,
@@ -64,7 +67,7 @@ impl Slot {
             retry_at: None,
             reason: None,
             message: String::new(),
-            version: 0,
+            version: now.as_ms(),
         };
         Self { status, generation: row.generation, failures: 0, kept_old: None }
     }

@@ -111,6 +111,26 @@ fn become_state(instance: &mut Instance, to: InstanceState, at: Timestamp) {
 }
 
 #[test]
+fn a_drain_forgets_no_counter_and_no_version_comes_twice() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    bench.keep();
+    bench.becomes(Stopped);
+    let crashed = bench.slot.clone().unwrap();
+    assert_eq!((crashed.status.restarts, crashed.failures), (1, 1));
+    let at = Timestamp(bench.now);
+    let drained = keep(Wanted::Empty(Reason::Draining), Some(&crashed), &[], at, &mut || 0);
+    assert_eq!(drained.slot.as_ref(), Some(&crashed));
+    // Taken away, or lost with a damaged record: what comes after is newer all the same.
+    bench.row = None;
+    bench.keep();
+    assert_eq!(bench.slot, None);
+    bench.now += 1000;
+    bench.row = Some(row(1, ReplaceMode::StartFirst));
+    bench.keep();
+    assert!(bench.slot.as_ref().unwrap().status.version > crashed.status.version);
+}
+
+#[test]
 fn a_slot_is_filled_and_a_crash_is_replaced_after_the_backoff() {
     let mut bench = Bench::new(ReplaceMode::StartFirst);
     assert_eq!(bench.keep().mint, Some(Epoch(1)));
