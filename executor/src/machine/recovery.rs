@@ -111,7 +111,8 @@ impl Turn {
     /// It ended meanwhile; its exit status and its log are still collected.
     fn found_ended(&mut self, workload: Workload, exit: &Exit, resume: &Resume) {
         self.instance.workload = Some(workload);
-        if self.instance.exit.is_none() {
+        let was_seen = self.instance.exit.is_some();
+        if !was_seen {
             self.instance.record.finished = Some(self.now.wall);
             self.instance.exit = Some(exit.clone());
         }
@@ -127,7 +128,12 @@ impl Turn {
                 self.deprovision(Descent::Evidence);
             }
             _ => {
-                let (reason, message) = verdict(exit);
+                let (reason, message) = if resume.rebooted && !was_seen {
+                    // The machine took it along: how it ended is no fault of its own.
+                    (Reason::Rebooted, format!("the machine booted; {}", verdict(exit).1))
+                } else {
+                    verdict(exit)
+                };
                 self.enter(InstanceState::Stopping, Some(reason), &message);
                 self.deprovision(Descent::Evidence);
             }

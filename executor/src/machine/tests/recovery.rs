@@ -48,6 +48,18 @@ fn a_workload_that_ended_meanwhile_leaves_its_exit_code() {
 }
 
 #[test]
+fn a_workload_that_the_boot_ended_has_not_failed_and_leaves_its_exit_code() {
+    for state in [Starting, Unready, Ready, Healthy] {
+        for instance in in_state(state).filter(|instance| instance.exit.is_none()) {
+            let (after, _) = restarted(&instance, Found::Ended(workload(), exited(137)), true);
+            assert_eq!((after.state(), after.record.reason), (Deprovisioning, Some(Reason::Rebooted)));
+            let (after, _) = step(&after, Event::EvidenceCollected(Ok("tail".to_owned())), at(2));
+            assert_eq!(after.record.evidence.unwrap().exit_code, Some(137));
+        }
+    }
+}
+
+#[test]
 fn a_workload_that_vanished_is_lost_and_a_boot_is_named() {
     for (rebooted, reason) in [(false, Reason::NotFound), (true, Reason::Rebooted)] {
         for instance in in_state(Healthy) {
