@@ -283,6 +283,27 @@ async fn what_is_removed_while_it_runs_is_killed() {
     assert_nothing_left(&node, &runner, &plan).await;
 }
 
+#[test]
+fn a_start_that_was_let_go_is_waited_for() {
+    let (node, plan) = (Node::new(), script("exec sleep 1000"));
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (runner, _events) = node.open();
+        // As on a disk that hangs: the start has not even made its directory.
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let hung = tokio::task::spawn_blocking(move || held.recv());
+        timeout(Duration::ZERO, runner.start(&plan)).await.unwrap_err();
+        let mut find = runner.find(&plan.instance, None);
+        timeout(Duration::ZERO, &mut find).await.unwrap_err();
+        release.send(()).unwrap();
+        hung.await.unwrap().unwrap();
+        assert!(matches!(find.await.unwrap(), Found::Running(_)));
+        runner.remove(&plan.instance).await.unwrap();
+        assert_nothing_left(&node, &runner, &plan).await;
+    });
+}
+
 #[tokio::test]
 async fn a_prepared_instance_was_never_started() {
     let (node, plan) = (Node::new(), script("exit 0"));

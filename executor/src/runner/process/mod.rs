@@ -5,6 +5,8 @@
 //! | [`shim`] | the parent of one workload |
 //! | `launch` | what the executor tells a shim and what it answers |
 //! | `rundir` | the files that outlive both |
+//! | `start` | what is done to start one |
+//! | `starts` | the starts under way |
 //! | `watch` | the tasks that see a shim end |
 //! | `kin` | processes as `/proc` shows them |
 //! | `output` | the log and its rotation |
@@ -26,6 +28,7 @@ mod output;
 mod rundir;
 pub mod shim;
 mod start;
+mod starts;
 mod user;
 mod watch;
 
@@ -47,6 +50,7 @@ use tokio::time::{Instant, sleep, timeout};
 use self::kin::ProcessId;
 use self::launch::Pids;
 use self::rundir::RunDir;
+use self::starts::Starts;
 use self::watch::{ExitReceiver, Watches};
 use super::{
     CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, StartError,
@@ -85,6 +89,7 @@ struct Inner {
     data_dir: PathBuf,
     shim: PathBuf,
     boot_id: String,
+    starts: Starts,
     watches: Watches,
 }
 
@@ -111,6 +116,7 @@ impl ProcessRunner {
             data_dir,
             shim,
             boot_id: boot_id.trim().to_owned(),
+            starts: Starts::default(),
             watches: Watches::new(events),
         })))
     }
@@ -160,6 +166,13 @@ impl Inner {
         let failed = |error: io::Error| RunnerError::Failed { step: "find process", why: error.to_string() };
         let run = self.run_dir(instance);
         let deadline = Instant::now() + SETTLE_WAIT;
+        while self.starts.is_under_way(instance) {
+            if Instant::now() >= deadline {
+                let why = format!("a start of it has not come to its end within {SETTLE_WAIT:?}");
+                return Err(RunnerError::Failed { step: "find process", why });
+            }
+            sleep(SETTLE_INTERVAL).await;
+        }
         loop {
             if !run.exists() {
                 return Ok(Condition::Nothing);

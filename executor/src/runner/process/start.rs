@@ -74,7 +74,9 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
         }
     }
     // In a task of its own: a start that was let go half-way would leave nobody to tell what came of it.
+    let under_way = inner.starts.begin(&plan.instance);
     let task = tokio::spawn(async move {
+        let _under_way = under_way;
         let (shim, description) = {
             let (inner, plan) = (Arc::clone(&inner), plan.clone());
             tokio::task::spawn_blocking(move || prepare(&inner, &plan))
