@@ -6,7 +6,7 @@ use muster_common::instance::LocalInfo;
 
 use crate::machine::Instance;
 
-/// `HOST`, `PORT_<containerPort>` and `PORT_<name>` with the *host* ports, `MUSTER_*`, then the spec's own;
+/// `HOST`, `PORT_<containerPort>` and `PORT_<name>` with the *host* ports, then the spec's own, then `MUSTER_*`;
 /// an empty value of the spec copies the executor's own variable, or drops it when there is none.
 #[must_use]
 pub fn environment(
@@ -14,13 +14,7 @@ pub fn environment(
     own_variable: &dyn Fn(&str) -> Option<String>,
 ) -> BTreeMap<String, String> {
     let record = &instance.record;
-    let mut env = BTreeMap::from([
-        ("MUSTER_SERVICE_ID".to_owned(), record.slot.service.to_string()),
-        ("MUSTER_SERVICE_NAME".to_owned(), record.service_name.clone()),
-        ("MUSTER_INSTANCE_ID".to_owned(), record.id.to_string()),
-        ("MUSTER_EXECUTOR_ID".to_owned(), record.slot.executor.to_string()),
-        ("MUSTER_SLOT".to_owned(), record.slot.index.to_string()),
-    ]);
+    let mut env = BTreeMap::new();
     if let Some(LocalInfo { hostname, ports }) = &record.local_info {
         env.insert("HOST".to_owned(), hostname.clone());
         for (name, port) in ports {
@@ -35,6 +29,14 @@ pub fn environment(
             env.insert(name.clone(), own);
         }
     }
+    // Last, so that no spec replaces them: what an instance leaves behind is known by its id.
+    env.extend([
+        ("MUSTER_SERVICE_ID".to_owned(), record.slot.service.to_string()),
+        ("MUSTER_SERVICE_NAME".to_owned(), record.service_name.clone()),
+        ("MUSTER_INSTANCE_ID".to_owned(), record.id.to_string()),
+        ("MUSTER_EXECUTOR_ID".to_owned(), record.slot.executor.to_string()),
+        ("MUSTER_SLOT".to_owned(), record.slot.index.to_string()),
+    ]);
     env
 }
 
@@ -60,7 +62,7 @@ mod tests {
     #[test]
     fn ports_ids_and_the_specs_own_variables() {
         let spec = r#"{"name": "web", "version": "1",
-            "env": {"A": "1", "HOST": "mine", "COPIED": "", "DROPPED": ""}}"#;
+            "env": {"A": "1", "HOST": "mine", "COPIED": "", "DROPPED": "", "MUSTER_INSTANCE_ID": "SI-2"}}"#;
         let service = ServiceId::new("web-1").unwrap();
         let row = SlotAssignment {
             service: service.clone(),

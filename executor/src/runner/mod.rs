@@ -57,7 +57,7 @@ pub struct LaunchPlan {
     pub local_info: LocalInfo,
     /// The leased cores and memory.
     pub resources: Vec<ResourceAllocation>,
-    /// The complete environment: HOST, `PORT_*`, `MUSTER_*`, then the spec's own.
+    /// The complete environment: HOST, `PORT_*`, the spec's own, then `MUSTER_*`.
     pub env: BTreeMap<String, String>,
 }
 
