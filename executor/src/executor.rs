@@ -31,7 +31,7 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 pub struct Executor {
     supervisor: Handle,
     shutdown: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
     _data_dir: DataDir,
 }
 
@@ -43,6 +43,18 @@ pub struct DrainIncomplete {
     pub left: usize,
     /// How long was waited.
     pub after: Duration,
+}
+
+/// One of the executor's tasks is no more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the executor's {task} task ended unasked ({why}); what runs keeps running, start the executor again"
+)]
+pub struct TaskEnded {
+    /// Which.
+    pub task: &'static str,
+    /// Its last words.
+    pub why: String,
 }
 
 impl Executor {
@@ -96,9 +108,9 @@ impl Executor {
             supervisor: handle.clone(),
         };
         let tasks = vec![
-            supervising,
-            tokio::spawn(session::run(session, shutdown.clone())),
-            tokio::spawn(serve(listener, handle.standing(), shutdown.clone())),
+            ("supervisor", supervising),
+            ("session", tokio::spawn(session::run(session, shutdown.clone()))),
+            ("api", tokio::spawn(serve(listener, handle.standing(), shutdown.clone()))),
         ];
         Ok(Self { supervisor: handle, shutdown, tasks, _data_dir: data_dir })
     }
@@ -132,12 +144,22 @@ impl Executor {
         }
     }
 
+    /// Waits for a task that ends although nobody told it to. There is no going on without it: what an
+    /// executor no longer sees must be seen by the next one.
+    pub async fn failed(&mut self) -> TaskEnded {
+        let tasks = self.tasks.iter_mut().map(|(_, task)| task);
+        let (outcome, index, _) = futures::future::select_all(tasks).await;
+        let (task, _) = self.tasks.swap_remove(index);
+        let why = outcome.map_or_else(|error| error.to_string(), |()| "it just returned".to_owned());
+        TaskEnded { task, why }
+    }
+
     /// Ends every task. What runs keeps running; the next start finds it.
     pub async fn shutdown(self) {
         self.shutdown.cancel();
-        for task in self.tasks {
+        for (name, task) in self.tasks {
             if tokio::time::timeout(END_LIMIT, task).await.is_err() {
-                tracing::warn!("a task did not end in time");
+                tracing::warn!(task = name, "a task did not end in time");
             }
         }
     }
@@ -209,4 +231,29 @@ fn record_of(config: &ExecutorConfig, room: &Room, incarnation: u64, boot_id: St
 /// A system that does not say when it booted never seems to have booted anew.
 fn read_line(path: &Path) -> String {
     std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_named() {
+        let bench = Bench::new().await;
+        let dir = tempfile::tempdir().unwrap();
+        let mut executor = Executor {
+            supervisor: bench.handle().clone(),
+            shutdown: CancellationToken::new(),
+            tasks: vec![
+                ("session", tokio::spawn(std::future::pending())),
+                ("supervisor", tokio::spawn(async { panic!("out of its mind") })),
+            ],
+            _data_dir: DataDir::lock(dir.path()).unwrap(),
+        };
+        let ended = executor.failed().await;
+        assert_eq!(ended.task, "supervisor");
+        assert!(ended.why.contains("out of its mind"), "{ended}");
+        assert_eq!(executor.tasks.len(), 1, "the other one is still there to be ended");
+    }
 }

@@ -43,6 +43,6 @@ pub mod supervisor;
 mod testing;
 
 pub use config::{ExecutorConfig, ExecutorListen, OnTerminate, PortRange, RunnerChoice};
-pub use executor::{DrainIncomplete, Executor};
+pub use executor::{DrainIncomplete, Executor, TaskEnded};
 pub use role::{ExecutorArgs, run};
 pub use runner::process::shim;

@@ -49,8 +49,15 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
     .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot start the executor", &error))?;
     let prober = Arc::new(NodeProber::new(&runners));
     let (on_terminate, limit) = (config.on_terminate, config.drain_timeout.as_duration());
-    let executor = Executor::start_in(data_dir, config, world, tls, runners, prober).await?;
-    ended.cancelled().await;
+    let mut executor = Executor::start_in(data_dir, config, world, tls, runners, prober).await?;
+    let failed = tokio::select! {
+        () = ended.cancelled() => None,
+        failed = executor.failed() => Some(failed),
+    };
+    if let Some(failed) = failed {
+        executor.shutdown().await;
+        return Err(RoleError::new(Exit::Failure, failed.to_string()));
+    }
     let outcome = match on_terminate {
         OnTerminate::Keep => Ok(()),
         OnTerminate::Drain => executor.drain(limit).await.map_err(|error| {
