@@ -4,19 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use muster_common::instance::RunnerKind;
 use muster_common::spec::{CheckMode, Protocol};
 use tokio::time::{Instant, timeout};
 
 use super::http::{Call, connect};
 use super::tls::Trust;
 use super::{ProbeError, ProbeOutcome, Prober};
-use crate::runner::{LaunchPlan, Runner, Runners, Workload};
+use crate::runner::{LaunchPlan, Runner, RunnerSet, Runners, Workload};
 
 /// Asks the workloads of this node.
 pub struct NodeProber {
-    docker: Option<Arc<dyn Runner>>,
-    process: Option<Arc<dyn Runner>>,
+    runners: RunnerSet,
 }
 
 /// What was answered, before it is known how long it took.
@@ -30,7 +28,7 @@ impl NodeProber {
     /// A prober that runs CMD checks through these runners.
     #[must_use]
     pub fn new(runners: &Runners) -> Self {
-        Self { docker: runners.docker.clone(), process: runners.process.clone() }
+        Self { runners: runners.set() }
     }
 
     async fn ask(
@@ -94,11 +92,9 @@ impl NodeProber {
 
     fn runner(&self, plan: &LaunchPlan) -> Result<&Arc<dyn Runner>, ProbeError> {
         let kind = plan.spec.runner();
-        let runner = match kind {
-            RunnerKind::Docker => self.docker.as_ref(),
-            RunnerKind::Process => self.process.as_ref(),
-        };
-        runner.ok_or_else(|| ProbeError(format!("this executor does not run {kind} executables")))
+        self.runners
+            .of(kind)
+            .ok_or_else(|| ProbeError(format!("this executor does not run {kind} executables")))
     }
 }
 

@@ -7,8 +7,10 @@
 
 pub mod docker;
 mod file;
+mod kin;
 mod open;
 pub mod process;
+mod set;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,26 +24,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use open::RunnerConfig;
+pub use set::RunnerSet;
 
 /// The runners of a node, and where they announce what nobody asked for.
 pub struct Runners {
-    /// Serves DOCKER executables; absent when the configuration turned it off or no engine answers.
+    /// Serves DOCKER executables; absent when the configuration turned it off.
     pub docker: Option<Arc<dyn Runner>>,
     /// Serves PROCESS executables.
     pub process: Option<Arc<dyn Runner>>,
     /// What all of them announce. The sending half is bounded: a runner waits, it never drops.
     pub events: mpsc::Receiver<RunnerEvent>,
-}
-
-impl Runners {
-    /// The runner of a kind, if this node has it.
-    #[must_use]
-    pub fn of(&self, kind: RunnerKind) -> Option<&Arc<dyn Runner>> {
-        match kind {
-            RunnerKind::Docker => self.docker.as_ref(),
-            RunnerKind::Process => self.process.as_ref(),
-        }
-    }
 }
 
 /// Everything that a runner needs to bring one instance up.

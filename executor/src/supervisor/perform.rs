@@ -21,7 +21,9 @@ use crate::environment::environment;
 use crate::lease::check_ports;
 use crate::machine::{Effect, Event, HOOK_TIMEOUT, Instance, Trouble};
 use crate::probe::{ProbeOutcome, Prober};
-use crate::runner::{Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, StartError, Workload};
+use crate::runner::{
+    Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerSet, StartError, Workload,
+};
 
 /// What an orphan has between the stop signal and the kill: nobody drains it.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
@@ -30,8 +32,7 @@ const PROBE_SLACK: Duration = Duration::from_secs(1);
 
 pub(super) struct Performer {
     world: World,
-    docker: Option<Arc<dyn Runner>>,
-    process: Option<Arc<dyn Runner>>,
+    runners: RunnerSet,
     prober: Arc<dyn Prober>,
     answers: mpsc::Sender<Message>,
     actions: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
@@ -42,15 +43,13 @@ pub(super) struct Performer {
 impl Performer {
     pub(super) fn new(
         world: World,
-        docker: Option<Arc<dyn Runner>>,
-        process: Option<Arc<dyn Runner>>,
+        runners: RunnerSet,
         prober: Arc<dyn Prober>,
         answers: mpsc::Sender<Message>,
     ) -> Self {
         Self {
             world,
-            docker,
-            process,
+            runners,
             prober,
             answers,
             actions: BTreeMap::new(),
@@ -116,7 +115,7 @@ impl Performer {
                 Box::pin(async move { Event::HookDone { index, outcome: asked.await } })
             }
             effect => {
-                let runner = self.runner(instance.record.runner).cloned();
+                let runner = self.runners.of(instance.record.runner).cloned();
                 let untouched = workload.is_none() && instance.record.started.is_none();
                 let effect = effect.clone();
                 Box::pin(async move {
@@ -128,13 +127,6 @@ impl Performer {
             }
         };
         Some(Box::pin(async move { Message::Told { instance: id, event: work.await } }))
-    }
-
-    fn runner(&self, kind: RunnerKind) -> Option<&Arc<dyn Runner>> {
-        match kind {
-            RunnerKind::Docker => self.docker.as_ref(),
-            RunnerKind::Process => self.process.as_ref(),
-        }
     }
 
     /// Asks a workload something; an asker that overstays its timeout is cut off.
@@ -164,10 +156,10 @@ impl Performer {
 
     /// Asks every runner what it knows, so that what belongs to nobody can be cleared away.
     pub(super) fn look_for_orphans(&mut self) {
-        let runners: Vec<Arc<dyn Runner>> = self.docker.iter().chain(&self.process).cloned().collect();
+        let runners = self.runners.clone();
         self.listing = Some(self.spawn(Box::pin(async move {
             let mut known = Vec::new();
-            for runner in runners {
+            for runner in runners.iter() {
                 match runner.list().await {
                     Ok(instances) => known.extend(instances.into_iter().map(|id| (runner.kind(), id))),
                     // A node without an engine is no news, however often it is asked.
@@ -181,7 +173,7 @@ impl Performer {
 
     /// Stops and removes what no living instance stands for.
     pub(super) fn clear_orphan(&mut self, kind: RunnerKind, id: InstanceId) {
-        let Some(runner) = self.runner(kind).cloned() else { return };
+        let Some(runner) = self.runners.of(kind).cloned() else { return };
         if self.actions.get(&id).is_some_and(|task| !task.is_finished()) {
             return;
         }

@@ -124,15 +124,14 @@ pub struct SupervisorGone;
 pub fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinHandle<()>) {
     let (sender, messages) = mpsc::channel(QUEUE);
     let (standing, watching) = watch::channel(parts.core.standing().clone());
-    let Runners { docker, process, events } = parts.runners;
     let epoch = Instant::now();
     let supervisor = Supervisor {
-        performer: Performer::new(parts.world.clone(), docker, process, parts.prober, sender.clone()),
+        performer: Performer::new(parts.world.clone(), parts.runners.set(), parts.prober, sender.clone()),
         world: parts.world,
         core: parts.core,
         journal: parts.journal,
         messages,
-        runner_events: events,
+        runner_events: parts.runners.events,
         standing,
         epoch,
         next_orphans: epoch,

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use tokio::time::timeout;
 
 use super::engine::{Engine, EngineError};
-use crate::runner::process::kin::{self, ProcessId};
+use crate::runner::kin::{self, ProcessId};
 use crate::runner::{COMMAND_OUTPUT_MAX, CommandOutput, RunnerError};
 
 /// Runs `argv` in the container and waits for it, at most `limit`.

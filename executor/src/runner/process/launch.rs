@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::kin::ProcessId;
 use super::output::Rotation;
 use super::user::Account;
 use crate::runner::Exit;
+use crate::runner::kin::ProcessId;
 
 /// The largest description that a shim reads, in bytes. Far above any valid spec.
 pub(super) const MAX_LAUNCH_BYTES: u64 = 4 << 20;

@@ -8,7 +8,6 @@
 //! | `start` | what is done to start one |
 //! | `starts` | the starts under way |
 //! | `watch` | the tasks that see a shim end |
-//! | `kin` | processes as `/proc` shows them |
 //! | `output` | the log and its rotation |
 //! | `dirs` | who may enter which directory |
 //! | `command` | a command beside the workload |
@@ -22,7 +21,6 @@
 
 mod command;
 mod dirs;
-pub(super) mod kin;
 mod launch;
 mod output;
 mod rundir;
@@ -47,11 +45,11 @@ use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use self::kin::ProcessId;
 use self::launch::Pids;
 use self::rundir::RunDir;
 use self::starts::Starts;
 use self::watch::{ExitReceiver, Watches};
+use super::kin::{self, ProcessId};
 use super::{
     CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, StartError,
     Workload,

@@ -21,11 +21,11 @@ use tokio::net::unix::pipe;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::kin::{self, ProcessId};
 use super::launch::{Ended, Launch, MAX_LAUNCH_BYTES, Pids, Reply};
 use super::output::OutputLog;
 use super::rundir::RunDir;
 use crate::runner::Exit;
+use crate::runner::kin::{self, ProcessId};
 
 /// The signals that would end the shim, or that only a terminal sends.
 const DEAF_TO: [fn() -> SignalKind; 8] = [

@@ -17,12 +17,12 @@ use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
 use super::dirs;
-use super::kin::ProcessId;
 use super::launch::{Launch, MAX_REPLY_BYTES, Pids, Reply};
 use super::output::Rotation;
 use super::shim::DEFAULT_PATH;
 use super::user::{self, Account};
 use super::{Condition, Inner, watch, workload};
+use crate::runner::kin::ProcessId;
 use crate::runner::{LaunchPlan, ProvisionError, RunnerError, StartError, Workload, file};
 
 /// How long a new shim may take to answer. It starts within milliseconds on an idle machine.

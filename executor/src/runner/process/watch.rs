@@ -16,9 +16,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::kin::{self, ProcessId};
 use super::launch::Pids;
 use super::rundir::RunDir;
+use crate::runner::kin::{self, ProcessId};
 use crate::runner::{Exit, RunnerEvent};
 
 /// How long what a killed shim left behind may take to vanish after SIGKILL.
