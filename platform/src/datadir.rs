@@ -1,6 +1,6 @@
 //! A data directory that one process owns: a lock file, held while the process lives.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -73,18 +73,6 @@ impl DataDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The path of a directory below it, created (0700) where it is missing.
-    pub fn subdir(&self, name: &str) -> io::Result<PathBuf> {
-        let path = self.path.join(name);
-        match DirBuilder::new().mode(DIR_MODE).create(&path) {
-            Ok(()) => Ok(path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && fs::metadata(&path)?.is_dir() => {
-                Ok(path)
-            }
-            Err(error) => Err(error),
-        }
     }
 }
 

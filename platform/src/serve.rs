@@ -97,7 +97,7 @@ async fn accept_loop(
     }
     drop(listener);
     if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::debug!("requests were still open at shutdown; their connections are dropped");
+        tracing::debug!("requests were still open at shutdown; they end with the program");
     }
 }
 
