@@ -22,6 +22,8 @@ use super::contents::{Contents, Damaged};
 const FILE: &str = "journal.redb";
 /// Specs hold secrets, and others may pass through the data directory.
 const MODE: u32 = 0o600;
+/// How many damaged journals are kept. A disk that damages them all must not fill up with them.
+const DAMAGED_KEPT: u32 = 4;
 /// Records are small and read once: redb's default of 1 GiB is not for an agent.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// Between two tries to commit while the disk does not take it (full, say).
@@ -177,9 +179,19 @@ fn open_or_set_aside(path: &Path) -> Result<Database, OpenError> {
     }
 }
 
+/// The first that is free. When none is, the last one gives way: what was damaged first tells the most.
+fn place_aside(path: &Path) -> PathBuf {
+    let mut places = (1..=DAMAGED_KEPT).map(|number| match number {
+        1 => path.with_extension("redb.damaged"),
+        number => path.with_extension(format!("redb.damaged.{number}")),
+    });
+    let last = path.with_extension(format!("redb.damaged.{DAMAGED_KEPT}"));
+    places.find(|place| !place.exists()).unwrap_or(last)
+}
+
 fn set_aside(path: &Path, error: &dyn std::error::Error) -> Result<Database, OpenError> {
     let failed = |source: redb::Error| OpenError::Disk { path: path.to_owned(), source: Box::new(source) };
-    let aside = path.with_extension("redb.damaged");
+    let aside = place_aside(path);
     tracing::error!(
         error = %error,
         journal = %path.display(),

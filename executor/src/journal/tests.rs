@@ -115,11 +115,17 @@ async fn one_damaged_record_costs_only_itself() {
 async fn a_file_that_is_no_journal_is_kept_aside() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal.redb");
+    for damage in 1..=6 {
+        std::fs::write(&path, vec![damage; 64 * 1024]).unwrap();
+        open(dir.path(), "b").await;
+    }
+    let kept = ["", ".2", ".3", ".4"]
+        .map(|suffix| std::fs::read(dir.path().join(format!("journal.redb.damaged{suffix}"))).unwrap()[0]);
+    assert_eq!(kept, [1, 2, 3, 6], "no more than four are kept");
     std::fs::write(&path, vec![7_u8; 64 * 1024]).unwrap();
     let (_, incarnation, contents) = open(dir.path(), "b").await;
     assert_eq!(incarnation.number, 1);
     assert!(contents.instances.is_empty());
-    assert!(dir.path().join("journal.redb.damaged").exists());
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "specs hold secrets");
 }
