@@ -2,11 +2,13 @@
 //! temporary directory. Dropping the group ends the processes and removes the directory.
 
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use muster_common::duration::DroveDuration;
 use muster_common::id::{ClusterId, ControllerId};
 use muster_common::identity::{Identity, Role};
 use muster_common::spec::SpecLimits;
@@ -23,6 +25,12 @@ const CLIENT: ControllerId = ControllerId(1000);
 /// Much longer than an election.
 const LEADER_WITHIN: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The executors that clients register never open a session. With the usual patience the leader would
+/// record twice a second that they are silent, and be measured doing so.
+const PATIENCE: LivenessConfig = LivenessConfig {
+    unknown_after: DroveDuration::from_secs(86_400),
+    lost_after: DroveDuration::from_secs(2 * 86_400),
+};
 
 /// Running controllers.
 pub(crate) struct Group {
@@ -60,16 +68,17 @@ impl Group {
     pub(crate) async fn leader(&mut self) -> anyhow::Result<String> {
         let search = async {
             loop {
+                self.check_alive()?;
                 for member in &self.members {
                     if self.leads(&member.cluster).await {
-                        return member.cluster.clone();
+                        return Ok(member.cluster.clone());
                     }
                 }
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
         match tokio::time::timeout(LEADER_WITHIN, search).await {
-            Ok(leader) => Ok(leader),
+            Ok(found) => found,
             Err(_) => bail!("no controller leads after {LEADER_WITHIN:?}{}", logs(self.dir.path())),
         }
     }
@@ -78,6 +87,16 @@ impl Group {
     pub(crate) fn connect(&self, address: &str) -> anyhow::Result<ControlClient<Channel>> {
         let channel = channel(&World::system(), &self.tls, address, ExpectedPeer::AnyController)?;
         Ok(ControlClient::new(channel))
+    }
+
+    /// Fails with what they said if a controller has ended.
+    pub(crate) fn check_alive(&mut self) -> anyhow::Result<()> {
+        for process in &mut self.processes {
+            if let Some(status) = process.try_wait().context("looking after a controller")? {
+                bail!("a controller ended: {status}{}", logs(self.dir.path()));
+            }
+        }
+        Ok(())
     }
 
     async fn leads(&self, address: &str) -> bool {
@@ -137,7 +156,7 @@ fn write_config(
         listen: ListenConfig { cluster: member.cluster.clone(), api: member.api.clone() },
         members: members.to_vec(),
         tls: Some(tls.clone()),
-        liveness: LivenessConfig::default(),
+        liveness: PATIENCE,
         spec_limits: SpecLimits::default(),
     };
     let path = dir.join("config.yaml");
@@ -153,6 +172,7 @@ fn write_config(
     Ok(path)
 }
 
+/// Starts a controller, out of reach of the terminal's Ctrl-C: the group ends it.
 fn spawn(config: &Path) -> anyhow::Result<Child> {
     let log = config.with_file_name("role.log");
     let log = std::fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
@@ -164,6 +184,7 @@ fn spawn(config: &Path) -> anyhow::Result<Child> {
         .stdin(Stdio::null())
         .stdout(log.try_clone().context("sharing the log")?)
         .stderr(log)
+        .process_group(0)
         .spawn()
         .context("starting a controller")
 }
