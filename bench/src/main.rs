@@ -5,9 +5,13 @@
 //! |---|---|
 //! | [`proposals`] | durable proposals per second through three controllers |
 //! | [`group`] | three real controllers, each a process of its own |
+//! | [`client`] | one client in a closed loop |
+//! | [`command`] | what it proposes |
 //! | [`floor`] | what the disk alone can do |
 //! | [`stats`] | rates and percentiles |
 
+mod client;
+mod command;
 mod floor;
 mod group;
 mod proposals;

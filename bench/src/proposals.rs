@@ -1,30 +1,22 @@
-//! Durable proposals per second through three controllers: each client proposes, waits until its
-//! command is committed and applied, and proposes again. Calls go to the leader over gRPC with mTLS,
-//! the way the other controllers forward theirs.
+//! Durable proposals per second through three controllers, at several numbers of clients. Calls go to
+//! the leader over gRPC with mTLS, the way the other controllers forward theirs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
-use muster_common::executor::{ExecutorRecord, NodeLayout};
-use muster_common::id::ExecutorId;
-use muster_common::time::Timestamp;
-use muster_controller::state::{Command, Reply};
-use muster_proto::v1::ProposeRequest;
-use muster_proto::v1::control_client::ControlClient;
-use muster_proto::v1::propose_response::Outcome;
-use tokio::task::JoinSet;
-use tonic::transport::Channel;
+use muster_platform::shutdown::shutdown_signal;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio_util::sync::CancellationToken;
 
+use crate::client::{Client, Errors, Tally};
+use crate::command::{Commands, Incarnations};
 use crate::floor;
 use crate::group::Group;
-use crate::stats::{Summary, millis};
+use crate::stats::{Summary, Timed, millis};
 
 /// Clients share connections beyond this, as the requests of a controller's users do.
 const MAX_CONNECTIONS: usize = 16;
-/// How much room one tag of padding takes in a command, nearly.
-const TAG_BYTES: usize = 64;
 /// Before counting: connections are made, caches are warm.
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -32,8 +24,9 @@ const WARM_UP: Duration = Duration::from_secs(1);
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How many clients, one row for each number
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
-    clients: Vec<usize>,
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256],
+          value_parser = clap::value_parser!(u16).range(1..))]
+    clients: Vec<u16>,
     /// How long each row is measured, in seconds
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
@@ -45,111 +38,96 @@ pub(crate) struct Args {
     dir: PathBuf,
 }
 
-/// Measures, and prints the table; Ctrl-C ends it early and leaves nothing either.
+/// Measures, and prints the table. SIGINT or SIGTERM ends it early, and leaves nothing either.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
+    // Before there is anything to clean up.
+    let stop = shutdown_signal().context("listening for signals")?;
     let mut group = Group::start(&args.dir)?;
     tokio::select! {
-        outcome = measure(&mut group, args) => outcome,
-        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        biased;
+        () = stop.cancelled() => bail!("interrupted"),
+        outcome = measure(&mut group, args, &stop) => outcome,
     }
 }
 
-async fn measure(group: &mut Group, args: &Args) -> anyhow::Result<()> {
+async fn measure(group: &mut Group, args: &Args, stop: &CancellationToken) -> anyhow::Result<()> {
     let (bytes, time) = (usize::from(args.bytes), Duration::from_secs(args.seconds));
-    let leader = group.leader().await?;
-    let floor = floor::measure(group.dir(), bytes, time)?;
+    let incarnations = Incarnations::default();
+    let mut errors = Errors::default();
+    println!("commands of {bytes} B, {} s a row; floor: append of {bytes} B + fdatasync", args.seconds);
     println!(
-        "floor: append of {bytes} B + fdatasync, one writer: {:.0}/s, p50 {:.2} ms, p99 {:.2} ms",
-        floor.rate,
-        millis(floor.p50),
-        millis(floor.p99)
+        "{:>7} {:>11} {:>8} {:>8} {:>8} {:>10} {:>6}",
+        "clients", "proposals/s", "p50 ms", "p99 ms", "floor/s", "rate/floor", "errors"
     );
-    println!(
-        "{:>7} {:>11} {:>8} {:>8} {:>10} {:>9}",
-        "clients", "proposals/s", "p50 ms", "p99 ms", "rate/floor", "p50/floor"
-    );
-    for clients in &args.clients {
-        round(group, &leader, *clients, bytes, WARM_UP).await?;
-        let summary = round(group, &leader, *clients, bytes, time).await?;
-        println!(
-            "{clients:>7} {:>11.0} {:>8.2} {:>8.2} {:>10.2} {:>9.2}",
-            summary.rate,
-            millis(summary.p50),
-            millis(summary.p99),
-            summary.rate / floor.rate,
-            summary.p50.as_secs_f64() / floor.p50.as_secs_f64(),
-        );
+    for clients in args.clients.iter().copied().map(usize::from) {
+        // Anew for each row: after an election it is another one.
+        let leader = group.leader().await?;
+        // Half before and half after: what the disk can do changes from one moment to the next.
+        let before = disk(group.dir(), bytes, time / 2, stop).await?;
+        let connected = connect(group, &leader, clients, bytes, &incarnations)?;
+        let (timed, failed) = propose(connected, time).await?;
+        let floor = before.and(disk(group.dir(), bytes, time / 2, stop).await?);
+        print(clients, Summary::of(timed), Summary::of(floor), failed.count);
+        errors.absorb(failed);
+        // Two controllers carry on without the third: the row would look fine, and be none.
+        group.check_alive()?;
     }
-    Ok(())
+    match errors.first {
+        None => Ok(()),
+        Some(first) => bail!("{} proposals failed; the first one: {first}", errors.count),
+    }
 }
 
-/// `clients` clients, each in a closed loop for `time`.
-async fn round(
+/// The floor, beside the runtime so that signals are heard meanwhile.
+async fn disk(dir: &Path, bytes: usize, time: Duration, stop: &CancellationToken) -> anyhow::Result<Timed> {
+    let (dir, stop) = (dir.to_owned(), stop.clone());
+    spawn_blocking(move || floor::measure(&dir, bytes, time, &stop)).await.context("the floor broke off")?
+}
+
+fn connect(
     group: &Group,
     leader: &str,
     clients: usize,
     bytes: usize,
-    time: Duration,
-) -> anyhow::Result<Summary> {
-    let connections: Vec<ControlClient<Channel>> =
-        (0..clients.min(MAX_CONNECTIONS)).map(|_| group.connect(leader)).collect::<anyhow::Result<_>>()?;
-    let mut tasks = JoinSet::new();
-    let start = Instant::now();
-    for (number, connection) in connections.iter().cycle().take(clients).enumerate() {
-        tasks.spawn(propose_until(connection.clone(), number, bytes, start + time));
-    }
-    let mut latencies = Vec::new();
-    while let Some(ended) = tasks.join_next().await {
-        latencies.extend(ended.context("a client broke off")??);
-    }
-    Summary::of(latencies, start.elapsed()).context("not one proposal was committed in time")
-}
-
-/// One client; how long each of its proposals took. One that is not carried out ends the benchmark.
-async fn propose_until(
-    mut client: ControlClient<Channel>,
-    number: usize,
-    bytes: usize,
-    end: Instant,
-) -> anyhow::Result<Vec<Duration>> {
-    let mut latencies = Vec::new();
-    for incarnation in 1.. {
-        let began = Instant::now();
-        if began >= end {
-            break;
-        }
-        let request = ProposeRequest { commands: vec![command(number, incarnation, bytes)?] };
-        let answer = client.propose(request).await.context("proposing")?.into_inner();
-        let Some(Outcome::Replies(replies)) = answer.outcome else {
-            bail!("a proposal was not carried out: {answer:?}");
-        };
-        let reply = replies.replies.first().context("a proposal was not answered")?;
-        match Reply::decode(reply).context("reading the answer to a proposal")? {
-            Reply::Done => latencies.push(began.elapsed()),
-            other => bail!("a proposal was answered with {other:?}"),
-        }
-    }
-    Ok(latencies)
-}
-
-/// An executor that registers anew: a command that changes the state, and leaves its size as it was.
-/// Padded to about `bytes` bytes with tags.
-fn command(number: usize, incarnation: u64, bytes: usize) -> anyhow::Result<Bytes> {
-    let padded = |padding: usize| -> anyhow::Result<Bytes> {
-        let record = ExecutorRecord {
-            id: ExecutorId::new(format!("bench-{number}"))?,
-            hostname: format!("bench-{number}"),
-            api_port: 4200,
-            incarnation,
-            boot_id: "bench".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            tags: (0..padding).step_by(TAG_BYTES).map(|_| "x".repeat(TAG_BYTES)).collect(),
-            layout: NodeLayout::default(),
-            core_overcommit: 1,
-        };
-        let at = Timestamp(incarnation);
-        Ok(Command::RegisterExecutor { at, record: Box::new(record), holds: None }.encode())
+    incarnations: &Incarnations,
+) -> anyhow::Result<Vec<Client>> {
+    let connections = (0..clients.min(MAX_CONNECTIONS))
+        .map(|_| group.connect(leader))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let client = |(number, control)| {
+        Ok(Client { control, commands: Commands::new(number, bytes, incarnations.clone())? })
     };
-    let bare = padded(0)?.len();
-    padded(bytes.saturating_sub(bare))
+    connections.into_iter().cycle().take(clients).enumerate().map(client).collect()
+}
+
+/// All clients at once: they warm up, and are timed for `time`.
+async fn propose(clients: Vec<Client>, time: Duration) -> anyhow::Result<(Timed, Errors)> {
+    let from = Instant::now() + WARM_UP;
+    let mut running: JoinSet<Tally> =
+        clients.into_iter().map(|client| client.run(from, from + time)).collect();
+    let (mut latencies, mut errors) = (Vec::new(), Errors::default());
+    while let Some(ended) = running.join_next().await {
+        let tally = ended.context("a client broke off")?;
+        latencies.extend(tally.latencies);
+        errors.absorb(tally.errors);
+    }
+    // To the end of the last one, which began before the time was over.
+    Ok((Timed { latencies, elapsed: from.elapsed() }, errors))
+}
+
+/// One row; a dash where nothing succeeded.
+fn print(clients: usize, proposals: Option<Summary>, floor: Option<Summary>, errors: u64) {
+    let cell = |value: Option<f64>, decimals: usize| {
+        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
+    };
+    let rate = |summary: Summary| summary.rate;
+    let (rates, floors) = (proposals.map(rate), floor.map(rate));
+    println!(
+        "{clients:>7} {:>11} {:>8} {:>8} {:>8} {:>10} {errors:>6}",
+        cell(rates, 0),
+        cell(proposals.map(|summary| millis(summary.p50)), 2),
+        cell(proposals.map(|summary| millis(summary.p99)), 2),
+        cell(floors, 0),
+        cell(rates.zip(floors).map(|(rate, floor)| rate / floor), 2),
+    );
 }

@@ -2,6 +2,24 @@
 
 use std::time::Duration;
 
+/// Calls that were timed, in any order.
+#[derive(Debug, Default)]
+pub(crate) struct Timed {
+    /// How long each took.
+    pub(crate) latencies: Vec<Duration>,
+    /// How long all of them took together.
+    pub(crate) elapsed: Duration,
+}
+
+impl Timed {
+    /// These calls and those of `later`, which came after them.
+    pub(crate) fn and(mut self, later: Self) -> Self {
+        self.latencies.extend(later.latencies);
+        self.elapsed += later.elapsed;
+        self
+    }
+}
+
 /// What many timed calls came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Summary {
@@ -14,8 +32,9 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Of calls that took `latencies`, all of them within `elapsed`; nothing of no calls.
-    pub(crate) fn of(mut latencies: Vec<Duration>, elapsed: Duration) -> Option<Self> {
+    /// Nothing of no calls.
+    pub(crate) fn of(timed: Timed) -> Option<Self> {
+        let Timed { mut latencies, elapsed } = timed;
         latencies.sort_unstable();
         let count = u32::try_from(latencies.len()).ok()?;
         Some(Self {
@@ -41,13 +60,24 @@ pub(crate) fn millis(duration: Duration) -> f64 {
 mod tests {
     use super::*;
 
+    fn of(latencies: impl Iterator<Item = u64>, elapsed: u64) -> Timed {
+        Timed {
+            latencies: latencies.map(Duration::from_millis).collect(),
+            elapsed: Duration::from_secs(elapsed),
+        }
+    }
+
     #[test]
     fn percentiles_are_of_the_nearest_rank() {
-        let latencies: Vec<Duration> = (1..=200).rev().map(Duration::from_millis).collect();
-        let summary = Summary::of(latencies, Duration::from_secs(4));
         let expected =
             Summary { rate: 50.0, p50: Duration::from_millis(100), p99: Duration::from_millis(198) };
-        assert_eq!(summary, Some(expected));
-        assert_eq!(Summary::of(Vec::new(), Duration::from_secs(1)), None);
+        assert_eq!(Summary::of(of((1..=200).rev(), 4)), Some(expected));
+        assert_eq!(Summary::of(of(std::iter::empty(), 1)), None);
+    }
+
+    #[test]
+    fn two_measurements_are_summed_up_as_one() {
+        let halves = of(1..=100, 3).and(of(101..=200, 1));
+        assert_eq!(Summary::of(halves), Summary::of(of(1..=200, 4)));
     }
 }
