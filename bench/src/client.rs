@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use muster_controller::state::Reply;
+use muster_controller::Reply;
 use muster_proto::v1::ProposeRequest;
 use muster_proto::v1::control_client::ControlClient;
 use muster_proto::v1::propose_response::Outcome;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use muster_common::executor::{ExecutorRecord, NodeLayout};
 use muster_common::id::ExecutorId;
-use muster_controller::state::Command;
+use muster_controller::Command;
 use muster_platform::World;
 
 /// A tag of padding, and what it takes in a command: a field number and a length come with it.

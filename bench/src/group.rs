@@ -13,7 +13,7 @@ use muster_common::id::{ClusterId, ControllerId};
 use muster_common::identity::{Identity, Role};
 use muster_common::spec::SpecLimits;
 use muster_controller::ControllerConfig;
-use muster_controller::config::{ListenConfig, LivenessConfig, MemberConfig};
+use muster_controller::{ListenConfig, LivenessConfig, MemberConfig};
 use muster_platform::{Authority, ExpectedPeer, TlsFiles, TlsIdentity, World, channel};
 use muster_proto::v1::ReadIndexRequest;
 use muster_proto::v1::control_client::ControlClient;

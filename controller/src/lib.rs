@@ -27,13 +27,16 @@
 //! are doing whenever it changes.
 
 mod api;
-pub mod config;
-pub mod raft;
-pub mod reconcile;
-pub mod role;
+mod config;
+mod raft;
+mod reconcile;
+mod role;
 mod session;
-pub mod state;
-pub mod store;
+mod state;
+mod store;
 
-pub use config::ControllerConfig;
+pub use config::{ControllerConfig, ListenConfig, LivenessConfig, MemberConfig};
+pub use raft::{RaftStatus, Storage};
 pub use role::{Controller, ControllerArgs, Resources, run};
+pub use state::{Command, Reply, State};
+pub use store::MemoryDisk;

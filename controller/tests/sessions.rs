@@ -11,7 +11,7 @@ use muster_common::duration::DroveDuration;
 use muster_common::executor::Contact;
 use muster_common::id::{ExecutorId, InstanceId};
 use muster_common::instance::InstanceState;
-use muster_controller::config::LivenessConfig;
+use muster_controller::LivenessConfig;
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body as Down;
 use muster_proto::v1::executor_message::Body as Up;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::executor::{Session, register};
 use common::{Cluster, spec};
 use futures::future::BoxFuture;
-use muster_controller::config::LivenessConfig;
+use muster_controller::LivenessConfig;
 use muster_platform::{Listener, Network, Stream, World};
 use muster_proto::v1::controller_message::Body as Down;
 use serde_json::json;

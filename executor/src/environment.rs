@@ -9,7 +9,7 @@ use crate::machine::Instance;
 /// `HOST`, `PORT_<containerPort>` and `PORT_<name>` with the *host* ports, then the spec's own, then `MUSTER_*`;
 /// an empty value of the spec copies the executor's own variable, or drops it when there is none.
 #[must_use]
-pub fn environment(
+pub(crate) fn environment(
     instance: &Instance,
     own_variable: &dyn Fn(&str) -> Option<String>,
 ) -> BTreeMap<String, String> {

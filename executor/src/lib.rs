@@ -27,22 +27,28 @@
 //! A crash between any two of these is met at the next start: living instances become UNKNOWN, the runners
 //! are asked, and each goes on where it was.
 
-pub mod config;
-pub mod environment;
+mod config;
+mod environment;
 mod executor;
-pub mod journal;
-pub mod lease;
-pub mod machine;
-pub mod probe;
+mod journal;
+mod lease;
+mod machine;
+mod probe;
 mod role;
-pub mod runner;
-pub mod session;
-pub mod slots;
-pub mod supervisor;
+mod runner;
+mod session;
+mod slots;
+mod supervisor;
 #[cfg(test)]
 mod testing;
 
 pub use config::{ExecutorConfig, ExecutorListen, OnTerminate, PortRange, RunnerChoice};
 pub use executor::{DrainIncomplete, Executor, TaskEnded};
+pub use probe::{NodeProber, ProbeOutcome, Prober};
 pub use role::{ExecutorArgs, run};
-pub use runner::process::shim;
+pub use runner::docker::{CALL_LIMIT, DockerRunner};
+pub use runner::process::{ProcessRunner, shim};
+pub use runner::{
+    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerConfig,
+    RunnerError, RunnerEvent, Runners, StartError, Workload,
+};

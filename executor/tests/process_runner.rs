@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use muster_common::spec::{ConfigSource, ConfigSpec, LoggingSpec, UserSpec};
-use muster_executor::runner::process::ProcessRunner;
-use muster_executor::runner::{
+use muster_executor::ProcessRunner;
+use muster_executor::{
     COMMAND_OUTPUT_MAX, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent,
     StartError, Workload,
 };

@@ -16,12 +16,12 @@ use muster_common::spec::{
     CheckMode, ConfigSource, ConfigSpec, Executable, LocalServiceSpec, MountMode, MountedVolume, PortType,
 };
 use muster_executor::RunnerChoice;
-use muster_executor::probe::{NodeProber, Prober};
-use muster_executor::runner::docker::{CALL_LIMIT, DockerRunner};
-use muster_executor::runner::{
+use muster_executor::{CALL_LIMIT, DockerRunner};
+use muster_executor::{
     Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent, Runners,
     StartError, Workload,
 };
+use muster_executor::{NodeProber, Prober};
 use muster_tests::docker_image::{TestImage, engine_or_skip};
 use serde_json::json;
 use tokio::sync::mpsc;

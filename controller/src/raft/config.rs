@@ -29,7 +29,7 @@ pub enum Storage {
 
 /// How long things take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timings {
+pub(crate) struct Timings {
     /// Between two heartbeats of a leader.
     pub heartbeat: Duration,
     /// A follower that hears nothing stands for election after a random time from here…
@@ -51,7 +51,7 @@ impl Default for Timings {
 
 /// Everything a member needs to start.
 #[derive(Debug, Clone)]
-pub struct RaftConfig {
+pub(crate) struct RaftConfig {
     /// Which of the members this is.
     pub id: ControllerId,
     /// Where it keeps its log and snapshots.
@@ -68,7 +68,7 @@ pub struct RaftConfig {
 impl RaftConfig {
     /// With the usual timings and snapshot distance.
     #[must_use]
-    pub fn new(id: ControllerId, storage: Storage, members: Vec<Member>) -> Self {
+    pub(crate) fn new(id: ControllerId, storage: Storage, members: Vec<Member>) -> Self {
         Self { id, storage, members, timings: Timings::default(), snapshot_every: 20_000 }
     }
 }

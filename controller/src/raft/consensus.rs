@@ -42,7 +42,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One member of the Raft group. Clones are the same member.
 #[derive(Clone)]
-pub struct Consensus {
+pub(crate) struct Consensus {
     node: Arc<Node>,
     proposals: Proposals,
     reads: Reads,
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Consensus {
 impl Consensus {
     /// Starts a member: opens its storage, brings the machine up to date with it, and joins the group
     /// (which a first start founds). Returns before there is a leader.
-    pub async fn start<M: Machine>(
+    pub(crate) async fn start<M: Machine>(
         config: RaftConfig,
         world: World,
         tls: TlsIdentity,
@@ -74,29 +74,29 @@ impl Consensus {
     /// When it returns, this member has not necessarily applied it yet: see
     /// [`read_barrier`](Self::read_barrier). Takes 10 s at most, and is
     /// never carried out later than that.
-    pub async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
+    pub(crate) async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
         self.proposals.propose(command).await
     }
 
     /// Waits until this member has applied everything that was acknowledged anywhere before the call;
     /// then local state is safe to read. Returns what it has applied at least. Takes 5 s at most.
-    pub async fn read_barrier(&self) -> Result<Revision, ReadError> {
+    pub(crate) async fn read_barrier(&self) -> Result<Revision, ReadError> {
         self.reads.barrier().await
     }
 
     /// What this member knows, as it changes.
     #[must_use]
-    pub fn status(&self) -> watch::Receiver<RaftStatus> {
+    pub(crate) fn status(&self) -> watch::Receiver<RaftStatus> {
         self.node.status.clone()
     }
 
     /// The gRPC services for the other members, to be served on the cluster port.
-    pub fn routes(&self) -> axum::Router {
+    pub(crate) fn routes(&self) -> axum::Router {
         service::routes(Arc::clone(&self.node), self.seed)
     }
 
     /// Hands the lead over if this member has it, stops, and closes the files. Takes 17 s at most.
-    pub async fn shutdown(&self) {
+    pub(crate) async fn shutdown(&self) {
         self.hand_over().await;
         self.stop.cancel();
         if timeout(STOP_TIMEOUT, self.node.raft.shutdown()).await.is_err() {

@@ -12,7 +12,7 @@ use muster_platform::RoleError;
 ///
 /// Only [`Unknown`](Self::Unknown) leaves open whether it happened; all others say that it did not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeError {
+pub(crate) enum ProposeError {
     /// No leader could be found in time. It did not happen: trying again is safe.
     #[error("no controller leads at the moment (waited {} s); try again", waited.as_secs())]
     NoLeader {
@@ -44,7 +44,7 @@ pub enum ProposeError {
 
 /// A linearizable read could not be prepared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// No leader confirmed in time that it still leads.
     #[error("no controller leads at the moment (waited {} s); try again, or read with ?stale=true", waited.as_secs())]
     NoLeader {

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use muster_common::id::Revision;
 
 /// Encodes a snapshot that was taken earlier; runs off the apply path.
-pub type Encode = Box<dyn FnOnce() -> Vec<Bytes> + Send>;
+pub(crate) type Encode = Box<dyn FnOnce() -> Vec<Bytes> + Send>;
 
 /// The replicated machine.
 ///
 /// Every member applies the same commands at the same revisions, so whatever [`apply`](Self::apply)
 /// does may depend on nothing else: no clock, no randomness, no map with a random order.
-pub trait Machine: Send + 'static {
+pub(crate) trait Machine: Send + 'static {
     /// Whether [`apply`](Self::apply) could read `command`: the leader asks before it appends what
     /// another member, perhaps of a newer version, has written.
     fn check(command: &[u8]) -> Result<(), UnreadableCommand>
@@ -35,9 +35,9 @@ pub trait Machine: Send + 'static {
 /// A command cannot be read: most likely a newer version wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a command cannot be read: {0}; this controller may be older than the one that wrote it")]
-pub struct UnreadableCommand(pub String);
+pub(crate) struct UnreadableCommand(pub String);
 
 /// A snapshot cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the snapshot cannot be read: {0}")]
-pub struct RestoreError(pub String);
+pub(crate) struct RestoreError(pub String);

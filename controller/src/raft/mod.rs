@@ -32,14 +32,15 @@ mod propose;
 mod read;
 mod service;
 mod snapshot;
-mod status;
+pub(crate) mod status;
 pub(crate) mod types;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use config::{Member, RaftConfig, Storage, Timings};
-pub use consensus::Consensus;
-pub use error::{ProposeError, ReadError, StartError};
-pub use machine::{Encode, Machine, RestoreError, UnreadableCommand};
-pub use status::{RaftStatus, Role};
+pub use config::Storage;
+pub(crate) use config::{Member, RaftConfig};
+pub(crate) use consensus::Consensus;
+pub(crate) use error::{ProposeError, StartError};
+pub(crate) use machine::{Encode, Machine, RestoreError, UnreadableCommand};
+pub use status::RaftStatus;

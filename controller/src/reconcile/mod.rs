@@ -18,17 +18,17 @@ use muster_common::time::Timestamp;
 
 use crate::state::{Change, State, goes_in_waves};
 
-pub use task::{Log, Reconciler};
+pub(crate) use task::Reconciler;
 
 /// How many changes one plan holds at most, so that a log entry stays small; the rest follows in the
 /// next plan, at once.
-pub const MAX_CHANGES: usize = 1000;
+pub(crate) const MAX_CHANGES: usize = 1000;
 /// How large a plan may be as a command, nearly: far below what the log takes.
 const MAX_PLAN_BYTES: usize = 256 * 1024;
 
 /// What to change now, and when to look again even if nothing happens.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// In this order. Empty: nothing to do, nothing to propose.
     pub changes: Vec<Change>,
     /// The earliest deadline of what is at work.
@@ -43,7 +43,7 @@ impl Plan {
 
 /// What `state` asks for at `now`.
 #[must_use]
-pub fn plan(state: &State, now: Timestamp) -> Plan {
+pub(crate) fn plan(state: &State, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     placement::plan(state, &mut plan);
     // Only what is placed as wanted can be judged.

@@ -26,7 +26,7 @@ const REST_PER_WORK: u32 = 4;
 const RETRY: Duration = Duration::from_millis(200);
 
 /// Where plans are proposed.
-pub trait Log: Send + Sync {
+pub(crate) trait Log: Send + Sync {
     /// Has `command` replicated and applied; the machine's reply.
     fn propose(&self, command: Bytes) -> impl Future<Output = Result<Bytes, ProposeError>> + Send;
 }
@@ -38,7 +38,7 @@ impl Log for Consensus {
 }
 
 /// Plans while this controller leads. Owns nothing: all that it knows is in the state.
-pub struct Reconciler<L> {
+pub(crate) struct Reconciler<L> {
     state: watch::Receiver<Arc<State>>,
     status: watch::Receiver<RaftStatus>,
     log: L,
@@ -56,7 +56,7 @@ enum End {
 impl<L: Log> Reconciler<L> {
     /// A task that is not running yet.
     #[must_use]
-    pub const fn new(
+    pub(crate) const fn new(
         state: watch::Receiver<Arc<State>>,
         status: watch::Receiver<RaftStatus>,
         log: L,
@@ -66,7 +66,7 @@ impl<L: Log> Reconciler<L> {
     }
 
     /// Runs until `shutdown`, or until the state or the status has no owner any more.
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let ended = shutdown.clone();
         let work = async {
             while self.status.wait_for(|status| status.is_ready_leader).await.is_ok() {

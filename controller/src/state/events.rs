@@ -13,7 +13,7 @@ use muster_common::time::Timestamp;
 use super::Service;
 
 /// How many events are kept.
-pub const MAX_EVENTS: usize = 20_000;
+pub(crate) const MAX_EVENTS: usize = 20_000;
 
 /// What an event speaks of; how it looks on the wire is the view's affair.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,7 +150,7 @@ pub struct EventRecord {
 }
 
 /// Where an event stands: the revision that caused it, and which of that revision's it is.
-pub type EventPosition = (Revision, u32);
+pub(crate) type EventPosition = (Revision, u32);
 
 /// The window of events.
 #[derive(Debug, Clone, Default)]

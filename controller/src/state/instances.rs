@@ -9,7 +9,7 @@ use muster_common::instance::{InstanceRecord, InstanceState};
 use muster_common::time::Timestamp;
 
 /// How many ended instances are kept per service (drove-wire.md §4.4).
-pub const MAX_OLD_INSTANCES: usize = 100;
+pub(crate) const MAX_OLD_INSTANCES: usize = 100;
 /// How many of the controllers' own remarks stay with an instance.
 const MAX_REMARKS: usize = 16;
 

@@ -17,8 +17,8 @@
 //!
 //! It must not know sessions, REST or time; of Raft it knows the machine's interface alone.
 
-pub mod codec;
-pub mod command;
+pub(crate) mod codec;
+pub(crate) mod command;
 mod contact;
 mod desired;
 mod events;
@@ -39,7 +39,7 @@ mod table;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-pub mod view;
+pub(crate) mod view;
 
 use std::sync::Arc;
 
@@ -55,19 +55,20 @@ use instances::Instances;
 use operations::Operations;
 use slots::Slots;
 
-pub use command::{Change, Command, ExecutorReport};
-pub use events::{EventPosition, EventRecord, Happening, MAX_EVENTS};
-pub use executor::Executor;
-pub use instances::{Instance, MAX_OLD_INSTANCES, Remark};
-pub use muster_common::executor::Contact;
-pub use operations::MAX_FINISHED_OPERATIONS;
+pub use command::Command;
+pub(crate) use command::{Change, ExecutorReport};
+pub(crate) use events::{EventPosition, EventRecord, Happening, MAX_EVENTS};
+pub(crate) use executor::Executor;
+pub(crate) use instances::{Instance, Remark};
+pub(crate) use muster_common::executor::Contact;
 pub(crate) use progress::{brief, goes_in_waves};
-pub use refusal::{Refusal, allowed_operations};
-pub use replica::Replica;
-pub use reply::{Reply, ReportAck};
-pub use service::Service;
-pub use slots::Slot;
-pub use table::slot_table;
+pub(crate) use refusal::{Refusal, allowed_operations};
+pub(crate) use replica::Replica;
+pub use reply::Reply;
+pub(crate) use reply::ReportAck;
+pub(crate) use service::Service;
+pub(crate) use slots::Slot;
+pub(crate) use table::slot_table;
 
 /// Everything that must survive a leader.
 #[derive(Debug, Clone)]

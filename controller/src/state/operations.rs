@@ -8,7 +8,7 @@ use muster_common::operation::Operation;
 use muster_common::time::Timestamp;
 
 /// How many finished operations are kept per service.
-pub const MAX_FINISHED_OPERATIONS: usize = 50;
+pub(crate) const MAX_FINISHED_OPERATIONS: usize = 50;
 
 /// All operations, findable by id and by service.
 #[derive(Debug, Clone, Default)]

@@ -110,7 +110,7 @@ impl fmt::Display for Refusal {
 
 /// What the wire allows in each state (drove-wire.md §3.2).
 #[must_use]
-pub const fn allowed_operations(state: ServiceState) -> &'static [OperationKind] {
+pub(crate) const fn allowed_operations(state: ServiceState) -> &'static [OperationKind] {
     use OperationKind as Op;
     match state {
         ServiceState::Inactive => {

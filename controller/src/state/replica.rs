@@ -12,7 +12,7 @@ use crate::raft::{Encode, Machine, RestoreError, UnreadableCommand};
 
 /// Owns the state; readers get whole, unchanging copies and never hold it up.
 #[derive(Debug)]
-pub struct Replica {
+pub(crate) struct Replica {
     state: State,
     published: watch::Sender<Arc<State>>,
 }
@@ -20,7 +20,7 @@ pub struct Replica {
 impl Replica {
     /// An empty state, and where to watch it.
     #[must_use]
-    pub fn new() -> (Self, watch::Receiver<Arc<State>>) {
+    pub(crate) fn new() -> (Self, watch::Receiver<Arc<State>>) {
         let (published, watched) = watch::channel(Arc::default());
         (Self { state: State::default(), published }, watched)
     }

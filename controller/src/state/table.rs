@@ -9,7 +9,7 @@ use super::State;
 
 /// Everything that must run on `executor`; empty for one that is not known.
 #[must_use]
-pub fn slot_table(state: &State, executor: &ExecutorId) -> SlotTable {
+pub(crate) fn slot_table(state: &State, executor: &ExecutorId) -> SlotTable {
     let Some(record) = state.executor(executor) else { return SlotTable::default() };
     let rows = state.slots.on_executor(executor).filter_map(|(id, slot)| {
         let service = state.service(&id.service)?;

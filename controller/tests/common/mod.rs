@@ -10,10 +10,10 @@ use std::time::Duration;
 use muster_common::id::{ClusterId, ControllerId, ExecutorId};
 use muster_common::identity::{Identity, Role};
 use muster_common::spec::SpecLimits;
-use muster_controller::config::{ListenConfig, LivenessConfig, MemberConfig};
-use muster_controller::raft::Storage;
-use muster_controller::state::State;
+use muster_controller::State;
+use muster_controller::Storage;
 use muster_controller::{Controller, ControllerConfig, Resources};
+use muster_controller::{ListenConfig, LivenessConfig, MemberConfig};
 use muster_platform::{Authority, TlsIdentity, World, bind};
 use serde_json::Value;
 

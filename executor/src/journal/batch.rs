@@ -39,7 +39,7 @@ pub(crate) type Drawers = BTreeMap<Drawer, BTreeMap<String, Vec<u8>>>;
 
 /// Writes and removals, in order.
 #[derive(Debug, Default, Clone)]
-pub struct Batch {
+pub(crate) struct Batch {
     pub(super) changes: Vec<(Drawer, String, Option<Vec<u8>>)>,
     /// Whether it must survive a crash once committed. Acknowledgements need not (one that is forgotten
     /// costs a repeated report), nor does what can be found out again ([`Instance::must_last`]).
@@ -52,55 +52,55 @@ pub(super) const META_EXECUTOR: &str = "executor";
 impl Batch {
     /// Whether there is nothing to write.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
     /// Writes an instance that was just minted, with its spec.
-    pub fn mint(&mut self, instance: &Instance) {
+    pub(crate) fn mint(&mut self, instance: &Instance) {
         self.put(Drawer::Specs, instance.id().to_string(), instance.spec.to_json());
         self.instance(instance);
     }
 
     /// Writes an instance as it is now.
-    pub fn instance(&mut self, instance: &Instance) {
+    pub(crate) fn instance(&mut self, instance: &Instance) {
         let message = v1::JournalInstance::from(instance).encode_to_vec();
         self.changes.push((Drawer::Instances, instance.id().to_string(), Some(message)));
         self.durable |= instance.must_last();
     }
 
     /// Forgets an instance that is over and acknowledged.
-    pub fn forget_instance(&mut self, id: &InstanceId) {
+    pub(crate) fn forget_instance(&mut self, id: &InstanceId) {
         for drawer in [Drawer::Instances, Drawer::Specs, Drawer::Acked] {
             self.changes.push((drawer, id.to_string(), None));
         }
     }
 
     /// Writes a slot.
-    pub fn slot(&mut self, slot: &Slot) {
+    pub(crate) fn slot(&mut self, slot: &Slot) {
         self.put(Drawer::Slots, slot.key().to_string(), v1::JournalSlot::from(slot).encode_to_vec());
     }
 
     /// Forgets a slot.
-    pub fn forget_slot(&mut self, key: &SlotKey) {
+    pub(crate) fn forget_slot(&mut self, key: &SlotKey) {
         for drawer in [Drawer::Slots, Drawer::Acked] {
             self.changes.push((drawer, key.to_string(), None));
         }
     }
 
     /// Writes the slot table and the term it was sent in.
-    pub fn table(&mut self, term: u64, table: &SlotTable) {
+    pub(crate) fn table(&mut self, term: u64, table: &SlotTable) {
         let message = v1::JournalTable { term, table: Some(table.into()) };
         self.put(Drawer::Meta, META_TABLE.to_owned(), message.encode_to_vec());
     }
 
     /// Notes up to which version an instance's record is acknowledged.
-    pub fn acked_instance(&mut self, id: &InstanceId, version: u64) {
+    pub(crate) fn acked_instance(&mut self, id: &InstanceId, version: u64) {
         self.changes.push((Drawer::Acked, id.to_string(), Some(version.to_be_bytes().to_vec())));
     }
 
     /// Notes up to which version a slot's status is acknowledged.
-    pub fn acked_slot(&mut self, key: &SlotKey, version: u64) {
+    pub(crate) fn acked_slot(&mut self, key: &SlotKey, version: u64) {
         self.changes.push((Drawer::Acked, key.to_string(), Some(version.to_be_bytes().to_vec())));
     }
 

@@ -17,7 +17,7 @@ pub(super) type Damaged = (Drawer, String, Vec<u8>);
 
 /// Everything that was in the journal.
 #[derive(Debug, Default)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// Every instance, living or not yet acknowledged.
     pub instances: Vec<Instance>,
     /// Every slot.

@@ -14,8 +14,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use batch::Batch;
+pub(crate) use batch::Batch;
 #[cfg(test)]
 pub(crate) use batch::Drawers;
-pub use contents::Contents;
-pub use store::{Incarnation, Journal, OpenError};
+pub(crate) use contents::Contents;
+pub(crate) use store::{Journal, OpenError};

@@ -42,7 +42,7 @@ const QUARANTINE: Table = TableDefinition::new("quarantine");
 
 /// The journal cannot be used at all.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// Somebody else has it open.
     #[error("the journal {path} is in use by another process")]
     InUse {
@@ -69,7 +69,7 @@ pub enum OpenError {
 
 /// One start of the executor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Incarnation {
+pub(crate) struct Incarnation {
     /// Grows with each start.
     pub number: u64,
     /// Whether the machine booted since the start before.
@@ -77,7 +77,7 @@ pub struct Incarnation {
 }
 
 /// The open journal. Owned by the supervisor, which is the only one that writes.
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     disk: Disk,
     database: Option<Arc<Database>>,
@@ -85,7 +85,7 @@ pub struct Journal {
 
 impl Journal {
     /// Opens the journal in `directory`, begins a new incarnation of `id`, and reads everything.
-    pub async fn open(
+    pub(crate) async fn open(
         directory: &Path,
         disk: Disk,
         id: &ExecutorId,
@@ -113,7 +113,7 @@ impl Journal {
     /// Writes `batch`; returns when it is written. While the disk does not take it (it is full, say)
     /// nothing else is decided and everything that runs goes on running: the write is tried again until
     /// it works.
-    pub async fn commit(&mut self, batch: Batch) {
+    pub(crate) async fn commit(&mut self, batch: Batch) {
         let batch = Arc::new(batch);
         loop {
             match self.try_commit(Arc::clone(&batch)).await {

@@ -13,6 +13,7 @@ use muster_platform::Disk;
 use proptest::prelude::*;
 
 use super::batch::Drawer;
+use super::store::Incarnation;
 use super::*;
 use crate::machine::{Descent, Instance, Now, Resume, StopIntent};
 use crate::runner::{Exit, Workload};

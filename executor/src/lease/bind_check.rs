@@ -7,7 +7,7 @@ use muster_platform::World;
 /// A leased port that cannot be bound.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("port {port} cannot be bound on this node: {why}")]
-pub struct TakenPort {
+pub(crate) struct TakenPort {
     /// Which.
     pub port: u16,
     /// The system's own words.
@@ -16,7 +16,7 @@ pub struct TakenPort {
 
 /// Binds every leased TCP port for a moment. UDP ports are left to the workload: a UDP socket that is
 /// bound says nothing of who else may share the port.
-pub async fn check_ports(world: &World, local_info: &LocalInfo) -> Result<(), TakenPort> {
+pub(crate) async fn check_ports(world: &World, local_info: &LocalInfo) -> Result<(), TakenPort> {
     for port in local_info.ports.values().filter(|port| port.port_type != PortType::Udp) {
         let port = port.host_port;
         match world.network.bind(&format!("0.0.0.0:{port}")).await {

@@ -12,7 +12,7 @@ const RESERVE_MB: u64 = 256;
 /// Reads the layout below `root` (`/` on a real machine). `memory_mb` overrides what was found, for
 /// executors that share a machine.
 #[must_use]
-pub fn discover(root: &Path, memory_mb: Option<u64>) -> NodeLayout {
+pub(crate) fn discover(root: &Path, memory_mb: Option<u64>) -> NodeLayout {
     let cores = numa_cores(root).unwrap_or_else(|| BTreeMap::from([(0, all_cores(root))]));
     let found = memory_kb(root).unwrap_or(0) / 1024;
     let total = memory_mb.unwrap_or_else(|| found.saturating_sub(RESERVE_MB.max(found / 16)));

@@ -8,6 +8,6 @@ mod bind_check;
 mod discovery;
 mod room;
 
-pub use bind_check::{TakenPort, check_ports};
-pub use discovery::discover;
-pub use room::{Held, Room};
+pub(crate) use bind_check::{TakenPort, check_ports};
+pub(crate) use discovery::discover;
+pub(crate) use room::{Held, Room};

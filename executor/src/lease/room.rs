@@ -12,7 +12,7 @@ use crate::machine::{Instance, Lease, NoRoom};
 
 /// What the node has, as far as Muster may use it.
 #[derive(Debug, Clone)]
-pub struct Room {
+pub(crate) struct Room {
     /// The node's host name.
     pub hostname: String,
     /// Cores and memory.
@@ -25,7 +25,7 @@ pub struct Room {
 
 /// What is held by living instances.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Held {
+pub(crate) struct Held {
     ports: BTreeSet<u16>,
     /// Core → how often it is pinned.
     pins: BTreeMap<u32, u32>,
@@ -35,7 +35,7 @@ pub struct Held {
 
 impl Held {
     /// What `instances` hold together.
-    pub fn by<'a>(instances: impl Iterator<Item = &'a Instance>) -> Self {
+    pub(crate) fn by<'a>(instances: impl Iterator<Item = &'a Instance>) -> Self {
         let mut held = Self::default();
         for instance in instances.filter(|instance| instance.holds_lease()) {
             let ports = instance.record.local_info.iter().flat_map(|info| info.ports.values());
@@ -63,7 +63,7 @@ impl Held {
 impl Room {
     /// Sets aside what `spec` asks, or says what is missing. The search for ports begins at `cursor`, so
     /// that a port that was just given back rests for a while; ports in `avoid` were found taken.
-    pub fn lease(
+    pub(crate) fn lease(
         &self,
         spec: &LocalServiceSpec,
         held: &Held,

@@ -11,7 +11,7 @@ use crate::runner::{Exit, Found, Workload};
 
 /// Ports, cores and memory that were set aside for an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
+pub(crate) struct Lease {
     /// The ports.
     pub local_info: LocalInfo,
     /// The cores and the memory.
@@ -20,7 +20,7 @@ pub struct Lease {
 
 /// Why nothing could be set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoRoom {
+pub(crate) struct NoRoom {
     /// `INSUFFICIENT_RESOURCES` or `PORT_IN_USE`.
     pub reason: Reason,
     /// What is missing, in words.
@@ -29,7 +29,7 @@ pub struct NoRoom {
 
 /// An effect that did not work.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// The runner cannot be reached; the same may work later.
     Unavailable(String),
     /// It cannot work.
@@ -39,7 +39,7 @@ pub enum Trouble {
 impl Trouble {
     /// What went wrong, in words.
     #[must_use]
-    pub fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         match self {
             Self::Unavailable(message) | Self::Failed(message) => message,
         }
@@ -48,7 +48,7 @@ impl Trouble {
 
 /// What an instance is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// Answers [`Effect::Lease`].
     Leased(Result<Lease, NoRoom>),
     /// Answers [`Effect::CheckPorts`]; the error names the port that somebody else holds.
@@ -98,7 +98,7 @@ pub enum Event {
 /// instance has at most one in flight, and a new one supersedes it (whoever performs them drops the
 /// old one first).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Set ports, cores and memory aside.
     Lease,
     /// See that nobody else holds the leased ports.
@@ -135,7 +135,7 @@ pub enum Effect {
 impl Effect {
     /// Whether it supersedes the action in flight.
     #[must_use]
-    pub const fn is_action(&self) -> bool {
+    pub(crate) const fn is_action(&self) -> bool {
         !matches!(self, Self::Lease | Self::Probe { .. })
     }
 }

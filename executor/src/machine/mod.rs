@@ -24,8 +24,8 @@ mod turn;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Effect, Event, Lease, NoRoom, Trouble};
-pub use instance::{Descent, Instance, Now, Resume, StopIntent};
+pub(crate) use event::{Effect, Event, Lease, NoRoom, Trouble};
+pub(crate) use instance::{Descent, Instance, Now, Resume, StopIntent};
 
 pub(crate) use patience::HOOK as HOOK_TIMEOUT;
 
@@ -36,7 +36,7 @@ use turn::Turn;
 /// Total: an event that means nothing in the present state changes nothing, so late and repeated
 /// completions are harmless.
 #[must_use]
-pub fn step(instance: &Instance, event: Event, now: Now) -> (Instance, Vec<Effect>) {
+pub(crate) fn step(instance: &Instance, event: Event, now: Now) -> (Instance, Vec<Effect>) {
     let mut turn = Turn::new(instance, now);
     turn.take(event);
     turn.finish(instance)

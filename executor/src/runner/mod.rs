@@ -5,11 +5,11 @@
 //! crash: creating what exists under the same instance id, stopping what has ended and removing what
 //! is gone succeed.
 
-pub mod docker;
+pub(crate) mod docker;
 mod file;
 mod kin;
 mod open;
-pub mod process;
+pub(crate) mod process;
 mod set;
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use open::RunnerConfig;
-pub use set::RunnerSet;
+pub(crate) use set::RunnerSet;
 
 /// The runners of a node, and where they announce what nobody asked for.
 pub struct Runners {

@@ -17,7 +17,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 const JITTER: u32 = 50;
 
 /// What a session needs.
-pub struct Session {
+pub(crate) struct Session {
     /// The machine.
     pub world: World,
     /// Who we are.
@@ -31,7 +31,7 @@ pub struct Session {
 }
 
 /// Keeps a session with the leader until `shutdown`.
-pub async fn run(session: Session, shutdown: CancellationToken) {
+pub(crate) async fn run(session: Session, shutdown: CancellationToken) {
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = keep_connected(&session) => {}

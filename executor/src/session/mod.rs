@@ -15,4 +15,4 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Session, run};
+pub(crate) use client::{Session, run};

@@ -14,7 +14,7 @@ use crate::machine::{Instance, StopIntent};
 
 /// What must be done for one slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Decision {
+pub(crate) struct Decision {
     /// What to remember from now on; none when the slot can be forgotten.
     pub slot: Option<Slot>,
     /// Ended instances that have now been taken into account.
@@ -29,7 +29,7 @@ pub struct Decision {
 
 /// Decides about one slot, given all of its instances (live ones, and ended ones not yet accounted for).
 #[must_use]
-pub fn keep(
+pub(crate) fn keep(
     wanted: Wanted<'_>,
     slot: Option<&Slot>,
     instances: &[&Instance],

@@ -12,5 +12,5 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-pub use keeper::{Decision, keep};
-pub use slot::{Slot, SlotKey, Wanted};
+pub(crate) use keeper::keep;
+pub(crate) use slot::{Slot, SlotKey, Wanted};

@@ -32,7 +32,7 @@ impl fmt::Display for SlotKey {
 
 /// What a slot is to hold.
 #[derive(Debug, Clone, Copy)]
-pub enum Wanted<'a> {
+pub(crate) enum Wanted<'a> {
     /// A live instance as this row says.
     Filled(&'a SlotAssignment),
     /// Nothing, for this reason.

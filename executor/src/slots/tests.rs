@@ -10,6 +10,7 @@ use muster_common::spec::{LocalServiceSpec, RestartPolicy};
 use muster_common::time::Timestamp;
 use proptest::prelude::*;
 
+use super::keeper::Decision;
 use super::policy::backoff;
 use super::*;
 use crate::machine::{Instance, Now, StopIntent};

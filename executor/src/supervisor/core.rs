@@ -29,7 +29,7 @@ pub(super) type TransitionMade = (InstanceState, InstanceState, Option<Reason>);
 
 /// What one turn decided.
 #[derive(Debug, Default)]
-pub struct Output {
+pub(crate) struct Output {
     /// To be written before anything else happens.
     pub batch: Batch,
     /// To be done then, in order.
@@ -41,7 +41,7 @@ pub struct Output {
 }
 
 /// Every instance and slot of this executor.
-pub struct Core {
+pub(crate) struct Core {
     executor: ExecutorId,
     room: Room,
     rows: BTreeMap<SlotKey, SlotAssignment>,
@@ -71,7 +71,7 @@ impl Core {
     /// A node with this room, holding what the journal says. Living instances become UNKNOWN until the runner
     /// has been asked.
     #[must_use]
-    pub fn new(executor: ExecutorId, room: Room, contents: Contents, rebooted: bool) -> Self {
+    pub(crate) fn new(executor: ExecutorId, room: Room, contents: Contents, rebooted: bool) -> Self {
         let mut core = Self {
             executor,
             port_cursor: *room.ports.start(),
@@ -133,44 +133,44 @@ impl Core {
 
     /// How things stand.
     #[must_use]
-    pub fn standing(&self) -> &Standing {
+    pub(crate) fn standing(&self) -> &Standing {
         &self.standing
     }
 
     /// How things stand, if that changed since the last call.
-    pub fn news(&mut self) -> Option<&Standing> {
+    pub(crate) fn news(&mut self) -> Option<&Standing> {
         std::mem::take(&mut self.has_news).then_some(&self.standing)
     }
 
     /// An instance, while it is held.
     #[must_use]
-    pub fn instance(&self, id: &InstanceId) -> Option<&Instance> {
+    pub(crate) fn instance(&self, id: &InstanceId) -> Option<&Instance> {
         self.instances.get(id)
     }
 
     /// All instances that are held.
-    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+    pub(crate) fn instances(&self) -> impl Iterator<Item = &Instance> {
         self.instances.values()
     }
 
     /// The status of every slot.
-    pub fn slots(&self) -> impl Iterator<Item = &SlotStatus> {
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &SlotStatus> {
         self.slots.values().map(|slot| &slot.status)
     }
 
     /// Whether an instance of this id is held and not over.
     #[must_use]
-    pub fn is_live(&self, id: &InstanceId) -> bool {
+    pub(crate) fn is_live(&self, id: &InstanceId) -> bool {
         self.instances.get(id).is_some_and(|instance| !instance.is_over())
     }
 
     /// Something happened to an instance.
-    pub fn tell(&mut self, id: InstanceId, event: Event) {
+    pub(crate) fn tell(&mut self, id: InstanceId, event: Event) {
         self.events.push_back((id, event));
     }
 
     /// The answer to a bind check.
-    pub fn ports_checked(&mut self, id: InstanceId, answer: Result<(), TakenPort>, now: Now) {
+    pub(crate) fn ports_checked(&mut self, id: InstanceId, answer: Result<(), TakenPort>, now: Now) {
         if let Err(taken) = &answer {
             self.avoid_ports.insert(taken.port, now.mono + AVOID_TAKEN_PORT);
         }
@@ -179,7 +179,7 @@ impl Core {
 
     /// A slot table of a controller in `term`. One of an older term, or an older one of the same term,
     /// changes nothing.
-    pub fn take_table(&mut self, term: u64, table: SlotTable) {
+    pub(crate) fn take_table(&mut self, term: u64, table: SlotTable) {
         let known = (self.standing.term, self.standing.table_revision);
         if self.has_table && (term, table.revision) < known {
             return;
@@ -209,14 +209,14 @@ impl Core {
     }
 
     /// From now on every slot is to be empty.
-    pub fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         self.draining = true;
         self.dirty.extend(self.slots.keys().chain(self.by_slot.keys()).cloned());
     }
 
     /// These versions are committed upstream. One that was never reached was said of something else (an
     /// earlier life of the same slot, a journal that was lost) and confirms nothing of what is known now.
-    pub fn acknowledge(&mut self, instances: Vec<(InstanceId, u64)>, slots: Vec<(SlotKey, u64)>) {
+    pub(crate) fn acknowledge(&mut self, instances: Vec<(InstanceId, u64)>, slots: Vec<(SlotKey, u64)>) {
         for (id, version) in instances {
             let Some(instance) = self.instances.get(&id) else { continue };
             if version > instance.record.version {
@@ -247,13 +247,13 @@ impl Core {
 
     /// When anything wants to be looked at although nothing happened.
     #[must_use]
-    pub fn next_wake(&self) -> Option<Duration> {
+    pub(crate) fn next_wake(&self) -> Option<Duration> {
         let instances = self.instances.values().filter_map(Instance::next_wake);
         instances.chain(self.look_again.values().copied()).min()
     }
 
     /// Wakes what is due.
-    pub fn wake(&mut self, now: Now) {
+    pub(crate) fn wake(&mut self, now: Now) {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now.mono);
         for instance in self.instances.values().filter(|instance| due(instance.next_wake())) {
             self.events.push_back((instance.id().clone(), Event::Woke));
@@ -268,7 +268,7 @@ impl Core {
     }
 
     /// Decides until nothing is left to decide, and hands over what came of it.
-    pub fn decide(&mut self, now: Now, random: &mut dyn FnMut() -> u64) -> Output {
+    pub(crate) fn decide(&mut self, now: Now, random: &mut dyn FnMut() -> u64) -> Output {
         loop {
             if let Some((id, event)) = self.events.pop_front() {
                 self.step(&id, event, now);
@@ -482,7 +482,7 @@ impl Core {
 
     /// The records of all instances that are held, for whoever wants to look.
     #[must_use]
-    pub fn records(&self) -> Vec<InstanceRecord> {
+    pub(crate) fn records(&self) -> Vec<InstanceRecord> {
         self.instances.values().map(|instance| instance.record.clone()).collect()
     }
 }

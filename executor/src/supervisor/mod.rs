@@ -13,6 +13,6 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-pub use self::core::Core;
-pub use standing::Standing;
-pub use task::{Handle, Message, Parts, SupervisorGone, spawn};
+pub(crate) use self::core::Core;
+pub(crate) use standing::Standing;
+pub(crate) use task::{Handle, Message, Parts, SupervisorGone, spawn};

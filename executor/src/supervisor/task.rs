@@ -34,7 +34,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// What the supervisor is told.
 #[derive(Debug)]
-pub enum Message {
+pub(crate) enum Message {
     /// An effect came to its end.
     Told {
         /// Of which instance.
@@ -75,7 +75,7 @@ pub enum Message {
 }
 
 /// What a supervisor is made of.
-pub struct Parts {
+pub(crate) struct Parts {
     /// The machine.
     pub world: World,
     /// What decides.
@@ -90,25 +90,25 @@ pub struct Parts {
 
 /// How others speak to the supervisor.
 #[derive(Clone)]
-pub struct Handle {
+pub(crate) struct Handle {
     messages: mpsc::Sender<Message>,
     standing: watch::Receiver<Standing>,
 }
 
 impl Handle {
     /// Tells it something; waits while it has too much to do. An error means that it is gone.
-    pub async fn tell(&self, message: Message) -> Result<(), SupervisorGone> {
+    pub(crate) async fn tell(&self, message: Message) -> Result<(), SupervisorGone> {
         self.messages.send(message).await.map_err(|_| SupervisorGone)
     }
 
     /// How things stand, now and later.
     #[must_use]
-    pub fn standing(&self) -> watch::Receiver<Standing> {
+    pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.clone()
     }
 
     /// Every instance and slot, as they are now.
-    pub async fn inspect(&self) -> Result<(Vec<InstanceRecord>, Vec<SlotStatus>), SupervisorGone> {
+    pub(crate) async fn inspect(&self) -> Result<(Vec<InstanceRecord>, Vec<SlotStatus>), SupervisorGone> {
         let (reply, answer) = oneshot::channel();
         self.tell(Message::Inspect(reply)).await?;
         answer.await.map_err(|_| SupervisorGone)
@@ -121,7 +121,7 @@ impl Handle {
 pub struct SupervisorGone;
 
 /// Starts the supervisor; it ends when `shutdown` is cancelled, and drops every effect in flight.
-pub fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinHandle<()>) {
+pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinHandle<()>) {
     let (sender, messages) = mpsc::channel(QUEUE);
     let (standing, watching) = watch::channel(parts.core.standing().clone());
     let epoch = Instant::now();

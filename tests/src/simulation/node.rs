@@ -11,11 +11,11 @@ use futures::future::BoxFuture;
 use muster_common::id::InstanceId;
 use muster_common::instance::RunnerKind;
 use muster_common::spec::CheckMode;
-use muster_executor::probe::{ProbeOutcome, Prober};
-use muster_executor::runner::{
+use muster_executor::{
     CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, Runners,
     StartError, Workload,
 };
+use muster_executor::{ProbeOutcome, Prober};
 use tokio::sync::mpsc;
 
 /// How long a simulated program takes to start.

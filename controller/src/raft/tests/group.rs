@@ -9,7 +9,7 @@ use tonic::Code;
 
 use super::cluster::{Cluster, eventually};
 use super::{command, number};
-use crate::raft::Role;
+use crate::raft::status::Role;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_given_to_any_member_are_read_on_every_member() {

@@ -8,7 +8,9 @@ use muster_platform::{Disk, World};
 
 use super::cluster::{Cluster, PATIENCE};
 use super::{Adder, command};
-use crate::raft::{Consensus, ProposeError, RaftConfig, ReadError, Role, StartError, Storage};
+use crate::raft::error::ReadError;
+use crate::raft::status::Role;
+use crate::raft::{Consensus, ProposeError, RaftConfig, StartError, Storage};
 use crate::store::MemoryDisk;
 
 fn inline() -> World {

@@ -12,8 +12,10 @@ use muster_platform::World;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::raft::{Machine, Member, ProposeError, RaftStatus, Role};
-use crate::reconcile::{Log, Reconciler};
+use crate::raft::status::Role;
+use crate::raft::{Machine, Member, ProposeError, RaftStatus};
+use crate::reconcile::Reconciler;
+use crate::reconcile::task::Log;
 use crate::state::testing::*;
 use crate::state::{Command, Replica, State, view};
 

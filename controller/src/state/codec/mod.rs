@@ -18,7 +18,7 @@ use prost::Message;
 
 use super::{Command, Reply};
 
-pub use snapshot::{read_snapshot, write_snapshot};
+pub(crate) use snapshot::{read_snapshot, write_snapshot};
 
 /// Bytes that are not a value of this module's.
 #[derive(Debug, thiserror::Error)]

@@ -17,7 +17,7 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// A snapshot that cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
+pub(crate) enum SnapshotError {
     /// One of its records.
     #[error("record {index} of the snapshot cannot be read: {source}")]
     Record {
@@ -33,7 +33,7 @@ pub enum SnapshotError {
 
 /// Writes `state`; the first record names the revision, the last one counts the others.
 #[must_use]
-pub fn write_snapshot(state: &State) -> Vec<Bytes> {
+pub(crate) fn write_snapshot(state: &State) -> Vec<Bytes> {
     let mut chunks = Chunks::default();
     chunks.push(Body::Head(v1::SnapshotHead {
         revision: state.revision.0,
@@ -62,7 +62,7 @@ pub fn write_snapshot(state: &State) -> Vec<Bytes> {
 }
 
 /// Reads what [`write_snapshot`] wrote.
-pub fn read_snapshot(chunks: &[Bytes]) -> Result<State, SnapshotError> {
+pub(crate) fn read_snapshot(chunks: &[Bytes]) -> Result<State, SnapshotError> {
     let mut reader = Reader::default();
     for chunk in chunks {
         let index = reader.count;

@@ -29,7 +29,7 @@ fn shown(state: &State) -> Shown {
     let slots = state.slots().map(|(_, slot)| slot.status.clone()).collect();
     let mut events = BTreeMap::<String, Vec<Event>>::new();
     for (position, record) in state.events_after(muster_common::id::Revision(0)) {
-        let mut event = view::event(*position, record);
+        let mut event = view::event::event(*position, record);
         if let Some(id) = event.metadata.get("INSTANCE_ID").and_then(|id| id.as_str()) {
             let id = id.to_owned();
             event.id.clear();

@@ -3,8 +3,10 @@
 use muster_common::instance::InstanceState;
 use muster_common::operation::OperationRequest;
 
+use crate::state::instances::MAX_OLD_INSTANCES;
+use crate::state::operations::MAX_FINISHED_OPERATIONS;
 use crate::state::testing::*;
-use crate::state::{Change, MAX_EVENTS, MAX_FINISHED_OPERATIONS, MAX_OLD_INSTANCES};
+use crate::state::{Change, MAX_EVENTS};
 
 #[test]
 fn the_newest_hundred_old_instances_of_a_service_are_kept() {

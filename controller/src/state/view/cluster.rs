@@ -12,7 +12,7 @@ const NO_LEADER: &str = "Leader election underway";
 
 /// `GET /cluster` (drove-wire.md §2.10). `leader` is the `host:port` of the leader's API.
 #[must_use]
-pub fn cluster_summary(state: &State, leader: Option<&str>) -> ClusterSummary {
+pub(crate) fn cluster_summary(state: &State, leader: Option<&str>) -> ClusterSummary {
     let mut summary = ClusterSummary {
         leader: leader.unwrap_or(NO_LEADER).to_owned(),
         state: state.cluster_state(),

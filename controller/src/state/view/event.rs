@@ -11,7 +11,7 @@ use crate::state::{EventPosition, EventRecord, Happening, State};
 
 /// One event as it is shown.
 #[must_use]
-pub fn event(position: EventPosition, record: &EventRecord) -> Event {
+pub(crate) fn event(position: EventPosition, record: &EventRecord) -> Event {
     let (revision, n) = position;
     Event {
         kind: record.what.kind(),
@@ -24,7 +24,7 @@ pub fn event(position: EventPosition, record: &EventRecord) -> Event {
 
 /// At most `size` events that are younger than `since`, newest first.
 #[must_use]
-pub fn events_newest_first(state: &State, since: Timestamp, size: usize) -> Vec<Event> {
+pub(crate) fn events_newest_first(state: &State, since: Timestamp, size: usize) -> Vec<Event> {
     let newest_first = state.events_after(muster_common::id::Revision(0)).rev();
     let mut events: Vec<Event> = newest_first
         .filter(|(_, record)| record.at > since)

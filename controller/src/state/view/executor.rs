@@ -84,7 +84,7 @@ pub(super) struct Totals {
 
 /// `GET /cluster/executors` (drove-wire.md §2.8).
 #[must_use]
-pub fn executor_summary(state: &State, executor: &Executor) -> ExecutorSummary {
+pub(crate) fn executor_summary(state: &State, executor: &Executor) -> ExecutorSummary {
     let totals = Usage::of(state, executor).totals();
     ExecutorSummary {
         executor_id: executor.record.id.to_string(),
@@ -102,7 +102,7 @@ pub fn executor_summary(state: &State, executor: &Executor) -> ExecutorSummary {
 
 /// `GET /cluster/executors/{id}` (drove-wire.md §2.9).
 #[must_use]
-pub fn executor_node_data(state: &State, executor: &Executor) -> ExecutorNodeData {
+pub(crate) fn executor_node_data(state: &State, executor: &Executor) -> ExecutorNodeData {
     let usage = Usage::of(state, executor);
     let instances = state
         .live_instances_on(&executor.record.id)

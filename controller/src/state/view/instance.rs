@@ -9,7 +9,7 @@ use crate::state::{Contact, Instance, State};
 
 /// The state that is shown: UNKNOWN while the executor of a live instance is not heard.
 #[must_use]
-pub fn instance_state(state: &State, instance: &Instance) -> InstanceState {
+pub(crate) fn instance_state(state: &State, instance: &Instance) -> InstanceState {
     if instance.is_live() && !state.is_connected(&instance.record.slot.executor) {
         InstanceState::Unknown
     } else {
@@ -19,7 +19,7 @@ pub fn instance_state(state: &State, instance: &Instance) -> InstanceState {
 
 /// `GET /localservices/{id}/instances/{instanceId}` (drove-wire.md §2.5).
 #[must_use]
-pub fn instance_info(state: &State, instance: &Instance) -> InstanceInfo {
+pub(crate) fn instance_info(state: &State, instance: &Instance) -> InstanceInfo {
     let mut info = InstanceInfo::from(&*instance.record);
     let shown = instance_state(state, instance);
     if shown != info.state {
@@ -42,7 +42,11 @@ pub fn instance_info(state: &State, instance: &Instance) -> InstanceInfo {
 /// `GET /localservices/{id}/instances`: those in Drove's nine active states, narrowed to `wanted`
 /// unless that is empty.
 #[must_use]
-pub fn active_instances(state: &State, service: &ServiceId, wanted: &[InstanceState]) -> Vec<InstanceInfo> {
+pub(crate) fn active_instances(
+    state: &State,
+    service: &ServiceId,
+    wanted: &[InstanceState],
+) -> Vec<InstanceInfo> {
     state
         .live_instances(service)
         .filter(|instance| {
@@ -56,7 +60,7 @@ pub fn active_instances(state: &State, service: &ServiceId, wanted: &[InstanceSt
 /// `GET /localservices/{id}/instances/old`: every other one, those that may still run first, then
 /// ended ones, newest first.
 #[must_use]
-pub fn old_instances(state: &State, service: &ServiceId) -> Vec<InstanceInfo> {
+pub(crate) fn old_instances(state: &State, service: &ServiceId) -> Vec<InstanceInfo> {
     state
         .live_instances(service)
         .filter(|instance| !instance_state(state, instance).is_active())

@@ -2,18 +2,18 @@
 //! here and now (who leads) is handed in.
 
 mod cluster;
-mod event;
+pub(crate) mod event;
 mod executor;
 mod instance;
 mod operation;
 mod service;
 
-pub use cluster::cluster_summary;
-pub use event::{event, events_newest_first};
-pub use executor::{executor_node_data, executor_summary};
-pub use instance::{active_instances, instance_info, instance_state, old_instances};
-pub use operation::operation;
-pub use service::service_summary;
+pub(crate) use cluster::cluster_summary;
+pub(crate) use event::events_newest_first;
+pub(crate) use executor::{executor_node_data, executor_summary};
+pub(crate) use instance::{active_instances, instance_info, old_instances};
+pub(crate) use operation::operation;
+pub(crate) use service::service_summary;
 
 #[cfg(doc)]
 use super::State;

@@ -7,7 +7,7 @@ use crate::state::State;
 
 /// An operation with its progress of this moment.
 #[must_use]
-pub fn operation(state: &State, id: &OperationId) -> Option<Operation> {
+pub(crate) fn operation(state: &State, id: &OperationId) -> Option<Operation> {
     let operation = state.operation(id)?;
     Some(Operation { slots: state.progress(operation), ..Operation::clone(operation) })
 }

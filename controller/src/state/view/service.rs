@@ -13,7 +13,7 @@ const MAX_PROBLEMS: usize = 20;
 
 /// `GET /localservices/{id}` (drove-wire.md §2.4).
 #[must_use]
-pub fn service_summary(state: &State, service: &Service) -> ServiceSummary {
+pub(crate) fn service_summary(state: &State, service: &Service) -> ServiceSummary {
     let (mut healthy, mut active) = (0, 0);
     for instance in state.live_instances(&service.id) {
         let shown = instance_state(state, instance);
