@@ -45,7 +45,7 @@ mod testing;
 pub use config::{ExecutorConfig, ExecutorListen, OnTerminate, PortRange, RunnerChoice};
 pub use executor::{DrainIncomplete, Executor, TaskEnded};
 pub use probe::{NodeProber, ProbeOutcome, Prober};
-pub use role::{ExecutorArgs, run};
+pub use role::{DRAINED, ExecutorArgs, run};
 pub use runner::docker::{CALL_LIMIT, DockerRunner};
 pub use runner::process::{ProcessRunner, shim};
 pub use runner::{

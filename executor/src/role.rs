@@ -1,6 +1,7 @@
 //! The program around an executor: configuration, certificate, runners, signals.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use muster_common::exit::Exit;
@@ -19,6 +20,9 @@ pub struct ExecutorArgs {
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
 }
+
+/// The file in the data directory that says that nothing runs: the last drain was complete.
+pub const DRAINED: &str = "drained";
 
 /// Runs an executor until SIGTERM or SIGINT.
 pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
@@ -47,6 +51,8 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
     })
     .await
     .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot start the executor", &error))?;
+    let drained = data_dir.path().join(DRAINED);
+    forget_drain(&drained)?;
     let prober = Arc::new(NodeProber::new(&runners));
     let (on_terminate, limit) = (config.on_terminate, config.drain_timeout.as_duration());
     let mut executor = Executor::start_in(data_dir, config, world, tls, runners, prober).await?;
@@ -66,5 +72,20 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
         }),
     };
     executor.shutdown().await;
+    if on_terminate == OnTerminate::Drain && outcome.is_ok() {
+        std::fs::write(&drained, "").map_err(|error| {
+            RoleError::caused_by(Exit::Failure, format!("cannot write {}", drained.display()), &error)
+        })?;
+    }
     outcome
+}
+
+/// From now on there may be workloads again.
+fn forget_drain(drained: &Path) -> Result<(), RoleError> {
+    match std::fs::remove_file(drained) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(RoleError::caused_by(Exit::Failure, format!("cannot remove {}", drained.display()), &error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -148,6 +148,16 @@ fn the_client_does_what_it_says() {
     let old = json_of(&["get", "instances", "example", "--old"]);
     assert_eq!(old.as_array().unwrap().len(), 2, "{old}");
 
+    let scaled = json_of(&["scale", "example", "2"]);
+    assert_eq!(scaled["state"], "SUCCEEDED");
+    let (code, stdout, _) = run(&["get", "instances", "example", "-o", "yaml"]);
+    assert_eq!((code, stdout.matches("instanceId").count()), (Some(0), 2), "{stdout}");
+    let (code, stdout, _) = run(&["get", "executors"]);
+    assert!(code == Some(0) && stdout.contains("executor-1"), "{stdout}");
+    let replaced = json_of(&["get", "instances", "example"])[0]["instanceId"].clone();
+    assert_eq!(run(&["replace", replaced.as_str().unwrap()]).0, Some(0));
+    assert!(!json_of(&["get", "instances", "example"]).to_string().contains(replaced.as_str().unwrap()));
+
     let (code, stdout, _) = run(&["describe", "example"]);
     assert_eq!(code, Some(0));
     assert!(stdout.contains("example-1") && stdout.contains("Next"), "{stdout}");
@@ -158,6 +168,26 @@ fn the_client_does_what_it_says() {
     assert_eq!(json_of(&["get", "instances", "example"]), json!([]));
     assert_eq!(run(&["destroy", "example"]).0, Some(0));
     assert_eq!(json_of(&["get", "services"]), json!([]));
+
+    let file = cluster.dir().join("worker.yaml");
+    let file_name = file.to_string_lossy();
+    std::fs::write(&file, worker("exec sleep 600", 2)).unwrap();
+    let applied = json_of(&["apply", "-f", &file_name, "-i", "2"]);
+    assert_eq!((&applied["id"], &applied["healthyInstances"]), (&json!("worker-2"), &json!(2)));
+    assert_eq!(run(&["apply", "-f", &file_name]).0, Some(0), "it is so already");
+    assert_eq!(run(&["deactivate", "worker-2"]).0, Some(0));
+    std::fs::write(&file, worker("echo no route to host; exit 3", 3)).unwrap();
+    let (code, _, stderr) = run(&["apply", "-f", &file_name, "--wait-timeout", "3"]);
+    assert_eq!(code, Some(7), "{stderr}");
+    assert!(stderr.contains("no route to host") && stderr.contains("exit 3"), "it says why: {stderr}");
+    assert_eq!(run(&["apply"]).0, Some(2));
+    let dir = cluster.dir();
+    let (_, stdout, _) = run(&["dev", "status", "--dir", &dir.to_string_lossy()]);
+    assert!(stdout.contains("controller-3") && stdout.contains("running"), "{stdout}");
+    assert_eq!(run(&["deactivate", "worker-3"]).0, Some(0));
+    for service in ["worker-2", "worker-3"] {
+        assert_eq!(run(&["destroy", service]).0, Some(0), "{service}");
+    }
 
     let bad = cluster.dir().join("bad.yaml");
     std::fs::write(&bad, "name: 'a b'\nversion: '1'\n").unwrap();
@@ -186,4 +216,19 @@ fn a_stopped_cluster_keeps_its_named_directory_and_resumes() {
         cluster.muster(&["dev", "--detach", "--executors", "1", "--port-base", &base, "--dir", &dir]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     assert_eq!(cluster.healthy("example-1").len(), 1);
+}
+
+/// A service without a port that answers: it is up as long as its process is.
+fn worker(script: &str, version: u32) -> String {
+    let check =
+        json!({"mode": {"type": "CMD", "command": "true"}, "timeout": "1s", "interval": "1s", "attempts": 3});
+    json!({
+        "name": "worker", "version": version.to_string(), "type": "LOCAL_SERVICE",
+        "executable": {"type": "PROCESS", "command": ["sh", "-c", script]},
+        "exposedPorts": [{"name": "main", "port": 8080, "type": "HTTP"}],
+        "resources": [{"type": "CPU", "count": 1}, {"type": "MEMORY", "sizeInMB": 64}],
+        "placementPolicy": {"type": "LOCAL", "hostLevel": false},
+        "readiness": check, "healthcheck": check,
+    })
+    .to_string()
 }

@@ -64,7 +64,7 @@ impl Client {
 
     /// How far an operation is.
     pub(crate) async fn operation(&self, id: &str) -> Result<Operation, CliError> {
-        self.get(&format!("localservices/operations/{id}")).await
+        self.get(&format!("localservices/operations/{}", segment(id))).await
     }
 
     fn url(&self, path: &str) -> String {

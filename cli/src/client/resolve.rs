@@ -7,7 +7,7 @@ use muster_common::exit::Exit;
 use muster_common::instance::InstanceInfo;
 use muster_common::service::ServiceSummary;
 
-use super::http::Client;
+use super::http::{Client, segment};
 use crate::error::CliError;
 
 /// More matches than this are not listed one by one.
@@ -32,7 +32,7 @@ pub(crate) async fn instances(
     service: &str,
     old: bool,
 ) -> Result<Vec<InstanceInfo>, CliError> {
-    let path = format!("localservices/{service}/instances{}", if old { "/old" } else { "" });
+    let path = format!("localservices/{}/instances{}", segment(service), if old { "/old" } else { "" });
     let mut instances: Vec<InstanceInfo> = client.get(&path).await?;
     if old {
         instances.sort_by_key(|instance| instance.updated);

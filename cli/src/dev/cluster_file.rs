@@ -14,6 +14,7 @@ use crate::error::CliError;
 
 const FILE: &str = "cluster.json";
 const LOCK: &str = "cluster.lock";
+const STOP_LOCK: &str = "stop.lock";
 
 /// What a role is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,11 +112,20 @@ impl ClusterFile {
         dir: &Path,
         change: impl FnOnce(&mut Self) -> Result<T, CliError>,
     ) -> Result<T, CliError> {
-        let _lock = lock(dir)?;
+        let _lock = lock(dir, LOCK)?;
         let mut file = Self::read(dir)?;
         let answer = change(&mut file)?;
         file.write(dir)?;
         Ok(answer)
+    }
+
+    /// Waits until nobody else stops the cluster, and keeps others from it as long as the answer lives.
+    pub(crate) async fn lock_for_stop(dir: &Path) -> Result<File, CliError> {
+        // Says so in words where there is no cluster.
+        Self::read(dir)?;
+        let dir = dir.to_owned();
+        let locked = tokio::task::spawn_blocking(move || lock(&dir, STOP_LOCK)).await;
+        locked.map_err(|error| CliError::failure(format!("cannot wait for another stop: {error}")))?
     }
 
     /// Replaces the file.
@@ -160,8 +170,8 @@ impl ClusterFile {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, CliError> {
-    let path = dir.join(LOCK);
+fn lock(dir: &Path, name: &str) -> Result<File, CliError> {
+    let path = dir.join(name);
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     file.and_then(|file| file.lock().map(|()| file))
         .map_err(|error| CliError::failure(format!("cannot lock {}: {error}", path.display())))

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use muster_executor::DRAINED;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
@@ -25,6 +26,11 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Stops every role and everything that it runs.
 pub(crate) async fn stop(dir: &Path) -> Result<(), CliError> {
+    // Before the look at the file: whoever stops it already knows better than the file does.
+    let _stopping = ClusterFile::lock_for_stop(dir).await?;
+    if !ClusterFile::exists(dir) {
+        return Ok(());
+    }
     let mut file = ClusterFile::read(dir)?;
     if !file.stopped {
         resume_ended_executors(&mut file, dir).await?;
@@ -42,18 +48,17 @@ pub(crate) async fn stop(dir: &Path) -> Result<(), CliError> {
     })
 }
 
-/// An executor that could not end all it ran leaves their directories: they are not removed under
-/// what runs in them.
+/// What an executor could not end still needs its files: they are not removed under it.
 fn nothing_is_left(file: &ClusterFile) -> Result<(), CliError> {
     for role in file.roles.iter().filter(|role| role.role == RoleKind::Executor) {
-        // Without that directory the executor never ran anything.
-        let Ok(instances) = fs::read_dir(role.dir.join("data/run")) else { continue };
-        let left = instances.count();
-        if left > 0 {
+        let data = role.dir.join("data");
+        if data.exists() && !data.join(DRAINED).exists() {
             return Err(CliError::failure(format!(
-                "{0} could not end {left} of its instances (see {1}); 'muster dev stop' again tries once more",
+                "{} could not end all of its instances (see {}); 'muster dev stop' tries once more, and {} stays \
+                 until then",
                 role.id,
-                role.log().display()
+                role.log().display(),
+                role.dir.display()
             )));
         }
     }
