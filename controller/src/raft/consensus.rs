@@ -72,8 +72,8 @@ impl Consensus {
 
     /// Has `command` replicated and applied, wherever the leader is, and returns the machine's reply.
     /// When it returns, this member has not necessarily applied it yet: see
-    /// [`read_barrier`](Self::read_barrier). Takes 10 s at most, and is
-    /// never carried out later than that.
+    /// [`read_barrier`](Self::read_barrier). Takes 10 s at most. It is not
+    /// begun later than that; only what was [`Unknown`](ProposeError::Unknown) may still be carried out.
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
         self.proposals.propose(command).await
     }

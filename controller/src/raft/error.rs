@@ -26,6 +26,12 @@ pub(crate) enum ProposeError {
         /// What happened instead of the answer.
         cause: String,
     },
+    /// The leader cannot take it, nor what shared its entry. It did not happen.
+    #[error("the leader refused the change: {cause}; bring all controllers to one version")]
+    Refused {
+        /// Why.
+        cause: String,
+    },
     /// Too much is waiting already. It did not happen.
     #[error("too many changes are waiting; try again later")]
     Overloaded,

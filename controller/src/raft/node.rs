@@ -40,6 +40,8 @@ pub(super) struct Elsewhere(pub(super) Option<ControllerId>);
 pub(super) enum NotWritten {
     /// Nothing was done.
     Elsewhere(Elsewhere),
+    /// Nothing was done, nor will be.
+    Refused(String),
     /// Nobody knows.
     Unknown(String),
 }

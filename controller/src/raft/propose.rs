@@ -15,7 +15,7 @@ use muster_proto::v1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::config::Member;
 use super::error::ProposeError;
@@ -106,10 +106,9 @@ async fn batch(node: Arc<Node>, mut waiting: mpsc::Receiver<Waiting>, stop: Canc
             let has_room = entry.len() < ENTRY_COMMANDS && bytes < ENTRY_BYTES;
             next = if has_room { waiting.try_recv().ok() } else { None };
         }
-        let Some(deadline) = entry.first().map(|oldest| oldest.deadline) else { continue };
         let node = Arc::clone(&node);
         tokio::spawn(async move {
-            deliver(&node, entry, deadline).await;
+            deliver(&node, entry).await;
             drop(place);
         });
     }
@@ -120,34 +119,51 @@ fn still_wanted(waiting: Waiting) -> Option<Waiting> {
     if waiting.deadline > Instant::now() {
         return (!waiting.reply.is_closed()).then_some(waiting);
     }
-    drop(waiting.reply.send(Err(ProposeError::NoLeader { waited: DEADLINE })));
+    tell(waiting, Err(ProposeError::NoLeader { waited: DEADLINE }));
     None
 }
 
-/// Has an entry replicated, and answers everybody in it.
-async fn deliver(node: &Node, entry: Vec<Waiting>, deadline: Instant) {
-    let (commands, replies): (Vec<_>, Vec<_>) =
-        entry.into_iter().map(|waiting| (waiting.command, waiting.reply)).unzip();
-    let outcome = match offer(node, &commands.into(), deadline).await {
-        Ok(answers) if answers.len() == replies.len() => Ok(answers),
-        Ok(answers) => Err(ProposeError::Unknown {
-            cause: format!("{} commands were answered by {} replies", replies.len(), answers.len()),
-        }),
-        Err(error) => Err(error),
-    };
-    // A proposer that has gone away does not want its answer.
-    match outcome {
-        Ok(answers) => {
-            for (reply, answer) in replies.into_iter().zip(answers) {
-                drop(reply.send(Ok(answer)));
+/// Has an entry replicated, and answers everybody in it. Each command has a deadline and a fate of its
+/// own, whatever else shared its entry.
+async fn deliver(node: &Node, mut entry: Vec<Waiting>) {
+    while let Some(oldest) = entry.first() {
+        let commands = entry.iter().map(|waiting| waiting.command.clone()).collect();
+        match offer(node, &commands, oldest.deadline).await {
+            Ok(answers) if answers.len() == entry.len() => {
+                for (waiting, answer) in entry.into_iter().zip(answers) {
+                    tell(waiting, Ok(answer));
+                }
+                return;
             }
-        }
-        Err(error) => {
-            for reply in replies {
-                drop(reply.send(Err(error.clone())));
+            Ok(answers) => {
+                let cause = format!("{} commands were answered by {} replies", entry.len(), answers.len());
+                return tell_all(entry, &ProposeError::Unknown { cause });
             }
+            // Those that came later have time left.
+            Err(ProposeError::NoLeader { .. }) => {
+                entry = entry.into_iter().filter_map(still_wanted).collect();
+            }
+            // Which of them is at fault is not known; the others are offered without it.
+            Err(ProposeError::Refused { .. }) if entry.len() > 1 => {
+                for waiting in entry {
+                    Box::pin(deliver(node, vec![waiting])).await;
+                }
+                return;
+            }
+            Err(error) => return tell_all(entry, &error),
         }
     }
+}
+
+fn tell_all(entry: Vec<Waiting>, error: &ProposeError) {
+    for waiting in entry {
+        tell(waiting, Err(error.clone()));
+    }
+}
+
+/// A proposer that has gone away does not want its answer.
+fn tell(waiting: Waiting, answer: Result<Bytes, ProposeError>) {
+    drop(waiting.reply.send(answer));
 }
 
 async fn offer(node: &Node, commands: &Arc<[Bytes]>, deadline: Instant) -> Result<Vec<Bytes>, ProposeError> {
@@ -174,6 +190,7 @@ async fn offer(node: &Node, commands: &Arc<[Bytes]>, deadline: Instant) -> Resul
                     return Err(ProposeError::NoLeader { waited: DEADLINE });
                 }
             }
+            Ok(Err(NotWritten::Refused(cause))) => return Err(ProposeError::Refused { cause }),
             Ok(Err(NotWritten::Unknown(cause))) => return Err(ProposeError::Unknown { cause }),
             Err(_) => {
                 let cause = format!("no answer within {} s", DEADLINE.as_secs());
@@ -206,6 +223,10 @@ async fn forward(
     let mut control = clients.control;
     let response = match control.propose(request).await {
         Ok(response) => response.into_inner(),
+        // Checked before it is appended.
+        Err(status) if status.code() == Code::InvalidArgument => {
+            return Err(NotWritten::Refused(status.message().to_owned()));
+        }
         Err(status) if was_not_sent(&status) => return Err(NotWritten::Elsewhere(Elsewhere(None))),
         Err(status) => {
             let cause = format!("the leader ({}) did not answer: {}", leader.cluster_addr, status.message());

@@ -214,6 +214,7 @@ impl Control for Service {
         let outcome = match write.await {
             Ok(Ok(Ok(replies))) => Outcome::Replies(v1::ProposeReplies { replies }),
             Ok(Ok(Err(NotWritten::Elsewhere(at)))) => Outcome::LeaderElsewhere(elsewhere(&at)),
+            Ok(Ok(Err(NotWritten::Refused(cause)))) => return Err(Status::invalid_argument(cause)),
             Ok(Ok(Err(NotWritten::Unknown(cause)))) => Outcome::Unknown(v1::ProposeUnknown { cause }),
             Ok(Err(_)) => Outcome::Unknown(v1::ProposeUnknown {
                 cause: "the leader did not commit it in time".to_owned(),

@@ -8,7 +8,8 @@ use muster_proto::v1::raft_client::RaftClient;
 use tonic::Code;
 
 use super::cluster::{Cluster, eventually};
-use super::{command, number};
+use super::{UNREADABLE, command, number};
+use crate::raft::ProposeError;
 use crate::raft::status::Role;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +60,18 @@ async fn many_proposers_share_entries_and_each_gets_its_own_reply() {
     assert_eq!(sums, (1..=1000).collect::<Vec<_>>());
     let after = cluster.consensus(0).read_barrier().await.unwrap();
     assert!(after.0 - before.0 < 500, "1000 commands took {} entries", after.0 - before.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_the_leader_cannot_read_is_refused_alone() {
+    let cluster = Cluster::started(3).await;
+    let follower = cluster.consensus((cluster.leader().await + 1) % 3);
+    let good = (0..50).map(|_| follower.propose(command(1)));
+    let bad = follower.propose(bytes::Bytes::from_static(UNREADABLE));
+    let (good, bad) = tokio::join!(futures::future::join_all(good), bad);
+    assert!(matches!(bad, Err(ProposeError::Refused { .. })), "{bad:?}");
+    assert!(good.iter().all(Result::is_ok), "{good:?}");
+    assert_eq!(number(&follower.propose(command(1)).await.unwrap()), 51, "nothing was done twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

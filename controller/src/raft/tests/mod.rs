@@ -28,9 +28,12 @@ pub(crate) struct Adder {
     pub(crate) seen: Arc<Mutex<Seen>>,
 }
 
+/// What an [`Adder`] cannot read.
+pub(crate) const UNREADABLE: &[u8] = b"?";
+
 impl Machine for Adder {
-    fn check(_command: &[u8]) -> Result<(), UnreadableCommand> {
-        Ok(())
+    fn check(command: &[u8]) -> Result<(), UnreadableCommand> {
+        if command == UNREADABLE { Err(UnreadableCommand("it is no number".to_owned())) } else { Ok(()) }
     }
 
     fn apply(&mut self, revision: Revision, command: &[u8]) -> Result<Bytes, UnreadableCommand> {
