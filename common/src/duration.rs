@@ -2,6 +2,7 @@
 //! (drove-wire.md §2).
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -60,11 +61,25 @@ impl Unit {
     }
 }
 
-/// A length of time that remembers the unit it was given in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A length of time that remembers the unit it was given in. Equal are those of the same length.
+#[derive(Debug, Clone, Copy)]
 pub struct DroveDuration {
     count: u64,
     unit: Unit,
+}
+
+impl PartialEq for DroveDuration {
+    fn eq(&self, other: &Self) -> bool {
+        self.nanos() == other.nanos()
+    }
+}
+
+impl Eq for DroveDuration {}
+
+impl Hash for DroveDuration {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.nanos().hash(hasher);
+    }
 }
 
 /// A text that is not a duration.
@@ -85,10 +100,14 @@ impl DroveDuration {
         Self { count: milliseconds, unit: Unit::Millisecond }
     }
 
+    const fn nanos(self) -> u128 {
+        self.count as u128 * self.unit.nanos()
+    }
+
     /// As the standard library's duration, capped at its largest.
     #[must_use]
     pub fn as_duration(self) -> Duration {
-        let nanos = u128::from(self.count) * self.unit.nanos();
+        let nanos = self.nanos();
         let seconds = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
         let rest = u32::try_from(nanos % 1_000_000_000).unwrap_or(0);
         Duration::new(seconds, rest)
@@ -161,6 +180,8 @@ mod tests {
         for bad in ["", "5", "s", "-1s", "1.5s", "5 fortnights"] {
             assert!(bad.parse::<DroveDuration>().is_err(), "{bad:?}");
         }
+        assert_eq!("300s".parse::<DroveDuration>(), "5m".parse());
+        assert_ne!("300s".parse::<DroveDuration>(), "5h".parse());
         assert_eq!("2h".parse::<DroveDuration>().unwrap().as_duration(), Duration::from_secs(7200));
     }
 }

@@ -59,7 +59,7 @@ pub async fn run(args: ControllerArgs, world: World) -> Result<(), RoleError> {
     let outcome = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         reason = controller.failure() => {
-            let sentence = format!("the controller cannot go on: {reason}; start it again");
+            let sentence = format!("the controller cannot go on: {reason}");
             Err(RoleError::new(Exit::Failure, sentence))
         }
     };

@@ -224,3 +224,27 @@ async fn the_cluster_and_its_events_are_shown() {
     assert_eq!(metrics.status(), 200);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_page_of_another_site_sends_is_refused() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0, "/apis/v1/localservices/operations");
+    let create = json!({"type": "CREATE", "spec": spec("EVIL"), "instancesPerHost": 1}).to_string();
+    for (header, value, status) in [
+        ("origin", "https://evil.example", 403),
+        ("host", "evil.example", 403),
+        ("content-type", "text/plain", 415),
+    ] {
+        let mut request = cluster.http.post(&url).body(create.clone());
+        if header != "content-type" {
+            request = request.header("content-type", "application/json");
+        }
+        let response = request.header(header, value).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{header}: {value}");
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["status"], "FAILED");
+    }
+    let (_, listed) = cluster.get(0, "/localservices").await;
+    assert_eq!(listed["data"], json!({}), "nothing was done");
+    cluster.stop().await;
+}

@@ -21,7 +21,7 @@ pub struct RestartPolicy {
     pub budget: Option<u32>,
 }
 
-/// The word for a budget without end: an absent one is the and null is never written.
+/// The word for a budget without end: an absent one means the default, and null is never written.
 const UNLIMITED: &str = "UNLIMITED";
 
 #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref)] // the signature that serde calls

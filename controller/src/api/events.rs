@@ -71,5 +71,5 @@ fn size(query: &Parameters) -> Result<usize, ApiError> {
 
 /// The newest event's time.
 fn newest(state: &State) -> Option<Timestamp> {
-    state.events_after(Revision(0)).map(|(_, event)| event.at).max()
+    state.events_after(Revision(0)).next_back().map(|(_, event)| event.at)
 }

@@ -68,8 +68,8 @@ impl State {
         let held: BTreeSet<&InstanceId> = holds.iter().collect();
         let misses_one =
             self.instances.live_on_executor(id).any(|instance| !held.contains(&instance.record.id));
-        let finds_one =
-            held.iter().any(|held| self.instances.get(held).is_some_and(|known| known.lost.is_some()));
+        let is_lost_here = |known: &Arc<Instance>| known.lost.is_some() && known.record.slot.executor == *id;
+        let finds_one = held.iter().any(|held| self.instances.get(held).is_some_and(is_lost_here));
         !is_as_known || misses_one || finds_one
     }
 
@@ -88,20 +88,6 @@ impl State {
                 let mut found = Instance::clone(known);
                 self.note_found(at, &mut found);
                 self.store(at, found);
-            }
-        }
-        if held.is_empty() {
-            self.forget_slot_statuses(id);
-        }
-    }
-
-    /// An executor that holds nothing counts its statuses from the start: what it said before would
-    /// look newer than anything it says from now on.
-    fn forget_slot_statuses(&mut self, id: &ExecutorId) {
-        let slots: Vec<_> = self.slots.on_executor(id).map(|(slot, _)| slot).collect();
-        for slot in slots {
-            if let Some(slot) = self.slots.get_mut(&slot) {
-                slot.status = None;
             }
         }
     }

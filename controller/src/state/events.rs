@@ -161,7 +161,10 @@ pub(super) struct Events {
 }
 
 impl Events {
+    /// Adds an event. Times never go back, also when the next leader's clock does: readers go on from
+    /// the newest time they saw.
     pub(super) fn push(&mut self, revision: Revision, at: Timestamp, what: Happening) {
+        let at = self.newest().map_or(at, |newest| newest.max(at));
         let n = match self.log.get_max() {
             Some(((last, n), _)) if *last == revision => n + 1,
             _ => 0,
@@ -195,6 +198,11 @@ impl Events {
         revision: Revision,
     ) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
         self.log.range((std::ops::Bound::Excluded((revision, u32::MAX)), std::ops::Bound::Unbounded))
+    }
+
+    /// The newest event's time.
+    pub(super) fn newest(&self) -> Option<Timestamp> {
+        self.log.get_max().map(|(_, event)| event.at)
     }
 
     /// The oldest event's time, to know when retention is due.

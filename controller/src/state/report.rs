@@ -41,7 +41,7 @@ impl State {
         let known = self.instances.get(&record.id).cloned();
         let mut instance = match known {
             None => {
-                self.emit_transitions(None, record);
+                self.emit_transitions(at, None, record);
                 Instance::new(Arc::new(record.clone()))
             }
             Some(known) if known.record.version > record.version => return known.record.version,
@@ -49,7 +49,7 @@ impl State {
                 return record.version;
             }
             Some(known) => {
-                self.emit_transitions(Some(&known.record), record);
+                self.emit_transitions(at, Some(&known.record), record);
                 Instance { record: Arc::new(record.clone()), ..Instance::clone(&known) }
             }
         };
@@ -64,8 +64,9 @@ impl State {
         self.instances.put(instance);
     }
 
-    /// Tells of each transition that `known` had not seen yet.
-    fn emit_transitions(&mut self, known: Option<&InstanceRecord>, record: &InstanceRecord) {
+    /// Tells of each transition that `known` had not seen yet. When it happened, by the executor's
+    /// clock, is in the instance's timeline; events are ordered by when the cluster learnt of them.
+    fn emit_transitions(&mut self, at: Timestamp, known: Option<&InstanceRecord>, record: &InstanceRecord) {
         let last_seen = known.and_then(|known| known.timeline.last());
         let new = last_seen
             .and_then(|last| record.timeline.iter().rposition(|transition| transition == last))
@@ -76,7 +77,7 @@ impl State {
             } else {
                 &transition.message
             };
-            self.emit(transition.at, Happening::instance(record, transition.to, error));
+            self.emit(at, Happening::instance(record, transition.to, error));
         }
     }
 

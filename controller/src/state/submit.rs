@@ -224,7 +224,14 @@ impl State {
         for id in slots {
             if let Some(slot) = self.slots.get_mut(&id) {
                 slot.generation = generation;
-                slot.status.take_if(|status| matches!(status.phase, SlotPhase::Failed | SlotPhase::KeptOld));
+                if let Some(status) = slot.status.as_mut()
+                    && matches!(status.phase, SlotPhase::Failed | SlotPhase::KeptOld)
+                {
+                    // Its version stays: the old news, should it come again, is no news.
+                    status.phase = SlotPhase::Filling;
+                    status.reason = None;
+                    "it is to be tried again".clone_into(&mut status.message);
+                }
             }
             self.touch_table(&id.executor);
         }

@@ -3,6 +3,7 @@
 use muster_common::executor::{Contact, ExecutorState};
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
+use muster_common::slot::SlotPhase;
 
 use crate::state::Happening;
 use crate::state::testing::*;
@@ -128,4 +129,20 @@ fn registering_is_worth_a_command_only_when_it_tells_something() {
 
     fixture.contact("e1", Contact::Lost);
     assert!(fixture.state.learns_from(&record, Some(&held)), "it is in contact again");
+}
+
+#[test]
+fn a_slot_that_gave_up_is_known_to_have_when_its_executor_starts_again() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.create(spec("web"), 1);
+    fixture.activate("web-1");
+    fixture.settle();
+    fixture.report_status(&slot_id("web-1", "e1", 0), SlotPhase::Failed, "no such image");
+    let problems =
+        |fixture: &Fixture| view::service_summary(&fixture.state, fixture.service("web-1")).problems;
+    let before = problems(&fixture);
+    assert_eq!(before.len(), 1);
+    // What it held is acknowledged and forgotten, so it has nothing to say.
+    fixture.register("e1", Some(&[]));
+    assert_eq!(problems(&fixture), before);
 }

@@ -26,13 +26,11 @@ pub(crate) fn event(position: EventPosition, record: &EventRecord) -> Event {
 #[must_use]
 pub(crate) fn events_newest_first(state: &State, since: Timestamp, size: usize) -> Vec<Event> {
     let newest_first = state.events_after(muster_common::id::Revision(0)).rev();
-    let mut events: Vec<Event> = newest_first
-        .filter(|(_, record)| record.at > since)
+    newest_first
+        .take_while(|(_, record)| record.at > since)
+        .take(size)
         .map(|(position, record)| event(*position, record))
-        .collect();
-    events.sort_by_key(|event| std::cmp::Reverse(event.time));
-    events.truncate(size);
-    events
+        .collect()
 }
 
 fn metadata(what: &Happening) -> BTreeMap<String, Value> {
