@@ -86,7 +86,18 @@ pub struct ServiceSummary {
     pub generation: Generation,
     /// Addition: how many instances there should be.
     pub required_instances: u64,
-    /// Addition: slots whose crash-loop budget is spent or that wait in back-off, with the reason.
+    /// Addition: how many of them belong on executors that are not heard.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub away_instances: u64,
+    /// Addition: how many of them are not tried any more, for the reasons in `problems`.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub failed_instances: u64,
+    /// Addition: executors that are not heard, and slots whose crash-loop budget is spent or that wait in back-off, with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub problems: Vec<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde calls
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use muster_common::exit::Exit;
 use muster_common::id::ServiceId;
-use muster_common::operation::{OperationRequest, SlotOutcome};
+use muster_common::operation::OperationRequest;
 use muster_common::service::{ActivationState, ServiceSummary};
 use muster_common::spec::{LocalServiceSpec, masked};
 
@@ -65,18 +65,16 @@ pub(crate) async fn settled(
     timeout: Duration,
     progress: &mut Progress,
 ) -> Result<String, CliError> {
-    let mut away = String::new();
     if let Some(operation) = &service.operation {
-        let operation = settle::deployment(client, operation, timeout, progress).await?;
-        if operation.slots.iter().any(|slot| slot.outcome == SlotOutcome::Away) {
-            away = format!("; {}", operation.message);
-        }
+        settle::deployment(client, operation, timeout, progress).await?;
     }
-    if away.is_empty() {
-        settle::healthy(client, &service.id, timeout, progress).await?;
-    }
+    settle::healthy(client, &service.id, timeout, progress).await?;
     let summary = resolve::service(client, &service.id).await?;
     let (healthy, required) = (summary.healthy_instances, summary.required_instances);
+    let away = match summary.away_instances {
+        0 => String::new(),
+        away => format!("; {away} on executors that are away, see 'muster describe {}'", service.id),
+    };
     Ok(format!("{} is deployed: {healthy} of {required} instances are healthy{away}\n", service.id))
 }
 

@@ -66,7 +66,8 @@ impl Drop for Progress {
     }
 }
 
-/// Waits until a service has as many healthy instances as it should.
+/// Waits until a service has as many healthy instances as it should, those on executors that are away
+/// left aside; fails as soon as it cannot have them.
 pub(crate) async fn healthy(
     client: &Client,
     service: &str,
@@ -78,8 +79,19 @@ pub(crate) async fn healthy(
         let summary = resolve::service(client, service).await?;
         let (healthy, required) = (summary.healthy_instances, summary.required_instances);
         progress.say(&format!("{service}: {healthy} of {required} healthy"));
-        if required > 0 && healthy >= required {
+        let (away, failed) = (summary.away_instances, summary.failed_instances);
+        // What is out of sight cannot be waited for.
+        if required > 0 && healthy + away >= required {
             return Ok(());
+        }
+        if failed > 0 && healthy + away + failed >= required {
+            let problems: String =
+                summary.problems.iter().map(|problem| format!("\n  - {problem}")).collect();
+            let why = why(client, service).await;
+            return Err(CliError::failure(format!(
+                "{service} has {healthy} of {required} instances healthy, and {failed} are not tried any \
+                 more:{problems}{why}\nsee 'muster describe {service}'"
+            )));
         }
         if Instant::now() >= deadline {
             return Err(not_healthy(client, service, healthy, required, timeout).await);

@@ -37,7 +37,10 @@ impl Fleet {
     /// `controllers` controllers and `executors` executors, whose every choice follows from `seed`.
     #[must_use]
     pub fn new(seed: u64, controllers: u64, executors: u64) -> Self {
-        muster_platform::telemetry::init_logs();
+        // Only when somebody wants to read them.
+        if std::env::var_os("MUSTER_LOG").is_some() {
+            muster_platform::telemetry::init_logs();
+        }
         let cluster = ClusterId::new("simulated").expect("a cluster id");
         Self {
             seed,

@@ -40,6 +40,9 @@ fn without_contact_instances_are_shown_as_unknown_and_nothing_is_changed() {
     let active = view::active_instances(&fixture.state, &service_id("web-1"), &[]);
     assert_eq!(active.iter().map(|info| info.executor_id.as_str()).collect::<Vec<_>>(), ["e2"]);
     assert_eq!(view::old_instances(&fixture.state, &service_id("web-1"))[0].instance_id, INSTANCE);
+    let summary = view::service_summary(&fixture.state, fixture.service("web-1"));
+    assert_eq!((summary.healthy_instances, summary.away_instances, summary.failed_instances), (1, 1, 0));
+    assert!(summary.problems[0].starts_with("e1/0: no contact with executor e1"), "{:?}", summary.problems);
     // Its slots stay assigned, and nothing is planned because of it.
     assert!(fixture.reconcile().is_empty());
 
@@ -142,6 +145,7 @@ fn a_slot_that_gave_up_is_known_to_have_when_its_executor_starts_again() {
         |fixture: &Fixture| view::service_summary(&fixture.state, fixture.service("web-1")).problems;
     let before = problems(&fixture);
     assert_eq!(before.len(), 1);
+    assert_eq!(view::service_summary(&fixture.state, fixture.service("web-1")).failed_instances, 1);
     // What it held is acknowledged and forgotten, so it has nothing to say.
     fixture.register("e1", Some(&[]));
     assert_eq!(problems(&fixture), before);

@@ -20,6 +20,14 @@ pub(crate) fn service_summary(state: &State, service: &Service) -> ServiceSummar
         healthy += u64::from(shown == InstanceState::Healthy);
         active += u64::from(shown.is_active());
     }
+    let (mut away, mut failed) = (0, 0);
+    for (id, slot) in state.slots_of(&service.id) {
+        if !state.is_connected(&id.executor) {
+            away += 1;
+        } else if slot.current_status().is_some_and(|status| gave_up(status.phase)) {
+            failed += 1;
+        }
+    }
     ServiceSummary {
         id: service.id.to_string(),
         name: service.spec.name.clone(),
@@ -34,15 +42,25 @@ pub(crate) fn service_summary(state: &State, service: &Service) -> ServiceSummar
         updated: service.updated,
         generation: service.generation,
         required_instances: state.wanted_count(service),
+        away_instances: away,
+        failed_instances: failed,
         problems: problems(state, service),
     }
 }
 
-/// What keeps slots from being filled, one sentence each.
+/// Nothing is tried in such a slot until it is asked for anew.
+fn gave_up(phase: SlotPhase) -> bool {
+    matches!(phase, SlotPhase::Failed | SlotPhase::KeptOld)
+}
+
+/// What keeps slots from being filled, or from being seen, one sentence each.
 fn problems(state: &State, service: &Service) -> Vec<String> {
     let mut problems: Vec<String> = state
         .slots_of(&service.id)
         .filter_map(|(id, slot)| {
+            if !state.is_connected(&id.executor) {
+                return Some(format!("{}/{}: {}", id.executor, id.index, state.absence(&id.executor)));
+            }
             let status = slot.current_status()?;
             let troubled = match status.phase {
                 SlotPhase::Backoff | SlotPhase::Failed | SlotPhase::KeptOld => true,
