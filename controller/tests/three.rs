@@ -122,7 +122,8 @@ async fn a_controller_that_is_down_is_looked_for_calmly() {
     }
     let attempts = counting.connections.load(Ordering::Relaxed) - before;
     // Heartbeats, every 100 ms, and replication, which pauses for as long after each failure.
-    assert!(attempts <= 100, "{attempts} connections in 2 s, with {writes} writes");
+    let allowed = begun.elapsed().as_millis() / 20;
+    assert!(attempts as u128 <= allowed, "{attempts} connections, {allowed} allowed, with {writes} writes");
     cluster.stop().await;
 }
 
