@@ -49,6 +49,6 @@ pub use role::{DRAINED, ExecutorArgs, run};
 pub use runner::docker::{CALL_LIMIT, DockerRunner};
 pub use runner::process::{ProcessRunner, shim};
 pub use runner::{
-    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerConfig,
-    RunnerError, RunnerEvent, Runners, StartError, Workload,
+    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner,
+    RunnerConfig, RunnerError, RunnerEvent, Runners, StartError, Workload,
 };

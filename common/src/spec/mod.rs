@@ -64,8 +64,8 @@ pub struct UserSpec {
     pub group: Option<String>,
 }
 
-/// One service's spec.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One service's spec. By default it says nothing at all, which is not valid.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalServiceSpec {
     /// `[a-zA-Z\d\-_]+`.

@@ -187,8 +187,8 @@ impl Turn {
                     self.descend(Descent::Stop);
                 }
             }
-            Err(Trouble::Failed(_)) => self.deprovision(Descent::Remove),
-            Err(Trouble::Unavailable(_)) => self.descend(Descent::Find),
+            // A try before this one may have started it without anybody hearing of it.
+            Err(_) => self.descend(Descent::Find),
         }
     }
 

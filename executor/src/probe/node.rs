@@ -117,7 +117,8 @@ impl Prober for NodeProber {
 }
 
 fn host_port(plan: &LaunchPlan, name: &str) -> Result<u16, ProbeError> {
-    plan.local_info
+    plan.place
+        .local_info
         .ports
         .get(name)
         .map(|port| port.host_port)

@@ -22,7 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::body_full;
-use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum,
+};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
     LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
@@ -41,8 +43,8 @@ use self::engine::{Engine, EngineError};
 use self::watch::{Watch, Watcher};
 use super::file::{self, PlacedFile};
 use super::{
-    CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, StartError,
-    Workload,
+    CommandOutput, Exit, Found, LaunchPlan, Listed, ProvisionError, Runner, RunnerError, RunnerEvent,
+    StartError, Workload,
 };
 
 /// How long an ordinary call may take. Creating a container took 2.4 s while an engine started fifty
@@ -271,15 +273,21 @@ impl DockerRunner {
         Ok(found.into_iter().filter_map(|container| container.id).collect())
     }
 
-    async fn list(&self) -> Result<Vec<InstanceId>, RunnerError> {
+    async fn list(&self) -> Result<Vec<Listed>, RunnerError> {
         let found = self.summaries(self.owner.filter()).await.map_err(|error| error.at("list containers"))?;
-        let mut instances: Vec<InstanceId> = found
+        let mut listed: Vec<Listed> = found
             .into_iter()
-            .filter_map(|container| InstanceId::new(container.labels?.get(label::INSTANCE)?).ok())
+            .filter_map(|container| {
+                let labels = container.labels?;
+                let instance = InstanceId::new(labels.get(label::INSTANCE)?).ok()?;
+                let place = labels.get(label::PLACE).and_then(|place| serde_json::from_str(place).ok());
+                let runs = container.state.is_some_and(seems_to_run);
+                Some(Listed { instance, place, runs })
+            })
             .collect();
-        instances.sort();
-        instances.dedup();
-        Ok(instances)
+        listed.sort_by(|one, other| one.instance.cmp(&other.instance));
+        listed.dedup_by(|one, other| one.instance == other.instance);
+        Ok(listed)
     }
 
     async fn summaries(
@@ -332,6 +340,11 @@ impl DockerRunner {
 
 fn labels(container: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
     container.config.as_ref()?.labels.as_ref()
+}
+
+fn seems_to_run(state: ContainerSummaryStateEnum) -> bool {
+    use ContainerSummaryStateEnum::{PAUSED, RESTARTING, RUNNING};
+    matches!(state, RUNNING | PAUSED | RESTARTING)
 }
 
 fn never_started(state: &ContainerState) -> bool {
@@ -410,7 +423,7 @@ impl Runner for DockerRunner {
         Box::pin(self.find(instance, workload))
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceId>, RunnerError>> {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, RunnerError>> {
         Box::pin(self.list())
     }
 
