@@ -8,6 +8,9 @@ mod reports;
 mod room;
 mod strays;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -15,7 +18,9 @@ use muster_common::id::{ExecutorId, InstanceId, SlotId};
 use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::reason::Reason;
 use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable};
+use muster_common::time::Timestamp;
 
+use self::reports::Details;
 pub(super) use self::strays::StrayFate;
 use self::strays::{Hearing, Stray};
 use super::standing::Standing;
@@ -54,8 +59,8 @@ pub(crate) struct Core {
     /// Instances that live, or whose end has not been taken into account.
     instances: BTreeMap<InstanceId, Instance>,
     by_slot: BTreeMap<SlotKey, BTreeSet<InstanceId>>,
-    /// Instances that are over and wait for their acknowledgement, oldest first.
-    ended: VecDeque<InstanceId>,
+    /// Instances that are over and wait for their acknowledgement, by when they ended.
+    ended: BTreeSet<(Timestamp, InstanceId)>,
     acked: BTreeMap<String, u64>,
     strays: BTreeMap<InstanceId, Stray>,
     hearing: Hearing,
@@ -67,6 +72,7 @@ pub(crate) struct Core {
     events: VecDeque<(InstanceId, Event)>,
     dirty: BTreeSet<SlotKey>,
     output: Output,
+    details: Details,
     standing: Standing,
     /// Whether the standing changed since it was last published.
     has_news: bool,
@@ -86,7 +92,7 @@ impl Core {
             slots: contents.slots.into_iter().map(|slot| (slot.key(), slot)).collect(),
             instances: BTreeMap::new(),
             by_slot: BTreeMap::new(),
-            ended: VecDeque::new(),
+            ended: BTreeSet::new(),
             acked: contents.acked,
             strays: BTreeMap::new(),
             hearing: Hearing::after(contents.is_whole),
@@ -96,6 +102,7 @@ impl Core {
             events: VecDeque::new(),
             dirty: BTreeSet::new(),
             output: Output::default(),
+            details: Details::default(),
             standing: Standing::default(),
             has_news: true,
         };
@@ -106,7 +113,7 @@ impl Core {
         instances.sort_by_key(|instance| (instance.record.updated, instance.id().clone()));
         for instance in instances {
             if instance.is_over() {
-                core.ended.push_back(instance.id().clone());
+                core.ended.insert(end_of(&instance));
             } else {
                 core.events.push_back((instance.id().clone(), Event::Restarted { rebooted }));
             }
@@ -291,9 +298,9 @@ impl Core {
             self.dirty.insert(key);
         }
         if ended {
-            self.ended.push_back(id.clone());
+            self.ended.extend(self.instances.get(id).map(end_of));
             self.output.over.push(id.clone());
-            self.look_at_ended();
+            self.bound_details();
         }
         for effect in effects {
             match effect {
@@ -351,6 +358,11 @@ impl Core {
     pub(crate) fn records(&self) -> Vec<InstanceRecord> {
         self.instances.values().map(|instance| instance.record.clone()).collect()
     }
+}
+
+/// What orders ended instances: an ended record changes no more.
+fn end_of(instance: &Instance) -> (Timestamp, InstanceId) {
+    (instance.record.updated, instance.id().clone())
 }
 
 fn key_of(slot: &SlotId) -> SlotKey {

@@ -3,13 +3,28 @@
 use std::sync::Arc;
 
 use muster_common::id::InstanceId;
+use muster_common::instance::InstanceRecord;
 
-use super::{Core, key_of};
+use super::{Core, end_of, key_of};
 use crate::slots::{Slot, SlotKey};
 
-/// How many ended instances may wait for their acknowledgement with everything that is known of them. Of the
-/// oldest beyond that the log tail is dropped (it stays in the log's own files); the record never is.
-const ENDED_IN_FULL: usize = 1000;
+/// How much is kept of ended instances while nobody takes their reports. What is dropped first is what is largest
+/// and best found elsewhere; that an instance was, how it ended and why is never dropped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Details {
+    /// How many of the newest keep everything. Of older ones the log tail goes (it stays in the log's own files):
+    /// up to 64 KiB each.
+    pub(super) in_full: usize,
+    /// How many of the newest keep their probe results and timeline: some KiB each. Of older ones the last
+    /// transition stays.
+    pub(super) in_outline: usize,
+}
+
+impl Default for Details {
+    fn default() -> Self {
+        Self { in_full: 1000, in_outline: 4000 }
+    }
+}
 
 impl Core {
     /// These versions are committed upstream. One that was never reached was said of something else (an
@@ -92,11 +107,11 @@ impl Core {
         if !instance.is_over() || !instance.accounted || instance.record.version > acked {
             return;
         }
-        let key = key_of(&instance.record.slot);
+        let (key, end) = (key_of(&instance.record.slot), end_of(instance));
         self.output.batch.forget_instance(id);
         self.instances.remove(id);
         self.acked.remove(id.as_str());
-        self.ended.retain(|ended| ended != id);
+        self.ended.remove(&end);
         self.standing.holds.remove(id);
         self.standing.unacked_instances.remove(id);
         self.has_news = true;
@@ -108,15 +123,25 @@ impl Core {
         }
     }
 
-    /// Bounds what ended instances hold while nobody takes their reports.
-    pub(super) fn look_at_ended(&mut self) {
-        let Some(beyond) = self.ended.len().checked_sub(ENDED_IN_FULL + 1) else { return };
-        let Some(id) = self.ended.get(beyond).cloned() else { return };
-        if let Some(instance) = self.instances.get_mut(&id)
-            && let Some(evidence) = &mut instance.record.evidence
-            && !evidence.log_tail.is_empty()
-        {
-            evidence.log_tail.clear();
+    /// Drops detail of the instances that have just become too many.
+    pub(super) fn bound_details(&mut self) {
+        let Details { in_full, in_outline } = self.details;
+        self.change_ended(in_full, |record| {
+            let tail = record.evidence.as_mut().map(|evidence| std::mem::take(&mut evidence.log_tail));
+            tail.is_some_and(|tail| !tail.is_empty())
+        });
+        self.change_ended(in_outline, |record| {
+            let older = record.timeline.len().saturating_sub(1);
+            record.timeline.drain(..older);
+            let probes = std::mem::take(&mut record.probes);
+            older > 0 || !probes.is_empty()
+        });
+    }
+
+    /// Changes the first ended instance beyond the newest `newest` ones.
+    fn change_ended(&mut self, newest: usize, change: impl FnOnce(&mut InstanceRecord) -> bool) {
+        let Some((_, id)) = self.ended.iter().rev().nth(newest).cloned() else { return };
+        if self.instances.get_mut(&id).is_some_and(|instance| change(&mut instance.record)) {
             self.write_instance(&id);
         }
     }
