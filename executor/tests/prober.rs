@@ -117,6 +117,21 @@ async fn http_sends_a_payload() {
 }
 
 #[tokio::test]
+async fn http_sends_the_headers_of_its_spec() {
+    let (port, mut asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let target = Target::on(port).await;
+    let mode = json!({"type": "HTTP", "portName": "main", "path": "/", "successCodes": [200],
+        "headers": {"Authorization": "Bearer abc", "host": "shop.example.net", "X-Count": 7}});
+    let outcome = target.ask(mode, LONG).await;
+    assert!(outcome.passed, "{}", outcome.answer);
+    let request = asked.recv().await.unwrap().to_lowercase();
+    for line in ["authorization: bearer abc", "host: shop.example.net", "x-count: 7", "connection: close"] {
+        assert_eq!(request.matches(&format!("\r\n{line}\r\n")).count(), 1, "{line} in {request}");
+    }
+    assert!(!request.contains("localhost"), "{request}");
+}
+
+#[tokio::test]
 async fn http_keeps_the_first_kilobyte_of_an_answer_without_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::header::Headers;
 use crate::duration::DroveDuration;
 use crate::read::{Node, Read};
 
@@ -50,6 +51,9 @@ pub enum CheckMode {
         success_codes: Vec<u16>,
         /// The body to send.
         payload: String,
+        /// Addition: sent with the call; a `Host` or `User-Agent` here replaces the check's own.
+        #[serde(skip_serializing_if = "Headers::is_empty")]
+        headers: Headers,
         /// How long to wait for the connection.
         connection_timeout: DroveDuration,
         /// Accept any certificate.
@@ -116,6 +120,7 @@ impl Read for CheckMode {
                 verb: mode.get("verb").unwrap_or(HttpVerb::Get),
                 success_codes: mode.get_or_default("successCodes"),
                 payload: mode.get_or_default("payload"),
+                headers: mode.get_or_default("headers"),
                 connection_timeout: mode.get("connectionTimeout").unwrap_or(DEFAULT_CONNECTION_TIMEOUT),
                 insecure: mode.get_or_default("insecure"),
             },

@@ -103,8 +103,9 @@ fn resource() -> impl Strategy<Value = ResourceRequirement> {
 fn check_mode() -> impl Strategy<Value = CheckMode> {
     let http = (any_of(Protocol::ALL), text(), text(), any_of(HttpVerb::ALL), vec(any::<u16>(), 0..3));
     prop_oneof![
-        (http, text(), duration(), any::<bool>()).prop_map(
-            |((protocol, port_name, path, verb, success_codes), payload, connection_timeout, insecure)| {
+        (http, text(), btree_map(text(), text(), 0..2), duration(), any::<bool>()).prop_map(
+            |(http, payload, headers, connection_timeout, insecure)| {
+                let (protocol, port_name, path, verb, success_codes) = http;
                 CheckMode::Http {
                     protocol,
                     port_name,
@@ -112,6 +113,7 @@ fn check_mode() -> impl Strategy<Value = CheckMode> {
                     verb,
                     success_codes,
                     payload,
+                    headers: headers.into(),
                     connection_timeout,
                     insecure,
                 }

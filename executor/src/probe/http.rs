@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use muster_common::spec::HttpVerb;
+use muster_common::spec::{Headers, HttpVerb};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -29,6 +29,8 @@ pub(super) struct Call<'a> {
     pub(super) path: &'a str,
     /// The body to send; none when empty.
     pub(super) payload: &'a str,
+    /// The spec's own headers.
+    pub(super) headers: &'a Headers,
     /// How long the connection may take, TLS included.
     pub(super) connection_timeout: Duration,
 }
@@ -64,14 +66,19 @@ impl Call<'_> {
             HttpVerb::Post => Method::POST,
             HttpVerb::Put => Method::PUT,
         };
-        Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(target)
             .header(header::HOST, format!("localhost:{}", self.port))
             .header(header::USER_AGENT, "muster-probe")
-            .header(header::CONNECTION, "close")
             .body(Full::new(Bytes::copy_from_slice(self.payload.as_bytes())))
-            .map_err(|error| ProbeError(format!("the request cannot be made: {error}")))
+            .map_err(|error| ProbeError(format!("the request cannot be made: {error}")))?;
+        for (name, value) in self.headers {
+            let (name, value) = header_of(name, value)?;
+            request.headers_mut().insert(name, value);
+        }
+        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Ok(request)
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, ProbeError>>) -> Result<T, ProbeError> {
@@ -82,6 +89,17 @@ impl Call<'_> {
             )))
         })
     }
+}
+
+/// Never quotes the value, which may be secret.
+fn header_of(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), ProbeError> {
+    let bad = |what: &str| ProbeError(format!("the header '{name}' cannot be sent: {what}"));
+    let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("its name is not one"))?;
+    let mut value =
+        HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad("its value holds control characters"))?;
+    // Values may be credentials; nothing that prints a request shows them then.
+    value.set_sensitive(true);
+    Ok((header, value))
 }
 
 /// Opens a connection to a port on this node.

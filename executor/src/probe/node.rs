@@ -46,6 +46,7 @@ impl NodeProber {
                 verb,
                 success_codes,
                 payload,
+                headers,
                 connection_timeout,
                 insecure,
             } => {
@@ -60,6 +61,7 @@ impl NodeProber {
                     verb: *verb,
                     path,
                     payload,
+                    headers,
                     connection_timeout: connection_timeout.as_duration(),
                 };
                 let answer = within(limit, call.make()).await?;

@@ -91,7 +91,7 @@ fn cpu_counts_are_whole_or_have_three_decimals() {
 fn what_is_shown_holds_no_secret() {
     let shown = masked(&spec());
     let text = written(&shown).to_string();
-    for secret in ["aGVsbG8=", "hunter2", "Bearer abc", "\"username\":\"edge\""] {
+    for secret in ["aGVsbG8=", "hunter2", "Bearer abc", "probe-me", "\"username\":\"edge\""] {
         assert!(
             SENT.contains(secret.trim_start_matches("\"username\":")) && !text.contains(secret),
             "{secret}"
@@ -113,10 +113,23 @@ fn headers_that_carry_credentials_are_masked() {
 }
 
 #[test]
+fn headers_of_checks_and_hooks_are_masked_alike() {
+    let mut document = sent();
+    document["readiness"]["mode"] = document["healthcheck"]["mode"].clone();
+    document["preShutdown"]["hooks"][1]["headers"] = json!({"cookie": "session=1", "x-why": "drain"});
+    let spec: LocalServiceSpec = serde_json::from_value(document).unwrap();
+    let shown = written(&masked(&spec));
+    for check in ["readiness", "healthcheck"] {
+        assert_eq!(shown[check]["mode"]["headers"], json!({"Authorization": "***", "X-Probe": "1"}));
+    }
+    assert_eq!(shown["preShutdown"]["hooks"][1]["headers"], json!({"cookie": "***", "x-why": "drain"}));
+}
+
+#[test]
 fn what_is_logged_holds_no_secret() {
     let logged = format!("{:?}", spec());
     assert!(logged.contains("config.example.net"), "{logged}");
-    for secret in ["aGVsbG8=", "hunter2", "Bearer abc"] {
+    for secret in ["aGVsbG8=", "hunter2", "Bearer abc", "probe-me"] {
         assert!(!logged.contains(secret), "{secret}");
     }
 }

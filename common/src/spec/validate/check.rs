@@ -3,10 +3,13 @@
 use super::form::{self, DAY, HOUR};
 use super::{call, command};
 use crate::problem::{Place, Quoted};
-use crate::spec::{CheckMode, CheckSpec, LocalServiceSpec, PortSpec, PortType, PreShutdownSpec};
+use crate::spec::{CheckMode, CheckSpec, Headers, LocalServiceSpec, PortSpec, PortType, PreShutdownSpec};
 
 const MAX_ATTEMPTS: u64 = 100;
 const MAX_HOOKS: usize = 32;
+/// Headers that say where a call ends and what becomes of its connection.
+const FRAMING: [&str; 7] =
+    ["connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"];
 
 pub(super) fn check(spec_at: Place<'_>, spec: &LocalServiceSpec) {
     let ports = &spec.exposed_ports;
@@ -49,18 +52,31 @@ fn mode(place: Place<'_>, mode: &CheckMode, ports: &[PortSpec]) {
             verb: _,
             success_codes,
             payload,
+            headers,
             connection_timeout,
             insecure: _,
         } => {
             call::path(place.member("path"), path);
             call::success_codes(place.member("successCodes"), success_codes);
             call::payload(place.member("payload"), payload);
+            check_headers(place.member("headers"), headers);
             call::connection_timeout(place, *connection_timeout);
         }
         CheckMode::Tcp { port_name: _ } => {}
         CheckMode::Cmd { command, shell_disabled: _ } => {
             command::single(place.member("command"), command);
         }
+    }
+}
+
+/// What frames the call is the check's own business: a second length or a kept connection would break it.
+fn check_headers(place: Place<'_>, headers: &Headers) {
+    call::headers(place, headers.as_map());
+    for name in headers.as_map().keys() {
+        place.entry(name).require(
+            !FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing)),
+            "- Is set by the check itself",
+        );
     }
 }
 

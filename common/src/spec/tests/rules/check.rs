@@ -86,6 +86,25 @@ fn how_a_service_is_checked() {
                 &["healthcheck.mode.connectionTimeout - Specify how long the connection may take"],
             ),
             (
+                "/healthcheck/mode/headers",
+                json!({"Bad Name": "x", "X-A": "two\nlines", "Content-Length": "1"}),
+                &[
+                    "healthcheck.mode.headers[Bad Name] - 'Bad Name' is not the name of a header",
+                    "healthcheck.mode.headers[X-A] - Cannot hold control characters",
+                    "healthcheck.mode.headers[Content-Length] - Is set by the check itself",
+                ],
+            ),
+            (
+                "/healthcheck/mode/headers",
+                json!({"X-A": "x".repeat(8 * 1024 + 1)}),
+                &["healthcheck.mode.headers[X-A] - Cannot be longer than 8192 bytes"],
+            ),
+            (
+                "/preShutdown/hooks/1/headers",
+                (0..65).map(|n| (format!("X-{n}"), json!("v"))).collect::<serde_json::Map<_, _>>().into(),
+                &["preShutdown.hooks[1].headers - Cannot have more than 64 entries"],
+            ),
+            (
                 "/preShutdown/hooks/0/command",
                 json!(""),
                 &["preShutdown.hooks[0].command - Specify the command to run"],
