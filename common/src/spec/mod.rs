@@ -1,5 +1,5 @@
 //! What to run: Drove's `LocalServiceSpec` (drove-wire.md §2.2) with Muster's additions
-//! (`PROCESS` executables, `TCP` checks, `restartPolicy`, decimal CPU counts).
+//! (`PROCESS` executables, `TCP` and `GRPC` checks, headers of `HTTP` checks, `restartPolicy`, decimal CPU counts).
 //!
 //! Reading is lenient where the wire is (see [`crate::read`]): what is missing becomes empty or zero, and
 //! [`validate`] then names every problem with the path of its field. [`masked`] hides what must not be shown.

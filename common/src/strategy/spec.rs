@@ -120,6 +120,9 @@ fn check_mode() -> impl Strategy<Value = CheckMode> {
             }
         ),
         text().prop_map(|port_name| CheckMode::Tcp { port_name }),
+        (text(), text(), any::<bool>(), any::<bool>()).prop_map(|(port_name, service, tls, insecure)| {
+            CheckMode::Grpc { port_name, service, tls, insecure }
+        }),
         (text(), any::<bool>())
             .prop_map(|(command, shell_disabled)| CheckMode::Cmd { command, shell_disabled }),
     ]

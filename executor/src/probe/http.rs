@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::tls::{self, Trust};
+use super::tls::{self, Speak, Trust};
 use super::{ANSWER_MAX, ProbeError};
 
 /// A call, ready to be made.
@@ -47,10 +47,11 @@ impl Call<'_> {
     /// Makes the call. The caller bounds the whole of it.
     pub(super) async fn make(&self) -> Result<Answer, ProbeError> {
         let request = self.request()?;
-        match &self.tls {
+        match self.tls {
             None => exchange(self.in_time(connect(self.port)).await?, request).await,
             Some(trust) => {
-                let handshake = async { tls::handshake(connect(self.port).await?, trust).await };
+                let handshake =
+                    async { tls::handshake(connect(self.port).await?, trust, Speak::Http1).await };
                 exchange(self.in_time(handshake).await?, request).await
             }
         }

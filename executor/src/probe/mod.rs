@@ -1,6 +1,7 @@
-//! Asks a workload how it is: HTTP, TCP, CMD. Knows nothing of states or attempts: one question, one
+//! Asks a workload how it is: HTTP, TCP, gRPC, CMD. Knows nothing of states or attempts: one question, one
 //! answer, always within the timeout.
 
+mod grpc;
 mod http;
 mod node;
 mod tls;
@@ -27,7 +28,7 @@ pub struct ProbeOutcome {
     pub passed: bool,
     /// How long it took.
     pub latency: Duration,
-    /// HTTP status or exit code, where there was one.
+    /// HTTP status, gRPC status or exit code, where there was one.
     pub code: Option<i32>,
     /// The first KiB of the answer, or the error in words.
     pub answer: String,

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use muster_common::spec::{CheckMode, Protocol};
 use tokio::time::{Instant, timeout};
 
+use super::grpc::HealthCall;
 use super::http::{Call, connect};
 use super::tls::Trust;
 use super::{ProbeError, ProbeOutcome, Prober};
@@ -74,6 +75,16 @@ impl NodeProber {
             CheckMode::Tcp { port_name } => {
                 within(limit, connect(host_port(plan, port_name)?)).await?;
                 Ok(Finding { passed: true, code: None, answer: "connected".to_owned() })
+            }
+            CheckMode::Grpc { port_name, service, tls, insecure } => {
+                let tls = match (tls, insecure) {
+                    (false, _) => None,
+                    (true, true) => Some(Trust::Anybody),
+                    (true, false) => Some(Trust::Node),
+                };
+                let call = HealthCall { port: host_port(plan, port_name)?, tls, service, limit };
+                let health = within(limit, call.make()).await?;
+                Ok(Finding { passed: health.is_serving, code: Some(health.code), answer: health.answer })
             }
             CheckMode::Cmd { command, shell_disabled } => {
                 let argv: Vec<String> = if *shell_disabled {

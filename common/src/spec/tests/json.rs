@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{SENT, WRITTEN, YAML, sent};
 use crate::read::accept_value;
-use crate::spec::{ConfigSource, CpuCount, LocalServiceSpec, masked};
+use crate::spec::{CheckMode, ConfigSource, CpuCount, LocalServiceSpec, masked};
 use crate::strategy;
 
 fn spec() -> LocalServiceSpec {
@@ -45,6 +45,17 @@ fn yaml_gives_the_same_spec() {
     assert_eq!(serde_saphyr::from_str::<LocalServiceSpec>(YAML).unwrap(), spec());
     let document: Value = serde_saphyr::from_str(YAML).unwrap();
     assert_eq!(accept_value::<LocalServiceSpec>(&document, |_| Vec::new()).unwrap(), spec());
+}
+
+#[test]
+fn a_grpc_check_is_written_in_long_form() {
+    let yaml = "{type: grpc, portName: web, service: shop.v1.Basket, tls: true}";
+    let mode: CheckMode = serde_saphyr::from_str(yaml).unwrap();
+    let long = json!({"type": "GRPC", "portName": "web", "service": "shop.v1.Basket", "tls": true, "insecure": false});
+    assert_eq!(serde_json::to_value(&mode).unwrap(), long);
+    let short: CheckMode = serde_json::from_value(json!({"type": "GRPC", "portName": "web"})).unwrap();
+    let long = json!({"type": "GRPC", "portName": "web", "service": "", "tls": false, "insecure": false});
+    assert_eq!(serde_json::to_value(&short).unwrap(), long);
 }
 
 #[test]

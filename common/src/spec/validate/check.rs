@@ -7,6 +7,8 @@ use crate::spec::{CheckMode, CheckSpec, Headers, LocalServiceSpec, PortSpec, Por
 
 const MAX_ATTEMPTS: u64 = 100;
 const MAX_HOOKS: usize = 32;
+/// Of a full name such as `shop.v1.Basket`.
+const MAX_GRPC_SERVICE_BYTES: usize = 1024;
 /// Headers that say where a call ends and what becomes of its connection.
 const FRAMING: [&str; 7] =
     ["connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"];
@@ -63,6 +65,12 @@ fn mode(place: Place<'_>, mode: &CheckMode, ports: &[PortSpec]) {
             call::connection_timeout(place, *connection_timeout);
         }
         CheckMode::Tcp { port_name: _ } => {}
+        CheckMode::Grpc { port_name: _, service, tls: _, insecure: _ } => {
+            let place = place.member("service");
+            if form::within(place, service, MAX_GRPC_SERVICE_BYTES) {
+                place.require(!service.contains(char::is_control), "- Cannot hold control characters");
+            }
+        }
         CheckMode::Cmd { command, shell_disabled: _ } => {
             command::single(place.member("command"), command);
         }
@@ -80,7 +88,7 @@ fn check_headers(place: Place<'_>, headers: &Headers) {
     }
 }
 
-/// Both kinds of checks that use a port speak over TCP.
+/// All kinds of checks that use a port speak over TCP.
 fn port(place: Place<'_>, name: &str, ports: &[PortSpec]) {
     match ports.iter().find(|port| port.name == name) {
         None => {
@@ -94,7 +102,10 @@ fn port(place: Place<'_>, name: &str, ports: &[PortSpec]) {
         Some(port) => {
             place.require(
                 port.port_type != Some(PortType::Udp),
-                format_args!("- Port '{}' is UDP, which cannot be checked by HTTP or TCP", Quoted(name)),
+                format_args!(
+                    "- Port '{}' is UDP, which cannot be checked by HTTP, TCP or GRPC",
+                    Quoted(name)
+                ),
             );
         }
     }

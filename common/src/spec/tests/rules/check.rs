@@ -14,13 +14,17 @@ fn how_a_service_is_checked() {
             (
                 "/readiness/mode",
                 Value::Null,
-                &["readiness.mode - Specify what to check, by HTTP, TCP or CMD"],
+                &["readiness.mode - Specify what to check, by HTTP, TCP, GRPC or CMD"],
             ),
-            ("/readiness/mode", json!({}), &["readiness.mode.type - Specify what to do: HTTP, TCP or CMD"]),
+            (
+                "/readiness/mode",
+                json!({}),
+                &["readiness.mode.type - Specify what to do: HTTP, TCP, GRPC or CMD"],
+            ),
             (
                 "/readiness/mode/type",
                 json!("ICMP"),
-                &["readiness.mode.type - 'ICMP' is not one of [HTTP, TCP, CMD]"],
+                &["readiness.mode.type - 'ICMP' is not one of [HTTP, TCP, GRPC, CMD]"],
             ),
             (
                 "/readiness/mode/portName",
@@ -33,8 +37,21 @@ fn how_a_service_is_checked() {
                 "/readiness/mode/portName",
                 json!("stats-udp"),
                 &[
-                    "readiness.mode.portName - Port 'stats-udp' is UDP, which cannot be checked by HTTP or TCP",
+                    "readiness.mode.portName - Port 'stats-udp' is UDP, which cannot be checked by HTTP, TCP or GRPC",
                 ],
+            ),
+            (
+                "/readiness/mode",
+                json!({"type": "grpc", "portName": "stats-udp", "service": "a\nb"}),
+                &[
+                    "readiness.mode.portName - Port 'stats-udp' is UDP, which cannot be checked by HTTP, TCP or GRPC",
+                    "readiness.mode.service - Cannot hold control characters",
+                ],
+            ),
+            (
+                "/readiness/mode",
+                json!({"type": "GRPC", "portName": "web", "service": "s".repeat(1025)}),
+                &["readiness.mode.service - Cannot be longer than 1024 bytes"],
             ),
             (
                 "/readiness/mode",
