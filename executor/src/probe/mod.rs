@@ -2,6 +2,7 @@
 //! answer, always within the timeout.
 
 mod grpc;
+mod hook;
 mod http;
 mod node;
 mod tls;
@@ -13,6 +14,7 @@ use muster_common::spec::CheckMode;
 
 use crate::runner::{LaunchPlan, Workload};
 
+pub(crate) use hook::HookCaller;
 pub use node::NodeProber;
 
 /// The bytes of an answer that are kept.
@@ -36,7 +38,7 @@ pub struct ProbeOutcome {
 
 /// Asks.
 pub trait Prober: Send + Sync {
-    /// Asks once; takes at most `timeout`. Also runs shutdown hooks, which are the same calls.
+    /// Asks once; takes at most `timeout`.
     fn probe<'a>(
         &'a self,
         mode: &'a CheckMode,

@@ -1,5 +1,7 @@
 //! Readiness check, health check and the hooks before the stop.
 
+use std::time::Duration;
+
 use super::form::{self, DAY, HOUR};
 use super::{call, command};
 use crate::problem::{Place, Quoted};
@@ -7,6 +9,8 @@ use crate::spec::{CheckMode, CheckSpec, Headers, LocalServiceSpec, PortSpec, Por
 
 const MAX_ATTEMPTS: u64 = 100;
 const MAX_HOOKS: usize = 32;
+/// A hook holds up the stop for so long at most.
+const MAX_HOOK_TIMEOUT: Duration = Duration::from_secs(600);
 /// Of a full name such as `shop.v1.Basket`.
 const MAX_GRPC_SERVICE_BYTES: usize = 1024;
 /// Headers that say where a call ends and what becomes of its connection.
@@ -38,6 +42,10 @@ fn pre_shutdown(place: Place<'_>, before: &PreShutdownSpec, ports: &[PortSpec]) 
         for (index, hook) in before.hooks.iter().enumerate() {
             mode(hooks.element(index), hook, ports);
         }
+    }
+    if let Some(limit) = before.hook_timeout {
+        const MISSING: &str = "- Specify how long a hook may take";
+        form::positive(place.member("hookTimeout"), limit, MISSING, MAX_HOOK_TIMEOUT);
     }
     form::capped(place.member("waitBeforeKill"), before.wait_before_kill, HOUR);
 }

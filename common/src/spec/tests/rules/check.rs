@@ -127,6 +127,16 @@ fn how_a_service_is_checked() {
                 &["preShutdown.hooks[0].command - Specify the command to run"],
             ),
             (
+                "/preShutdown/hookTimeout",
+                json!("0s"),
+                &["preShutdown.hookTimeout - Specify how long a hook may take"],
+            ),
+            (
+                "/preShutdown/hookTimeout",
+                json!("601s"),
+                &["preShutdown.hookTimeout - Cannot be more than 10 minutes"],
+            ),
+            (
                 "/preShutdown/waitBeforeKill",
                 json!("2h"),
                 &["preShutdown.waitBeforeKill - Cannot be more than 1 hour"],
