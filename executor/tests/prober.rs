@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic_health::ServingStatus;
 
-use support::{Node, PATIENCE, script};
+use support::{Node, PATIENCE, processes_of, script, until};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(200);
@@ -334,4 +334,30 @@ async fn cmd_passes_on_zero_with_a_shell_or_without() {
     assert!(!outcome.passed && outcome.answer.contains("was killed"), "{}", outcome.answer);
     let outcome = target.ask(cmd("", true), LONG).await;
     assert!(!outcome.passed && outcome.answer.contains("empty"), "{}", outcome.answer);
+}
+
+#[tokio::test]
+async fn cmd_that_takes_too_long_is_killed_with_what_it_started() {
+    let target = Target::on(1).await;
+    let command = "echo before; sleep 3600 & sleep 3600 & wait";
+    let mode = json!({"type": "CMD", "command": command});
+    let outcome = target.ask(mode.clone(), SHORT).await;
+    assert!(!outcome.passed && outcome.code.is_none() && outcome.latency >= SHORT, "{outcome:?}");
+    for said in ["took longer than 200ms", "was killed", "before"] {
+        assert!(outcome.answer.contains(said), "{said} in {}", outcome.answer);
+    }
+    let nobody = || processes_of(&target.plan.instance).is_empty();
+    until("nobody is left of the command", nobody).await;
+
+    // An asker that is let go takes its command along: a stop does not wait for a check.
+    let mode: CheckMode = serde_json::from_value(mode).unwrap();
+    {
+        let asked = target.prober.probe(&mode, LONG, &target.plan, &target.workload);
+        tokio::pin!(asked);
+        tokio::select! {
+            outcome = &mut asked => panic!("it ended: {outcome:?}"),
+            () = until("the command runs", || processes_of(&target.plan.instance).len() >= 3) => {}
+        }
+    }
+    until("nobody is left of the command that was let go", nobody).await;
 }
