@@ -1,4 +1,4 @@
-//! One `grpc.health.v1.Health/Check` on a port of this node, over HTTP/2 with or without TLS.
+//! One `grpc.health.v1.Health/Check` on a port of a workload, over HTTP/2 with or without TLS.
 //!
 //! Like an HTTP check it has a connection of its own, which shows that the workload still takes new ones;
 //! nothing is pooled and nothing goes on when the call is let go. That is also why it speaks HTTP/2 itself:
@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::http::connect;
+use super::target::Target;
 use super::tls::{self, Speak, Trust};
 use super::{ANSWER_MAX, ProbeError};
 
@@ -31,8 +31,8 @@ const HEADERS_MAX: u32 = 16 * 1024;
 
 /// A call, ready to be made.
 pub(super) struct HealthCall<'a> {
-    /// The port on this node.
-    pub(super) port: u16,
+    /// Whom.
+    pub(super) target: Target,
     /// Absent for plain HTTP/2.
     pub(super) tls: Option<Trust>,
     /// Whose health; empty for the server's as a whole.
@@ -54,7 +54,7 @@ pub(super) struct Health {
 impl HealthCall<'_> {
     /// Makes the call. The caller bounds the whole of it.
     pub(super) async fn make(&self) -> Result<Health, ProbeError> {
-        let stream = connect(self.port).await?;
+        let stream = self.target.connect().await?;
         match self.tls {
             None => self.exchange(stream).await,
             Some(trust) => self.exchange(tls::handshake(stream, trust, Speak::Http2).await?).await,
@@ -97,7 +97,7 @@ impl HealthCall<'_> {
 
     fn request(&self) -> Result<Request<()>, ProbeError> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        Request::post(format!("{scheme}://localhost:{}{METHOD}", self.port))
+        Request::post(format!("{scheme}://{}{METHOD}", self.target.authority()))
             .header(header::TE, "trailers")
             .header(header::CONTENT_TYPE, "application/grpc")
             .header(header::USER_AGENT, "muster-probe")

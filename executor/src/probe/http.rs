@@ -1,4 +1,4 @@
-//! One HTTP or HTTPS call to a port on this node: a connection of its own, no redirects followed, the
+//! One HTTP or HTTPS call to a port of a workload: a connection of its own, no redirects followed, the
 //! first KiB of the answer kept.
 
 use std::time::Duration;
@@ -11,16 +11,16 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use muster_common::spec::{Headers, HttpVerb};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::target::Target;
 use super::tls::{self, Speak, Trust};
 use super::{ANSWER_MAX, ProbeError};
 
 /// A call, ready to be made.
 pub(super) struct Call<'a> {
-    /// The port on this node.
-    pub(super) port: u16,
+    /// Whom.
+    pub(super) target: Target,
     /// Absent for plain HTTP.
     pub(super) tls: Option<Trust>,
     /// What.
@@ -48,10 +48,10 @@ impl Call<'_> {
     pub(super) async fn make(&self) -> Result<Answer, ProbeError> {
         let request = self.request()?;
         match self.tls {
-            None => exchange(self.in_time(connect(self.port)).await?, request).await,
+            None => exchange(self.in_time(self.target.connect()).await?, request).await,
             Some(trust) => {
                 let handshake =
-                    async { tls::handshake(connect(self.port).await?, trust, Speak::Http1).await };
+                    async { tls::handshake(self.target.connect().await?, trust, Speak::Http1).await };
                 exchange(self.in_time(handshake).await?, request).await
             }
         }
@@ -70,7 +70,7 @@ impl Call<'_> {
         let mut request = Request::builder()
             .method(method)
             .uri(target)
-            .header(header::HOST, format!("localhost:{}", self.port))
+            .header(header::HOST, self.target.authority())
             .header(header::USER_AGENT, "muster-probe")
             .body(Full::new(Bytes::copy_from_slice(self.payload.as_bytes())))
             .map_err(|error| ProbeError(format!("the request cannot be made: {error}")))?;
@@ -85,8 +85,9 @@ impl Call<'_> {
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, ProbeError>>) -> Result<T, ProbeError> {
         timeout(self.connection_timeout, work).await.unwrap_or_else(|_| {
             Err(ProbeError(format!(
-                "no connection to 127.0.0.1:{} within {:?}",
-                self.port, self.connection_timeout
+                "no connection to {} within {:?}",
+                self.target.address(),
+                self.connection_timeout
             )))
         })
     }
@@ -101,13 +102,6 @@ fn header_of(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Probe
     // Values may be credentials; nothing that prints a request shows them then.
     value.set_sensitive(true);
     Ok((header, value))
-}
-
-/// Opens a connection to a port on this node.
-pub(super) async fn connect(port: u16) -> Result<TcpStream, ProbeError> {
-    TcpStream::connect(("127.0.0.1", port))
-        .await
-        .map_err(|error| ProbeError(format!("no connection to 127.0.0.1:{port}: {error}")))
 }
 
 async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, ProbeError>

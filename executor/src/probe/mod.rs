@@ -5,6 +5,7 @@ mod grpc;
 mod hook;
 mod http;
 mod node;
+mod target;
 mod tls;
 
 use std::time::Duration;
