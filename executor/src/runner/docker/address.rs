@@ -10,22 +10,42 @@ use std::sync::{Mutex, PoisonError};
 use bollard::models::{ContainerInspectResponse, EndpointSettings};
 use muster_common::id::InstanceId;
 
-/// What is known of living instances; `None` inside: it has no address that this node reaches.
+/// What is known of living instances.
 #[derive(Default)]
-pub(super) struct Addresses(Mutex<BTreeMap<InstanceId, Option<IpAddr>>>);
+pub(super) struct Addresses(Mutex<BTreeMap<InstanceId, Reach>>);
+
+/// Whether a container is reached at an address of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// At this one.
+    Own(IpAddr),
+    /// Only through the ports that are published on the node.
+    Published,
+}
+
+impl Reach {
+    /// Its own address, if that is how it is reached.
+    pub(super) fn own(self) -> Option<IpAddr> {
+        match self {
+            Self::Own(address) => Some(address),
+            Self::Published => None,
+        }
+    }
+}
 
 impl Addresses {
     /// What is known, if it was ever asked.
-    pub(super) fn get(&self, instance: &InstanceId) -> Option<Option<IpAddr>> {
+    pub(super) fn get(&self, instance: &InstanceId) -> Option<Reach> {
         self.change(|known| known.get(instance).copied())
     }
 
     /// Keeps what the engine says of a container that runs.
-    pub(super) fn keep(&self, instance: &InstanceId, found: &ContainerInspectResponse) -> Option<IpAddr> {
+    pub(super) fn keep(&self, instance: &InstanceId, found: &ContainerInspectResponse) -> Reach {
         let networks = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
         let address = networks.and_then(|networks| reachable(networks, is_local));
-        self.change(|known| known.insert(instance.clone(), address));
-        address
+        let reach = address.map_or(Reach::Published, Reach::Own);
+        self.change(|known| known.insert(instance.clone(), reach));
+        reach
     }
 
     /// The instance is no more.
@@ -33,7 +53,7 @@ impl Addresses {
         self.change(|known| known.remove(instance));
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<InstanceId, Option<IpAddr>>) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<InstanceId, Reach>) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -308,11 +308,11 @@ impl DockerRunner {
 
     async fn address(&self, instance: &InstanceId, container: &str) -> Result<Option<IpAddr>, RunnerError> {
         if let Some(known) = self.addresses.get(instance) {
-            return Ok(known);
+            return Ok(known.own());
         }
         match self.inspect(container).await.map_err(|error| error.at("find container"))? {
             Some(found) if found.state.as_ref().is_some_and(|state| state.running == Some(true)) => {
-                Ok(self.addresses.keep(instance, &found))
+                Ok(self.addresses.keep(instance, &found).own())
             }
             _ => Err(RunnerError::Failed { step: "find container", why: "it does not run".to_owned() }),
         }
