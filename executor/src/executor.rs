@@ -1,5 +1,6 @@
 //! One executor: its tasks, started together and ended together.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ExecutorConfig;
 use crate::journal::{Journal, OpenError};
-use crate::lease::{Room, discover};
+use crate::lease::{Room, discover, outgoing_overlap};
 use crate::probe::Prober;
 use crate::runner::Runners;
 use crate::session::{self, Session};
@@ -95,6 +96,7 @@ impl Executor {
         // Only now: who finds the port open may take it that the executor knows what it is in charge of.
         let listener = bind(&world, "the executor's metrics", &config.listen.api).await?;
         let room = room(&config);
+        warn_of_outgoing(&room.ports);
         let executor = record_of(&config, &room, incarnation.number, boot_id);
         let core = Core::new(config.id.clone(), room, contents, incarnation.rebooted);
         let shutdown = CancellationToken::new();
@@ -206,6 +208,18 @@ fn room(config: &ExecutorConfig) -> Room {
         layout: discover(Path::new("/"), config.memory_mb),
         core_overcommit: config.core_overcommit,
         ports: config.ports.from..=config.ports.to,
+    }
+}
+
+/// Not an error: most of the time such ports are free, and the bind check finds those that are not.
+fn warn_of_outgoing(ports: &RangeInclusive<u16>) {
+    if let Some(outgoing) = outgoing_overlap(Path::new("/"), ports) {
+        tracing::warn!(
+            configured = ?ports,
+            ?outgoing,
+            "Linux gives some of the configured 'ports' to outgoing connections, so instances may find theirs \
+             taken; choose others, or name them in net.ipv4.ip_local_reserved_ports"
+        );
     }
 }
 
