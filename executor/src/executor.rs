@@ -23,6 +23,7 @@ use crate::probe::Prober;
 use crate::runner::Runners;
 use crate::session::{self, Session};
 use crate::supervisor::{self, Core, Handle, Message, Parts, Standing, SupervisorGone};
+use crate::systemd::Subject;
 use std::sync::Arc;
 
 /// How long tasks may take to end once they were told to. None of them waits for anything then.
@@ -31,6 +32,7 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// A running executor.
 pub struct Executor {
     supervisor: Handle,
+    leader: watch::Receiver<Option<String>>,
     shutdown: CancellationToken,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
     _data_dir: DataDir,
@@ -102,25 +104,32 @@ impl Executor {
         let shutdown = CancellationToken::new();
         let parts = Parts { world: world.clone(), core, journal, runners, prober };
         let (handle, supervising) = supervisor::spawn(parts, shutdown.clone());
+        let (leader, seen_leader) = watch::channel(None);
         let session = Session {
             world,
             tls,
             controllers: config.controllers.clone(),
             executor,
             supervisor: handle.clone(),
+            leader,
         };
         let tasks = vec![
             ("supervisor", supervising),
             ("session", tokio::spawn(session::run(session, shutdown.clone()))),
             ("api", tokio::spawn(serve(listener, handle.standing(), shutdown.clone()))),
         ];
-        Ok(Self { supervisor: handle, shutdown, tasks, _data_dir: data_dir })
+        Ok(Self { supervisor: handle, leader: seen_leader, shutdown, tasks, _data_dir: data_dir })
     }
 
     /// How things stand, now and later.
     #[must_use]
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.supervisor.standing()
+    }
+
+    /// What the service manager is told of.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject { supervisor: self.supervisor.clone(), leader: self.leader.clone() }
     }
 
     /// Every instance and slot, as they are now.
@@ -258,6 +267,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut executor = Executor {
             supervisor: bench.handle().clone(),
+            leader: watch::Sender::new(None).subscribe(),
             shutdown: CancellationToken::new(),
             tasks: vec![
                 ("session", tokio::spawn(std::future::pending())),

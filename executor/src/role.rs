@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_common::exit::Exit;
 use muster_common::identity::{Identity, Role};
@@ -12,6 +13,7 @@ use crate::config::{ExecutorConfig, OnTerminate};
 use crate::executor::Executor;
 use crate::probe::NodeProber;
 use crate::runner::{RunnerConfig, Runners};
+use crate::systemd::Manager;
 
 /// The command line of an executor.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,10 +58,13 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
     let prober = Arc::new(NodeProber::new(&runners));
     let (on_terminate, limit) = (config.on_terminate, config.drain_timeout.as_duration());
     let mut executor = Executor::start_in(data_dir, config, world, tls, runners, prober).await?;
+    let manager = Manager::attend(executor.subject());
     let failed = tokio::select! {
         () = ended.cancelled() => None,
         failed = executor.failed() => Some(failed),
     };
+    let drains = failed.is_none() && on_terminate == OnTerminate::Drain;
+    manager.ending(if drains { limit } else { Duration::ZERO });
     if let Some(failed) = failed {
         executor.shutdown().await;
         return Err(RoleError::new(Exit::Failure, failed.to_string()));

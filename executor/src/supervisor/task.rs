@@ -70,6 +70,8 @@ pub(crate) enum Message {
     },
     /// Every slot is to be emptied.
     Drain,
+    /// Does the loop still turn?
+    Beat(oneshot::Sender<()>),
     /// How does everything stand?
     Inspect(oneshot::Sender<(Vec<InstanceRecord>, Vec<SlotStatus>)>),
 }
@@ -105,6 +107,13 @@ impl Handle {
     #[must_use]
     pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.clone()
+    }
+
+    /// Answers once its loop has come round.
+    pub(crate) async fn beat(&self) -> Result<(), SupervisorGone> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Message::Beat(reply)).await?;
+        answer.await.map_err(|_| SupervisorGone)
     }
 
     /// Every instance and slot, as they are now.
@@ -218,6 +227,10 @@ impl Supervisor {
             Message::Table { term, table } => self.core.take_table(term, table),
             Message::Acknowledged { instances, slots } => self.core.acknowledge(instances, slots),
             Message::Drain => self.core.drain(),
+            Message::Beat(reply) => {
+                // An error means that nobody waits for the answer any more.
+                let _ = reply.send(());
+            }
             Message::Inspect(reply) => {
                 // An error means that nobody waits for the answer any more.
                 let _ = reply.send((self.core.records(), self.core.slots().cloned().collect()));
