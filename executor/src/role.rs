@@ -21,6 +21,16 @@ pub struct ExecutorArgs {
     /// The configuration file (YAML)
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// On SIGTERM stop every workload first, whatever the configuration's onTerminate says
+    #[arg(long)]
+    pub drain: bool,
+}
+
+impl ExecutorArgs {
+    /// What happens to workloads on SIGTERM.
+    fn on_terminate(&self, configured: OnTerminate) -> OnTerminate {
+        if self.drain { OnTerminate::Drain } else { configured }
+    }
 }
 
 /// The file in the data directory that says that nothing runs: the last drain was complete.
@@ -56,7 +66,7 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
     let drained = data_dir.path().join(DRAINED);
     forget_drain(&drained)?;
     let prober = Arc::new(NodeProber::new(&runners));
-    let (on_terminate, limit) = (config.on_terminate, config.drain_timeout.as_duration());
+    let (on_terminate, limit) = (args.on_terminate(config.on_terminate), config.drain_timeout.as_duration());
     let mut executor = Executor::start_in(data_dir, config, world, tls, runners, prober).await?;
     let manager = Manager::attend(executor.subject());
     let failed = tokio::select! {

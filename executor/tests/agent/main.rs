@@ -188,6 +188,22 @@ async fn a_service_does_not_notice_that_its_executor_was_killed() {
 }
 
 #[tokio::test]
+async fn the_drain_flag_overrules_a_configuration_that_keeps() {
+    let controller = Controller::start().await;
+    let mut agent = Agent::new(&controller);
+    agent.kill();
+    let config = std::fs::read_to_string(&agent.config).unwrap();
+    std::fs::write(&agent.config, format!("{config}onTerminate: keep\n")).unwrap();
+    agent.process = Some(agent.command().arg("--drain").stderr(Stdio::null()).spawn().unwrap());
+    controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
+    let records = controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
+    let pid = agent.pid_of(healthy(&records, "steady").next().unwrap());
+    assert_eq!(agent.terminate(), 0);
+    assert!(!is_alive(pid));
+    assert!(agent.dir.path().join("data").join(muster_executor::DRAINED).exists());
+}
+
+#[tokio::test]
 async fn a_drain_right_after_the_start_leaves_nothing_running() {
     let controller = Controller::start().await;
     let mut agent = Agent::new(&controller);
