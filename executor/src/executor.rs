@@ -116,7 +116,7 @@ impl Executor {
         let tasks = vec![
             ("supervisor", supervising),
             ("session", tokio::spawn(session::run(session, shutdown.clone()))),
-            ("api", tokio::spawn(serve(listener, handle.standing(), shutdown.clone()))),
+            ("api", tokio::spawn(serve(listener, handle.clone(), shutdown.clone()))),
         ];
         Ok(Self { supervisor: handle, leader: seen_leader, shutdown, tasks, _data_dir: data_dir })
     }
@@ -137,7 +137,8 @@ impl Executor {
         self.supervisor.inspect().await
     }
 
-    /// Stops every workload in its ordinary way, hooks included, and waits for their end.
+    /// Stops every workload in its ordinary way, hooks included, and waits for their end. All of them at once:
+    /// between instances there is no order, within one there is its own.
     pub async fn drain(&self, limit: Duration) -> Result<(), DrainIncomplete> {
         let begun = Instant::now();
         let mut standing = self.standing();
@@ -177,23 +178,25 @@ impl Executor {
 }
 
 /// Answers from the supervisor's first turn on.
-async fn serve(
-    listener: Box<dyn Listener>,
-    mut standing: watch::Receiver<Standing>,
-    shutdown: CancellationToken,
-) {
+async fn serve(listener: Box<dyn Listener>, supervisor: Handle, shutdown: CancellationToken) {
+    let mut standing = supervisor.standing();
     let begun = tokio::select! {
         () = shutdown.cancelled() => false,
         changed = standing.changed() => changed.is_ok(),
     };
     if begun {
-        serve_plain(listener, api(), shutdown).await;
+        serve_plain(listener, api(supervisor), shutdown).await;
     }
 }
 
 /// `/metrics` and `/healthz`: users talk to controllers.
-fn api() -> Router {
-    Router::new().route("/healthz", get(|| async { "ok\n" })).merge(telemetry::metrics_router())
+fn api(supervisor: Handle) -> Router {
+    let observe = move || {
+        let depth = u32::try_from(supervisor.queue_depth()).unwrap_or(u32::MAX);
+        metrics::gauge!("muster_executor_queue_depth", "queue" => "supervisor").set(f64::from(depth));
+    };
+    let metrics = telemetry::metrics_router_with(observe);
+    Router::new().route("/healthz", get(|| async { "ok\n" })).merge(metrics)
 }
 
 fn refused(error: &OpenError) -> RoleError {

@@ -24,6 +24,7 @@ pub mod bind;
 pub mod channel;
 pub mod config;
 pub mod datadir;
+mod own_process;
 pub mod role_error;
 pub mod serve;
 pub mod shutdown;

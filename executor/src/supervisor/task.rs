@@ -109,6 +109,11 @@ impl Handle {
         self.standing.clone()
     }
 
+    /// How many messages wait for it.
+    pub(crate) fn queue_depth(&self) -> usize {
+        self.messages.max_capacity() - self.messages.capacity()
+    }
+
     /// Answers once its loop has come round.
     pub(crate) async fn beat(&self) -> Result<(), SupervisorGone> {
         let (reply, answer) = oneshot::channel();
