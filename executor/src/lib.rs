@@ -21,6 +21,7 @@
 //! | [`supervisor`] | the one task that puts these together |
 //! | [`session`] | the connection to the leading controller |
 //! | [`runner`], [`probe`] | what starts workloads and asks them: traits, and what implements them |
+//! | [`systemd`] | what the service manager is told |
 //! | [`config`] | the configuration file |
 //!
 //! An event becomes a decision, a decision is written to the journal, and only then does it become an effect.
@@ -39,6 +40,7 @@ mod runner;
 mod session;
 mod slots;
 mod supervisor;
+mod systemd;
 #[cfg(test)]
 mod testing;
 

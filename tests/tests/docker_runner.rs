@@ -186,6 +186,45 @@ async fn docker_serves_a_port_and_is_probed() {
 }
 
 #[tokio::test]
+async fn docker_port_is_not_open_before_the_container_listens() {
+    let Some(bench) = Bench::new("docker_port_is_not_open_before_the_container_listens").await else {
+        return;
+    };
+    let runners = Runners::open(&RunnerConfig {
+        choice: RunnerChoice::Auto,
+        executor: bench.executor.clone(),
+        data_dir: bench.dir.path().to_owned(),
+        shim: None,
+        docker_socket: None,
+    })
+    .await
+    .unwrap();
+    let prober = NodeProber::new(&runners);
+    let runner = runners.of(RunnerKind::Docker).unwrap();
+    let tcp: CheckMode = serde_json::from_value(json!({"type": "TCP", "portName": "main"})).unwrap();
+    for (args, listens) in [(&["sleep"][..], false), (&["serve", "8000"][..], true)] {
+        let mut plan = bench.plan(args);
+        let port = InstancePort { container_port: 8000, host_port: free_port(), port_type: PortType::Tcp };
+        plan.place.local_info.ports.insert("main".to_owned(), port.clone());
+        runner.provision(&plan).await.unwrap();
+        let workload = runner.start(&plan).await.unwrap();
+        // In front of it stands the engine's proxy, which takes connections from the start.
+        let published = tokio::net::TcpStream::connect(("127.0.0.1", port.host_port)).await;
+        let begun = Instant::now();
+        let outcome = loop {
+            let outcome = prober.probe(&tcp, LONG, &plan, &workload).await;
+            if outcome.passed || !listens || begun.elapsed() > PATIENCE {
+                break outcome;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert_eq!(outcome.passed, listens, "{} (published: {published:?})", outcome.answer);
+        assert!(listens || outcome.answer.contains("refused"), "{}", outcome.answer);
+        runner.remove(&plan.instance).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn docker_limits_and_labels_are_as_asked() {
     let Some(bench) = Bench::new("docker_limits_and_labels_are_as_asked").await else { return };
     let (runner, _events) = bench.open();

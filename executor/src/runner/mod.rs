@@ -14,6 +14,7 @@ pub(crate) mod process;
 mod set;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -216,6 +217,16 @@ pub trait Runner: Send + Sync {
         argv: &'a [String],
         timeout: Duration,
     ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>>;
+
+    /// The workload's own address, at which its container ports are open, where it has one that this node
+    /// reaches. Others are called at their host ports.
+    fn address<'a>(
+        &'a self,
+        _instance: &'a InstanceId,
+        _workload: &'a Workload,
+    ) -> BoxFuture<'a, Result<Option<IpAddr>, RunnerError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// The last `max_bytes` of the workload's output.
     fn log_tail<'a>(

@@ -19,8 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::task::Message;
 use crate::environment::environment;
 use crate::lease::check_ports;
-use crate::machine::{Effect, Event, HOOK_TIMEOUT, Instance, Trouble};
-use crate::probe::{ProbeOutcome, Prober};
+use crate::machine::{Effect, Event, Instance, Trouble};
+use crate::probe::{HookCaller, ProbeOutcome, Prober};
 use crate::runner::{
     Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError, RunnerSet, StartError,
     Workload,
@@ -108,13 +108,16 @@ impl Performer {
                     ProbeKind::Readiness => instance.spec.readiness.clone(),
                     ProbeKind::Health => instance.spec.healthcheck.clone(),
                 }?;
-                let asked = self.ask(check.mode, check.timeout.as_duration(), plan, workload);
+                let prober = Arc::clone(&self.prober);
+                let asked = ask(prober, check.mode, check.timeout.as_duration(), plan, workload);
                 Box::pin(async move { Event::Probed { kind, outcome: asked.await } })
             }
             Effect::RunHook { index } => {
                 let index = *index;
-                let hook = instance.spec.pre_shutdown.as_ref()?.hooks.get(index)?.clone();
-                let asked = self.ask(hook, HOOK_TIMEOUT, plan, workload);
+                let before = instance.spec.pre_shutdown.as_ref()?;
+                let hook = before.hooks.get(index)?.clone();
+                let caller = Arc::new(HookCaller(Arc::clone(&self.prober)));
+                let asked = ask(caller, hook, before.hook_limit(), plan, workload);
                 Box::pin(async move { Event::HookDone { index, outcome: asked.await } })
             }
             effect => {
@@ -130,31 +133,6 @@ impl Performer {
             }
         };
         Some(Box::pin(async move { Message::Told { instance: id, event: work.await } }))
-    }
-
-    /// Asks a workload something; an asker that overstays its timeout is cut off.
-    fn ask(
-        &self,
-        mode: CheckMode,
-        timeout: Duration,
-        plan: LaunchPlan,
-        workload: Option<Workload>,
-    ) -> BoxFuture<'static, ProbeOutcome> {
-        let prober = Arc::clone(&self.prober);
-        Box::pin(async move {
-            let failed = |answer: &str| ProbeOutcome {
-                passed: false,
-                latency: timeout,
-                code: None,
-                answer: answer.to_owned(),
-            };
-            let Some(workload) = workload else { return failed("there is no workload to ask") };
-            let asked = prober.probe(&mode, timeout, &plan, &workload);
-            let limit = timeout.saturating_add(PROBE_SLACK);
-            tokio::time::timeout(limit, asked)
-                .await
-                .unwrap_or_else(|_| failed("no answer within the timeout"))
-        })
     }
 
     /// Asks every runner what it knows. What a node has no runner for, nothing is known of.
@@ -187,6 +165,26 @@ impl Performer {
         self.actions.insert(id, task);
         self.actions.retain(|_, task| !task.is_finished());
     }
+}
+
+/// Asks a workload something; an asker that overstays its timeout is cut off.
+async fn ask(
+    prober: Arc<dyn Prober>,
+    mode: CheckMode,
+    timeout: Duration,
+    plan: LaunchPlan,
+    workload: Option<Workload>,
+) -> ProbeOutcome {
+    let failed = |answer: &str| ProbeOutcome {
+        passed: false,
+        latency: timeout,
+        code: None,
+        answer: answer.to_owned(),
+    };
+    let Some(workload) = workload else { return failed("there is no workload to ask") };
+    let asked = prober.probe(&mode, timeout, &plan, &workload);
+    let limit = timeout.saturating_add(PROBE_SLACK);
+    tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| failed("no answer within the timeout"))
 }
 
 async fn known(runner: &dyn Runner) -> Option<Vec<Listed>> {

@@ -75,6 +75,8 @@ pub(crate) enum Message {
     },
     /// Every slot is to be emptied.
     Drain,
+    /// Does the loop still turn?
+    Beat(oneshot::Sender<()>),
     /// How does everything stand?
     Inspect(oneshot::Sender<(Vec<InstanceRecord>, Vec<SlotStatus>)>),
 }
@@ -110,6 +112,18 @@ impl Handle {
     #[must_use]
     pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.clone()
+    }
+
+    /// How many messages wait for it.
+    pub(crate) fn queue_depth(&self) -> usize {
+        self.messages.max_capacity() - self.messages.capacity()
+    }
+
+    /// Answers once its loop has come round.
+    pub(crate) async fn beat(&self) -> Result<(), SupervisorGone> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Message::Beat(reply)).await?;
+        answer.await.map_err(|_| SupervisorGone)
     }
 
     /// Every instance and slot, as they are now.
@@ -224,6 +238,10 @@ impl Supervisor {
             Message::Table { term, table } => self.core.take_table(term, table),
             Message::Acknowledged { instances, slots } => self.core.acknowledge(instances, slots),
             Message::Drain => self.core.drain(),
+            Message::Beat(reply) => {
+                // An error means that nobody waits for the answer any more.
+                let _ = reply.send(());
+            }
             Message::Inspect(reply) => {
                 // An error means that nobody waits for the answer any more.
                 let _ = reply.send((self.core.records(), self.core.slots().cloned().collect()));

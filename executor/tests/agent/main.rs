@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 mod controller;
+mod metrics;
+mod systemd;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -221,6 +223,22 @@ async fn a_service_does_not_notice_that_the_journal_is_gone() {
     controller.set_table(table(3, vec![]));
     let all_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
     controller.until("all is over", all_over).await;
+}
+
+#[tokio::test]
+async fn the_drain_flag_overrules_a_configuration_that_keeps() {
+    let controller = Controller::start().await;
+    let mut agent = Agent::new(&controller);
+    agent.kill();
+    let config = std::fs::read_to_string(&agent.config).unwrap();
+    std::fs::write(&agent.config, format!("{config}onTerminate: keep\n")).unwrap();
+    agent.process = Some(agent.command().arg("--drain").stderr(Stdio::null()).spawn().unwrap());
+    controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
+    let records = controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
+    let pid = agent.pid_of(healthy(&records, "steady").next().unwrap());
+    assert_eq!(agent.terminate(), 0);
+    assert!(!is_alive(pid));
+    assert!(agent.dir.path().join("data").join(muster_executor::DRAINED).exists());
 }
 
 #[tokio::test]

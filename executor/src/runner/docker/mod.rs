@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `engine` | the connection: agreed version, bounded calls, sorted failures |
 //! | `container` | what is asked of the engine for a plan, and what its state says |
+//! | `address` | where containers are reached without the engine's proxy |
 //! | `watch` | the task that sees containers end |
 //! | `exec` | a command inside a container |
 //!
@@ -11,12 +12,14 @@
 //! as soon as the engine does. Nothing about a container is kept here but which ones are watched: its
 //! labels tell whose it is, and the engine keeps how it ended until it is removed.
 
+mod address;
 mod container;
 mod engine;
 mod exec;
 mod watch;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +41,7 @@ use muster_common::spec::Executable;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::address::Addresses;
 use self::container::{Owner, label};
 use self::engine::{Engine, EngineError};
 use self::watch::{Watch, Watcher};
@@ -64,6 +68,7 @@ const WATCH_QUEUE: usize = 256;
 pub struct DockerRunner {
     engine: Arc<Engine>,
     owner: Owner,
+    addresses: Addresses,
     wishes: mpsc::Sender<Watch>,
     _watcher: AbortOnDropHandle<()>,
 }
@@ -85,7 +90,7 @@ impl DockerRunner {
         let (wishes, receiver) = mpsc::channel(WATCH_QUEUE);
         let watcher = Watcher::new(Arc::clone(&engine), owner.clone(), receiver, events);
         let watcher = AbortOnDropHandle::new(tokio::spawn(watcher.run()));
-        Self { engine, owner, wishes, _watcher: watcher }
+        Self { engine, owner, addresses: Addresses::default(), wishes, _watcher: watcher }
     }
 
     /// Whether an engine answers now; in words, why not.
@@ -214,6 +219,7 @@ impl DockerRunner {
     }
 
     async fn remove(&self, instance: &InstanceId) -> Result<(), RunnerError> {
+        self.addresses.forget(instance);
         for container in self.containers(instance).await.map_err(|error| error.at("remove container"))? {
             let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
             let removed = self
@@ -253,7 +259,7 @@ impl DockerRunner {
         container: String,
         found: ContainerInspectResponse,
     ) -> Found {
-        let state = found.state.unwrap_or_default();
+        let state = found.state.clone().unwrap_or_default();
         if never_started(&state) {
             return Found::NeverStarted;
         }
@@ -261,6 +267,7 @@ impl DockerRunner {
             let exit = container::exit_of(&state);
             return Found::Ended(Workload::Docker { container_id: container }, exit);
         }
+        self.addresses.keep(instance, &found);
         self.watch(&container, instance).await;
         Found::Running(Workload::Docker { container_id: container })
     }
@@ -304,6 +311,18 @@ impl DockerRunner {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    async fn address(&self, instance: &InstanceId, container: &str) -> Result<Option<IpAddr>, RunnerError> {
+        if let Some(known) = self.addresses.get(instance) {
+            return Ok(known.own());
+        }
+        match self.inspect(container).await.map_err(|error| error.at("find container"))? {
+            Some(found) if found.state.as_ref().is_some_and(|state| state.running == Some(true)) => {
+                Ok(self.addresses.keep(instance, &found).own())
+            }
+            _ => Err(RunnerError::Failed { step: "find container", why: "it does not run".to_owned() }),
         }
     }
 
@@ -435,6 +454,14 @@ impl Runner for DockerRunner {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>> {
         Box::pin(async move { exec::run(&self.engine, container_of(workload)?, argv, timeout).await })
+    }
+
+    fn address<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+        workload: &'a Workload,
+    ) -> BoxFuture<'a, Result<Option<IpAddr>, RunnerError>> {
+        Box::pin(async move { self.address(instance, container_of(workload)?).await })
     }
 
     fn log_tail<'a>(

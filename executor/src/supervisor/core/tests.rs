@@ -24,7 +24,7 @@ impl CrashLoop {
     fn turn(&mut self) {
         self.now += Duration::from_secs(1000);
         let now = Now { wall: Timestamp(1_000_000).plus(self.now), mono: self.now };
-        let mut random = u64::try_from(self.now.as_secs()).unwrap_or_default();
+        let mut random = self.now.as_secs();
         self.core.wake(now);
         self.core.decide(now, &mut || {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
