@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 const MAX_OVERCOMMIT: u32 = 1024;
 /// How many controllers may be named.
 const MAX_CONTROLLERS: usize = 16;
+/// With fewer open files hardly a program starts.
+const MIN_OPEN_FILES: u64 = 16;
 /// How many tags an executor may have.
 const MAX_TAGS: usize = 64;
 
@@ -47,6 +49,9 @@ pub struct ExecutorConfig {
     /// MB that may be leased; what the machine has minus a reserve when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u64>,
+    /// How PROCESS executables are run.
+    #[serde(default)]
+    pub process: ProcessConfig,
     /// Host ports for instances whose spec does not fix them.
     #[serde(default)]
     pub ports: PortRange,
@@ -77,6 +82,30 @@ pub enum RunnerChoice {
     Docker,
     /// Processes only.
     Process,
+}
+
+/// Limits of PROCESS executables that no spec names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ProcessConfig {
+    /// Whether control groups are used, where they are permitted; without them nothing holds a workload to its
+    /// memory and cores.
+    pub control_groups: bool,
+    /// Processes and threads of one instance, where control groups are permitted.
+    pub max_pids: u64,
+    /// Files that one process may have open; as many as the executor's hard limit allows when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u64>,
+    /// The largest core dump, in bytes.
+    pub core_bytes: u64,
+}
+
+/// More threads than any well-behaved service has, and few enough that one that forks for ever leaves numbers for
+/// the others (Linux has 32768 by default).
+impl Default for ProcessConfig {
+    fn default() -> Self {
+        Self { control_groups: true, max_pids: 8192, open_files: None, core_bytes: 0 }
+    }
 }
 
 /// Host ports, both ends included.
@@ -126,6 +155,12 @@ impl ExecutorConfig {
         }
         if !(1..=MAX_OVERCOMMIT).contains(&self.core_overcommit) {
             return refuse("coreOvercommit", format!("must be within 1..={MAX_OVERCOMMIT}"));
+        }
+        if self.process.max_pids == 0 {
+            return refuse("process.maxPids", "must be at least 1".to_owned());
+        }
+        if self.process.open_files.is_some_and(|files| files < MIN_OPEN_FILES) {
+            return refuse("process.openFiles", format!("must be at least {MIN_OPEN_FILES}"));
         }
         if self.controllers.len() > MAX_CONTROLLERS {
             return refuse("controllers", format!("must not name more than {MAX_CONTROLLERS}"));

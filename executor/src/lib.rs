@@ -42,7 +42,7 @@ mod supervisor;
 #[cfg(test)]
 mod testing;
 
-pub use config::{ExecutorConfig, ExecutorListen, OnTerminate, PortRange, RunnerChoice};
+pub use config::{ExecutorConfig, ExecutorListen, OnTerminate, PortRange, ProcessConfig, RunnerChoice};
 pub use executor::{DrainIncomplete, Executor, TaskEnded};
 pub use probe::{NodeProber, ProbeOutcome, Prober};
 pub use role::{DRAINED, ExecutorArgs, run};

@@ -47,6 +47,7 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
         executor: config.id.clone(),
         data_dir: data_dir.path().to_owned(),
         shim: None,
+        process: config.process.clone(),
         docker_socket: None,
     })
     .await

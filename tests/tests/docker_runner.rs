@@ -145,6 +145,7 @@ async fn docker_serves_a_port_and_is_probed() {
         executor: bench.executor.clone(),
         data_dir: bench.dir.path().to_owned(),
         shim: None,
+        process: muster_executor::ProcessConfig::default(),
         docker_socket: None,
     })
     .await

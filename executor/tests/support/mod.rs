@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use muster_common::id::{InstanceId, ServiceId};
 use muster_common::instance::LocalInfo;
 use muster_common::spec::{Executable, LocalServiceSpec};
-use muster_executor::ProcessRunner;
 use muster_executor::{LaunchPlan, RunnerEvent};
+use muster_executor::{ProcessConfig, ProcessRunner};
 use muster_platform::DataDir;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -38,9 +38,14 @@ impl Node {
 
     /// What a new executor process would open.
     pub(crate) fn open(&self) -> (ProcessRunner, mpsc::Receiver<RunnerEvent>) {
+        self.open_with(ProcessConfig::default())
+    }
+
+    /// The same, configured otherwise.
+    pub(crate) fn open_with(&self, config: ProcessConfig) -> (ProcessRunner, mpsc::Receiver<RunnerEvent>) {
         let (events, receiver) = mpsc::channel(256);
         let shim = PathBuf::from(env!("CARGO_BIN_EXE_muster-executor"));
-        (ProcessRunner::open(self.dir(), shim, events).unwrap(), receiver)
+        (ProcessRunner::open(self.dir(), shim, config, events).unwrap(), receiver)
     }
 }
 

@@ -5,6 +5,9 @@
 //! | [`shim`] | the parent of one workload |
 //! | `launch` | what the executor tells a shim and what it answers |
 //! | `rundir` | the files that outlive both |
+//! | `entry` | what becomes the workload |
+//! | `cgroup` | limits by control groups |
+//! | `limits` | limits that a process carries itself |
 //! | `start` | what is done to start one |
 //! | `starts` | the starts under way |
 //! | `watch` | the tasks that see a shim end |
@@ -19,9 +22,12 @@
 //!
 //! Under systemd the executor's unit needs `KillMode=process`, or a restart of it takes all shims along.
 
+mod cgroup;
 mod command;
 mod dirs;
+mod entry;
 mod launch;
+mod limits;
 mod output;
 mod rundir;
 pub mod shim;
@@ -45,6 +51,7 @@ use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
+use self::cgroup::Cgroups;
 use self::launch::Pids;
 use self::rundir::RunDir;
 use self::starts::Starts;
@@ -54,6 +61,7 @@ use super::{
     CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, StartError,
     Workload,
 };
+use crate::config::ProcessConfig;
 
 /// How long a workload may take to vanish after SIGKILL before the shim itself is killed.
 const KILL_WAIT: Duration = Duration::from_secs(5);
@@ -87,6 +95,8 @@ struct Inner {
     data_dir: PathBuf,
     shim: PathBuf,
     boot_id: String,
+    config: ProcessConfig,
+    cgroups: Cgroups,
     starts: Starts,
     watches: Watches,
 }
@@ -97,6 +107,7 @@ impl ProcessRunner {
     pub fn open(
         data_dir: &Path,
         shim: PathBuf,
+        config: ProcessConfig,
         events: mpsc::Sender<RunnerEvent>,
     ) -> Result<Self, OpenError> {
         let me = ProcessId::of(std::process::id()).and_then(|me| me.map_or(Ok(None), ProcessId::open));
@@ -110,9 +121,17 @@ impl ProcessRunner {
             .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
         let data_dir = fs::canonicalize(data_dir)
             .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
+        let run = data_dir.join("run");
+        let cgroups = if config.control_groups {
+            Cgroups::open(&data_dir, |instance| run.join(instance).is_dir())
+        } else {
+            Cgroups::none()
+        };
         Ok(Self(Arc::new(Inner {
             data_dir,
             shim,
+            config,
+            cgroups,
             boot_id: boot_id.trim().to_owned(),
             starts: Starts::default(),
             watches: Watches::new(events),
@@ -180,7 +199,7 @@ impl Inner {
             match (lock, pids) {
                 (Some(_free), None) => {
                     // Unless the shim was killed right after it started somebody, this finds nobody.
-                    watch::kill_strays(instance, None, None).await.map_err(failed)?;
+                    watch::kill_strays(instance, &run, None, None).await.map_err(failed)?;
                     return Ok(Condition::NeverStarted);
                 }
                 // The machine was started anew since: nobody saw the end.
@@ -218,9 +237,13 @@ impl Inner {
             return Ok(exit);
         }
         pids.workload.signal_group(Signal::KILL).map_err(failed)?;
-        for process in blocking("stop process", move || kin::descendants(pids.shim.pid)).await? {
-            process.signal(Signal::KILL).map_err(failed)?;
-        }
+        let (run, shim) = (self.run_dir(instance), pids.shim.pid);
+        let kill = move || {
+            // First at one blow who is in the groups, then whoever left them.
+            run.group()?.kill()?;
+            kin::descendants(shim)?.into_iter().try_for_each(|process| process.signal(Signal::KILL))
+        };
+        blocking("stop process", kill).await?;
         if let Some(exit) = ended_within(&mut exit, KILL_WAIT).await {
             return Ok(exit);
         }
@@ -232,12 +255,14 @@ impl Inner {
         })
     }
 
-    async fn remove(&self, instance: &InstanceId) -> Result<(), RunnerError> {
+    async fn remove(self: &Arc<Self>, instance: &InstanceId) -> Result<(), RunnerError> {
         self.stop(instance, Duration::ZERO).await?;
         self.watches.forget(instance);
         // The run directory goes last: as long as it is there, the instance is listed.
         let (scratch, run) = (self.scratch(instance), self.run_dir(instance));
+        let inner = Arc::clone(self);
         blocking("remove process", move || {
+            inner.cgroups.remove(&run.group()?)?;
             rundir::remove_tree(&scratch)?;
             rundir::remove_tree(run.path())
         })

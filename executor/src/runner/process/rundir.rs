@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `shim.log` | by the shim, its stderr | nothing, when all is well; a lock on it is held exactly as long as the shim lives |
 //! | `pid.json` | by the shim, before it reports the start | who runs |
+//! | `cgroup.json` | by the executor, before it makes them | which control groups are its own |
 //! | `exit.json` | by the shim, at once when the workload's first process ended | how it ended |
 //!
 //! The lock belongs to the open file that the shim inherits as its stderr, so it is taken before the
@@ -18,6 +19,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::cgroup::Group;
 use super::launch::{Ended, Pids};
 
 /// No state file is larger, in bytes.
@@ -70,6 +72,15 @@ impl RunDir {
 
     pub(super) fn write_pids(&self, pids: &Pids) -> io::Result<()> {
         self.write("pid.json", pids)
+    }
+
+    /// The instance's control groups; none when none were ever made.
+    pub(super) fn group(&self) -> io::Result<Group> {
+        Ok(self.read("cgroup.json")?.unwrap_or_default())
+    }
+
+    pub(super) fn write_group(&self, group: &Group) -> io::Result<()> {
+        self.write("cgroup.json", group)
     }
 
     pub(super) fn ended(&self) -> io::Result<Option<Ended>> {

@@ -1,17 +1,31 @@
 //! Who a workload runs as: names to numbers, from the node's own files.
 
 use std::fs;
+use std::io;
 
 use muster_common::spec::UserSpec;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use serde::{Deserialize, Serialize};
 
 /// A user and group by number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Account {
     /// The user.
     pub(super) uid: u32,
     /// Its one group; further groups are dropped.
     pub(super) gid: u32,
+}
+
+impl Account {
+    /// Makes this process that user's, for good. It must have one thread.
+    pub(super) fn assume(&self) -> io::Result<()> {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        // In this order: without root's rights the earlier ones are refused.
+        set_thread_groups(&[])?;
+        set_thread_res_gid(gid, gid, gid)?;
+        Ok(set_thread_res_uid(uid, uid, uid)?)
+    }
 }
 
 /// The account that a spec asks for: `None` when that is the executor's own. In words why not, when it
