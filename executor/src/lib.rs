@@ -21,6 +21,7 @@
 //! | [`supervisor`] | the one task that puts these together |
 //! | [`session`] | the connection to the leading controller |
 //! | [`runner`], [`probe`] | what starts workloads and asks them: traits, and what implements them |
+//! | [`logs`] | what processes write: rotation, retention, reading |
 //! | [`config`] | the configuration file |
 //!
 //! An event becomes a decision, a decision is written to the journal, and only then does it become an effect.
@@ -32,6 +33,7 @@ mod environment;
 mod executor;
 mod journal;
 mod lease;
+mod logs;
 mod machine;
 mod probe;
 mod role;
@@ -42,8 +44,11 @@ mod supervisor;
 #[cfg(test)]
 mod testing;
 
-pub use config::{ExecutorConfig, ExecutorListen, OnTerminate, PortRange, ProcessConfig, RunnerChoice};
+pub use config::{
+    ExecutorConfig, ExecutorListen, LogsConfig, OnTerminate, PortRange, ProcessConfig, RunnerChoice,
+};
 pub use executor::{DrainIncomplete, Executor, TaskEnded};
+pub use logs::{LogFollower, LogPiece, LogPosition, LogReader};
 pub use probe::{NodeProber, ProbeOutcome, Prober};
 pub use role::{DRAINED, ExecutorArgs, run};
 pub use runner::docker::{CALL_LIMIT, DockerRunner};

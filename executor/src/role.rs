@@ -48,6 +48,7 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
         data_dir: data_dir.path().to_owned(),
         shim: None,
         process: config.process.clone(),
+        logs: config.logs.clone(),
         docker_socket: None,
     })
     .await

@@ -146,6 +146,7 @@ async fn docker_serves_a_port_and_is_probed() {
         data_dir: bench.dir.path().to_owned(),
         shim: None,
         process: muster_executor::ProcessConfig::default(),
+        logs: muster_executor::LogsConfig::default(),
         docker_socket: None,
     })
     .await

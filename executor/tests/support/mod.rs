@@ -12,7 +12,7 @@ use muster_common::id::{InstanceId, ServiceId};
 use muster_common::instance::LocalInfo;
 use muster_common::spec::{Executable, LocalServiceSpec};
 use muster_executor::{LaunchPlan, RunnerEvent};
-use muster_executor::{ProcessConfig, ProcessRunner};
+use muster_executor::{LogsConfig, ProcessConfig, ProcessRunner};
 use muster_platform::DataDir;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -45,7 +45,7 @@ impl Node {
     pub(crate) fn open_with(&self, config: ProcessConfig) -> (ProcessRunner, mpsc::Receiver<RunnerEvent>) {
         let (events, receiver) = mpsc::channel(256);
         let shim = PathBuf::from(env!("CARGO_BIN_EXE_muster-executor"));
-        (ProcessRunner::open(self.dir(), shim, config, events).unwrap(), receiver)
+        (ProcessRunner::open(self.dir(), shim, config, &LogsConfig::default(), events).unwrap(), receiver)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
-use super::output::Rotation;
+use crate::logs::Rotation;
 use crate::runner::Exit;
 use crate::runner::kin::ProcessId;
 

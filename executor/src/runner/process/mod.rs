@@ -11,14 +11,13 @@
 //! | `start` | what is done to start one |
 //! | `starts` | the starts under way |
 //! | `watch` | the tasks that see a shim end |
-//! | `output` | the log and its rotation |
 //! | `dirs` | who may enter which directory |
 //! | `command` | a command beside the workload |
 //! | `user` | who a workload runs as |
 //!
 //! On the disk, under `<dataDir>`: `run/<instance>/` (state, removed with the instance),
 //! `scratch/<instance>/` (the working directory unless the spec names one, removed with it) and
-//! `logs/<service>/<instance>/output.log`, `.1`, … (kept).
+//! `logs/<service>/<instance>/output.log`, … (see [`crate::logs`]; kept).
 //!
 //! Under systemd the executor's unit needs `KillMode=process`, or a restart of it takes all shims along.
 
@@ -28,7 +27,6 @@ mod dirs;
 mod entry;
 mod launch;
 mod limits;
-mod output;
 mod rundir;
 pub mod shim;
 mod start;
@@ -50,6 +48,7 @@ use muster_common::spec::Executable;
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::cgroup::Cgroups;
 use self::launch::Pids;
@@ -61,7 +60,8 @@ use super::{
     CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, StartError,
     Workload,
 };
-use crate::config::ProcessConfig;
+use crate::config::{LogsConfig, ProcessConfig};
+use crate::logs::{LogDir, LogReader, keep_swept};
 
 /// How long a workload may take to vanish after SIGKILL before the shim itself is killed.
 const KILL_WAIT: Duration = Duration::from_secs(5);
@@ -99,6 +99,7 @@ struct Inner {
     cgroups: Cgroups,
     starts: Starts,
     watches: Watches,
+    _sweep: AbortOnDropHandle<()>,
 }
 
 impl ProcessRunner {
@@ -108,6 +109,7 @@ impl ProcessRunner {
         data_dir: &Path,
         shim: PathBuf,
         config: ProcessConfig,
+        logs: &LogsConfig,
         events: mpsc::Sender<RunnerEvent>,
     ) -> Result<Self, OpenError> {
         let me = ProcessId::of(std::process::id()).and_then(|me| me.map_or(Ok(None), ProcessId::open));
@@ -121,6 +123,7 @@ impl ProcessRunner {
             .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
         let data_dir = fs::canonicalize(data_dir)
             .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
+        let sweep = keep_swept(data_dir.clone(), logs.retention());
         let run = data_dir.join("run");
         let cgroups = if config.control_groups {
             Cgroups::open(&data_dir, |instance| run.join(instance).is_dir())
@@ -132,6 +135,7 @@ impl ProcessRunner {
             shim,
             config,
             cgroups,
+            _sweep: sweep,
             boot_id: boot_id.trim().to_owned(),
             starts: Starts::default(),
             watches: Watches::new(events),
@@ -158,17 +162,6 @@ impl Inner {
 
     fn log_dir(&self, service: &ServiceId, instance: &InstanceId) -> PathBuf {
         self.data_dir.join("logs").join(service.as_str()).join(instance.as_str())
-    }
-
-    /// The log directory of an instance whose service is not at hand.
-    fn find_log_dir(&self, instance: &InstanceId) -> io::Result<Option<PathBuf>> {
-        for service in fs::read_dir(self.data_dir.join("logs"))? {
-            let path = service?.path().join(instance.as_str());
-            if path.is_dir() {
-                return Ok(Some(path));
-            }
-        }
-        Ok(None)
     }
 
     fn working_directory(&self, plan: &LaunchPlan) -> PathBuf {
@@ -377,8 +370,11 @@ impl Runner for ProcessRunner {
         max_bytes: usize,
     ) -> BoxFuture<'a, Result<String, RunnerError>> {
         let (inner, instance) = (Arc::clone(&self.0), instance.clone());
-        Box::pin(blocking("read log", move || match inner.find_log_dir(&instance)? {
-            Some(dir) => output::tail(&dir, max_bytes),
+        Box::pin(blocking("read log", move || match LogDir::find(&inner.data_dir, &instance)? {
+            Some(dir) => {
+                let tail = LogReader::new(dir).tail(usize::MAX, max_bytes)?;
+                Ok(String::from_utf8_lossy(&tail.bytes).into_owned())
+            }
             None => Ok(String::new()),
         }))
     }

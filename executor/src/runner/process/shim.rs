@@ -26,8 +26,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::cgroup::Group;
 use super::entry;
 use super::launch::{Ended, Launch, MAX_LAUNCH_BYTES, Pids, Reply};
-use super::output::OutputLog;
 use super::rundir::RunDir;
+use crate::logs::{LogDir, OutputLog};
 use crate::runner::Exit;
 use crate::runner::kin::{self, ProcessId};
 
@@ -53,6 +53,9 @@ const KILL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the rest of the output may take after everybody ended. Nobody writes any more, so only a
 /// pipe that was handed out of the family is still open then.
 const DRAIN_WAIT: Duration = Duration::from_secs(1);
+
+/// How often it is tried to say in the log what was lost, while nothing is written that would try it too.
+const LOSS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The bytes of output that are taken in one go: the size of a pipe.
 const OUTPUT_CHUNK: usize = 64 << 10;
@@ -94,7 +97,7 @@ async fn tend(launch: Launch) -> io::Result<()> {
     // A handler, unlike an ignored signal, is not handed down to the workload.
     let _deaf = DEAF_TO.iter().map(|kind| unix::signal(kind())).collect::<io::Result<Vec<_>>>()?;
     let run = RunDir::new(launch.run_dir.clone());
-    let mut log = OutputLog::open(&launch.log_dir, launch.rotation).map_err(|error| {
+    let mut log = OutputLog::open(LogDir::new(launch.log_dir.clone()), launch.rotation).map_err(|error| {
         io::Error::other(format!("cannot write to {}: {error}", launch.log_dir.display()))
     })?;
 
@@ -116,6 +119,7 @@ async fn tend(launch: Launch) -> io::Result<()> {
                 Ok(0) | Err(_) => open = false,
                 Ok(count) => log.append(&chunk[..count]),
             },
+            () = sleep(LOSS_INTERVAL), if log.has_unsaid_loss() => log.say_loss(),
             _ = children.recv() => if let Some(exit) = reap(Some(workload)) {
                 break exit;
             },
@@ -136,6 +140,7 @@ async fn tend(launch: Launch) -> io::Result<()> {
     };
     // A pipe that is still open by then is in the hands of a stranger.
     let _ = timeout(DRAIN_WAIT, rest).await;
+    log.say_loss();
     written
 }
 

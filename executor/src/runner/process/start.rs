@@ -21,10 +21,10 @@ use super::dirs;
 use super::entry::Entry;
 use super::launch::{Launch, MAX_REPLY_BYTES, Pids, Reply};
 use super::limits::ProcessLimits;
-use super::output::Rotation;
 use super::shim::DEFAULT_PATH;
 use super::user::{self, Account};
 use super::{Condition, Inner, watch, workload};
+use crate::logs::Rotation;
 use crate::runner::kin::ProcessId;
 use crate::runner::{LaunchPlan, ProvisionError, RunnerError, StartError, Workload, file};
 
