@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -52,10 +52,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Starts the process, in a process group of its own, and waits until it is the workload or has failed. It is
-    /// handed over first, so that whoever waits for it can tell who it is; [`Self::admit`] does the rest.
+    /// Starts the process. Whoever waits for it can tell who it is before [`Self::admit`] makes it the workload.
     pub(super) fn spawn(&self, output: io::PipeWriter) -> io::Result<Child> {
-        let mut command = Command::new(THIS_PROGRAM);
+        self.process(Path::new(THIS_PROGRAM), output).spawn()
+    }
+
+    /// The process, in a process group of its own, that waits on its stdin to be told what it is.
+    pub(super) fn process(&self, program: &Path, output: io::PipeWriter) -> Command {
+        let mut command = Command::new(program);
         command
             .arg0("muster-entry")
             .args(["shim", ARGUMENT])
@@ -68,7 +72,7 @@ impl Entry {
         if let Some(mark) = self.env.get(MARK) {
             command.env(MARK, mark);
         }
-        command.spawn()
+        command
     }
 
     /// Tells the process what it is, and waits until it is the workload. In words why it is not.
@@ -77,7 +81,7 @@ impl Entry {
             return Err(io::Error::other("the new process has no pipes"));
         };
         // One that ended already says why, or how it ended says so.
-        let told = stdin.write_all(&serde_json::to_vec(self)?);
+        let told = stdin.write_all(&self.description()?);
         drop(stdin);
         match answer(stdout)? {
             why if why.is_empty() => match told {
@@ -86,6 +90,11 @@ impl Entry {
             },
             why => Err(io::Error::other(why)),
         }
+    }
+
+    /// What is written to the process's stdin, and nowhere else.
+    pub(super) fn description(&self) -> io::Result<Vec<u8>> {
+        Ok(serde_json::to_vec(self)?)
     }
 
     /// Does not come back unless it fails.

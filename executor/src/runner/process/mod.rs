@@ -34,7 +34,6 @@ mod starts;
 mod user;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -51,6 +50,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::cgroup::Cgroups;
+use self::command::Beside;
 use self::launch::Pids;
 use self::rundir::RunDir;
 use self::starts::Starts;
@@ -358,8 +358,13 @@ impl Runner for ProcessRunner {
         Box::pin(async move {
             let account = user::account(plan.spec.user_spec.as_ref())
                 .map_err(|why| RunnerError::Failed { step: "command", why })?;
-            let env: &BTreeMap<String, String> = &plan.env;
-            command::run(argv, env, &self.0.working_directory(plan), account, timeout).await
+            let beside = Beside {
+                env: &plan.env,
+                directory: self.0.working_directory(plan),
+                account,
+                shim: &self.0.shim,
+            };
+            command::run(argv, beside, timeout).await
         })
     }
 
