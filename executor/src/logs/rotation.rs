@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Rotation {
-    /// The size in bytes that no file exceeds by more than one write.
+    /// The size in bytes that no file exceeds, save for a note of what was lost.
     pub(crate) max_bytes: u64,
     /// Files kept, `output.log` included; at least one.
     pub(crate) max_files: u32,

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{FlockOperation, flock};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::files::{Full, LogDir};
@@ -72,13 +73,16 @@ pub(crate) fn keep_swept(data_dir: PathBuf, retention: Retention) -> AbortOnDrop
     }))
 }
 
-/// Once through all logs. `lost` is what was lost by the last look, for each log.
+/// Once through all logs. One sweep waits for another: a runner that was closed may still be at its last one.
+/// `lost` is what was lost by the last look, for each log.
 fn sweep(
     data_dir: &Path,
     retention: Retention,
     now: SystemTime,
     lost: &mut BTreeMap<PathBuf, u64>,
 ) -> io::Result<()> {
+    let logs = File::open(data_dir.join("logs"))?;
+    flock(&logs, FlockOperation::LockExclusive)?;
     let mut ended = Vec::new();
     let mut seen = BTreeMap::new();
     for path in directories(&data_dir.join("logs"))? {

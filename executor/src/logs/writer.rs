@@ -96,34 +96,43 @@ impl OutputLog {
         self.file = None;
     }
 
+    /// Counts in `written` what was written even when not all of it could be.
     fn try_append(&mut self, bytes: &[u8], written: &mut usize) -> io::Result<()> {
-        if self.size > 0 && self.size + bytes.len() as u64 > self.rotation.max_bytes {
-            self.rotate()?;
+        loop {
+            if self.file.is_none() {
+                self.open_file()?;
+            }
+            let rest = &bytes[*written..];
+            let fits = fitting(rest, self.size, self.rotation.max_bytes);
+            if fits == 0 && !rest.is_empty() {
+                self.rotate()?;
+                continue;
+            }
+            let at = LogPosition { segment: self.state.segment, offset: self.size };
+            self.index.note(&self.dir, at, SystemTime::now());
+            if let Some(loss) = &self.unsaid {
+                let start = if self.is_line_open { "\n" } else { "" };
+                let note = format!("{start}muster: {} bytes of output were lost: {}\n", loss.bytes, loss.why);
+                self.write(note.as_bytes(), &mut 0)?;
+                self.unsaid = None;
+            }
+            self.write(&rest[..fits], written)?;
+            if *written == bytes.len() {
+                return Ok(());
+            }
         }
-        if self.file.is_none() {
-            self.open_file()?;
-        }
-        let at = LogPosition { segment: self.state.segment, offset: self.size };
-        self.index.note(&self.dir, at, SystemTime::now());
-        if let Some(loss) = &self.unsaid {
-            let start = if self.is_line_open { "\n" } else { "" };
-            let note = format!("{start}muster: {} bytes of output were lost: {}\n", loss.bytes, loss.why);
-            self.write(note.as_bytes(), &mut 0)?;
-            self.unsaid = None;
-        }
-        self.write(bytes, written)
     }
 
-    /// Counts what was written even when not all of it could be.
-    fn write(&mut self, bytes: &[u8], written: &mut usize) -> io::Result<()> {
+    fn write(&mut self, mut bytes: &[u8], written: &mut usize) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Err(io::Error::other("the log is not open")) };
-        while *written < bytes.len() {
-            match file.write(&bytes[*written..]) {
+        while !bytes.is_empty() {
+            match file.write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     *written += count;
                     self.size += count as u64;
-                    self.is_line_open = bytes[*written - 1] != b'\n';
+                    self.is_line_open = bytes[count - 1] != b'\n';
+                    bytes = &bytes[count..];
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -165,6 +174,20 @@ impl OutputLog {
     }
 }
 
+/// How much of a piece goes into a file of `size` bytes: all of it, or as many whole lines as there is room for. A line
+/// that is longer than a file is cut. Zero: the next file.
+fn fitting(piece: &[u8], size: u64, max_bytes: u64) -> usize {
+    let room = usize::try_from(max_bytes.saturating_sub(size)).unwrap_or(usize::MAX);
+    if piece.len() <= room {
+        return piece.len();
+    }
+    match piece[..room].iter().rposition(|&byte| byte == b'\n') {
+        Some(end) => end + 1,
+        None if size == 0 => room,
+        None => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -201,8 +224,22 @@ mod tests {
         assert_eq!(tail(dir.path(), 10), " 6\nline 7\n");
         assert_eq!(tail(&dir.path().join("none"), 10), "");
         drop(log);
-        open(dir.path(), 10, 3).append(b"opened anew\n");
+        open(dir.path(), 10, 3).append(b"opened\n");
         assert_eq!(logs(dir.path()), ["output.log", "output.log.7", "output.log.8"]);
+    }
+
+    #[test]
+    fn no_file_is_larger_than_it_may_be_and_lines_stay_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), 10, 100);
+        log.append(b"one\ntwo\nthree\nfour\nmuch too long for a file\nend\n");
+        let files: Vec<String> = logs(dir.path())
+            .iter()
+            .skip(1)
+            .chain(["output.log".to_owned()].iter())
+            .map(|name| fs::read_to_string(dir.path().join(name)).unwrap())
+            .collect();
+        assert_eq!(files, ["one\ntwo\n", "three\n", "four\n", "much too l", "ong for a ", "file\nend\n"]);
     }
 
     #[test]

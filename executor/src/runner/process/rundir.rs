@@ -74,9 +74,16 @@ impl RunDir {
         self.write("pid.json", pids)
     }
 
-    /// The instance's control groups; none when none were ever made.
+    /// The instance's control groups; none when none were ever made. Ones that cannot be read any more are met by
+    /// the next executor, which knows nobody who owns them.
     pub(super) fn group(&self) -> io::Result<Group> {
-        Ok(self.read("cgroup.json")?.unwrap_or_default())
+        match self.read("cgroup.json") {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(%error, "the control groups of an instance cannot be read");
+                Ok(Group::default())
+            }
+            answer => Ok(answer?.unwrap_or_default()),
+        }
     }
 
     pub(super) fn write_group(&self, group: &Group) -> io::Result<()> {
@@ -159,5 +166,7 @@ mod tests {
         fs::write(dir.path().join("exit.json"), "{").unwrap();
         assert!(run.ended().unwrap_err().to_string().contains("exit.json"));
         assert_eq!(run.pids().unwrap(), None);
+        fs::write(dir.path().join("cgroup.json"), "{").unwrap();
+        assert_eq!(run.group().unwrap(), Group::default(), "it does not keep an instance from being removed");
     }
 }

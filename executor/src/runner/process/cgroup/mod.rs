@@ -71,14 +71,18 @@ impl Cgroups {
         let mut refusals = BTreeMap::new();
         let homes: Vec<Home> =
             found.into_iter().filter_map(|found| Home::open(found, &name, &mut refusals)).collect();
+        let mut missing = Vec::new();
         for controller in Controller::ALL {
             let works = homes.iter().any(|home| home.controllers.contains(&controller));
             metrics::gauge!("muster_executor_process_limits", "controller" => controller.name())
                 .set(f64::from(u8::from(works)));
             if !works {
                 let why = refusals.remove(&controller).unwrap_or_else(|| "no such control group".to_owned());
-                tracing::warn!(controller = controller.name(), why, "processes run without this limit here");
+                missing.push(format!("{} ({why})", controller.name()));
             }
+        }
+        if !missing.is_empty() {
+            tracing::warn!("processes run without these limits here: {}", missing.join(", "));
         }
         for home in &homes {
             home.remove_orphans(&is_known);
