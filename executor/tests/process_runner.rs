@@ -411,7 +411,8 @@ fn a_process_has_its_users_further_groups_and_none_of_the_executors() {
     });
     let (mut output, writer) = std::io::pipe().unwrap();
     let mut process = Command::new(env!("CARGO_BIN_EXE_muster-executor"))
-        .args(["shim", "enter"])
+        .arg("shim")
+        .env("MUSTER_SHIM_ENTERS", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(writer)
@@ -420,7 +421,7 @@ fn a_process_has_its_users_further_groups_and_none_of_the_executors() {
     process.stdin.take().unwrap().write_all(entry.to_string().as_bytes()).unwrap();
     let mut said = String::new();
     process.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(said, "");
+    assert_eq!(said, "ready\n");
     assert!(process.wait().unwrap().success());
     let mut text = String::new();
     output.read_to_string(&mut text).unwrap();

@@ -60,7 +60,23 @@ impl Drop for Node {
                 // It may be gone by now.
                 let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
             }
+            remove_groups(&self.dir().join("run").join(instance.as_str()).join("cgroup.json"));
         }
+    }
+}
+
+/// What is left of an instance's control groups; a test that passed has removed them.
+fn remove_groups(list: &Path) {
+    let Ok(text) = std::fs::read(list) else { return };
+    let list: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    for place in list["places"].as_array().into_iter().flatten() {
+        let dir = Path::new(place["dir"].as_str().unwrap_or_default());
+        let deadline = Instant::now() + PATIENCE;
+        // Those who were just killed leave it a moment later.
+        while dir.is_dir() && std::fs::remove_dir(dir).is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = dir.parent().map(std::fs::remove_dir);
     }
 }
 

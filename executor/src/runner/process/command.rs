@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::cgroup::Group;
-use super::entry::Entry;
+use super::entry::{Entry, judge};
 use super::launch::MAX_REPLY_BYTES;
 use super::limits::ProcessLimits;
 use super::shim::DEFAULT_PATH;
@@ -146,9 +146,9 @@ async fn admit(entry: &Entry, child: &mut Child) -> io::Result<()> {
     // One that ended already says why.
     let told = stdin.write_all(&entry.description()?).await;
     drop(stdin);
-    let mut why = String::new();
-    stdout.take(MAX_REPLY_BYTES).read_to_string(&mut why).await?;
-    if why.is_empty() { told } else { Err(io::Error::other(why)) }
+    let mut said = String::new();
+    stdout.take(MAX_REPLY_BYTES).read_to_string(&mut said).await?;
+    judge(&said, told)
 }
 
 fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {

@@ -2,8 +2,8 @@
 //! becomes its user, and then becomes the workload (`exec`). Nothing the workload starts was ever outside, and the
 //! shim was never inside: it is not killed for the memory that the workload takes.
 //!
-//! What it does is told on its stdin. Its stdout is answered only on failure; that it closes without a word means
-//! that the workload runs. Its stderr is the workload's output.
+//! What it does is told on its stdin. On its stdout it says that it is about to become the workload, and then nothing
+//! more, or why it could not; one that ends without a word never got so far. Its stderr is the workload's output.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,11 @@ use super::limits::ProcessLimits;
 use super::shim::DEFAULT_PATH;
 use super::user::Account;
 
-/// The second argument, after `shim`.
-pub(super) const ARGUMENT: &str = "enter";
+/// The variable that tells such a process from a shim. Neither hands it down.
+const VARIABLE: &str = "MUSTER_SHIM_ENTERS";
+
+/// Said right before the process becomes the workload.
+const READY: &str = "ready\n";
 
 /// What marks a process as an instance's own, from before it is the workload.
 const MARK: &str = "MUSTER_INSTANCE_ID";
@@ -62,9 +65,10 @@ impl Entry {
         let mut command = Command::new(program);
         command
             .arg0("muster-entry")
-            .args(["shim", ARGUMENT])
+            .arg("shim")
             // Not the workload's: what it says to the loader is not for somebody who may still be root.
             .env_clear()
+            .env(VARIABLE, "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(output)
@@ -83,13 +87,9 @@ impl Entry {
         // One that ended already says why, or how it ended says so.
         let told = stdin.write_all(&self.description()?);
         drop(stdin);
-        match answer(stdout)? {
-            why if why.is_empty() => match told {
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-                _ => Ok(()),
-            },
-            why => Err(io::Error::other(why)),
-        }
+        let mut said = String::new();
+        stdout.take(MAX_REPLY_BYTES).read_to_string(&mut said)?;
+        judge(&said, told)
     }
 
     /// What is written to the process's stdin, and nowhere else.
@@ -98,7 +98,7 @@ impl Entry {
     }
 
     /// Does not come back unless it fails.
-    fn become_workload(&self) -> io::Result<Infallible> {
+    fn become_workload(&self, ear: &mut File) -> io::Result<Infallible> {
         let Some((program, arguments)) = self.command.split_first() else {
             return Err(io::Error::other("the command is empty"));
         };
@@ -107,6 +107,7 @@ impl Entry {
         if let Some(account) = &self.account {
             account.assume().map_err(|error| named("switch user", &error))?;
         }
+        ear.write_all(READY.as_bytes())?;
         let error = Command::new(program)
             .args(arguments)
             .env_clear()
@@ -126,26 +127,54 @@ fn named(what: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-fn answer(stdout: ChildStdout) -> io::Result<String> {
-    let mut why = Vec::new();
-    stdout.take(MAX_REPLY_BYTES).read_to_end(&mut why)?;
-    Ok(String::from_utf8_lossy(&why).into_owned())
+/// What a process said before it closed its stdout, and whether it could be told what it is.
+pub(super) fn judge(said: &str, told: io::Result<()>) -> io::Result<()> {
+    match said.strip_prefix(READY) {
+        Some("") => Ok(()),
+        Some(why) => Err(io::Error::other(why)),
+        None if said.is_empty() => {
+            told?;
+            Err(io::Error::other("the new process ended before it was under the workload's limits"))
+        }
+        None => Err(io::Error::other(said)),
+    }
 }
 
-/// What `shim enter` does. Comes back only when it failed, and has said so.
+/// Whether this process is to become a workload.
+pub(super) fn is_wanted() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
+/// What such a process does. Comes back only when it failed, and has said so.
 pub(super) fn main() -> ExitCode {
     // Closed by the kernel when this process becomes another program.
-    let ear = rustix::io::fcntl_dupfd_cloexec(io::stdout(), FIRST_FREE);
+    let Ok(ear) = rustix::io::fcntl_dupfd_cloexec(io::stdout(), FIRST_FREE) else { return ExitCode::FAILURE };
+    let mut ear = File::from(ear);
     let outcome = rustix::stdio::dup2_stdout(io::stderr()).map_err(io::Error::from).and_then(|()| {
         let mut description = Vec::new();
         io::stdin().lock().take(MAX_LAUNCH_BYTES).read_to_end(&mut description)?;
         let entry: Entry = serde_json::from_slice(&description)?;
         drop(description);
-        entry.become_workload()
+        entry.become_workload(&mut ear)
     });
-    if let (Err(error), Ok(ear)) = (outcome, ear) {
-        // Nobody listens any more: then nobody minds.
-        let _ = File::from(ear).write_all(error.to_string().as_bytes());
-    }
+    let Err(error) = outcome;
+    // Nobody listens any more: then nobody minds.
+    let _ = ear.write_all(error.to_string().as_bytes());
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_said_so_became_the_workload() {
+        let why = |said: &str| judge(said, Ok(())).map_err(|error| error.to_string());
+        assert_eq!(why("ready\n"), Ok(()));
+        assert_eq!(why("ready\n/no/such in /: not found"), Err("/no/such in /: not found".to_owned()));
+        assert_eq!(why("switch user: not permitted"), Err("switch user: not permitted".to_owned()));
+        assert!(why("").unwrap_err().contains("ended before"));
+        let broken = Err(io::ErrorKind::BrokenPipe.into());
+        assert!(judge("ready\n", broken).is_ok(), "it did not need to read to the end");
+    }
 }

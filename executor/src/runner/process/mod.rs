@@ -19,7 +19,8 @@
 //! `scratch/<instance>/` (the working directory unless the spec names one, removed with it) and
 //! `logs/<service>/<instance>/output.log`, … (see [`crate::logs`]; kept).
 //!
-//! Under systemd the executor's unit needs `KillMode=process`, or a restart of it takes all shims along.
+//! Under systemd the executor's unit needs `KillMode=process`, or a restart of it takes all shims along. For
+//! limits it needs `Delegate=yes` and `DelegateSubgroup=muster-agent`.
 
 mod cgroup;
 mod command;

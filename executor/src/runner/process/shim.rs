@@ -67,7 +67,7 @@ pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:
 /// thread or runtime exists. Reads its description from stdin, answers on stdout.
 #[must_use]
 pub fn main() -> ExitCode {
-    if std::env::args().nth(2).as_deref() == Some(entry::ARGUMENT) {
+    if entry::is_wanted() {
         return entry::main();
     }
     let Err(error) = run() else { return ExitCode::SUCCESS };

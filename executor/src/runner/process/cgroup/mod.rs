@@ -10,10 +10,11 @@
 //! directory, so that several executors can share a machine. A group is there as long as its instance's run
 //! directory.
 //!
-//! The unified hierarchy gives limits only to groups below one that holds no processes itself. An executor that is
-//! alone in its group (a systemd unit with `Delegate=yes`, a container) therefore moves itself one down, to
-//! `muster-agent`; `DelegateSubgroup=muster-agent` does the same from the start. One that shares its group with
-//! others (a login shell) moves nobody: its workloads run without limits, and that is said.
+//! The unified hierarchy gives limits only to groups below one that holds no processes itself. Under systemd the
+//! unit says `Delegate=yes` and `DelegateSubgroup=muster-agent`: then the executor is one down from the start, now and
+//! whenever it is started again. One that is alone in the group of a container moves itself there. One that shares its
+//! group with others (a login shell), or whose unit would not start again once it had moved, moves nobody: its
+//! workloads run without limits, and that is said.
 
 mod group;
 mod hierarchy;
@@ -238,6 +239,9 @@ fn enable(base: &Path, controller: Controller) -> io::Result<()> {
     let Err(error) = put(&file, &wanted) else { return Ok(()) };
     let me = std::process::id().to_string();
     let is_busy = error.kind() == io::Error::from(Errno::BUSY).kind();
+    if is_busy && is_unit(base) {
+        return Err(io::Error::other(format!("add DelegateSubgroup={AGENT} to the unit, and Delegate=yes")));
+    }
     let is_alone = fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|procs| procs.trim() == me);
     if !is_busy || !is_alone {
         return Err(error);
@@ -246,6 +250,11 @@ fn enable(base: &Path, controller: Controller) -> io::Result<()> {
     make_dir(&agent)?;
     put(&agent.join("cgroup.procs"), &me)?;
     put(&file, &wanted)
+}
+
+/// Whether systemd puts a service there. It could not do so again once the group hands controllers down.
+fn is_unit(group: &Path) -> bool {
+    group.extension().is_some_and(|kind| kind == "service")
 }
 
 /// A v1 group of cores takes nobody in before it has been told its cores and memory nodes.
@@ -266,5 +275,20 @@ fn make_dir(dir: &Path) -> io::Result<()> {
             Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", dir.display())))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_services_own_group_is_told_from_others() {
+        assert!(is_unit(Path::new("/sys/fs/cgroup/system.slice/muster-executor.service")));
+        for other in
+            ["/sys/fs/cgroup", "/sys/fs/cgroup/docker-abc.scope", "/sys/fs/cgroup/x.service/muster-agent"]
+        {
+            assert!(!is_unit(Path::new(other)), "{other}");
+        }
     }
 }
