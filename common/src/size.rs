@@ -15,6 +15,12 @@ pub struct ByteSize(u64);
 pub struct InvalidSize(String);
 
 impl ByteSize {
+    /// From a number of bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
     /// In bytes.
     #[must_use]
     pub const fn as_bytes(self) -> u64 {

@@ -5,13 +5,18 @@ use std::path::PathBuf;
 use muster_common::duration::DroveDuration;
 use muster_common::exit::Exit;
 use muster_common::id::{ClusterId, ExecutorId};
+use muster_common::size::ByteSize;
 use muster_platform::{RoleError, TlsFiles};
 use serde::{Deserialize, Serialize};
+
+use crate::logs::Retention;
 
 /// How often a core may be leased at most: beyond that a node is not shared but swamped.
 const MAX_OVERCOMMIT: u32 = 1024;
 /// How many controllers may be named.
 const MAX_CONTROLLERS: usize = 16;
+/// With fewer open files hardly a program starts.
+const MIN_OPEN_FILES: u64 = 16;
 /// How many tags an executor may have.
 const MAX_TAGS: usize = 64;
 
@@ -47,6 +52,12 @@ pub struct ExecutorConfig {
     /// MB that may be leased; what the machine has minus a reserve when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u64>,
+    /// How PROCESS executables are run.
+    #[serde(default)]
+    pub process: ProcessConfig,
+    /// What is kept of the logs of processes that ended.
+    #[serde(default)]
+    pub logs: LogsConfig,
     /// Host ports for instances whose spec does not fix them.
     #[serde(default)]
     pub ports: PortRange,
@@ -77,6 +88,74 @@ pub enum RunnerChoice {
     Docker,
     /// Processes only.
     Process,
+}
+
+/// Limits of PROCESS executables that no spec names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ProcessConfig {
+    /// Whether control groups are used, where they are permitted; without them nothing holds a workload to its
+    /// memory and cores.
+    pub control_groups: bool,
+    /// Processes and threads of one instance, where control groups are permitted.
+    pub max_pids: u64,
+    /// Files that one process may have open; as many as the executor's hard limit allows when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u64>,
+    /// The largest core dump, in bytes.
+    pub core_bytes: u64,
+}
+
+/// More threads than any well-behaved service has, and few enough that one that forks for ever leaves numbers for
+/// the others (Linux has 32768 by default).
+impl Default for ProcessConfig {
+    fn default() -> Self {
+        Self { control_groups: true, max_pids: 8192, open_files: None, core_bytes: 0 }
+    }
+}
+
+/// What is kept of the logs of PROCESS instances that are over. Those of living ones are bounded by their spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct LogsConfig {
+    /// For how long.
+    pub max_age: DroveDuration,
+    /// How much, all of them together; the oldest go first.
+    #[serde(with = "byte_size")]
+    pub max_total_size: ByteSize,
+}
+
+/// A week and a GiB: a failure before the weekend can be looked into after it, and no disk is filled.
+impl Default for LogsConfig {
+    fn default() -> Self {
+        Self {
+            max_age: DroveDuration::from_secs(7 * 24 * 3600),
+            max_total_size: ByteSize::from_bytes(1 << 30),
+        }
+    }
+}
+
+impl LogsConfig {
+    pub(crate) fn retention(&self) -> Retention {
+        let max_total_bytes = self.max_total_size.as_bytes();
+        Retention { max_age: self.max_age.as_duration(), max_total_bytes }
+    }
+}
+
+/// A size as people write it: `512m`, `1g`.
+mod byte_size {
+    use muster_common::size::ByteSize;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+    pub(super) fn serialize<S: Serializer>(size: &ByteSize, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(size)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ByteSize, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }
 
 /// Host ports, both ends included.
@@ -127,6 +206,12 @@ impl ExecutorConfig {
         if !(1..=MAX_OVERCOMMIT).contains(&self.core_overcommit) {
             return refuse("coreOvercommit", format!("must be within 1..={MAX_OVERCOMMIT}"));
         }
+        if self.process.max_pids == 0 {
+            return refuse("process.maxPids", "must be at least 1".to_owned());
+        }
+        if self.process.open_files.is_some_and(|files| files < MIN_OPEN_FILES) {
+            return refuse("process.openFiles", format!("must be at least {MIN_OPEN_FILES}"));
+        }
         if self.controllers.len() > MAX_CONTROLLERS {
             return refuse("controllers", format!("must not name more than {MAX_CONTROLLERS}"));
         }
@@ -168,6 +253,10 @@ mod tests {
         assert_eq!(config.on_terminate, OnTerminate::Keep);
         assert_eq!((config.core_overcommit, config.ports.from), (1, 20000));
         config.check().unwrap();
+        assert_eq!(config.logs, LogsConfig::default());
+        let kept = read(&format!("{MINIMAL}logs: {{maxAge: 3d, maxTotalSize: 512m}}\n")).logs;
+        assert_eq!(kept.max_total_size.as_bytes(), 512 << 20);
+        assert_eq!(kept.max_age, DroveDuration::from_secs(3 * 24 * 3600));
         let full = format!("{MINIMAL}runner: process\ncoreOvercommit: 16\nports: {{from: 5000, to: 5199}}\n");
         assert_eq!(read(&full).ports, PortRange { from: 5000, to: 5199 });
     }
@@ -177,6 +266,8 @@ mod tests {
         for (line, field) in [
             ("ports: {from: 5, to: 4}", "ports 5-4"),
             ("coreOvercommit: 0", "coreOvercommit"),
+            ("process: {maxPids: 0}", "process.maxPids"),
+            ("process: {openFiles: 3}", "process.openFiles"),
             ("tags: [a]", ""),
         ] {
             let config = read(&format!("{MINIMAL}{line}\n"));

@@ -22,6 +22,7 @@
 //! | [`session`] | the connection to the leading controller |
 //! | [`runner`], [`probe`] | what starts workloads and asks them: traits, and what implements them |
 //! | [`systemd`] | what the service manager is told |
+//! | [`logs`] | what processes write: rotation, retention, reading |
 //! | [`config`] | the configuration file |
 //!
 //! An event becomes a decision, a decision is written to the journal, and only then does it become an effect.
@@ -33,6 +34,7 @@ mod environment;
 mod executor;
 mod journal;
 mod lease;
+mod logs;
 mod machine;
 mod probe;
 mod role;
@@ -44,8 +46,11 @@ mod systemd;
 #[cfg(test)]
 mod testing;
 
-pub use config::{ExecutorConfig, ExecutorListen, OnTerminate, PortRange, RunnerChoice};
+pub use config::{
+    ExecutorConfig, ExecutorListen, LogsConfig, OnTerminate, PortRange, ProcessConfig, RunnerChoice,
+};
 pub use executor::{DrainIncomplete, Executor, TaskEnded};
+pub use logs::{LogFollower, LogPiece, LogPosition, LogReader};
 pub use probe::{NodeProber, ProbeOutcome, Prober};
 pub use role::{DRAINED, ExecutorArgs, run};
 pub use runner::docker::{CALL_LIMIT, DockerRunner};

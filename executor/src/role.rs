@@ -59,6 +59,8 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
         executor: config.id.clone(),
         data_dir: data_dir.path().to_owned(),
         shim: None,
+        process: config.process.clone(),
+        logs: config.logs.clone(),
         docker_socket: None,
     })
     .await

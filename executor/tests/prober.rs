@@ -37,6 +37,8 @@ impl Target {
             choice: RunnerChoice::Process,
             executor: muster_common::id::ExecutorId::new("test").unwrap(),
             data_dir: node.dir().to_owned(),
+            process: muster_executor::ProcessConfig::default(),
+            logs: muster_executor::LogsConfig::default(),
             shim: Some(env!("CARGO_BIN_EXE_muster-executor").into()),
             docker_socket: None,
         };

@@ -357,14 +357,29 @@ async fn what_cannot_start_says_why() {
 
 #[tokio::test]
 async fn a_user_switch_needs_root() {
-    let (node, mut plan) = (Node::new(), script("id -u; id -g; touch mine; ls ../../run || echo no"));
+    let (node, mut plan) =
+        (Node::new(), script("id -u; id -G; touch mine; ls ../../run || echo no; sleep 1000"));
     std::sync::Arc::make_mut(&mut plan.spec).user_spec =
         Some(UserSpec { user: "54321".to_owned(), group: Some("54322".to_owned()) });
-    let (runner, mut events) = node.open();
+    let (runner, _events) = node.open();
     match runner.start(&plan).await {
         Ok(workload) => {
             assert!(rustix::process::geteuid().is_root());
-            exited(&mut events).await;
+            until("it is done", || {
+                let log = node.dir().join("logs/test-1").join(plan.instance.as_str()).join("output.log");
+                fs::read_to_string(log).is_ok_and(|log| log.ends_with("no\n"))
+            })
+            .await;
+            let run = |argv: &[&str]| {
+                let argv: Vec<String> = argv.iter().map(|&word| word.to_owned()).collect();
+                let (runner, plan, workload) = (&runner, &plan, &workload);
+                async move { runner.command(plan, workload, &argv, LONG).await }
+            };
+            // A command beside it is the same user, in the same directory, and nothing more.
+            let output = run(&["sh", "-c", "id -u; id -G; ls; exit 3"]).await.unwrap();
+            assert_eq!((output.code, output.output.as_str()), (3, "54321\n54322\nmine\n"));
+            let error = run(&["/no/such"]).await.unwrap_err();
+            assert!(error.to_string().contains("/no/such"), "{error}");
             let log = runner.log_tail(&plan.instance, &workload, 200).await.unwrap();
             assert!(log.starts_with("54321\n54322\n") && log.ends_with("no\n"), "{log}");
             let scratch = node.dir().join("scratch").join(plan.instance.as_str());
@@ -375,7 +390,44 @@ async fn a_user_switch_needs_root() {
         }
         Err(error) => assert!(error.to_string().contains("only root"), "{error}"),
     }
+    runner.remove(&plan.instance).await.unwrap();
     assert_nothing_left(&node, &runner, &plan).await;
+}
+
+/// The node's own users and groups cannot be counted on: this speaks to the entry itself.
+#[test]
+fn a_process_has_its_users_further_groups_and_none_of_the_executors() {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped a_process_has_its_users_further_groups: only root can switch users");
+        return;
+    }
+    let entry = serde_json::json!({
+        "command": ["sh", "-c", "id -u; id -G; grep -h CapEff /proc/self/status"],
+        "env": {},
+        "workingDirectory": "/",
+        "account": {"uid": 54321, "gid": 54322, "groups": [54323, 54324]},
+        "group": {"places": []},
+        "limits": {"openFiles": null, "coreBytes": 0},
+    });
+    let (mut output, writer) = std::io::pipe().unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_muster-executor"))
+        .arg("shim")
+        .env("MUSTER_SHIM_ENTERS", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    process.stdin.take().unwrap().write_all(entry.to_string().as_bytes()).unwrap();
+    let mut said = String::new();
+    process.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "ready\n");
+    assert!(process.wait().unwrap().success());
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "54321\n54322 54323 54324\nCapEff:\t0000000000000000\n");
 }
 
 #[tokio::test]
@@ -398,7 +450,7 @@ async fn output_is_rotated() {
     let (node, mut plan) =
         (Node::new(), script("i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done"));
     std::sync::Arc::make_mut(&mut plan.spec).logging =
-        Some(LoggingSpec::Local { max_size: "4k".to_owned(), max_files: 2, compress: false });
+        Some(LoggingSpec::Local { max_size: "4k".to_owned(), max_files: 2, compress: true });
     let (runner, mut events) = node.open();
     let workload = start(&runner, &plan).await;
     assert_eq!(exited(&mut events).await.1, code(0));
@@ -408,7 +460,9 @@ async fn output_is_rotated() {
     let logs = node.dir().join("logs/test-1").join(plan.instance.as_str());
     let mut names: Vec<_> = fs::read_dir(logs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["output.log", "output.log.1"]);
+    let segments: Vec<_> =
+        names.iter().filter_map(|name| name.to_str()?.strip_prefix("output.log")).collect();
+    assert_eq!(segments.len(), 2, "{names:?}");
     assert_nothing_left(&node, &runner, &plan).await;
 }
 

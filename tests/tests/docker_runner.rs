@@ -15,12 +15,12 @@ use muster_common::instance::{InstancePort, LocalInfo, RunnerKind};
 use muster_common::spec::{
     CheckMode, ConfigSource, ConfigSpec, Executable, LocalServiceSpec, MountMode, MountedVolume, PortType,
 };
-use muster_executor::RunnerChoice;
 use muster_executor::{CALL_LIMIT, DockerRunner};
 use muster_executor::{
     Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent,
     Runners, StartError, Workload,
 };
+use muster_executor::{LogsConfig, ProcessConfig, RunnerChoice};
 use muster_executor::{NodeProber, Prober};
 use muster_tests::docker_image::{TestImage, engine_or_skip};
 use serde_json::json;
@@ -51,6 +51,20 @@ impl Bench {
         let (sender, events) = mpsc::channel(256);
         let socket = Path::new("/var/run/docker.sock");
         (DockerRunner::open(socket, &self.executor, self.dir.path(), CALL_LIMIT, sender), events)
+    }
+
+    /// All runners of a node.
+    async fn open_all(&self) -> Runners {
+        let config = RunnerConfig {
+            choice: RunnerChoice::Auto,
+            executor: self.executor.clone(),
+            data_dir: self.dir.path().to_owned(),
+            shim: None,
+            process: ProcessConfig::default(),
+            logs: LogsConfig::default(),
+            docker_socket: None,
+        };
+        Runners::open(&config).await.unwrap()
     }
 
     fn plan(&self, args: &[&str]) -> LaunchPlan {
@@ -147,15 +161,7 @@ async fn docker_runs_to_an_exit_code_with_its_log() {
 #[tokio::test]
 async fn docker_serves_a_port_and_is_probed() {
     let Some(bench) = Bench::new("docker_serves_a_port_and_is_probed").await else { return };
-    let runners = Runners::open(&RunnerConfig {
-        choice: RunnerChoice::Auto,
-        executor: bench.executor.clone(),
-        data_dir: bench.dir.path().to_owned(),
-        shim: None,
-        docker_socket: None,
-    })
-    .await
-    .unwrap();
+    let runners = bench.open_all().await;
     let prober = NodeProber::new(&runners);
     let runner = runners.of(RunnerKind::Docker).unwrap();
     let mut plan = bench.plan(&["serve", "8000"]);
@@ -190,15 +196,7 @@ async fn docker_port_is_not_open_before_the_container_listens() {
     let Some(bench) = Bench::new("docker_port_is_not_open_before_the_container_listens").await else {
         return;
     };
-    let runners = Runners::open(&RunnerConfig {
-        choice: RunnerChoice::Auto,
-        executor: bench.executor.clone(),
-        data_dir: bench.dir.path().to_owned(),
-        shim: None,
-        docker_socket: None,
-    })
-    .await
-    .unwrap();
+    let runners = bench.open_all().await;
     let prober = NodeProber::new(&runners);
     let runner = runners.of(RunnerKind::Docker).unwrap();
     let tcp: CheckMode = serde_json::from_value(json!({"type": "TCP", "portName": "main"})).unwrap();

@@ -170,6 +170,17 @@ pub(crate) fn strays(
     Ok(strays)
 }
 
+/// Those of these numbers that stand for a process that has not ended.
+pub(crate) fn living(pids: &[u32]) -> io::Result<Vec<ProcessId>> {
+    let mut living = Vec::new();
+    for &pid in pids {
+        if let Some(stat) = Stat::of(pid)?.filter(|stat| !stat.has_ended()) {
+            living.push(ProcessId { pid, start_ticks: stat.start_ticks });
+        }
+    }
+    Ok(living)
+}
+
 fn alive(table: &BTreeMap<u32, Stat>) -> impl Iterator<Item = ProcessId> {
     table
         .iter()

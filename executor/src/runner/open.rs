@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::Runners;
 use super::docker::{CALL_LIMIT, DockerRunner};
 use super::process::{OpenError, ProcessRunner};
-use crate::config::RunnerChoice;
+use crate::config::{LogsConfig, ProcessConfig, RunnerChoice};
 
 /// Events that may wait for the supervisor, which takes them in between two turns; then the runners wait.
 const EVENT_QUEUE: usize = 256;
@@ -28,6 +28,10 @@ pub struct RunnerConfig {
     pub data_dir: PathBuf,
     /// The program that is run with the argument `shim`; this very program when absent.
     pub shim: Option<PathBuf>,
+    /// How processes are run.
+    pub process: ProcessConfig,
+    /// What is kept of the logs of processes that ended.
+    pub logs: LogsConfig,
     /// The engine's socket; when absent, `DOCKER_HOST` if it names one, else the usual place.
     pub docker_socket: Option<PathBuf>,
 }
@@ -53,7 +57,8 @@ impl Runners {
         }
         if config.choice != RunnerChoice::Docker {
             let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-            runners.process = Some(Arc::new(ProcessRunner::open(&data_dir, shim, sender)?));
+            let process = ProcessRunner::open(&data_dir, shim, config.process.clone(), &config.logs, sender)?;
+            runners.process = Some(Arc::new(process));
         }
         Ok(runners)
     }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use muster_common::id::{Epoch, Generation, InstanceId, ServiceId};
 use muster_common::instance::LocalInfo;
 use muster_common::spec::{Executable, LocalServiceSpec};
-use muster_executor::ProcessRunner;
 use muster_executor::{LaunchPlan, Place, RunnerEvent};
+use muster_executor::{LogsConfig, ProcessConfig, ProcessRunner};
 use muster_platform::DataDir;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -38,9 +38,14 @@ impl Node {
 
     /// What a new executor process would open.
     pub(crate) fn open(&self) -> (ProcessRunner, mpsc::Receiver<RunnerEvent>) {
+        self.open_with(ProcessConfig::default())
+    }
+
+    /// The same, configured otherwise.
+    pub(crate) fn open_with(&self, config: ProcessConfig) -> (ProcessRunner, mpsc::Receiver<RunnerEvent>) {
         let (events, receiver) = mpsc::channel(256);
         let shim = PathBuf::from(env!("CARGO_BIN_EXE_muster-executor"));
-        (ProcessRunner::open(self.dir(), shim, events).unwrap(), receiver)
+        (ProcessRunner::open(self.dir(), shim, config, &LogsConfig::default(), events).unwrap(), receiver)
     }
 }
 
@@ -55,7 +60,23 @@ impl Drop for Node {
                 // It may be gone by now.
                 let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
             }
+            remove_groups(&self.dir().join("run").join(instance.as_str()).join("cgroup.json"));
         }
+    }
+}
+
+/// What is left of an instance's control groups; a test that passed has removed them.
+fn remove_groups(list: &Path) {
+    let Ok(text) = std::fs::read(list) else { return };
+    let list: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    for place in list["places"].as_array().into_iter().flatten() {
+        let dir = Path::new(place["dir"].as_str().unwrap_or_default());
+        let deadline = Instant::now() + PATIENCE;
+        // Those who were just killed leave it a moment later.
+        while dir.is_dir() && std::fs::remove_dir(dir).is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = dir.parent().map(std::fs::remove_dir);
     }
 }
 

@@ -4,16 +4,20 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::cgroup::Group;
+use super::entry::{Entry, judge};
+use super::launch::MAX_REPLY_BYTES;
+use super::limits::ProcessLimits;
 use super::shim::DEFAULT_PATH;
 use super::user::Account;
 use crate::runner::{COMMAND_OUTPUT_MAX, CommandOutput, RunnerError};
@@ -21,9 +25,9 @@ use crate::runner::{COMMAND_OUTPUT_MAX, CommandOutput, RunnerError};
 /// Kills the command's group when it is dropped, however that comes about: also what the command left
 /// in the background. The group's number stays taken while anybody is in it, and numbers are given out
 /// in turn, so nobody else can have it a moment after the command ended.
-struct Group(Option<Pid>);
+struct ProcessGroup(Option<Pid>);
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
             // Nobody is left in it: the usual case.
@@ -32,12 +36,22 @@ impl Drop for Group {
     }
 }
 
+/// What a command has in common with its workload.
+pub(super) struct Beside<'a> {
+    /// Its environment.
+    pub(super) env: &'a BTreeMap<String, String>,
+    /// Its directory.
+    pub(super) directory: PathBuf,
+    /// Who it runs as.
+    pub(super) account: Option<Account>,
+    /// The program that becomes somebody else.
+    pub(super) shim: &'a Path,
+}
+
 /// Runs `argv` and waits for it, at most `limit`.
 pub(super) async fn run(
     argv: &[String],
-    env: &BTreeMap<String, String>,
-    directory: &Path,
-    account: Option<Account>,
+    beside: Beside<'_>,
     limit: Duration,
 ) -> Result<CommandOutput, RunnerError> {
     let failed = |why: String| RunnerError::Failed { step: "command", why };
@@ -45,31 +59,33 @@ pub(super) async fn run(
         return Err(failed("it is empty".to_owned()));
     };
     let (reader, writer) = io::pipe().map_err(|error| failed(error.to_string()))?;
-    let errors = writer.try_clone().map_err(|error| failed(error.to_string()))?;
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", DEFAULT_PATH)
-        .envs(env)
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .stdout(writer)
-        .stderr(errors)
-        .process_group(0)
-        .kill_on_drop(true);
-    if let Some(account) = account {
-        command.uid(account.uid).gid(account.gid);
-    }
+    // Only a process that has one thread can become somebody with groups of his own.
+    let entry = beside.account.clone().map(|account| Entry {
+        command: argv.to_vec(),
+        env: beside.env.clone(),
+        working_directory: beside.directory.clone(),
+        account: Some(account),
+        group: Group::default(),
+        limits: ProcessLimits::default(),
+    });
+    let mut command = if let Some(entry) = &entry {
+        Command::from(entry.process(beside.shim, writer))
+    } else {
+        plain(program, arguments, &beside, writer).map_err(|error| failed(error.to_string()))?
+    };
+    command.kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| failed(format!("{program}: {error}")))?;
     drop(command);
-    let _group = Group(child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)));
+    let _group = ProcessGroup(child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)));
     let mut output =
         pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(|error| failed(error.to_string()))?;
 
     let mut kept = Vec::new();
     let mut chunk = [0; COMMAND_OUTPUT_MAX];
     let ended = timeout(limit, async {
+        if let Some(entry) = &entry {
+            admit(entry, &mut child).await?;
+        }
         let mut open = true;
         loop {
             tokio::select! {
@@ -99,6 +115,40 @@ pub(super) async fn run(
             "{program} took longer than {limit:?} and was killed; its output: {output:?}"
         ))),
     }
+}
+
+/// A command that stays who the executor is.
+fn plain(
+    program: &str,
+    arguments: &[String],
+    beside: &Beside<'_>,
+    output: io::PipeWriter,
+) -> io::Result<Command> {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", DEFAULT_PATH)
+        .envs(beside.env)
+        .current_dir(&beside.directory)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .process_group(0);
+    Ok(command)
+}
+
+/// Tells the process what it is, and waits until it is the command. In words why it is not.
+async fn admit(entry: &Entry, child: &mut Child) -> io::Result<()> {
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(io::Error::other("the new process has no pipes"));
+    };
+    // One that ended already says why.
+    let told = stdin.write_all(&entry.description()?).await;
+    drop(stdin);
+    let mut said = String::new();
+    stdout.take(MAX_REPLY_BYTES).read_to_string(&mut said).await?;
+    judge(&said, told)
 }
 
 fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {

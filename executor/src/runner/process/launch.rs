@@ -1,13 +1,12 @@
 //! What the executor tells a shim, and what the shim answers: one JSON document each way, over the
 //! shim's stdin and stdout, so that no secret is ever in an argument or on the disk.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::output::Rotation;
-use super::user::Account;
+use super::entry::Entry;
+use crate::logs::Rotation;
 use crate::runner::Exit;
 use crate::runner::kin::ProcessId;
 
@@ -27,14 +26,8 @@ pub(super) struct Launch {
     pub(super) log_dir: PathBuf,
     /// When `output.log` is rotated.
     pub(super) rotation: Rotation,
-    /// The program and its arguments; not through a shell.
-    pub(super) command: Vec<String>,
-    /// The complete environment; nothing is inherited.
-    pub(super) env: BTreeMap<String, String>,
-    /// Where it starts.
-    pub(super) working_directory: PathBuf,
-    /// Who it runs as, when not as the executor's own user.
-    pub(super) account: Option<Account>,
+    /// What becomes the workload.
+    pub(super) entry: Entry,
     /// Names the boot in `pid.json`: numbers and start times repeat after a reboot.
     pub(super) boot_id: String,
 }

@@ -5,24 +5,29 @@
 //! | [`shim`] | the parent of one workload |
 //! | `launch` | what the executor tells a shim and what it answers |
 //! | `rundir` | the files that outlive both |
+//! | `entry` | what becomes the workload |
+//! | `cgroup` | limits by control groups |
+//! | `limits` | limits that a process carries itself |
 //! | `start` | what is done to start one |
 //! | `starts` | the starts under way |
 //! | `watch` | the tasks that see a shim end |
-//! | `output` | the log and its rotation |
 //! | `dirs` | who may enter which directory |
 //! | `command` | a command beside the workload |
 //! | `user` | who a workload runs as |
 //!
 //! On the disk, under `<dataDir>`: `run/<instance>/` (state, removed with the instance),
 //! `scratch/<instance>/` (the working directory unless the spec names one, removed with it) and
-//! `logs/<service>/<instance>/output.log`, `.1`, … (kept).
+//! `logs/<service>/<instance>/output.log`, … (see [`crate::logs`]; kept).
 //!
-//! Under systemd the executor's unit needs `KillMode=process`, or a restart of it takes all shims along.
+//! Under systemd the executor's unit needs `KillMode=process`, or a restart of it takes all shims along. For
+//! limits it needs `Delegate=yes` and `DelegateSubgroup=muster-agent`.
 
+mod cgroup;
 mod command;
 mod dirs;
+mod entry;
 mod launch;
-mod output;
+mod limits;
 mod rundir;
 pub mod shim;
 mod start;
@@ -30,7 +35,6 @@ mod starts;
 mod user;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,7 +48,10 @@ use muster_common::spec::Executable;
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
+use self::cgroup::Cgroups;
+use self::command::Beside;
 use self::launch::Pids;
 use self::rundir::RunDir;
 use self::starts::Starts;
@@ -54,6 +61,8 @@ use super::{
     CommandOutput, Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError, RunnerEvent,
     StartError, Workload,
 };
+use crate::config::{LogsConfig, ProcessConfig};
+use crate::logs::{LogDir, LogReader, keep_swept};
 
 /// How long a workload may take to vanish after SIGKILL before the shim itself is killed.
 const KILL_WAIT: Duration = Duration::from_secs(5);
@@ -87,8 +96,11 @@ struct Inner {
     data_dir: PathBuf,
     shim: PathBuf,
     boot_id: String,
+    config: ProcessConfig,
+    cgroups: Cgroups,
     starts: Starts,
     watches: Watches,
+    _sweep: AbortOnDropHandle<()>,
 }
 
 impl ProcessRunner {
@@ -97,6 +109,8 @@ impl ProcessRunner {
     pub fn open(
         data_dir: &Path,
         shim: PathBuf,
+        config: ProcessConfig,
+        logs: &LogsConfig,
         events: mpsc::Sender<RunnerEvent>,
     ) -> Result<Self, OpenError> {
         let me = ProcessId::of(std::process::id()).and_then(|me| me.map_or(Ok(None), ProcessId::open));
@@ -110,9 +124,19 @@ impl ProcessRunner {
             .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
         let data_dir = fs::canonicalize(data_dir)
             .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
+        let sweep = keep_swept(data_dir.clone(), logs.retention());
+        let run = data_dir.join("run");
+        let cgroups = if config.control_groups {
+            Cgroups::open(&data_dir, |instance| run.join(instance).is_dir())
+        } else {
+            Cgroups::none()
+        };
         Ok(Self(Arc::new(Inner {
             data_dir,
             shim,
+            config,
+            cgroups,
+            _sweep: sweep,
             boot_id: boot_id.trim().to_owned(),
             starts: Starts::default(),
             watches: Watches::new(events),
@@ -139,17 +163,6 @@ impl Inner {
 
     fn log_dir(&self, service: &ServiceId, instance: &InstanceId) -> PathBuf {
         self.data_dir.join("logs").join(service.as_str()).join(instance.as_str())
-    }
-
-    /// The log directory of an instance whose service is not at hand.
-    fn find_log_dir(&self, instance: &InstanceId) -> io::Result<Option<PathBuf>> {
-        for service in fs::read_dir(self.data_dir.join("logs"))? {
-            let path = service?.path().join(instance.as_str());
-            if path.is_dir() {
-                return Ok(Some(path));
-            }
-        }
-        Ok(None)
     }
 
     fn working_directory(&self, plan: &LaunchPlan) -> PathBuf {
@@ -180,7 +193,7 @@ impl Inner {
             match (lock, pids) {
                 (Some(_free), None) => {
                     // Unless the shim was killed right after it started somebody, this finds nobody.
-                    watch::kill_strays(instance, None, None).await.map_err(failed)?;
+                    watch::kill_strays(instance, &run, None, None).await.map_err(failed)?;
                     return Ok(Condition::NeverStarted);
                 }
                 // The machine was started anew since: nobody saw the end.
@@ -218,9 +231,13 @@ impl Inner {
             return Ok(exit);
         }
         pids.workload.signal_group(Signal::KILL).map_err(failed)?;
-        for process in blocking("stop process", move || kin::descendants(pids.shim.pid)).await? {
-            process.signal(Signal::KILL).map_err(failed)?;
-        }
+        let (run, shim) = (self.run_dir(instance), pids.shim.pid);
+        let kill = move || {
+            // First at one blow who is in the groups, then whoever left them.
+            run.group()?.kill()?;
+            kin::descendants(shim)?.into_iter().try_for_each(|process| process.signal(Signal::KILL))
+        };
+        blocking("stop process", kill).await?;
         if let Some(exit) = ended_within(&mut exit, KILL_WAIT).await {
             return Ok(exit);
         }
@@ -232,12 +249,14 @@ impl Inner {
         })
     }
 
-    async fn remove(&self, instance: &InstanceId) -> Result<(), RunnerError> {
+    async fn remove(self: &Arc<Self>, instance: &InstanceId) -> Result<(), RunnerError> {
         self.stop(instance, Duration::ZERO).await?;
         self.watches.forget(instance);
         // The run directory goes last: as long as it is there, the instance is listed.
         let (scratch, run) = (self.scratch(instance), self.run_dir(instance));
+        let inner = Arc::clone(self);
         blocking("remove process", move || {
+            inner.cgroups.remove(&run.group()?)?;
             rundir::remove_tree(&scratch)?;
             rundir::remove_tree(run.path())
         })
@@ -366,8 +385,13 @@ impl Runner for ProcessRunner {
         Box::pin(async move {
             let account = user::account(plan.spec.user_spec.as_ref())
                 .map_err(|why| RunnerError::Failed { step: "command", why })?;
-            let env: &BTreeMap<String, String> = &plan.env;
-            command::run(argv, env, &self.0.working_directory(plan), account, timeout).await
+            let beside = Beside {
+                env: &plan.env,
+                directory: self.0.working_directory(plan),
+                account,
+                shim: &self.0.shim,
+            };
+            command::run(argv, beside, timeout).await
         })
     }
 
@@ -378,8 +402,11 @@ impl Runner for ProcessRunner {
         max_bytes: usize,
     ) -> BoxFuture<'a, Result<String, RunnerError>> {
         let (inner, instance) = (Arc::clone(&self.0), instance.clone());
-        Box::pin(blocking("read log", move || match inner.find_log_dir(&instance)? {
-            Some(dir) => output::tail(&dir, max_bytes),
+        Box::pin(blocking("read log", move || match LogDir::find(&inner.data_dir, &instance)? {
+            Some(dir) => {
+                let tail = LogReader::new(dir).tail(usize::MAX, max_bytes)?;
+                Ok(String::from_utf8_lossy(&tail.bytes).into_owned())
+            }
             None => Ok(String::new()),
         }))
     }

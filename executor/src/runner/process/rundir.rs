@@ -5,6 +5,7 @@
 //! | `shim.log` | by the shim, its stderr | nothing, when all is well; a lock on it is held exactly as long as the shim lives |
 //! | `place.json` | by the executor, before there is a shim | where the instance belongs |
 //! | `pid.json` | by the shim, before it reports the start | who runs |
+//! | `cgroup.json` | by the executor, before it makes them | which control groups are its own |
 //! | `exit.json` | by the shim, at once when the workload's first process ended | how it ended |
 //!
 //! The lock belongs to the open file that the shim inherits as its stderr, so it is taken before the
@@ -19,6 +20,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::cgroup::Group;
 use super::launch::{Ended, Pids};
 use crate::runner::Place;
 
@@ -80,6 +82,22 @@ impl RunDir {
 
     pub(super) fn write_pids(&self, pids: &Pids) -> io::Result<()> {
         self.write("pid.json", pids)
+    }
+
+    /// The instance's control groups; none when none were ever made. Ones that cannot be read any more are met by
+    /// the next executor, which knows nobody who owns them.
+    pub(super) fn group(&self) -> io::Result<Group> {
+        match self.read("cgroup.json") {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(%error, "the control groups of an instance cannot be read");
+                Ok(Group::default())
+            }
+            answer => Ok(answer?.unwrap_or_default()),
+        }
+    }
+
+    pub(super) fn write_group(&self, group: &Group) -> io::Result<()> {
+        self.write("cgroup.json", group)
     }
 
     pub(super) fn ended(&self) -> io::Result<Option<Ended>> {
@@ -158,5 +176,7 @@ mod tests {
         fs::write(dir.path().join("exit.json"), "{").unwrap();
         assert!(run.ended().unwrap_err().to_string().contains("exit.json"));
         assert_eq!(run.pids().unwrap(), None);
+        fs::write(dir.path().join("cgroup.json"), "{").unwrap();
+        assert_eq!(run.group().unwrap(), Group::default(), "it does not keep an instance from being removed");
     }
 }

@@ -6,13 +6,15 @@
 //! after its one answer it speaks to nobody: no end of a pipe to the executor is kept, so that nothing
 //! that happens to the executor can hold it up.
 //!
+//! What it starts is an [`entry`](super::entry): that process puts itself under the workload's limits and then
+//! becomes the workload.
+//!
 //! One thread: a loop over the output pipe and SIGCHLD. Signals that would end it are swallowed; only
 //! SIGKILL does, and then the executor kills what is left.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::process::{Signal, WaitOptions, WaitStatus};
@@ -21,9 +23,11 @@ use tokio::net::unix::pipe;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::cgroup::Group;
+use super::entry;
 use super::launch::{Ended, Launch, MAX_LAUNCH_BYTES, Pids, Reply};
-use super::output::OutputLog;
 use super::rundir::RunDir;
+use crate::logs::{LogDir, OutputLog};
 use crate::runner::Exit;
 use crate::runner::kin::{self, ProcessId};
 
@@ -50,6 +54,9 @@ const KILL_INTERVAL: Duration = Duration::from_millis(20);
 /// pipe that was handed out of the family is still open then.
 const DRAIN_WAIT: Duration = Duration::from_secs(1);
 
+/// How often it is tried to say in the log what was lost, while nothing is written that would try it too.
+const LOSS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The bytes of output that are taken in one go: the size of a pipe.
 const OUTPUT_CHUNK: usize = 64 << 10;
 
@@ -60,6 +67,9 @@ pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:
 /// thread or runtime exists. Reads its description from stdin, answers on stdout.
 #[must_use]
 pub fn main() -> ExitCode {
+    if entry::is_wanted() {
+        return entry::main();
+    }
     let Err(error) = run() else { return ExitCode::SUCCESS };
     // Stderr is `shim.log`, for whoever looks later. Stdout leads to the executor, until the start was
     // reported; if it died meanwhile, nothing was started, and there is nobody to tell.
@@ -87,7 +97,7 @@ async fn tend(launch: Launch) -> io::Result<()> {
     // A handler, unlike an ignored signal, is not handed down to the workload.
     let _deaf = DEAF_TO.iter().map(|kind| unix::signal(kind())).collect::<io::Result<Vec<_>>>()?;
     let run = RunDir::new(launch.run_dir.clone());
-    let mut log = OutputLog::open(&launch.log_dir, launch.rotation).map_err(|error| {
+    let mut log = OutputLog::open(LogDir::new(launch.log_dir.clone()), launch.rotation).map_err(|error| {
         io::Error::other(format!("cannot write to {}: {error}", launch.log_dir.display()))
     })?;
 
@@ -95,9 +105,10 @@ async fn tend(launch: Launch) -> io::Result<()> {
     let mut output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
     let workload = spawn(&launch, writer)?;
     if let Err(error) = announce(&run, &launch, workload) {
-        kill_descendants().await;
+        kill_all(&launch.entry.group).await;
         return Err(error);
     }
+    let group = launch.entry.group.clone();
     drop(launch);
 
     let mut chunk = vec![0; OUTPUT_CHUNK];
@@ -108,16 +119,18 @@ async fn tend(launch: Launch) -> io::Result<()> {
                 Ok(0) | Err(_) => open = false,
                 Ok(count) => log.append(&chunk[..count]),
             },
+            () = sleep(LOSS_INTERVAL), if log.has_unsaid_loss() => log.say_loss(),
             _ = children.recv() => if let Some(exit) = reap(Some(workload)) {
                 break exit;
             },
         }
     };
     // Written before anything else is done: from here on the exit status survives the shim too.
-    let alone = kin::descendants(std::process::id()).is_ok_and(|left| left.is_empty());
+    let exit = group.explain(&exit);
+    let alone = left(&group).is_ok_and(|left| left.is_empty());
     let mut written = run.write_ended(&Ended { exit: exit.clone(), alone });
     if !alone {
-        kill_descendants().await;
+        kill_all(&group).await;
         written = run.write_ended(&Ended { exit, alone: true });
     }
     let rest = async {
@@ -127,33 +140,18 @@ async fn tend(launch: Launch) -> io::Result<()> {
     };
     // A pipe that is still open by then is in the hands of a stranger.
     let _ = timeout(DRAIN_WAIT, rest).await;
+    log.say_loss();
     written
 }
 
 fn spawn(launch: &Launch, output: io::PipeWriter) -> io::Result<ProcessId> {
-    let Some((program, arguments)) = launch.command.split_first() else {
-        return Err(io::Error::other("the command is empty"));
-    };
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", DEFAULT_PATH)
-        .envs(&launch.env)
-        .current_dir(&launch.working_directory)
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .process_group(0);
-    if let Some(account) = launch.account {
-        command.uid(account.uid).gid(account.gid);
-    }
-    // Limits belong here: what the shim sets on itself before the spawn, the workload inherits.
-    let child = command.spawn().map_err(|error| {
-        io::Error::new(error.kind(), format!("{program} in {}: {error}", launch.working_directory.display()))
-    })?;
-    // It has not been reaped, so its entry in /proc is there even if it has ended.
-    ProcessId::of(child.id())?.ok_or_else(|| io::Error::other("/proc does not show the process just started"))
+    let mut child = launch.entry.spawn(output)?;
+    // It has not been reaped, so its entry in /proc is there even if it has ended. It stays the same process when
+    // it becomes the workload.
+    let workload = ProcessId::of(child.id())?
+        .ok_or_else(|| io::Error::other("/proc does not show the process just started"))?;
+    launch.entry.admit(&mut child)?;
+    Ok(workload)
 }
 
 /// Writes `pid.json`, answers, and lets go of the executor's pipes.
@@ -194,13 +192,22 @@ fn exit_of(status: WaitStatus) -> Exit {
     Exit { code: status.exit_status(), signal: status.terminating_signal(), oom_killed: false }
 }
 
-/// Kills and buries everybody below this process, until nobody is left.
-async fn kill_descendants() {
-    let me = std::process::id();
+/// Who is below this process or in the group. The former finds also who left the group (root can), the latter also
+/// who was adopted by somebody else.
+fn left(group: &Group) -> io::Result<Vec<ProcessId>> {
+    let mut left = kin::descendants(std::process::id())?;
+    left.extend(group.members()?);
+    left.sort_unstable_by_key(|process| process.pid);
+    left.dedup();
+    Ok(left)
+}
+
+/// Kills and buries all of them, until nobody is left.
+async fn kill_all(group: &Group) {
     let deadline = Instant::now() + KILL_WAIT;
     loop {
         reap(None);
-        let left = kin::descendants(me);
+        let left = left(group);
         if left.as_ref().is_ok_and(Vec::is_empty) {
             return;
         }
@@ -209,6 +216,7 @@ async fn kill_descendants() {
             return;
         }
         // What fails now is tried again.
+        let _ = group.kill();
         for process in left.into_iter().flatten() {
             let _ = process.signal(Signal::KILL);
         }

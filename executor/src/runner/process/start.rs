@@ -16,12 +16,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
+use super::cgroup::Limits;
 use super::dirs;
+use super::entry::Entry;
 use super::launch::{Launch, MAX_REPLY_BYTES, Pids, Reply};
-use super::output::Rotation;
+use super::limits::ProcessLimits;
 use super::shim::DEFAULT_PATH;
 use super::user::{self, Account};
 use super::{Condition, Inner, watch, workload};
+use crate::logs::Rotation;
 use crate::runner::kin::ProcessId;
 use crate::runner::{LaunchPlan, ProvisionError, RunnerError, StartError, Workload, file};
 
@@ -118,17 +121,27 @@ fn prepare(inner: &Inner, plan: &LaunchPlan) -> Result<(Child, Vec<u8>), StartEr
         .ok_or_else(|| failed("prepare")("another start of the same instance is under way".to_owned()))?;
     run.write_place(&plan.place).map_err(on_disk)?;
     let scratch = inner.scratch(&plan.instance);
-    make_scratch(&scratch, account).map_err(on_disk)?;
-    place(&scratch, &plan.spec.configs, account)?;
+    make_scratch(&scratch, account.as_ref()).map_err(on_disk)?;
+    place(&scratch, &plan.spec.configs, account.as_ref())?;
+    // Written down before they are made: nobody forgets to remove them.
+    run.write_group(&inner.cgroups.group(&plan.instance)).map_err(on_disk)?;
+    let group = inner.cgroups.make(&plan.instance, &Limits::of(plan, inner.config.max_pids));
 
     let launch = Launch {
         run_dir: run.path().to_owned(),
         log_dir: inner.log_dir(&plan.place.service, &plan.instance),
         rotation,
-        command: command.iter().chain(&plan.spec.args).cloned().collect(),
-        env: plan.env.clone(),
-        working_directory: inner.working_directory(plan),
-        account,
+        entry: Entry {
+            command: command.iter().chain(&plan.spec.args).cloned().collect(),
+            env: plan.env.clone(),
+            working_directory: inner.working_directory(plan),
+            account,
+            group,
+            limits: ProcessLimits {
+                open_files: inner.config.open_files,
+                core_bytes: inner.config.core_bytes,
+            },
+        },
         boot_id: inner.boot_id.clone(),
     };
     let description = serde_json::to_vec(&launch).map_err(|error| on_disk(error.into()))?;
@@ -154,18 +167,18 @@ fn refuse_container_only(plan: &LaunchPlan, has_directory: bool) -> Result<(), S
     Ok(())
 }
 
-fn make_scratch(scratch: &Path, account: Option<Account>) -> io::Result<()> {
+fn make_scratch(scratch: &Path, account: Option<&Account>) -> io::Result<()> {
     dirs::make_private(scratch)?;
     give(scratch, account)
 }
 
-fn give(path: &Path, account: Option<Account>) -> io::Result<()> {
+fn give(path: &Path, account: Option<&Account>) -> io::Result<()> {
     account.map_or(Ok(()), |account| chown(path, Some(account.uid), Some(account.gid)))
 }
 
 /// Places files under the scratch directory: `/etc/x` becomes `<scratch>/etc/x`, readable by their
 /// owner alone.
-fn place(scratch: &Path, configs: &[ConfigSpec], account: Option<Account>) -> Result<(), StartError> {
+fn place(scratch: &Path, configs: &[ConfigSpec], account: Option<&Account>) -> Result<(), StartError> {
     for placed in file::read_all(configs)? {
         let failed =
             |why: String| StartError::Failed { step: "place config", why: format!("{}: {why}", placed.path) };
@@ -189,7 +202,7 @@ fn below(path: &str) -> Option<PathBuf> {
     (!below.as_os_str().is_empty()).then_some(below)
 }
 
-fn write(scratch: &Path, below: &Path, content: &[u8], account: Option<Account>) -> io::Result<()> {
+fn write(scratch: &Path, below: &Path, content: &[u8], account: Option<&Account>) -> io::Result<()> {
     let mut directory = scratch.to_owned();
     for name in below.parent().into_iter().flat_map(Path::components) {
         directory.push(name);

@@ -1,17 +1,38 @@
 //! Who a workload runs as: names to numbers, from the node's own files.
+//!
+//! Without `userSpec.group` it has all groups of its user, as after a login: a log shipper that is in `adm` may read
+//! what `adm` may. With it, it has that group and no other. A container engine reads the same two members the same
+//! way. The executor's own groups are never handed down to another user.
 
 use std::fs;
+use std::io;
 
 use muster_common::spec::UserSpec;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use serde::{Deserialize, Serialize};
 
-/// A user and group by number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A user and groups by number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Account {
     /// The user.
     pub(super) uid: u32,
-    /// Its one group; further groups are dropped.
+    /// Its group.
     pub(super) gid: u32,
+    /// Further groups.
+    pub(super) groups: Vec<u32>,
+}
+
+impl Account {
+    /// Makes this process that user's, for good. It must have one thread.
+    pub(super) fn assume(&self) -> io::Result<()> {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        // In this order: without root's rights the earlier ones are refused.
+        let groups: Vec<Gid> = self.groups.iter().map(|&group| Gid::from_raw(group)).collect();
+        set_thread_groups(&groups)?;
+        set_thread_res_gid(gid, gid, gid)?;
+        Ok(set_thread_res_uid(uid, uid, uid)?)
+    }
 }
 
 /// The account that a spec asks for: `None` when that is the executor's own. In words why not, when it
@@ -19,16 +40,16 @@ pub(super) struct Account {
 pub(super) fn account(wanted: Option<&UserSpec>) -> Result<Option<Account>, String> {
     let Some(wanted) = wanted else { return Ok(None) };
     let account = resolve(wanted, &read("/etc/passwd")?, &read("/etc/group")?)?;
-    let own = Account { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
-    if account == own {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if (account.uid, account.gid) == (uid, gid) {
         Ok(None)
-    } else if own.uid == 0 {
+    } else if uid == 0 {
         Ok(Some(account))
     } else {
         Err(format!(
             "the executor runs as user {}, and only root can start a process as user '{}'; \
              run the executor as root or leave userSpec away",
-            own.uid, wanted.user
+            uid, wanted.user
         ))
     }
 }
@@ -58,7 +79,22 @@ fn resolve(wanted: &UserSpec, users: &str, groups: &str) -> Result<Account, Stri
             format!("user '{}' has no group of its own on this node; name one in userSpec.group", wanted.user)
         })?,
     };
-    Ok(Account { uid, gid })
+    let name = user.as_ref().and_then(|line| line.first());
+    let further = match (&wanted.group, name) {
+        (None, Some(name)) => memberships(groups, name).filter(|&group| group != gid).collect(),
+        // Told exactly which one.
+        _ => Vec::new(),
+    };
+    Ok(Account { uid, gid, groups: further })
+}
+
+/// The groups that name a user among their members, the fourth member of a line (group(5)).
+fn memberships<'a>(groups: &'a str, name: &'a str) -> impl Iterator<Item = u32> + 'a {
+    groups.lines().filter_map(move |line| {
+        let mut members = line.split(':').skip(2);
+        let number = members.next()?.parse().ok()?;
+        members.next()?.split(',').any(|member| member.trim() == name).then_some(number)
+    })
 }
 
 #[cfg(test)]
@@ -68,15 +104,16 @@ mod tests {
     #[test]
     fn users_and_groups_may_be_names_or_numbers() {
         let users = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/:/bin/false\n";
-        let groups = "root:x:0:\nlogs:x:50:web\n";
+        let groups = "root:x:0:\nlogs:x:50:other,web\nadm:x:4:web\nweb:x:34:web\n";
         let ask = |user: &str, group: Option<&str>| {
             let spec = UserSpec { user: user.to_owned(), group: group.map(str::to_owned) };
             resolve(&spec, users, groups)
         };
-        assert_eq!(ask("web", None), Ok(Account { uid: 33, gid: 34 }));
-        assert_eq!(ask("33", None), Ok(Account { uid: 33, gid: 34 }));
-        assert_eq!(ask("web", Some("logs")), Ok(Account { uid: 33, gid: 50 }));
-        assert_eq!(ask("1234", Some("5678")), Ok(Account { uid: 1234, gid: 5678 }));
+        let account = |uid, gid, groups: &[u32]| Ok(Account { uid, gid, groups: groups.to_vec() });
+        assert_eq!(ask("web", None), account(33, 34, &[50, 4]));
+        assert_eq!(ask("33", None), account(33, 34, &[50, 4]));
+        assert_eq!(ask("web", Some("logs")), account(33, 50, &[]), "that one and no other");
+        assert_eq!(ask("1234", Some("5678")), account(1234, 5678, &[]));
         assert!(ask("1234", None).unwrap_err().contains("userSpec.group"));
         assert!(ask("nobody-here", None).unwrap_err().contains("no user"));
         assert!(ask("web", Some("nothing-here")).unwrap_err().contains("no group"));

@@ -138,21 +138,29 @@ pub(super) async fn conclude(
     };
     if !ended.as_ref().is_some_and(|ended| ended.alone) {
         tracing::warn!(%instance, "the shim ended before its work was done; killing what it left");
-        kill_strays(instance, Some(pids.workload), session).await?;
+        kill_strays(instance, run, Some(pids.workload), session).await?;
     }
     Ok(ended.map_or_else(Exit::default, |ended| ended.exit))
 }
 
-/// Kills whatever [`kin::strays`] finds, until it finds nothing. An error means that it could not be looked.
+/// Kills whoever is in the instance's control groups and whatever [`kin::strays`] finds, until nobody is left. An error means that it could not be looked.
 pub(super) async fn kill_strays(
     instance: &InstanceId,
+    run: &RunDir,
     workload: Option<ProcessId>,
     session: Option<u32>,
 ) -> io::Result<()> {
     let deadline = Instant::now() + STRAY_WAIT;
+    let group = run.group()?;
     loop {
-        let name = instance.clone();
-        let search = move || kin::strays(name.as_str(), workload, session);
+        let (name, group) = (instance.clone(), group.clone());
+        let search = move || {
+            // At one blow first: who is looked for one by one may fork meanwhile.
+            group.kill()?;
+            let mut left = kin::strays(name.as_str(), workload, session)?;
+            left.extend(group.members()?);
+            Ok::<_, io::Error>(left)
+        };
         // The task itself fails only when the runtime is shutting down.
         let left = tokio::task::spawn_blocking(search).await??;
         if left.is_empty() {

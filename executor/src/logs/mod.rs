@@ -1,0 +1,31 @@
+//! The logs of processes as files: one home for their names, rotation, compression, retention and reading.
+//!
+//! | module | noun |
+//! |---|---|
+//! | `files` | what is in an instance's log directory, and what it is called |
+//! | `rotation` | when a log is rotated (pure) |
+//! | `writer` | the writing end, in the shim |
+//! | `index` | which byte was written when |
+//! | `reader` | the reading end: the last lines, since a time, following |
+//! | `compress` | one rotated file made smaller |
+//! | `sweep` | the task that compresses and forgets, in the executor |
+//!
+//! A log is a row of segments with growing numbers. The one that is written is `output.log`; when it is full it
+//! becomes `output.log.<number>` and never changes again, save that it may become `output.log.<number>.gz`. A position
+//! is a segment's number and an offset in what it holds uncompressed: it stays true whatever is renamed, compressed or
+//! restarted meanwhile, so a reader neither loses nor repeats a byte. Only what retention removed is lost to it, and it
+//! is told.
+
+mod compress;
+mod files;
+mod index;
+mod reader;
+mod rotation;
+mod sweep;
+mod writer;
+
+pub(crate) use files::LogDir;
+pub use reader::{LogFollower, LogPiece, LogPosition, LogReader};
+pub(crate) use rotation::Rotation;
+pub(crate) use sweep::{Retention, keep_swept};
+pub(crate) use writer::OutputLog;

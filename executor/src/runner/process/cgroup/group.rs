@@ -1,0 +1,197 @@
+//! The groups of one instance, one directory in each hierarchy: who is in them, how to end them, and whether the
+//! kernel ended somebody in them for want of memory.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+
+use super::hierarchy::Version;
+use crate::runner::Exit;
+use crate::runner::kin::{self, ProcessId};
+
+/// How long a group may take to be empty after everybody in it was killed: the kernel takes the dead out of it a
+/// moment later.
+const REMOVE_WAIT: Duration = Duration::from_secs(5);
+
+/// How often its removal is tried.
+const REMOVE_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How deep a workload may have nested groups of its own before the rest is left to the kernel.
+const MAX_DEPTH: usize = 32;
+
+/// What a shell answers for a program that SIGKILL ended.
+const KILLED_CODE: i32 = 137;
+
+/// One instance's groups; none where groups are not permitted. Kept as `cgroup.json`.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::runner::process) struct Group {
+    /// Its directories.
+    pub(super) places: Vec<Place>,
+}
+
+/// Its directory in one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
+    pub(super) version: Version,
+}
+
+impl Group {
+    /// Puts this process in. What it starts or becomes stays in.
+    pub(in crate::runner::process) fn join(&self) -> io::Result<()> {
+        for place in &self.places {
+            put(&place.dir.join("cgroup.procs"), "0")?;
+        }
+        Ok(())
+    }
+
+    /// Who is in it now, groups below it included.
+    pub(in crate::runner::process) fn members(&self) -> io::Result<Vec<ProcessId>> {
+        let mut pids = Vec::new();
+        for place in &self.places {
+            for dir in tree(&place.dir) {
+                pids.extend(numbers(&dir)?);
+            }
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        kin::living(&pids)
+    }
+
+    /// Sends SIGKILL to everybody in it; at one blow where the kernel can (Linux 5.14), so that nobody forks away.
+    pub(in crate::runner::process) fn kill(&self) -> io::Result<()> {
+        for place in self.places.iter().filter(|place| place.version == Version::V2) {
+            // An older kernel has no such file; then one by one.
+            let _ = put(&place.dir.join("cgroup.kill"), "1");
+        }
+        self.members()?.into_iter().try_for_each(|process| process.signal(Signal::KILL))
+    }
+
+    /// The exit as it was seen, and whether want of memory was behind it: the main process was killed (or a shell
+    /// says so), and the kernel did kill here for memory.
+    pub(in crate::runner::process) fn explain(&self, exit: &Exit) -> Exit {
+        let killed = exit.signal == Some(Signal::KILL.as_raw()) || exit.code == Some(KILLED_CODE);
+        Exit { oom_killed: killed && self.oom_kills() > 0, ..exit.clone() }
+    }
+
+    fn oom_kills(&self) -> u64 {
+        let count = |place: &Place| {
+            let file = match place.version {
+                Version::V1 => "memory.oom_control",
+                Version::V2 => "memory.events",
+            };
+            // A hierarchy without memory has no such file.
+            fs::read_to_string(place.dir.join(file)).map_or(0, |text| oom_kills(&text))
+        };
+        self.places.iter().map(count).sum()
+    }
+
+    /// Takes the directories away, and whoever is still in them. Blocks until the kernel lets go.
+    pub(in crate::runner::process) fn remove(&self) -> io::Result<()> {
+        let deadline = Instant::now() + REMOVE_WAIT;
+        loop {
+            match self.places.iter().try_for_each(|place| remove_tree(&place.dir)) {
+                Err(error) if Instant::now() < deadline => {
+                    tracing::trace!(%error, "a control group is still in use");
+                    self.kill()?;
+                    std::thread::sleep(REMOVE_INTERVAL);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// The lines are `name number`; both interfaces call it the same.
+fn oom_kills(text: &str) -> u64 {
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The numbers in `cgroup.procs`; a group that is gone has none.
+fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
+    match fs::read_to_string(dir.join("cgroup.procs")) {
+        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid != 0).collect()),
+        Err(error) if is_gone(&error) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A group and all below it, itself first.
+fn tree(dir: &Path) -> Vec<PathBuf> {
+    let mut found = vec![dir.to_owned()];
+    let mut layer = found.clone();
+    for _ in 0..MAX_DEPTH {
+        let below = layer.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
+        layer = below
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| entry.path())
+            .collect();
+        if layer.is_empty() {
+            break;
+        }
+        found.extend(layer.iter().cloned());
+    }
+    found
+}
+
+/// The files of a group go with it; only directories are removed, the deepest first.
+fn remove_tree(dir: &Path) -> io::Result<()> {
+    for dir in tree(dir).into_iter().rev() {
+        match fs::remove_dir(&dir) {
+            Err(error) if !is_gone(&error) => {
+                return Err(io::Error::new(error.kind(), format!("remove {}: {error}", dir.display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `ENODEV` is what an open file of a removed group answers.
+fn is_gone(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NODEV))
+}
+
+/// Writes one value, and names the file when it is refused.
+pub(super) fn put(path: &Path, value: &str) -> io::Result<()> {
+    // Not `fs::write`: it would make a file where the kernel has none.
+    let written = fs::File::options()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()));
+    written.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot write {value} to {}: {error}", path.display()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kills_for_want_of_memory_are_counted_the_same_in_both_interfaces() {
+        assert_eq!(oom_kills("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n"), 2);
+        assert_eq!(oom_kills("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"), 1);
+        assert_eq!(oom_kills("oom_kill_disable 0\nunder_oom 0\n"), 0);
+    }
+
+    #[test]
+    fn only_who_was_killed_was_killed_for_want_of_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("memory.events"), "oom_kill 1\n").unwrap();
+        let place = Place { dir: dir.path().to_owned(), version: Version::V2 };
+        let group = Group { places: vec![place] };
+        let ended = |code, signal| group.explain(&Exit { code, signal, oom_killed: false }).oom_killed;
+        assert!(ended(None, Some(9)) && ended(Some(137), None));
+        assert!(!ended(Some(1), None) && !ended(None, Some(15)));
+        assert!(!Group::default().explain(&Exit { signal: Some(9), ..Exit::default() }).oom_killed);
+    }
+}

@@ -1,0 +1,294 @@
+//! Limits by control groups (cgroup v1, v2 or both), where they are permitted.
+//!
+//! | module | noun |
+//! |---|---|
+//! | `hierarchy` | where this process's groups are (pure) |
+//! | `plan` | what is written into a group (pure) |
+//! | `group` | one instance's groups |
+//!
+//! Below the executor's own group in each hierarchy: `muster-<id>/<instance>`, the id being that of the data
+//! directory, so that several executors can share a machine. A group is there as long as its instance's run
+//! directory.
+//!
+//! The unified hierarchy gives limits only to groups below one that holds no processes itself. Under systemd the
+//! unit says `Delegate=yes` and `DelegateSubgroup=muster-agent`: then the executor is one down from the start, now and
+//! whenever it is started again. One that is alone in the group of a container moves itself there. One that shares its
+//! group with others (a login shell), or whose unit would not start again once it had moved, moves nobody: its
+//! workloads run without limits, and that is said.
+
+mod group;
+mod hierarchy;
+mod plan;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use muster_common::id::InstanceId;
+use rustix::io::Errno;
+use uuid::Uuid;
+
+pub(super) use self::group::Group;
+use self::group::{Place, put};
+use self::hierarchy::{Controller, Hierarchy, Version};
+pub(super) use self::plan::Limits;
+
+/// Where the executor itself goes, so that the group above has no processes.
+const AGENT: &str = "muster-agent";
+
+/// What is made and removed again at the start, to see what is permitted.
+const TRIAL: &str = "trial";
+
+/// The control groups of one executor.
+pub(super) struct Cgroups {
+    homes: Vec<Home>,
+    /// Making one instance's group and removing another's directory are no business at once.
+    making: Mutex<()>,
+}
+
+/// What holds the instances' groups in one hierarchy.
+struct Home {
+    base: PathBuf,
+    dir: PathBuf,
+    version: Version,
+    controllers: Vec<Controller>,
+}
+
+impl Cgroups {
+    /// For an executor that is told to leave control groups alone.
+    pub(super) fn none() -> Self {
+        Self { homes: Vec::new(), making: Mutex::default() }
+    }
+
+    /// Finds out what is permitted, says what is not, and removes the groups of instances that are no more
+    /// (`is_known` tells). Never fails: what cannot be limited runs without.
+    pub(super) fn open(data_dir: &Path, is_known: impl Fn(&str) -> bool) -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let found = hierarchy::hierarchies(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
+        let id = Uuid::new_v3(&Uuid::NAMESPACE_URL, data_dir.as_os_str().as_encoded_bytes());
+        let name = format!("muster-{}", id.simple());
+        let mut refusals = BTreeMap::new();
+        let homes: Vec<Home> =
+            found.into_iter().filter_map(|found| Home::open(found, &name, &mut refusals)).collect();
+        let mut missing = Vec::new();
+        for controller in Controller::ALL {
+            let works = homes.iter().any(|home| home.controllers.contains(&controller));
+            metrics::gauge!("muster_executor_process_limits", "controller" => controller.name())
+                .set(f64::from(u8::from(works)));
+            if !works {
+                let why = refusals.remove(&controller).unwrap_or_else(|| "no such control group".to_owned());
+                missing.push(format!("{} ({why})", controller.name()));
+            }
+        }
+        if !missing.is_empty() {
+            tracing::warn!("processes run without these limits here: {}", missing.join(", "));
+        }
+        for home in &homes {
+            home.remove_orphans(&is_known);
+        }
+        Self { homes, making: Mutex::default() }
+    }
+
+    /// What an instance's groups are called; nothing is made yet.
+    pub(super) fn group(&self, instance: &InstanceId) -> Group {
+        let place = |home: &Home| Place { dir: home.dir.join(instance.as_str()), version: home.version };
+        Group { places: self.homes.iter().map(place).collect() }
+    }
+
+    /// Makes a group with its limits. What the kernel refuses is said, and left away.
+    pub(super) fn make(&self, instance: &InstanceId, limits: &Limits) -> Group {
+        let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let can_pin = self.homes.iter().any(|home| home.controllers.contains(&Controller::Cpuset));
+        let mut group = Group::default();
+        for home in &self.homes {
+            let dir = home.dir.join(instance.as_str());
+            let refused = |controller: &'static str, error: &io::Error| {
+                metrics::counter!("muster_executor_process_limit_failures_total", "controller" => controller)
+                    .increment(1);
+                tracing::warn!(%instance, controller, %error, "this workload runs without this limit");
+            };
+            if let Err(error) = home.make(&dir) {
+                home.controllers.iter().for_each(|controller| refused(controller.name(), &error));
+                continue;
+            }
+            for setting in plan::settings(home.version, &home.controllers, can_pin, limits) {
+                let path = dir.join(setting.file);
+                if setting.is_optional && !path.exists() {
+                    continue;
+                }
+                if let Err(error) = put(&path, &setting.value) {
+                    refused(setting.controller.name(), &error);
+                }
+            }
+            group.places.push(Place { dir, version: home.version });
+        }
+        group
+    }
+
+    /// Removes an instance's groups, and what held them when it was the last.
+    pub(super) fn remove(&self, group: &Group) -> io::Result<()> {
+        group.remove()?;
+        let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        for home in &self.homes {
+            // Others are still in it: the usual case.
+            let _ = fs::remove_dir(&home.dir);
+        }
+        Ok(())
+    }
+}
+
+impl Home {
+    /// Tries everything once. `None`: not even an empty group can be made.
+    fn open(found: Hierarchy, name: &str, refusals: &mut BTreeMap<Controller, String>) -> Option<Self> {
+        let mut base = found.own;
+        let mut controllers = found.controllers;
+        if found.version == Version::V2 {
+            if base.file_name().is_some_and(|name| name == AGENT) {
+                base.pop();
+            }
+            let offered = fs::read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
+            controllers = Controller::among(offered.split_ascii_whitespace());
+            controllers.retain(|&controller| match enable(&base, controller) {
+                Ok(()) => true,
+                Err(error) => {
+                    refusals.insert(controller, error.to_string());
+                    false
+                }
+            });
+        }
+        let mut home = Self { dir: base.join(name), base, version: found.version, controllers };
+        let trial = home.dir.join(TRIAL);
+        let made = home.make(&trial);
+        if let Err(error) = &made {
+            refusals.extend(home.controllers.iter().map(|&controller| (controller, error.to_string())));
+        }
+        home.controllers.retain(|controller| {
+            let file = trial.join(key_file(home.version, *controller));
+            let refused = fs::File::options().write(true).open(&file).err();
+            if let Some(error) = &refused {
+                refusals.entry(*controller).or_insert_with(|| format!("{}: {error}", file.display()));
+            }
+            refused.is_none()
+        });
+        let _ = fs::remove_dir(&trial);
+        let _ = fs::remove_dir(&home.dir);
+        made.is_ok().then_some(home)
+    }
+
+    /// Makes a group, and what holds it.
+    fn make(&self, dir: &Path) -> io::Result<()> {
+        make_dir(&self.dir)?;
+        match self.version {
+            Version::V1 => {
+                if self.controllers.contains(&Controller::Cpuset) {
+                    inherit_cpuset(&self.base, &self.dir)?;
+                    make_dir(dir)?;
+                    return inherit_cpuset(&self.dir, dir);
+                }
+            }
+            Version::V2 => {
+                for controller in &self.controllers {
+                    put(&self.dir.join("cgroup.subtree_control"), &format!("+{}", controller.name()))?;
+                }
+            }
+        }
+        make_dir(dir)
+    }
+
+    fn remove_orphans(&self, is_known: impl Fn(&str) -> bool) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !is_dir || name.to_str().is_some_and(&is_known) {
+                continue;
+            }
+            let group = Group { places: vec![Place { dir: entry.path(), version: self.version }] };
+            match group.remove() {
+                Ok(()) => {
+                    tracing::info!(path = %entry.path().display(), "removed a group that was left behind");
+                }
+                Err(error) => tracing::warn!(%error, "a group that was left behind cannot be removed"),
+            }
+        }
+        let _ = fs::remove_dir(&self.dir);
+    }
+}
+
+/// The file that must be writable for a limit to be possible.
+fn key_file(version: Version, controller: Controller) -> &'static str {
+    match (controller, version) {
+        (Controller::Cpu, Version::V1) => "cpu.cfs_quota_us",
+        (Controller::Cpu, Version::V2) => "cpu.max",
+        (Controller::Cpuset, _) => "cpuset.cpus",
+        (Controller::Memory, Version::V1) => "memory.limit_in_bytes",
+        (Controller::Memory, Version::V2) => "memory.max",
+        (Controller::Pids, _) => "pids.max",
+    }
+}
+
+/// Hands a controller down to the groups below, stepping out of the way when only this process is in it.
+fn enable(base: &Path, controller: Controller) -> io::Result<()> {
+    let file = base.join("cgroup.subtree_control");
+    let enabled = fs::read_to_string(&file).unwrap_or_default();
+    if enabled.split_ascii_whitespace().any(|name| name == controller.name()) {
+        return Ok(());
+    }
+    let wanted = format!("+{}", controller.name());
+    let Err(error) = put(&file, &wanted) else { return Ok(()) };
+    let me = std::process::id().to_string();
+    let is_busy = error.kind() == io::Error::from(Errno::BUSY).kind();
+    if is_busy && is_unit(base) {
+        return Err(io::Error::other(format!("add DelegateSubgroup={AGENT} to the unit, and Delegate=yes")));
+    }
+    let is_alone = fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|procs| procs.trim() == me);
+    if !is_busy || !is_alone {
+        return Err(error);
+    }
+    let agent = base.join(AGENT);
+    make_dir(&agent)?;
+    put(&agent.join("cgroup.procs"), &me)?;
+    put(&file, &wanted)
+}
+
+/// Whether systemd puts a service there. It could not do so again once the group hands controllers down.
+fn is_unit(group: &Path) -> bool {
+    group.extension().is_some_and(|kind| kind == "service")
+}
+
+/// A v1 group of cores takes nobody in before it has been told its cores and memory nodes.
+fn inherit_cpuset(from: &Path, to: &Path) -> io::Result<()> {
+    for (file, effective) in
+        [("cpuset.cpus", "cpuset.effective_cpus"), ("cpuset.mems", "cpuset.effective_mems")]
+    {
+        let value =
+            fs::read_to_string(from.join(effective)).or_else(|_| fs::read_to_string(from.join(file)))?;
+        put(&to.join(file), value.trim())?;
+    }
+    Ok(())
+}
+
+fn make_dir(dir: &Path) -> io::Result<()> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", dir.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_services_own_group_is_told_from_others() {
+        assert!(is_unit(Path::new("/sys/fs/cgroup/system.slice/muster-executor.service")));
+        for other in
+            ["/sys/fs/cgroup", "/sys/fs/cgroup/docker-abc.scope", "/sys/fs/cgroup/x.service/muster-agent"]
+        {
+            assert!(!is_unit(Path::new(other)), "{other}");
+        }
+    }
+}

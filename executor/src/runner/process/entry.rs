@@ -1,0 +1,180 @@
+//! The first moments of a workload: a process of this program that puts itself under the workload's limits,
+//! becomes its user, and then becomes the workload (`exec`). Nothing the workload starts was ever outside, and the
+//! shim was never inside: it is not killed for the memory that the workload takes.
+//!
+//! What it does is told on its stdin. On its stdout it says that it is about to become the workload, and then nothing
+//! more, or why it could not; one that ends without a word never got so far. Its stderr is the workload's output.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::Group;
+use super::launch::{MAX_LAUNCH_BYTES, MAX_REPLY_BYTES};
+use super::limits::ProcessLimits;
+use super::shim::DEFAULT_PATH;
+use super::user::Account;
+
+/// The variable that tells such a process from a shim. Neither hands it down.
+const VARIABLE: &str = "MUSTER_SHIM_ENTERS";
+
+/// Said right before the process becomes the workload.
+const READY: &str = "ready\n";
+
+/// What marks a process as an instance's own, from before it is the workload.
+const MARK: &str = "MUSTER_INSTANCE_ID";
+
+/// The program that runs, whatever became of its file on the disk since.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// Descriptors below it are standard ones.
+const FIRST_FREE: i32 = 3;
+
+/// What becomes of the new process. Has no `Debug`: the environment holds secrets.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Entry {
+    /// The program and its arguments; not through a shell.
+    pub(super) command: Vec<String>,
+    /// The complete environment; nothing is inherited.
+    pub(super) env: BTreeMap<String, String>,
+    /// Where it starts.
+    pub(super) working_directory: PathBuf,
+    /// Who it runs as, when not as the executor's own user.
+    pub(super) account: Option<Account>,
+    /// The groups it runs in.
+    pub(super) group: Group,
+    /// Its own limits.
+    pub(super) limits: ProcessLimits,
+}
+
+impl Entry {
+    /// Starts the process. Whoever waits for it can tell who it is before [`Self::admit`] makes it the workload.
+    pub(super) fn spawn(&self, output: io::PipeWriter) -> io::Result<Child> {
+        self.process(Path::new(THIS_PROGRAM), output).spawn()
+    }
+
+    /// The process, in a process group of its own, that waits on its stdin to be told what it is.
+    pub(super) fn process(&self, program: &Path, output: io::PipeWriter) -> Command {
+        let mut command = Command::new(program);
+        command
+            .arg0("muster-entry")
+            .arg("shim")
+            // Not the workload's: what it says to the loader is not for somebody who may still be root.
+            .env_clear()
+            .env(VARIABLE, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(output)
+            .process_group(0);
+        if let Some(mark) = self.env.get(MARK) {
+            command.env(MARK, mark);
+        }
+        command
+    }
+
+    /// Tells the process what it is, and waits until it is the workload. In words why it is not.
+    pub(super) fn admit(&self, child: &mut Child) -> io::Result<()> {
+        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("the new process has no pipes"));
+        };
+        // One that ended already says why, or how it ended says so.
+        let told = stdin.write_all(&self.description()?);
+        drop(stdin);
+        let mut said = String::new();
+        stdout.take(MAX_REPLY_BYTES).read_to_string(&mut said)?;
+        judge(&said, told)
+    }
+
+    /// What is written to the process's stdin, and nowhere else.
+    pub(super) fn description(&self) -> io::Result<Vec<u8>> {
+        Ok(serde_json::to_vec(self)?)
+    }
+
+    /// Does not come back unless it fails.
+    fn become_workload(&self, ear: &mut File) -> io::Result<Infallible> {
+        let Some((program, arguments)) = self.command.split_first() else {
+            return Err(io::Error::other("the command is empty"));
+        };
+        self.limits.apply().map_err(|error| named("set its limits", &error))?;
+        self.group.join().map_err(|error| named("enter its control group", &error))?;
+        if let Some(account) = &self.account {
+            account.assume().map_err(|error| named("switch user", &error))?;
+        }
+        ear.write_all(READY.as_bytes())?;
+        let error = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", DEFAULT_PATH)
+            .envs(&self.env)
+            .current_dir(&self.working_directory)
+            .stdin(Stdio::null())
+            .exec();
+        Err(io::Error::new(
+            error.kind(),
+            format!("{program} in {}: {error}", self.working_directory.display()),
+        ))
+    }
+}
+
+fn named(what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+/// What a process said before it closed its stdout, and whether it could be told what it is.
+pub(super) fn judge(said: &str, told: io::Result<()>) -> io::Result<()> {
+    match said.strip_prefix(READY) {
+        Some("") => Ok(()),
+        Some(why) => Err(io::Error::other(why)),
+        None if said.is_empty() => {
+            told?;
+            Err(io::Error::other("the new process ended before it was under the workload's limits"))
+        }
+        None => Err(io::Error::other(said)),
+    }
+}
+
+/// Whether this process is to become a workload.
+pub(super) fn is_wanted() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
+/// What such a process does. Comes back only when it failed, and has said so.
+pub(super) fn main() -> ExitCode {
+    // Closed by the kernel when this process becomes another program.
+    let Ok(ear) = rustix::io::fcntl_dupfd_cloexec(io::stdout(), FIRST_FREE) else { return ExitCode::FAILURE };
+    let mut ear = File::from(ear);
+    let outcome = rustix::stdio::dup2_stdout(io::stderr()).map_err(io::Error::from).and_then(|()| {
+        let mut description = Vec::new();
+        io::stdin().lock().take(MAX_LAUNCH_BYTES).read_to_end(&mut description)?;
+        let entry: Entry = serde_json::from_slice(&description)?;
+        drop(description);
+        entry.become_workload(&mut ear)
+    });
+    let Err(error) = outcome;
+    // Nobody listens any more: then nobody minds.
+    let _ = ear.write_all(error.to_string().as_bytes());
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_said_so_became_the_workload() {
+        let why = |said: &str| judge(said, Ok(())).map_err(|error| error.to_string());
+        assert_eq!(why("ready\n"), Ok(()));
+        assert_eq!(why("ready\n/no/such in /: not found"), Err("/no/such in /: not found".to_owned()));
+        assert_eq!(why("switch user: not permitted"), Err("switch user: not permitted".to_owned()));
+        assert!(why("").unwrap_err().contains("ended before"));
+        let broken = Err(io::ErrorKind::BrokenPipe.into());
+        assert!(judge("ready\n", broken).is_ok(), "it did not need to read to the end");
+    }
+}
