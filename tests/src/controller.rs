@@ -22,10 +22,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming};
 
 /// The longest that any condition may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything that was ever reported, the newest version of each.
-pub(crate) type Records = BTreeMap<String, InstanceRecord>;
+pub type Records = BTreeMap<String, InstanceRecord>;
 
 #[derive(Clone)]
 struct Desk {
@@ -95,16 +95,19 @@ impl Sessions for Desk {
 }
 
 /// The controller, as a test handles it.
-pub(crate) struct Controller {
-    pub(crate) address: String,
-    pub(crate) authority: Authority,
+pub struct Controller {
+    /// Where it listens.
+    pub address: String,
+    /// Who issues the certificates of its cluster.
+    pub authority: Authority,
     table: watch::Sender<SlotTable>,
     records: Arc<Mutex<Records>>,
     _ends: DropGuard,
 }
 
 impl Controller {
-    pub(crate) async fn start() -> Self {
+    /// Listens on a free port of loopback.
+    pub async fn start() -> Self {
         let authority = Authority::new(&cluster()).unwrap();
         let (table, watching) = watch::channel(SlotTable::default());
         let records = Arc::new(Mutex::new(Records::new()));
@@ -122,16 +125,19 @@ impl Controller {
         Self { address, authority, table, records, _ends: ends.drop_guard() }
     }
 
-    pub(crate) fn set_table(&self, table: SlotTable) {
+    /// What executors are told from now on.
+    pub fn set_table(&self, table: SlotTable) {
         self.table.send_replace(table);
     }
 
-    pub(crate) fn records(&self) -> Records {
+    /// What was reported so far.
+    #[must_use]
+    pub fn records(&self) -> Records {
         self.records.lock().unwrap().clone()
     }
 
     /// Waits until `wanted` holds of what was reported.
-    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Records) -> bool) -> Records {
+    pub async fn until(&self, what: &str, wanted: impl Fn(&Records) -> bool) -> Records {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let records = self.records();
@@ -160,7 +166,7 @@ fn cluster() -> ClusterId {
 }
 
 /// Writes a certificate of `cluster_name` for `executor` into `dir`, and its three paths as YAML.
-pub(crate) fn write_certificate(authority: &Authority, cluster_name: &str, dir: &Path) -> String {
+pub fn write_certificate(authority: &Authority, cluster_name: &str, dir: &Path) -> String {
     let role = Role::Executor(ExecutorId::new("e1").unwrap());
     let identity = Identity { cluster: ClusterId::new(cluster_name).unwrap(), role };
     let issued = authority.issue(&identity).unwrap();
