@@ -37,6 +37,8 @@ wire_enum! {
         NotFound = "NOT_FOUND",
         /// The machine booted since the instance was last seen.
         Rebooted = "REBOOTED",
+        /// It ran although no record of it was left and its slot does not ask for it.
+        Orphaned = "ORPHANED",
         /// No contact with the executor.
         ExecutorUnreachable = "EXECUTOR_UNREACHABLE",
         /// The runner that the executable needs is not there.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::exit::Exit;
+use muster_platform::systemd::{Notice, Notifier};
 use muster_platform::{DataDir, Listener, RoleError, TlsIdentity, World, bind, serve_cluster, serve_plain};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -56,6 +57,11 @@ pub async fn run(args: ControllerArgs, world: World) -> Result<(), RoleError> {
     let shutdown = muster_platform::shutdown::shutdown_signal()
         .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot listen for signals", &error))?;
     let controller = Controller::start(config, world, tls).await?;
+    let manager = Notifier::from_env();
+    if let Some(manager) = &manager {
+        let status = Notice::Status(format!("serving users at {}", controller.api_addr()));
+        manager.tell(&[Notice::Ready, status]);
+    }
     let outcome = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         reason = controller.failure() => {
@@ -63,6 +69,9 @@ pub async fn run(args: ControllerArgs, world: World) -> Result<(), RoleError> {
             Err(RoleError::new(Exit::Failure, sentence))
         }
     };
+    if let Some(manager) = &manager {
+        manager.tell(&[Notice::Stopping]);
+    }
     controller.shutdown().await;
     outcome
 }

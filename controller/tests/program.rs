@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -111,6 +112,30 @@ fn sigterm_ends_it_in_order_and_it_starts_again_on_its_data() {
         let status = until("it ends", || program.0.try_wait().unwrap());
         assert_eq!(status.code(), Some(0));
     }
+}
+
+#[test]
+fn a_service_manager_and_a_scraper_are_told() {
+    let files = Files::new();
+    let socket = files.path("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let heard = || {
+        let mut message = [0; 4096];
+        manager.recv(&mut message).ok().map(|length| String::from_utf8_lossy(&message[..length]).into_owned())
+    };
+    let program = files.command().env("NOTIFY_SOCKET", &socket).stderr(Stdio::null()).spawn();
+    let mut program = Running(program.unwrap());
+    let ready = until("it is ready", heard);
+    assert_eq!(ready, format!("READY=1\nSTATUS=serving users at 127.0.0.1:{}", files.api));
+    // Whoever is told READY can ask at once.
+    let metrics = reqwest::blocking::get(format!("http://127.0.0.1:{}/metrics", files.api)).unwrap();
+    let metrics = metrics.text().unwrap();
+    assert!(metrics.contains("\nprocess_resident_memory_bytes "), "{metrics}");
+    let pid = rustix::process::Pid::from_child(&program.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(until("it says that it ends", heard), "STOPPING=1");
+    assert_eq!(until("it ends", || program.0.try_wait().unwrap()).code(), Some(0));
 }
 
 fn text(path: &Path) -> String {

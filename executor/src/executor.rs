@@ -1,5 +1,6 @@
 //! One executor: its tasks, started together and ended together.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ExecutorConfig;
 use crate::journal::{Journal, OpenError};
-use crate::lease::{Room, discover};
+use crate::lease::{Room, discover, outgoing_overlap};
 use crate::probe::Prober;
 use crate::runner::Runners;
 use crate::session::{self, Session};
 use crate::supervisor::{self, Core, Handle, Message, Parts, Standing, SupervisorGone};
+use crate::systemd::Subject;
 use std::sync::Arc;
 
 /// How long tasks may take to end once they were told to. None of them waits for anything then.
@@ -30,6 +32,7 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// A running executor.
 pub struct Executor {
     supervisor: Handle,
+    leader: watch::Receiver<Option<String>>,
     shutdown: CancellationToken,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
     _data_dir: DataDir,
@@ -95,24 +98,27 @@ impl Executor {
         // Only now: who finds the port open may take it that the executor knows what it is in charge of.
         let listener = bind(&world, "the executor's metrics", &config.listen.api).await?;
         let room = room(&config);
+        warn_of_outgoing(&room.ports);
         let executor = record_of(&config, &room, incarnation.number, boot_id);
         let core = Core::new(config.id.clone(), room, contents, incarnation.rebooted);
         let shutdown = CancellationToken::new();
         let parts = Parts { world: world.clone(), core, journal, runners, prober };
         let (handle, supervising) = supervisor::spawn(parts, shutdown.clone());
+        let (leader, seen_leader) = watch::channel(None);
         let session = Session {
             world,
             tls,
             controllers: config.controllers.clone(),
             executor,
             supervisor: handle.clone(),
+            leader,
         };
         let tasks = vec![
             ("supervisor", supervising),
             ("session", tokio::spawn(session::run(session, shutdown.clone()))),
-            ("api", tokio::spawn(serve(listener, handle.standing(), shutdown.clone()))),
+            ("api", tokio::spawn(serve(listener, handle.clone(), shutdown.clone()))),
         ];
-        Ok(Self { supervisor: handle, shutdown, tasks, _data_dir: data_dir })
+        Ok(Self { supervisor: handle, leader: seen_leader, shutdown, tasks, _data_dir: data_dir })
     }
 
     /// How things stand, now and later.
@@ -121,12 +127,18 @@ impl Executor {
         self.supervisor.standing()
     }
 
+    /// What the service manager is told of.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject { supervisor: self.supervisor.clone(), leader: self.leader.clone() }
+    }
+
     /// Every instance and slot, as they are now.
     pub async fn inspect(&self) -> Result<(Vec<InstanceRecord>, Vec<SlotStatus>), SupervisorGone> {
         self.supervisor.inspect().await
     }
 
-    /// Stops every workload in its ordinary way, hooks included, and waits for their end.
+    /// Stops every workload in its ordinary way, hooks included, and waits for their end. All of them at once:
+    /// between instances there is no order, within one there is its own.
     pub async fn drain(&self, limit: Duration) -> Result<(), DrainIncomplete> {
         let begun = Instant::now();
         let mut standing = self.standing();
@@ -166,23 +178,25 @@ impl Executor {
 }
 
 /// Answers from the supervisor's first turn on.
-async fn serve(
-    listener: Box<dyn Listener>,
-    mut standing: watch::Receiver<Standing>,
-    shutdown: CancellationToken,
-) {
+async fn serve(listener: Box<dyn Listener>, supervisor: Handle, shutdown: CancellationToken) {
+    let mut standing = supervisor.standing();
     let begun = tokio::select! {
         () = shutdown.cancelled() => false,
         changed = standing.changed() => changed.is_ok(),
     };
     if begun {
-        serve_plain(listener, api(), shutdown).await;
+        serve_plain(listener, api(supervisor), shutdown).await;
     }
 }
 
 /// `/metrics` and `/healthz`: users talk to controllers.
-fn api() -> Router {
-    Router::new().route("/healthz", get(|| async { "ok\n" })).merge(telemetry::metrics_router())
+fn api(supervisor: Handle) -> Router {
+    let observe = move || {
+        let depth = u32::try_from(supervisor.queue_depth()).unwrap_or(u32::MAX);
+        metrics::gauge!("muster_executor_queue_depth", "queue" => "supervisor").set(f64::from(depth));
+    };
+    let metrics = telemetry::metrics_router_with(observe);
+    Router::new().route("/healthz", get(|| async { "ok\n" })).merge(metrics)
 }
 
 fn refused(error: &OpenError) -> RoleError {
@@ -206,6 +220,18 @@ fn room(config: &ExecutorConfig) -> Room {
         layout: discover(Path::new("/"), config.memory_mb),
         core_overcommit: config.core_overcommit,
         ports: config.ports.from..=config.ports.to,
+    }
+}
+
+/// Not an error: most of the time such ports are free, and the bind check finds those that are not.
+fn warn_of_outgoing(ports: &RangeInclusive<u16>) {
+    if let Some(outgoing) = outgoing_overlap(Path::new("/"), ports) {
+        tracing::warn!(
+            configured = ?ports,
+            ?outgoing,
+            "Linux gives some of the configured 'ports' to outgoing connections, so instances may find theirs \
+             taken; choose others, or name them in net.ipv4.ip_local_reserved_ports"
+        );
     }
 }
 
@@ -244,6 +270,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut executor = Executor {
             supervisor: bench.handle().clone(),
+            leader: watch::Sender::new(None).subscribe(),
             shutdown: CancellationToken::new(),
             tasks: vec![
                 ("session", tokio::spawn(std::future::pending())),

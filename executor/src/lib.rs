@@ -22,6 +22,7 @@
 //! | [`session`] | the connection to the leading controller |
 //! | [`runner`], [`probe`] | what starts workloads and asks them: traits, and what implements them |
 //! | [`logs`] | what processes write: rotation, retention, reading |
+//! | [`systemd`] | what the service manager is told |
 //! | [`config`] | the configuration file |
 //!
 //! An event becomes a decision, a decision is written to the journal, and only then does it become an effect.
@@ -41,6 +42,7 @@ mod runner;
 mod session;
 mod slots;
 mod supervisor;
+mod systemd;
 #[cfg(test)]
 mod testing;
 
@@ -54,6 +56,6 @@ pub use role::{DRAINED, ExecutorArgs, run};
 pub use runner::docker::{CALL_LIMIT, DockerRunner};
 pub use runner::process::{ProcessRunner, shim};
 pub use runner::{
-    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerConfig,
-    RunnerError, RunnerEvent, Runners, StartError, Workload,
+    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner,
+    RunnerConfig, RunnerError, RunnerEvent, Runners, StartError, Workload,
 };

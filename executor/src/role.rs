@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_common::exit::Exit;
 use muster_common::identity::{Identity, Role};
@@ -12,6 +13,7 @@ use crate::config::{ExecutorConfig, OnTerminate};
 use crate::executor::Executor;
 use crate::probe::NodeProber;
 use crate::runner::{RunnerConfig, Runners};
+use crate::systemd::Manager;
 
 /// The command line of an executor.
 #[derive(Debug, Clone, clap::Args)]
@@ -19,6 +21,16 @@ pub struct ExecutorArgs {
     /// The configuration file (YAML)
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// On SIGTERM stop every workload first, whatever the configuration's onTerminate says
+    #[arg(long)]
+    pub drain: bool,
+}
+
+impl ExecutorArgs {
+    /// What happens to workloads on SIGTERM.
+    fn on_terminate(&self, configured: OnTerminate) -> OnTerminate {
+        if self.drain { OnTerminate::Drain } else { configured }
+    }
 }
 
 /// The file in the data directory that says that nothing runs: the last drain was complete.
@@ -56,12 +68,15 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
     let drained = data_dir.path().join(DRAINED);
     forget_drain(&drained)?;
     let prober = Arc::new(NodeProber::new(&runners));
-    let (on_terminate, limit) = (config.on_terminate, config.drain_timeout.as_duration());
+    let (on_terminate, limit) = (args.on_terminate(config.on_terminate), config.drain_timeout.as_duration());
     let mut executor = Executor::start_in(data_dir, config, world, tls, runners, prober).await?;
+    let manager = Manager::attend(executor.subject());
     let failed = tokio::select! {
         () = ended.cancelled() => None,
         failed = executor.failed() => Some(failed),
     };
+    let drains = failed.is_none() && on_terminate == OnTerminate::Drain;
+    manager.ending(if drains { limit } else { Duration::ZERO });
     if let Some(failed) = failed {
         executor.shutdown().await;
         return Err(RoleError::new(Exit::Failure, failed.to_string()));

@@ -24,8 +24,8 @@ use crate::journal::Journal;
 use crate::lease::Room;
 use crate::probe::{ProbeOutcome, Prober};
 use crate::runner::{
-    CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, Runners,
-    StartError, Workload,
+    CommandOutput, Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError, RunnerEvent,
+    Runners, StartError, Workload,
 };
 use crate::supervisor::{Core, Handle, Message, Parts, spawn};
 
@@ -36,6 +36,7 @@ pub(crate) struct Node(Arc<Mutex<NodeState>>);
 #[derive(Default)]
 struct NodeState {
     workloads: BTreeMap<InstanceId, (String, Option<Exit>)>,
+    places: BTreeMap<InstanceId, Place>,
     /// Of instances of an earlier boot, there are only files.
     files: BTreeSet<InstanceId>,
     starts: usize,
@@ -44,6 +45,7 @@ struct NodeState {
     announce: Option<mpsc::Sender<RunnerEvent>>,
     unwell: bool,
     never_provisions: bool,
+    unlistable: bool,
     most_at_once: BTreeMap<String, usize>,
 }
 
@@ -96,6 +98,11 @@ impl Node {
         self.state().workloads.insert(id, ("orphan".to_owned(), None));
     }
 
+    /// Whether the runner says what it knows.
+    pub(crate) fn set_listable(&self, listable: bool) {
+        self.state().unlistable = !listable;
+    }
+
     /// The workload ends by itself; announced when a supervisor listens.
     pub(crate) fn crash(&self, id: &InstanceId, code: i32) {
         let exit = Exit { code: Some(code), ..Exit::default() };
@@ -131,7 +138,8 @@ impl Runner for Node {
         Box::pin(async move {
             sleep(Duration::from_millis(10)).await;
             let mut state = self.state();
-            let slot = format!("{}/{}", plan.service, plan.env["MUSTER_SLOT"]);
+            let slot = format!("{}/{}", plan.place.service, plan.place.index);
+            state.places.insert(plan.instance.clone(), plan.place.clone());
             if !state.workloads.contains_key(&plan.instance) {
                 state.starts += 1;
                 state.workloads.insert(plan.instance.clone(), (slot.clone(), None));
@@ -188,10 +196,18 @@ impl Runner for Node {
         })
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceId>, RunnerError>> {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, RunnerError>> {
         Box::pin(async move {
             let state = self.state();
-            Ok(state.workloads.keys().chain(&state.files).cloned().collect())
+            if state.unlistable {
+                return Err(RunnerError::Unavailable("nobody answers".to_owned()));
+            }
+            let listed = |instance: &InstanceId| Listed {
+                instance: instance.clone(),
+                place: state.places.get(instance).cloned(),
+                runs: matches!(state.workloads.get(instance), Some((_, None))),
+            };
+            Ok(state.workloads.keys().chain(&state.files).map(listed).collect())
         })
     }
 
@@ -362,6 +378,12 @@ impl Bench {
         assert!(task.await.unwrap_err().is_cancelled());
         drop(handle);
         self.node.state().announce = None;
+    }
+
+    /// Somebody removes the journal, or its disk does not hold it any more.
+    pub(crate) fn lose_journal(&mut self) {
+        assert!(self.running.is_none());
+        std::fs::remove_file(self.dir.path().join("journal.redb")).unwrap();
     }
 
     /// The machine boots: of every workload only its files are left.

@@ -15,8 +15,9 @@ use muster_executor::{NodeProber, ProbeOutcome, Prober};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tonic_health::ServingStatus;
 
-use support::{Node, PATIENCE, script};
+use support::{Node, PATIENCE, processes_of, script, until};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(200);
@@ -45,7 +46,7 @@ impl Target {
         assert!(runners.of(RunnerKind::Docker).is_none());
         let mut plan = script("exit 0");
         let port = InstancePort { container_port: 80, host_port: port, port_type: PortType::Http };
-        plan.local_info.ports.insert("main".to_owned(), port);
+        plan.place.local_info.ports.insert("main".to_owned(), port);
         let workload = Workload::Process { shim_pid: 0, shim_start_ticks: 0, pid: 0, start_ticks: 0 };
         std::fs::create_dir_all(node.dir().join("scratch").join(plan.instance.as_str())).unwrap();
         Self { prober: NodeProber::new(&runners), _node: node, plan, workload }
@@ -119,6 +120,21 @@ async fn http_sends_a_payload() {
 }
 
 #[tokio::test]
+async fn http_sends_the_headers_of_its_spec() {
+    let (port, mut asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let target = Target::on(port).await;
+    let mode = json!({"type": "HTTP", "portName": "main", "path": "/", "successCodes": [200],
+        "headers": {"Authorization": "Bearer abc", "host": "shop.example.net", "X-Count": 7}});
+    let outcome = target.ask(mode, LONG).await;
+    assert!(outcome.passed, "{}", outcome.answer);
+    let request = asked.recv().await.unwrap().to_lowercase();
+    for line in ["authorization: bearer abc", "host: shop.example.net", "x-count: 7", "connection: close"] {
+        assert_eq!(request.matches(&format!("\r\n{line}\r\n")).count(), 1, "{line} in {request}");
+    }
+    assert!(!request.contains("localhost"), "{request}");
+}
+
+#[tokio::test]
 async fn http_keeps_the_first_kilobyte_of_an_answer_without_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -170,16 +186,7 @@ async fn odd_answers_and_odd_questions_fail_in_words() {
 
 #[tokio::test]
 async fn https_needs_a_good_certificate_unless_insecure() {
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let acceptor = self_signed(&[]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -216,6 +223,105 @@ async fn tcp_passes_when_somebody_listens() {
     assert!(target.ask(json!({"type": "TCP", "portName": "main"}), LONG).await.passed);
 }
 
+/// A certificate for `localhost` that nobody vouches for.
+fn self_signed(protocols: &[&[u8]]) -> tokio_rustls::TlsAcceptor {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config))
+}
+
+/// A real gRPC server with the standard health service, and what sets what it says.
+async fn health_server() -> (u16, tonic_health::server::HealthReporter) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (reporter, service) = tonic_health::server::health_reporter();
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    (port, reporter)
+}
+
+fn grpc(service: &str) -> Value {
+    json!({"type": "GRPC", "portName": "main", "service": service})
+}
+
+#[tokio::test]
+async fn grpc_passes_while_the_service_serves() {
+    let (port, reporter) = health_server().await;
+    let target = Target::on(port).await;
+    // The server as a whole serves from the start.
+    let outcome = target.ask(grpc(""), LONG).await;
+    assert_eq!((outcome.passed, outcome.code, outcome.answer.as_str()), (true, Some(0), "SERVING"));
+    for (status, passed, answer) in [
+        (ServingStatus::NotServing, false, "NOT_SERVING"),
+        (ServingStatus::Serving, true, "SERVING"),
+        (ServingStatus::Unknown, false, "UNKNOWN"),
+    ] {
+        reporter.set_service_status("shop.v1.Basket", status).await;
+        let outcome = target.ask(grpc("shop.v1.Basket"), LONG).await;
+        assert_eq!((outcome.passed, outcome.code, outcome.answer.as_str()), (passed, Some(0), answer));
+    }
+    let outcome = target.ask(grpc("shop.v1.Nobody"), LONG).await;
+    assert_eq!((outcome.passed, outcome.code), (false, Some(5)), "{}", outcome.answer);
+    assert!(outcome.answer.contains("not found"), "{}", outcome.answer);
+}
+
+#[tokio::test]
+async fn grpc_says_what_it_met_instead() {
+    // A gRPC server without the health service.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let routes = tonic::service::Routes::default();
+    tokio::spawn(tonic::transport::Server::builder().add_routes(routes).serve_with_incoming(incoming));
+    let outcome = Target::on(port).await.ask(grpc(""), LONG).await;
+    assert_eq!((outcome.passed, outcome.code), (false, Some(12)), "{}", outcome.answer);
+
+    // A server that speaks HTTP/1 only.
+    let (port, _asked) = server("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+    let outcome = Target::on(port).await.ask(grpc(""), LONG).await;
+    assert!(!outcome.passed && outcome.code.is_none(), "{}", outcome.answer);
+    assert!(outcome.answer.contains("speaks gRPC"), "{}", outcome.answer);
+
+    // One that takes the connection and says nothing; one that is not there.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = Target::on(listener.local_addr().unwrap().port()).await;
+    let outcome = target.ask(grpc(""), SHORT).await;
+    assert!(!outcome.passed && outcome.answer.contains("no answer within 200ms"), "{}", outcome.answer);
+    drop(listener);
+    let outcome = target.ask(grpc(""), LONG).await;
+    assert!(!outcome.passed && outcome.answer.contains("refused"), "{}", outcome.answer);
+}
+
+#[tokio::test]
+async fn grpc_over_tls_needs_a_good_certificate_unless_insecure() {
+    let (plain, _reporter) = health_server().await;
+    let acceptor = self_signed(&[b"h2"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut inner = TcpStream::connect(("127.0.0.1", plain)).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut inner).await;
+        }
+    });
+    let target = Target::on(port).await;
+    let mode =
+        |insecure: bool| json!({"type": "GRPC", "portName": "main", "tls": true, "insecure": insecure});
+    let outcome = target.ask(mode(true), LONG).await;
+    assert_eq!((outcome.passed, outcome.answer.as_str()), (true, "SERVING"));
+    let outcome = target.ask(mode(false), LONG).await;
+    assert!(!outcome.passed && outcome.code.is_none(), "{}", outcome.answer);
+}
+
 #[tokio::test]
 async fn cmd_passes_on_zero_with_a_shell_or_without() {
     let target = Target::on(1).await;
@@ -230,4 +336,30 @@ async fn cmd_passes_on_zero_with_a_shell_or_without() {
     assert!(!outcome.passed && outcome.answer.contains("was killed"), "{}", outcome.answer);
     let outcome = target.ask(cmd("", true), LONG).await;
     assert!(!outcome.passed && outcome.answer.contains("empty"), "{}", outcome.answer);
+}
+
+#[tokio::test]
+async fn cmd_that_takes_too_long_is_killed_with_what_it_started() {
+    let target = Target::on(1).await;
+    let command = "echo before; sleep 3600 & sleep 3600 & wait";
+    let mode = json!({"type": "CMD", "command": command});
+    let outcome = target.ask(mode.clone(), SHORT).await;
+    assert!(!outcome.passed && outcome.code.is_none() && outcome.latency >= SHORT, "{outcome:?}");
+    for said in ["took longer than 200ms", "was killed", "before"] {
+        assert!(outcome.answer.contains(said), "{said} in {}", outcome.answer);
+    }
+    let nobody = || processes_of(&target.plan.instance).is_empty();
+    until("nobody is left of the command", nobody).await;
+
+    // An asker that is let go takes its command along: a stop does not wait for a check.
+    let mode: CheckMode = serde_json::from_value(mode).unwrap();
+    {
+        let asked = target.prober.probe(&mode, LONG, &target.plan, &target.workload);
+        tokio::pin!(asked);
+        tokio::select! {
+            outcome = &mut asked => panic!("it ended: {outcome:?}"),
+            () = until("the command runs", || processes_of(&target.plan.instance).len() >= 3) => {}
+        }
+    }
+    until("nobody is left of the command that was let go", nobody).await;
 }

@@ -125,7 +125,7 @@ async fn leased_cores_are_pinned() {
     let mut plan = with_resources(script("grep Cpus_allowed_list /proc/self/status; sleep 1000"), 1000, 64);
     let last = std::thread::available_parallelism().unwrap().get() - 1;
     let cores = [(0, vec![u32::try_from(last).unwrap()])].into();
-    plan.resources = vec![ResourceAllocation::Cpu { cores }];
+    plan.place.resources = vec![ResourceAllocation::Cpu { cores }];
     let (runner, _events) = node.open();
     let workload = start(&runner, &plan).await;
     if value(&plan, ["cpuset.cpus", "cpuset.cpus"]).is_none() {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use muster_common::spec::{ConfigSource, ConfigSpec, LoggingSpec, UserSpec};
 use muster_executor::ProcessRunner;
 use muster_executor::{
-    COMMAND_OUTPUT_MAX, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent,
+    COMMAND_OUTPUT_MAX, Exit, Found, LaunchPlan, Listed, ProvisionError, Runner, RunnerError, RunnerEvent,
     StartError, Workload,
 };
 use rustix::process::{Pid, Signal};
@@ -163,7 +163,8 @@ async fn a_new_executor_finds_the_same_process_and_sees_its_end() {
     drop((runner, events));
 
     let (runner, mut events) = node.open();
-    assert_eq!(runner.list().await.unwrap(), std::slice::from_ref(&plan.instance));
+    let listed = Listed { instance: plan.instance.clone(), place: Some(plan.place.clone()), runs: true };
+    assert_eq!(runner.list().await.unwrap(), [listed]);
     let found = runner.find(&plan.instance, Some(&workload)).await.unwrap();
     assert_eq!(found, Found::Running(workload.clone()));
     assert_eq!(runner.start(&plan).await.unwrap(), workload, "a repeated start is the same workload");
@@ -309,7 +310,8 @@ async fn a_prepared_instance_was_never_started() {
     let (node, plan) = (Node::new(), script("exit 0"));
     let (runner, _events) = node.open();
     fs::create_dir(node.dir().join("run").join(plan.instance.as_str())).unwrap();
-    assert_eq!(runner.list().await.unwrap(), std::slice::from_ref(&plan.instance));
+    let listed = Listed { instance: plan.instance.clone(), place: None, runs: false };
+    assert_eq!(runner.list().await.unwrap(), [listed]);
     assert_eq!(runner.find(&plan.instance, None).await.unwrap(), Found::NeverStarted);
     assert_nothing_left(&node, &runner, &plan).await;
 }

@@ -11,6 +11,7 @@
 //! | [`datadir`] | a data directory that one process owns |
 //! | [`config`] | configuration files |
 //! | [`role_error`] | why a role did not start, as one sentence and an exit code |
+//! | [`systemd`] | what the service manager is told |
 //! | [`telemetry`] | logs and metrics |
 //! | [`shutdown`] | the signals that end a role |
 //!
@@ -23,9 +24,11 @@ pub mod bind;
 pub mod channel;
 pub mod config;
 pub mod datadir;
+mod own_process;
 pub mod role_error;
 pub mod serve;
 pub mod shutdown;
+pub mod systemd;
 pub mod telemetry;
 pub mod tls;
 pub mod world;

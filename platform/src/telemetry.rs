@@ -10,6 +10,8 @@ use axum::routing::get;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
+use crate::own_process;
+
 /// openraft says every heartbeat that a peer misses at `warn` and every lost packet at `error`: with a
 /// peer that is down for a night, nothing else could be found. What it decides, the controllers say.
 const DEFAULT_FILTER: &str = "info,openraft=error,openraft::replication=off,h2=warn,hyper=warn";
@@ -32,11 +34,23 @@ pub fn metrics() -> &'static PrometheusHandle {
         let handle = recorder.handle();
         // An error means that an embedder records elsewhere; then this handle renders nothing.
         let _ = metrics::set_global_recorder(recorder);
+        own_process::describe();
         handle
     })
 }
 
 /// `GET /metrics`, in Prometheus' text format.
 pub fn metrics_router() -> Router {
-    Router::new().route("/metrics", get(|| async { metrics().render() }))
+    metrics_router_with(|| {})
+}
+
+/// The same; `observe` sets what is only looked at when somebody asks, and must not block.
+pub fn metrics_router_with(observe: impl Fn() + Clone + Send + Sync + 'static) -> Router {
+    let answer = async move || {
+        let metrics = metrics();
+        own_process::observe();
+        observe();
+        metrics.render()
+    };
+    Router::new().route("/metrics", get(answer))
 }

@@ -49,6 +49,11 @@ pub trait Network: Send + Sync {
     fn connect<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Stream>>;
     /// Binds a socket.
     fn bind<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>>;
+    /// Binds a UDP socket for a moment, to see that nobody else has it. A network without UDP has them all
+    /// free.
+    fn try_bind_udp<'a>(&'a self, _address: &'a str) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// Where blocking disk work runs.
@@ -155,6 +160,11 @@ impl Network for Tcp {
             let listener = tokio::net::TcpListener::bind(address).await?;
             Ok(Box::new(TcpListener(listener)) as Box<dyn Listener>)
         })
+    }
+
+    fn try_bind_udp<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<()>> {
+        // Without SO_REUSEADDR, so that a socket of somebody else is a conflict.
+        Box::pin(async move { tokio::net::UdpSocket::bind(address).await.map(drop) })
     }
 }
 

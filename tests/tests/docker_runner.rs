@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::models::ContainerInspectResponse;
-use muster_common::id::{ExecutorId, InstanceId, ServiceId};
+use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, ServiceId};
 use muster_common::instance::{InstancePort, LocalInfo, RunnerKind};
 use muster_common::spec::{
     CheckMode, ConfigSource, ConfigSpec, Executable, LocalServiceSpec, MountMode, MountedVolume, PortType,
@@ -18,8 +18,8 @@ use muster_common::spec::{
 use muster_executor::RunnerChoice;
 use muster_executor::{CALL_LIMIT, DockerRunner};
 use muster_executor::{
-    Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent, Runners,
-    StartError, Workload,
+    Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent,
+    Runners, StartError, Workload,
 };
 use muster_executor::{NodeProber, Prober};
 use muster_tests::docker_image::{TestImage, engine_or_skip};
@@ -77,10 +77,16 @@ impl Bench {
                 ("PASSWORD".to_owned(), "hush-hush".to_owned()),
             ]),
             instance,
-            service: ServiceId::new("test-1").unwrap(),
+            place: Place {
+                service: ServiceId::new("test-1").unwrap(),
+                service_name: "test".to_owned(),
+                index: 0,
+                epoch: Epoch(1),
+                generation: Generation(1),
+                local_info: LocalInfo { hostname: "localhost".to_owned(), ports: BTreeMap::new() },
+                resources: Vec::new(),
+            },
             spec: Arc::new(spec),
-            local_info: LocalInfo { hostname: "localhost".to_owned(), ports: BTreeMap::new() },
-            resources: Vec::new(),
         }
     }
 
@@ -132,7 +138,8 @@ async fn docker_runs_to_an_exit_code_with_its_log() {
     let log = Runner::log_tail(&runner, &plan.instance, &workload, 1024).await.unwrap();
     assert_eq!(log, "exit 7 \n");
     assert_eq!(Runner::log_tail(&runner, &plan.instance, &workload, 3).await.unwrap(), "7 \n");
-    assert_eq!(Runner::list(&runner).await.unwrap(), std::slice::from_ref(&plan.instance));
+    let listed = Listed { instance: plan.instance.clone(), place: Some(plan.place.clone()), runs: false };
+    assert_eq!(Runner::list(&runner).await.unwrap(), [listed]);
     remove(&runner, &plan).await;
     assert_eq!(Runner::list(&runner).await.unwrap(), []);
 }
@@ -155,7 +162,7 @@ async fn docker_serves_a_port_and_is_probed() {
     let runner = runners.of(RunnerKind::Docker).unwrap();
     let mut plan = bench.plan(&["serve", "8000"]);
     let port = InstancePort { container_port: 8000, host_port: free_port(), port_type: PortType::Http };
-    plan.local_info.ports.insert("main".to_owned(), port);
+    plan.place.local_info.ports.insert("main".to_owned(), port);
     runner.provision(&plan).await.unwrap();
     let workload = runner.start(&plan).await.unwrap();
 
@@ -178,6 +185,47 @@ async fn docker_serves_a_port_and_is_probed() {
 
     assert_eq!(runner.stop(&plan.instance, &workload, LONG).await.unwrap(), code(0));
     runner.remove(&plan.instance).await.unwrap();
+}
+
+#[tokio::test]
+async fn docker_port_is_not_open_before_the_container_listens() {
+    let Some(bench) = Bench::new("docker_port_is_not_open_before_the_container_listens").await else {
+        return;
+    };
+    let runners = Runners::open(&RunnerConfig {
+        choice: RunnerChoice::Auto,
+        executor: bench.executor.clone(),
+        data_dir: bench.dir.path().to_owned(),
+        shim: None,
+        docker_socket: None,
+        process: muster_executor::ProcessConfig::default(),
+        logs: muster_executor::LogsConfig::default(),
+    })
+    .await
+    .unwrap();
+    let prober = NodeProber::new(&runners);
+    let runner = runners.of(RunnerKind::Docker).unwrap();
+    let tcp: CheckMode = serde_json::from_value(json!({"type": "TCP", "portName": "main"})).unwrap();
+    for (args, listens) in [(&["sleep"][..], false), (&["serve", "8000"][..], true)] {
+        let mut plan = bench.plan(args);
+        let port = InstancePort { container_port: 8000, host_port: free_port(), port_type: PortType::Tcp };
+        plan.place.local_info.ports.insert("main".to_owned(), port.clone());
+        runner.provision(&plan).await.unwrap();
+        let workload = runner.start(&plan).await.unwrap();
+        // In front of it stands the engine's proxy, which takes connections from the start.
+        let published = tokio::net::TcpStream::connect(("127.0.0.1", port.host_port)).await;
+        let begun = Instant::now();
+        let outcome = loop {
+            let outcome = prober.probe(&tcp, LONG, &plan, &workload).await;
+            if outcome.passed || !listens || begun.elapsed() > PATIENCE {
+                break outcome;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert_eq!(outcome.passed, listens, "{} (published: {published:?})", outcome.answer);
+        assert!(listens || outcome.answer.contains("refused"), "{}", outcome.answer);
+        runner.remove(&plan.instance).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -341,7 +389,7 @@ async fn docker_failures_say_why() {
     let holder = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let host_port = holder.local_addr().unwrap().port();
     let port = InstancePort { container_port: 8000, host_port, port_type: PortType::Tcp };
-    taken.local_info.ports.insert("main".to_owned(), port);
+    taken.place.local_info.ports.insert("main".to_owned(), port);
     let error = Runner::start(&runner, &taken).await.unwrap_err();
     let StartError::Failed { step, why } = &error else { panic!("{error}") };
     assert_eq!(*step, "start container");

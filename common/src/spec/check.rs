@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::header::Headers;
 use crate::duration::DroveDuration;
 use crate::read::{Node, Read};
 
@@ -50,6 +51,9 @@ pub enum CheckMode {
         success_codes: Vec<u16>,
         /// The body to send.
         payload: String,
+        /// Addition: sent with the call; a `Host` or `User-Agent` here replaces the check's own.
+        #[serde(skip_serializing_if = "Headers::is_empty")]
+        headers: Headers,
         /// How long to wait for the connection.
         connection_timeout: DroveDuration,
         /// Accept any certificate.
@@ -59,6 +63,18 @@ pub enum CheckMode {
     Tcp {
         /// Must name an exposed port.
         port_name: String,
+    },
+    /// Addition: the standard gRPC health check (`grpc.health.v1.Health/Check`) on one of the instance's
+    /// ports; SERVING passes.
+    Grpc {
+        /// Must name an exposed port.
+        port_name: String,
+        /// Whose health; empty for the server's as a whole.
+        service: String,
+        /// Speak TLS; HTTP/2 without it otherwise.
+        tls: bool,
+        /// Accept any certificate.
+        insecure: bool,
     },
     /// A command inside the container, or beside the process with its environment. 0 passes.
     Cmd {
@@ -74,7 +90,9 @@ impl CheckMode {
     #[must_use]
     pub fn port_name(&self) -> Option<&str> {
         match self {
-            Self::Http { port_name, .. } | Self::Tcp { port_name } => Some(port_name),
+            Self::Http { port_name, .. } | Self::Tcp { port_name } | Self::Grpc { port_name, .. } => {
+                Some(port_name)
+            }
             Self::Cmd { .. } => None,
         }
     }
@@ -101,6 +119,7 @@ wire_enum! {
     enum CheckType {
         Http = "HTTP",
         Tcp = "TCP",
+        Grpc = "GRPC",
         Cmd = "CMD",
     }
 }
@@ -108,7 +127,7 @@ wire_enum! {
 impl Read for CheckMode {
     fn read(node: &Node<'_>) -> Self {
         let mode = node.object();
-        match mode.required_tag("- Specify what to do: HTTP, TCP or CMD") {
+        match mode.required_tag("- Specify what to do: HTTP, TCP, GRPC or CMD") {
             CheckType::Http => Self::Http {
                 protocol: mode.get("protocol").unwrap_or(Protocol::Http),
                 port_name: mode.get_or_default("portName"),
@@ -116,10 +135,17 @@ impl Read for CheckMode {
                 verb: mode.get("verb").unwrap_or(HttpVerb::Get),
                 success_codes: mode.get_or_default("successCodes"),
                 payload: mode.get_or_default("payload"),
+                headers: mode.get_or_default("headers"),
                 connection_timeout: mode.get("connectionTimeout").unwrap_or(DEFAULT_CONNECTION_TIMEOUT),
                 insecure: mode.get_or_default("insecure"),
             },
             CheckType::Tcp => Self::Tcp { port_name: mode.get_or_default("portName") },
+            CheckType::Grpc => Self::Grpc {
+                port_name: mode.get_or_default("portName"),
+                service: mode.get_or_default("service"),
+                tls: mode.get_or_default("tls"),
+                insecure: mode.get_or_default("insecure"),
+            },
             CheckType::Cmd => Self::Cmd {
                 command: mode.get_or_default("command"),
                 shell_disabled: mode.get_or_default("shellDisabled"),
@@ -132,7 +158,7 @@ impl Read for CheckSpec {
     fn read(node: &Node<'_>) -> Self {
         let check = node.object();
         Self {
-            mode: check.required("mode", "- Specify what to check, by HTTP, TCP or CMD"),
+            mode: check.required("mode", "- Specify what to check, by HTTP, TCP, GRPC or CMD"),
             timeout: check.get_or_default("timeout"),
             interval: check.get_or_default("interval"),
             attempts: check.count("attempts").unwrap_or(DEFAULT_ATTEMPTS),

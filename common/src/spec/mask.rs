@@ -1,6 +1,8 @@
 //! A copy of a spec that may be shown (drove-wire.md §2.3).
 
-use super::{ConfigSource, HttpCallSpec, LocalServiceSpec};
+use std::collections::BTreeMap;
+
+use super::{CheckMode, ConfigSource, HttpCallSpec, LocalServiceSpec};
 
 /// What a sensitive text becomes.
 const MASK: &str = "***";
@@ -22,16 +24,27 @@ pub fn masked(spec: &LocalServiceSpec) -> LocalServiceSpec {
             }
         }
     }
+    let checks = copy.readiness.iter_mut().chain(&mut copy.healthcheck).map(|check| &mut check.mode);
+    let hooks = copy.pre_shutdown.iter_mut().flat_map(|before| &mut before.hooks);
+    for mode in checks.chain(hooks) {
+        if let CheckMode::Http { headers, .. } = mode {
+            mask_headers(headers.as_map_mut());
+        }
+    }
     copy
 }
 
 fn mask_call(call: &mut HttpCallSpec) {
-    for (name, value) in &mut call.headers {
+    mask_headers(&mut call.headers);
+    for secret in [&mut call.username, &mut call.password, &mut call.auth_header].into_iter().flatten() {
+        MASK.clone_into(secret);
+    }
+}
+
+fn mask_headers(headers: &mut BTreeMap<String, String>) {
+    for (name, value) in headers {
         if SECRET_HEADERS.iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
             MASK.clone_into(value);
         }
-    }
-    for secret in [&mut call.username, &mut call.password, &mut call.auth_header].into_iter().flatten() {
-        MASK.clone_into(secret);
     }
 }

@@ -1,5 +1,5 @@
 //! What to run: Drove's `LocalServiceSpec` (drove-wire.md §2.2) with Muster's additions
-//! (`PROCESS` executables, `TCP` checks, `restartPolicy`, decimal CPU counts).
+//! (`PROCESS` executables, `TCP` and `GRPC` checks, headers of `HTTP` checks, `restartPolicy`, decimal CPU counts).
 //!
 //! Reading is lenient where the wire is (see [`crate::read`]): what is missing becomes empty or zero, and
 //! [`validate`] then names every problem with the path of its field. [`masked`] hides what must not be shown.
@@ -8,6 +8,7 @@ mod check;
 mod config;
 mod device;
 mod executable;
+mod header;
 mod logging;
 mod mask;
 mod placement;
@@ -32,6 +33,7 @@ pub use check::{CheckMode, CheckSpec, HttpVerb, Protocol};
 pub use config::{ConfigSource, ConfigSpec, HttpCallSpec};
 pub use device::{DevicePermissions, DeviceSpec};
 pub use executable::Executable;
+pub use header::Headers;
 pub use logging::LoggingSpec;
 pub use mask::masked;
 pub use placement::PlacementPolicy;
@@ -64,8 +66,8 @@ pub struct UserSpec {
     pub group: Option<String>,
 }
 
-/// One service's spec.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One service's spec. By default it says nothing at all, which is not valid.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalServiceSpec {
     /// `[a-zA-Z\d\-_]+`.

@@ -1,10 +1,15 @@
 //! What happens before the stop.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::check::CheckMode;
 use crate::duration::DroveDuration;
 use crate::read::{Node, Read};
+
+/// How long a hook may take when the spec does not say (drove-wire.md §4.3).
+const DEFAULT_HOOK_TIMEOUT: DroveDuration = DroveDuration::from_secs(30);
 
 /// Hooks, in order, and a pause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -12,8 +17,19 @@ use crate::read::{Node, Read};
 pub struct PreShutdownSpec {
     /// Run in order; a failure is noted and does not hold up the stop.
     pub hooks: Vec<CheckMode>,
+    /// Addition: how long each hook may take, its repetitions included; see [`Self::hook_limit`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hook_timeout: Option<DroveDuration>,
     /// Time between the hooks' end and the stop signal.
     pub wait_before_kill: DroveDuration,
+}
+
+impl PreShutdownSpec {
+    /// How long each hook may take: `hookTimeout`, or Drove's 30 s.
+    #[must_use]
+    pub fn hook_limit(&self) -> Duration {
+        self.hook_timeout.unwrap_or(DEFAULT_HOOK_TIMEOUT).as_duration()
+    }
 }
 
 impl Read for PreShutdownSpec {
@@ -21,6 +37,7 @@ impl Read for PreShutdownSpec {
         let before = node.object();
         Self {
             hooks: before.get_or_default("hooks"),
+            hook_timeout: before.get("hookTimeout"),
             wait_before_kill: before.get_or_default("waitBeforeKill"),
         }
     }

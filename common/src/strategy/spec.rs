@@ -103,8 +103,9 @@ fn resource() -> impl Strategy<Value = ResourceRequirement> {
 fn check_mode() -> impl Strategy<Value = CheckMode> {
     let http = (any_of(Protocol::ALL), text(), text(), any_of(HttpVerb::ALL), vec(any::<u16>(), 0..3));
     prop_oneof![
-        (http, text(), duration(), any::<bool>()).prop_map(
-            |((protocol, port_name, path, verb, success_codes), payload, connection_timeout, insecure)| {
+        (http, text(), btree_map(text(), text(), 0..2), duration(), any::<bool>()).prop_map(
+            |(http, payload, headers, connection_timeout, insecure)| {
+                let (protocol, port_name, path, verb, success_codes) = http;
                 CheckMode::Http {
                     protocol,
                     port_name,
@@ -112,12 +113,16 @@ fn check_mode() -> impl Strategy<Value = CheckMode> {
                     verb,
                     success_codes,
                     payload,
+                    headers: headers.into(),
                     connection_timeout,
                     insecure,
                 }
             }
         ),
         text().prop_map(|port_name| CheckMode::Tcp { port_name }),
+        (text(), text(), any::<bool>(), any::<bool>()).prop_map(|(port_name, service, tls, insecure)| {
+            CheckMode::Grpc { port_name, service, tls, insecure }
+        }),
         (text(), any::<bool>())
             .prop_map(|(command, shell_disabled)| CheckMode::Cmd { command, shell_disabled }),
     ]
@@ -170,8 +175,9 @@ fn placement() -> impl Strategy<Value = PlacementPolicy> {
 }
 
 fn pre_shutdown() -> impl Strategy<Value = PreShutdownSpec> {
-    (vec(check_mode(), 0..3), duration())
-        .prop_map(|(hooks, wait_before_kill)| PreShutdownSpec { hooks, wait_before_kill })
+    (vec(check_mode(), 0..3), option::of(duration()), duration()).prop_map(
+        |(hooks, hook_timeout, wait_before_kill)| PreShutdownSpec { hooks, hook_timeout, wait_before_kill },
+    )
 }
 
 fn user() -> impl Strategy<Value = UserSpec> {

@@ -47,7 +47,9 @@ pub(crate) struct Batch {
 }
 
 pub(super) const META_TABLE: &str = "table";
-pub(super) const META_EXECUTOR: &str = "executor";
+pub(crate) const META_EXECUTOR: &str = "executor";
+/// Stands there from the moment when something is known to be missing until what runs has made up for it.
+pub(crate) const META_INCOMPLETE: &str = "incomplete";
 
 impl Batch {
     /// Whether there is nothing to write.
@@ -92,6 +94,11 @@ impl Batch {
     pub(crate) fn table(&mut self, term: u64, table: &SlotTable) {
         let message = v1::JournalTable { term, table: Some(table.into()) };
         self.put(Drawer::Meta, META_TABLE.to_owned(), message.encode_to_vec());
+    }
+
+    /// Notes that what was missing has been made up for.
+    pub(crate) fn is_whole_again(&mut self) {
+        self.changes.push((Drawer::Meta, META_INCOMPLETE.to_owned(), None));
     }
 
     /// Notes up to which version an instance's record is acknowledged.

@@ -7,7 +7,7 @@ use muster_common::spec::LocalServiceSpec;
 use muster_proto::v1;
 use prost::Message as _;
 
-use super::batch::{Drawer, Drawers, META_TABLE};
+use super::batch::{Drawer, Drawers, META_EXECUTOR, META_INCOMPLETE, META_TABLE};
 use super::record::{read_instance, read_slot};
 use crate::machine::Instance;
 use crate::slots::Slot;
@@ -26,6 +26,9 @@ pub(crate) struct Contents {
     pub table: Option<(u64, SlotTable)>,
     /// By instance id or slot: the version that is acknowledged.
     pub acked: BTreeMap<String, u64>,
+    /// Whether nothing that was ever written is missing: the journal is not a new one, every record could be
+    /// read, and what was missing once has been made up for.
+    pub is_whole: bool,
     /// How many records could not be read.
     pub damaged: usize,
 }
@@ -46,7 +49,9 @@ impl Contents {
             let slot = reading.or_set_aside(Drawer::Slots, key, bytes, slot);
             reading.contents.slots.extend(slot);
         }
-        if let Some(bytes) = take(Drawer::Meta).remove(META_TABLE) {
+        let mut meta = take(Drawer::Meta);
+        let is_incomplete = !meta.contains_key(META_EXECUTOR) || meta.contains_key(META_INCOMPLETE);
+        if let Some(bytes) = meta.remove(META_TABLE) {
             let table = table(&bytes);
             reading.contents.table = reading.or_set_aside(Drawer::Meta, META_TABLE.to_owned(), bytes, table);
         }
@@ -57,6 +62,7 @@ impl Contents {
             }
         }
         reading.contents.damaged = reading.damaged.len();
+        reading.contents.is_whole = !is_incomplete && reading.damaged.is_empty();
         (reading.contents, reading.damaged)
     }
 }

@@ -16,6 +16,6 @@ mod tests;
 
 pub(crate) use batch::Batch;
 #[cfg(test)]
-pub(crate) use batch::Drawers;
+pub(crate) use batch::{Drawer, Drawers, META_EXECUTOR, META_INCOMPLETE};
 pub(crate) use contents::Contents;
 pub(crate) use store::{Journal, OpenError};

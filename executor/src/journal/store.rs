@@ -16,7 +16,7 @@ use redb::{
     TableDefinition, TableError,
 };
 
-use super::batch::{Batch, Drawer, Drawers, META_EXECUTOR};
+use super::batch::{Batch, Drawer, Drawers, META_EXECUTOR, META_INCOMPLETE};
 use super::contents::{Contents, Damaged};
 
 const FILE: &str = "journal.redb";
@@ -229,10 +229,14 @@ fn begin(database: &Database, path: &Path, id: &ExecutorId, boot_id: &str) -> Re
         return Err(OpenError::Foreign { path: path.to_owned(), owner: before.id.clone() });
     }
     let number = before.as_ref().map_or(0, |before| before.incarnation) + 1;
+    let is_new = before.is_none();
     let rebooted = before.is_some_and(|before| before.boot_id != boot_id);
     let now = v1::JournalExecutor { id: id.to_string(), incarnation: number, boot_id: boot_id.to_owned() };
     let mut batch = Batch::default();
     batch.put(Drawer::Meta, META_EXECUTOR.to_owned(), now.encode_to_vec());
+    if is_new {
+        batch.put(Drawer::Meta, META_INCOMPLETE.to_owned(), Vec::new());
+    }
     write(database, &batch).map_err(failed)?;
     Ok(Incarnation { number, rebooted })
 }
@@ -268,6 +272,7 @@ fn quarantine(database: &Database, damaged: Vec<Damaged>) -> Result<(), redb::Er
         return Ok(());
     }
     let transaction = database.begin_write()?;
+    transaction.open_table(Drawer::Meta.table())?.insert(META_INCOMPLETE, [].as_slice())?;
     for (drawer, key, bytes) in damaged {
         transaction.open_table(drawer.table())?.remove(key.as_str())?;
         let place = format!("{}/{key}", drawer.name());

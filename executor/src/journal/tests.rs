@@ -79,6 +79,7 @@ async fn what_is_written_is_read_again() {
     drop(journal);
 
     let (mut journal, second, contents) = open(dir.path(), "boot-2").await;
+    assert!(!contents.is_whole, "it is a new one until what runs is known");
     assert_eq!(second, Incarnation { number: 2, rebooted: true });
     assert!(contents.instances[0].same_on_disk(&instance("SI-1")));
     assert!(contents.instances[1].same_on_disk(&unknown));
@@ -87,10 +88,12 @@ async fn what_is_written_is_read_again() {
     assert_eq!(contents.acked["SI-1"], 1);
     let mut batch = Batch::default();
     batch.forget_instance(&InstanceId::new("SI-1").unwrap());
+    batch.is_whole_again();
     journal.commit(batch).await;
     drop(journal);
     let (_, _, contents) = open(dir.path(), "boot-2").await;
     assert_eq!(contents.instances.len(), 1);
+    assert!(contents.is_whole);
     assert!(contents.acked.is_empty());
 }
 
@@ -110,6 +113,7 @@ async fn one_damaged_record_costs_only_itself() {
     drop(journal);
     let (_, _, contents) = open(dir.path(), "b").await;
     assert_eq!((contents.instances.len(), contents.damaged), (1, 0), "met once, then in quarantine");
+    assert!(!contents.is_whole, "what runs has not made up for it yet");
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ fn all_cores(root: &Path) -> Vec<u32> {
 }
 
 /// `0-3,8,10-11`. What is not of this form is passed over.
-fn parse_list(text: &str) -> Vec<u32> {
+pub(super) fn parse_list(text: &str) -> Vec<u32> {
     let mut cores = Vec::new();
     for part in text.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -2,12 +2,14 @@
 //!
 //! [`Room::lease`] is pure: what is held is derived from the instances that live, so that there is no
 //! second book to keep in step. `bind_check` sees at the edge that nobody outside Muster holds a port;
-//! `discovery` reads once, at the start, what the node has.
+//! `discovery` reads once, at the start, what the node has, and `outgoing` which of its ports others may be given.
 
 mod bind_check;
 mod discovery;
+mod outgoing;
 mod room;
 
 pub(crate) use bind_check::{TakenPort, check_ports};
 pub(crate) use discovery::discover;
+pub(crate) use outgoing::outgoing_overlap;
 pub(crate) use room::{Held, Room};

@@ -115,8 +115,14 @@ impl Turn {
                 self.retry_later();
             }
             Err(Trouble::Failed(message)) => {
+                // An earlier try that was not answered may have started it.
+                let uncertain = self.instance.pace.tries > 0;
                 self.enter(InstanceState::StartFailed, Some(Reason::StartFailed), &message);
-                self.clear_away();
+                if uncertain {
+                    self.deprovision(Descent::Find);
+                } else {
+                    self.clear_away();
+                }
             }
         }
     }

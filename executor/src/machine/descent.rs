@@ -145,7 +145,9 @@ impl Turn {
         match step {
             Descent::Settle => self.wait(patience::START),
             Descent::Find => self.act(Effect::Find, patience::FIND),
-            Descent::Hook(index) => self.act(Effect::RunHook { index }, patience::HOOK),
+            Descent::Hook(index) => {
+                self.act(Effect::RunHook { index }, patience::hook(&self.instance.spec));
+            }
             Descent::Pause => self.wait(self.pause_before_kill()),
             Descent::Stop => self.act_stop(),
             Descent::Evidence => self.act(Effect::CollectEvidence, patience::EVIDENCE),
@@ -187,8 +189,8 @@ impl Turn {
                     self.descend(Descent::Stop);
                 }
             }
-            Err(Trouble::Failed(_)) => self.deprovision(Descent::Remove),
-            Err(Trouble::Unavailable(_)) => self.descend(Descent::Find),
+            // A try before this one may have started it without anybody hearing of it.
+            Err(_) => self.descend(Descent::Find),
         }
     }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use muster_common::evidence::ProbeRecord;
 use muster_common::id::{Epoch, InstanceId, SlotId};
-use muster_common::instance::{InstanceRecord, InstanceState};
+use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::reason::Reason;
 use muster_common::slot::SlotAssignment;
 use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
 
-use crate::runner::{Exit, Workload};
+use crate::runner::{Exit, Place, Workload};
 
 /// The time, twice: for people and for waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +116,43 @@ impl Instance {
         // It asks for its lease as soon as it is woken, which is at once.
         let pace = Pace { retry: Some(now.mono), ..Pace::default() };
         Self { pace, ..Self::of(record, Arc::clone(&row.spec)) }
+    }
+
+    /// An instance that was found at `place` and of which no record was left. `spec` is what its slot asks for, if
+    /// that is this very instance: of any other nothing is known but how to stop it.
+    ///
+    /// Its versions count from the time on: whatever was reported of it before is older.
+    #[must_use]
+    pub fn found(
+        id: InstanceId,
+        slot: SlotId,
+        place: Place,
+        runner: RunnerKind,
+        spec: Option<Arc<LocalServiceSpec>>,
+        now: Now,
+    ) -> Self {
+        let record = InstanceRecord {
+            id,
+            slot,
+            service_name: place.service_name,
+            epoch: place.epoch,
+            generation: place.generation,
+            version: now.wall.as_ms(),
+            state: InstanceState::Unready,
+            reason: None,
+            error_message: "found without a record".to_owned(),
+            runner,
+            local_info: Some(place.local_info),
+            resources: place.resources,
+            created: now.wall,
+            updated: now.wall,
+            started: Some(now.wall),
+            finished: None,
+            timeline: Vec::new(),
+            probes: Vec::new(),
+            evidence: None,
+        };
+        Self::of(record, spec.unwrap_or_default())
     }
 
     /// An instance of which nothing but its record and its spec is known.

@@ -27,8 +27,6 @@ mod tests;
 pub(crate) use event::{Effect, Event, Lease, NoRoom, Trouble};
 pub(crate) use instance::{Descent, Instance, Now, Resume, StopIntent};
 
-pub(crate) use patience::HOOK as HOOK_TIMEOUT;
-
 use turn::Turn;
 
 /// What `event` makes of `instance`.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_common::spec::{CheckSpec, Executable, LocalServiceSpec};
+use muster_common::spec::{CheckSpec, Executable, LocalServiceSpec, PreShutdownSpec};
 
 /// For the bind check of leased ports. A bind does not block; this only covers a machine that hangs.
 pub(super) const PORT_CHECK: Duration = Duration::from_secs(10);
@@ -20,8 +20,6 @@ pub(super) const START: Duration = Duration::from_secs(120);
 const GRACE: Duration = Duration::from_secs(60);
 /// For the runner to say what there is of an instance.
 pub(super) const FIND: Duration = Duration::from_secs(30);
-/// For one pre-shutdown hook (drove-wire.md §4.3: at most 30 s).
-pub(crate) const HOOK: Duration = Duration::from_secs(30);
 /// What a workload has between the stop signal and the kill (the engine's own default).
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
 /// What the runner may take beyond that grace.
@@ -35,7 +33,7 @@ const RETRY: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// The first distance between two checks of an instance that comes up; doubles up to its interval.
 pub(super) const FIRST_GAP: Duration = Duration::from_millis(10);
-/// What an answer to a check may take beyond the check's own timeout before it is given up for lost.
+/// What an answer to a check or hook may take beyond its own timeout before it is given up for lost.
 const PROBE_SLACK: Duration = Duration::from_secs(5);
 
 /// For fetching the executable.
@@ -69,6 +67,12 @@ pub(super) fn answer(check: &CheckSpec) -> Duration {
     check.timeout.as_duration().saturating_add(PROBE_SLACK)
 }
 
+/// For one pre-shutdown hook. Its caller keeps the hook's timeout; this covers one that does not.
+pub(super) fn hook(spec: &LocalServiceSpec) -> Duration {
+    let limit = spec.pre_shutdown.as_ref().map_or(Duration::ZERO, PreShutdownSpec::hook_limit);
+    limit.saturating_add(PROBE_SLACK)
+}
+
 /// For the stop of a workload that has `grace`.
 pub(super) fn stop(grace: Duration) -> Duration {
     grace + STOP_SLACK
@@ -77,4 +81,16 @@ pub(super) fn stop(grace: Duration) -> Duration {
 /// Before the `tries`-th repetition of an action that did not work.
 pub(super) fn retry(tries: u32) -> Duration {
     RETRY.saturating_mul(1 << tries.min(8)).min(RETRY_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_has_the_time_that_its_spec_gives_it() {
+        let hook_of = |json: &[u8]| hook(&LocalServiceSpec::from_json(json).unwrap());
+        assert_eq!(hook_of(br#"{"preShutdown": {"hookTimeout": "2m"}}"#), Duration::from_secs(125));
+        assert_eq!(hook_of(br#"{"preShutdown": {}}"#), Duration::from_secs(35));
+    }
 }

@@ -56,7 +56,12 @@ impl Turn {
         };
         match found {
             Found::Running(workload) => self.found_running(workload, &resume),
-            Found::Ended(workload, exit) => self.found_ended(workload, &exit, &resume),
+            Found::Ended(workload, exit) => self.found_ended(Some(workload), &exit, &resume),
+            Found::NeverStarted | Found::Nothing if self.instance.exit.is_some() => {
+                // Its end was seen before, and what it left is gone by now.
+                let exit = self.instance.exit.clone().unwrap_or_default();
+                self.found_ended(None, &exit, &resume);
+            }
             Found::NeverStarted => self.found_unstarted(&resume, false),
             Found::Nothing => self.found_unstarted(&resume, true),
         }
@@ -67,7 +72,7 @@ impl Turn {
         if self.instance.exit.is_some() {
             // Its end was announced while the question was under way.
             let exit = self.instance.exit.clone().unwrap_or_default();
-            self.found_ended(workload, &exit, resume);
+            self.found_ended(Some(workload), &exit, resume);
             return;
         }
         self.instance.workload = Some(workload.clone());
@@ -109,8 +114,8 @@ impl Turn {
     }
 
     /// It ended meanwhile; its exit status and its log are still collected.
-    fn found_ended(&mut self, workload: Workload, exit: &Exit, resume: &Resume) {
-        self.instance.workload = Some(workload);
+    fn found_ended(&mut self, workload: Option<Workload>, exit: &Exit, resume: &Resume) {
+        self.instance.workload = workload.or(self.instance.workload.take());
         let was_seen = self.instance.exit.is_some();
         if !was_seen {
             self.instance.record.finished = Some(self.now.wall);

@@ -1,26 +1,26 @@
-//! One HTTP or HTTPS call to a port on this node: a connection of its own, no redirects followed, the
+//! One HTTP or HTTPS call to a port of a workload: a connection of its own, no redirects followed, the
 //! first KiB of the answer kept.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use muster_common::spec::HttpVerb;
+use muster_common::spec::{Headers, HttpVerb};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::tls::{self, Trust};
+use super::target::Target;
+use super::tls::{self, Speak, Trust};
 use super::{ANSWER_MAX, ProbeError};
 
 /// A call, ready to be made.
 pub(super) struct Call<'a> {
-    /// The port on this node.
-    pub(super) port: u16,
+    /// Whom.
+    pub(super) target: Target,
     /// Absent for plain HTTP.
     pub(super) tls: Option<Trust>,
     /// What.
@@ -29,6 +29,8 @@ pub(super) struct Call<'a> {
     pub(super) path: &'a str,
     /// The body to send; none when empty.
     pub(super) payload: &'a str,
+    /// The spec's own headers.
+    pub(super) headers: &'a Headers,
     /// How long the connection may take, TLS included.
     pub(super) connection_timeout: Duration,
 }
@@ -45,10 +47,11 @@ impl Call<'_> {
     /// Makes the call. The caller bounds the whole of it.
     pub(super) async fn make(&self) -> Result<Answer, ProbeError> {
         let request = self.request()?;
-        match &self.tls {
-            None => exchange(self.in_time(connect(self.port)).await?, request).await,
+        match self.tls {
+            None => exchange(self.in_time(self.target.connect()).await?, request).await,
             Some(trust) => {
-                let handshake = async { tls::handshake(connect(self.port).await?, trust).await };
+                let handshake =
+                    async { tls::handshake(self.target.connect().await?, trust, Speak::Http1).await };
                 exchange(self.in_time(handshake).await?, request).await
             }
         }
@@ -64,31 +67,41 @@ impl Call<'_> {
             HttpVerb::Post => Method::POST,
             HttpVerb::Put => Method::PUT,
         };
-        Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(target)
-            .header(header::HOST, format!("localhost:{}", self.port))
+            .header(header::HOST, self.target.authority())
             .header(header::USER_AGENT, "muster-probe")
-            .header(header::CONNECTION, "close")
             .body(Full::new(Bytes::copy_from_slice(self.payload.as_bytes())))
-            .map_err(|error| ProbeError(format!("the request cannot be made: {error}")))
+            .map_err(|error| ProbeError(format!("the request cannot be made: {error}")))?;
+        for (name, value) in self.headers {
+            let (name, value) = header_of(name, value)?;
+            request.headers_mut().insert(name, value);
+        }
+        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Ok(request)
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, ProbeError>>) -> Result<T, ProbeError> {
         timeout(self.connection_timeout, work).await.unwrap_or_else(|_| {
             Err(ProbeError(format!(
-                "no connection to 127.0.0.1:{} within {:?}",
-                self.port, self.connection_timeout
+                "no connection to {} within {:?}",
+                self.target.address(),
+                self.connection_timeout
             )))
         })
     }
 }
 
-/// Opens a connection to a port on this node.
-pub(super) async fn connect(port: u16) -> Result<TcpStream, ProbeError> {
-    TcpStream::connect(("127.0.0.1", port))
-        .await
-        .map_err(|error| ProbeError(format!("no connection to 127.0.0.1:{port}: {error}")))
+/// Never quotes the value, which may be secret.
+fn header_of(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), ProbeError> {
+    let bad = |what: &str| ProbeError(format!("the header '{name}' cannot be sent: {what}"));
+    let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("its name is not one"))?;
+    let mut value =
+        HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad("its value holds control characters"))?;
+    // Values may be credentials; nothing that prints a request shows them then.
+    value.set_sensitive(true);
+    Ok((header, value))
 }
 
 async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, ProbeError>

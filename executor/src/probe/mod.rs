@@ -1,8 +1,11 @@
-//! Asks a workload how it is: HTTP, TCP, CMD. Knows nothing of states or attempts: one question, one
+//! Asks a workload how it is: HTTP, TCP, gRPC, CMD. Knows nothing of states or attempts: one question, one
 //! answer, always within the timeout.
 
+mod grpc;
+mod hook;
 mod http;
 mod node;
+mod target;
 mod tls;
 
 use std::time::Duration;
@@ -12,6 +15,7 @@ use muster_common::spec::CheckMode;
 
 use crate::runner::{LaunchPlan, Workload};
 
+pub(crate) use hook::HookCaller;
 pub use node::NodeProber;
 
 /// The bytes of an answer that are kept.
@@ -27,7 +31,7 @@ pub struct ProbeOutcome {
     pub passed: bool,
     /// How long it took.
     pub latency: Duration,
-    /// HTTP status or exit code, where there was one.
+    /// HTTP status, gRPC status or exit code, where there was one.
     pub code: Option<i32>,
     /// The first KiB of the answer, or the error in words.
     pub answer: String,
@@ -35,7 +39,7 @@ pub struct ProbeOutcome {
 
 /// Asks.
 pub trait Prober: Send + Sync {
-    /// Asks once; takes at most `timeout`. Also runs shutdown hooks, which are the same calls.
+    /// Asks once; takes at most `timeout`.
     fn probe<'a>(
         &'a self,
         mode: &'a CheckMode,

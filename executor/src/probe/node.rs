@@ -7,7 +7,9 @@ use futures::future::BoxFuture;
 use muster_common::spec::{CheckMode, Protocol};
 use tokio::time::{Instant, timeout};
 
-use super::http::{Call, connect};
+use super::grpc::HealthCall;
+use super::http::Call;
+use super::target::Target;
 use super::tls::Trust;
 use super::{ProbeError, ProbeOutcome, Prober};
 use crate::runner::{LaunchPlan, Runner, RunnerSet, Runners, Workload};
@@ -39,55 +41,57 @@ impl NodeProber {
         workload: &Workload,
     ) -> Result<Finding, ProbeError> {
         match mode {
-            CheckMode::Http {
-                protocol,
-                port_name,
-                path,
-                verb,
-                success_codes,
-                payload,
-                connection_timeout,
-                insecure,
-            } => {
-                let tls = match (protocol, insecure) {
-                    (Protocol::Http, _) => None,
-                    (Protocol::Https, true) => Some(Trust::Anybody),
-                    (Protocol::Https, false) => Some(Trust::Node),
-                };
-                let call = Call {
-                    port: host_port(plan, port_name)?,
-                    tls,
-                    verb: *verb,
-                    path,
-                    payload,
-                    connection_timeout: connection_timeout.as_duration(),
-                };
-                let answer = within(limit, call.make()).await?;
-                Ok(Finding {
-                    passed: success_codes.contains(&answer.status),
-                    code: Some(i32::from(answer.status)),
-                    answer: answer.body,
-                })
-            }
-            CheckMode::Tcp { port_name } => {
-                within(limit, connect(host_port(plan, port_name)?)).await?;
-                Ok(Finding { passed: true, code: None, answer: "connected".to_owned() })
-            }
+            // The runner keeps the limit: it also kills what runs too long.
             CheckMode::Cmd { command, shell_disabled } => {
-                let argv: Vec<String> = if *shell_disabled {
-                    command.split_whitespace().map(str::to_owned).collect()
-                } else {
-                    vec!["sh".to_owned(), "-c".to_owned(), command.clone()]
+                self.command(command, *shell_disabled, limit, plan, workload).await
+            }
+            CheckMode::Http { port_name, .. }
+            | CheckMode::Tcp { port_name }
+            | CheckMode::Grpc { port_name, .. } => {
+                let called = async {
+                    let target = self.target(port_name, plan, workload).await?;
+                    call(mode, target, limit).await
                 };
-                // The runner keeps the limit: it also kills what runs too long.
-                let output = self
-                    .runner(plan)?
-                    .command(plan, workload, &argv, limit)
-                    .await
-                    .map_err(|error| ProbeError(error.to_string()))?;
-                Ok(Finding { passed: output.code == 0, code: Some(output.code), answer: output.output })
+                let late = |_| Err(ProbeError(format!("no answer within {limit:?}")));
+                timeout(limit, called).await.unwrap_or_else(late)
             }
         }
+    }
+
+    async fn command(
+        &self,
+        command: &str,
+        shell_disabled: bool,
+        limit: Duration,
+        plan: &LaunchPlan,
+        workload: &Workload,
+    ) -> Result<Finding, ProbeError> {
+        let argv: Vec<String> = if shell_disabled {
+            command.split_whitespace().map(str::to_owned).collect()
+        } else {
+            vec!["sh".to_owned(), "-c".to_owned(), command.to_owned()]
+        };
+        let output = self
+            .runner(plan)?
+            .command(plan, workload, &argv, limit)
+            .await
+            .map_err(|error| ProbeError(error.to_string()))?;
+        Ok(Finding { passed: output.code == 0, code: Some(output.code), answer: output.output })
+    }
+
+    /// Where the workload's port is called.
+    async fn target(
+        &self,
+        port_name: &str,
+        plan: &LaunchPlan,
+        workload: &Workload,
+    ) -> Result<Target, ProbeError> {
+        let port = plan.place.local_info.ports.get(port_name);
+        let port = port.ok_or_else(|| ProbeError(format!("the instance has no port named '{port_name}'")))?;
+        let own = self.runner(plan)?.address(&plan.instance, workload).await;
+        let own =
+            own.map_err(|error| ProbeError(format!("it is not known where the workload listens: {error}")))?;
+        Ok(Target::of(port, own))
     }
 
     fn runner(&self, plan: &LaunchPlan) -> Result<&Arc<dyn Runner>, ProbeError> {
@@ -116,17 +120,50 @@ impl Prober for NodeProber {
     }
 }
 
-fn host_port(plan: &LaunchPlan, name: &str) -> Result<u16, ProbeError> {
-    plan.local_info
-        .ports
-        .get(name)
-        .map(|port| port.host_port)
-        .ok_or_else(|| ProbeError(format!("the instance has no port named '{name}'")))
+/// Asks over the network. The caller bounds it.
+async fn call(mode: &CheckMode, target: Target, limit: Duration) -> Result<Finding, ProbeError> {
+    match mode {
+        CheckMode::Http {
+            protocol,
+            port_name: _,
+            path,
+            verb,
+            success_codes,
+            payload,
+            headers,
+            connection_timeout,
+            insecure,
+        } => {
+            let call = Call {
+                target,
+                tls: trust(*protocol == Protocol::Https, *insecure),
+                verb: *verb,
+                path,
+                payload,
+                headers,
+                connection_timeout: connection_timeout.as_duration(),
+            };
+            let answer = call.make().await?;
+            Ok(Finding {
+                passed: success_codes.contains(&answer.status),
+                code: Some(i32::from(answer.status)),
+                answer: answer.body,
+            })
+        }
+        CheckMode::Grpc { port_name: _, service, tls, insecure } => {
+            let call = HealthCall { target, tls: trust(*tls, *insecure), service, limit };
+            let health = call.make().await?;
+            Ok(Finding { passed: health.is_serving, code: Some(health.code), answer: health.answer })
+        }
+        CheckMode::Tcp { port_name: _ } => {
+            target.connect().await?;
+            Ok(Finding { passed: true, code: None, answer: "connected".to_owned() })
+        }
+        CheckMode::Cmd { .. } => Err(ProbeError("a command is no call".to_owned())),
+    }
 }
 
-async fn within<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, ProbeError>>,
-) -> Result<T, ProbeError> {
-    timeout(limit, work).await.unwrap_or_else(|_| Err(ProbeError(format!("no answer within {limit:?}"))))
+/// Whose certificate is asked for, where TLS is spoken.
+fn trust(tls: bool, insecure: bool) -> Option<Trust> {
+    tls.then_some(if insecure { Trust::Anybody } else { Trust::Node })
 }

@@ -33,11 +33,33 @@ pub(super) enum Trust {
     Anybody,
 }
 
+/// What is spoken inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speak {
+    /// HTTP/1.1, which needs not be agreed on.
+    Http1,
+    /// HTTP/2, which a server may serve beside HTTP/1.1 and must be told of.
+    Http2,
+}
+
 /// Speaks TLS on a fresh connection.
-pub(super) async fn handshake(stream: TcpStream, trust: &Trust) -> Result<TlsStream<TcpStream>, ProbeError> {
+pub(super) async fn handshake(
+    stream: TcpStream,
+    trust: Trust,
+    speak: Speak,
+) -> Result<TlsStream<TcpStream>, ProbeError> {
     let config = match trust {
         Trust::Node => node_config()?,
         Trust::Anybody => insecure_config()?,
+    };
+    let config = match speak {
+        Speak::Http1 => config,
+        Speak::Http2 => {
+            // A copy shares its roots and tickets; it costs next to nothing beside the handshake.
+            let mut config = (*config).clone();
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            Arc::new(config)
+        }
     };
     let name = ServerName::try_from("localhost").map_err(|error| ProbeError(error.to_string()))?;
     TlsConnector::from(config)
@@ -58,7 +80,7 @@ fn node_config() -> Result<Arc<ClientConfig>, ProbeError> {
     }
     let bundle = BUNDLES.into_iter().find(|path| Path::new(path).exists()).ok_or_else(|| {
         ProbeError(
-            "HTTPS without `insecure` needs the node's CA certificates, and none are installed".to_owned(),
+            "TLS without `insecure` needs the node's CA certificates, and none are installed".to_owned(),
         )
     })?;
     let mut roots = RootCertStore::empty();

@@ -9,21 +9,24 @@ pub(crate) mod docker;
 mod file;
 mod kin;
 mod open;
+mod place;
 pub(crate) mod process;
 mod set;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use muster_common::id::{InstanceId, ServiceId};
-use muster_common::instance::{LocalInfo, ResourceAllocation, RunnerKind};
+use muster_common::id::InstanceId;
+use muster_common::instance::RunnerKind;
 use muster_common::spec::LocalServiceSpec;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use open::RunnerConfig;
+pub use place::{Listed, Place};
 pub(crate) use set::RunnerSet;
 
 /// The runners of a node, and where they announce what nobody asked for.
@@ -41,14 +44,10 @@ pub struct Runners {
 pub struct LaunchPlan {
     /// The instance; names the container, the scratch directory and the log.
     pub instance: InstanceId,
-    /// Its service.
-    pub service: ServiceId,
+    /// Where it belongs, and what is leased to it.
+    pub place: Place,
     /// What to run.
     pub spec: Arc<LocalServiceSpec>,
-    /// The leased ports.
-    pub local_info: LocalInfo,
-    /// The leased cores and memory.
-    pub resources: Vec<ResourceAllocation>,
     /// The complete environment: HOST, `PORT_*`, the spec's own, then `MUSTER_*`.
     pub env: BTreeMap<String, String>,
 }
@@ -205,9 +204,9 @@ pub trait Runner: Send + Sync {
         workload: Option<&'a Workload>,
     ) -> BoxFuture<'a, Result<Found, RunnerError>>;
 
-    /// Every instance of this executor that the runner knows, in whatever condition: what is not in
-    /// the journal is an orphan.
-    fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceId>, RunnerError>>;
+    /// Every instance of this executor that the runner knows, in whatever condition: one that is not in
+    /// the journal is a stray.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, RunnerError>>;
 
     /// Runs a command inside (docker) or beside (process, with its environment) the workload and kills
     /// it after `timeout`.
@@ -218,6 +217,16 @@ pub trait Runner: Send + Sync {
         argv: &'a [String],
         timeout: Duration,
     ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>>;
+
+    /// The workload's own address, at which its container ports are open, where it has one that this node
+    /// reaches. Others are called at their host ports.
+    fn address<'a>(
+        &'a self,
+        _instance: &'a InstanceId,
+        _workload: &'a Workload,
+    ) -> BoxFuture<'a, Result<Option<IpAddr>, RunnerError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// The last `max_bytes` of the workload's output.
     fn log_tail<'a>(

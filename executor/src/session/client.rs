@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use muster_common::executor::ExecutorRecord;
 use muster_platform::{TlsIdentity, World};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::link::{End, Link};
@@ -28,6 +29,8 @@ pub(crate) struct Session {
     pub executor: ExecutorRecord,
     /// Where tables go and reports come from.
     pub supervisor: Handle,
+    /// The address of the leader while it is in session with one, for whoever wants to know.
+    pub leader: watch::Sender<Option<String>>,
 }
 
 /// Keeps a session with the leader until `shutdown`.
@@ -51,6 +54,7 @@ async fn keep_connected(session: &Session) {
     while let Some(address) = targets.next() {
         let mut link = Link::new(session, &mut highest_term);
         let end = link.run(&address).await;
+        session.leader.send_if_modified(|leader| leader.take().is_some());
         if link.was_welcomed() {
             targets.welcomed();
         }

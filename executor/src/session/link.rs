@@ -119,6 +119,7 @@ impl<'a> Link<'a> {
             self.hear(message).await?;
         }
         tracing::info!(%address, term = *self.highest_term, "in session with the leader");
+        self.session.leader.send_replace(Some(address.to_owned()));
         Ok(down)
     }
 

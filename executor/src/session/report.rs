@@ -35,10 +35,12 @@ impl Sent {
         };
         let mut report = v1::Report::default();
         let mut bytes = 0;
-        for (id, record) in &standing.unacked_instances {
-            if !is_new(self.instances.get(id), record.version) {
-                continue;
-            }
+        let due = standing.unacked_instances.iter();
+        let due = due.filter(|(id, record)| is_new(self.instances.get(*id), record.version));
+        let mut due: Vec<_> = due.collect();
+        // What waited while nobody listened is told in the order in which it happened.
+        due.sort_by_key(|(id, record)| (record.updated, *id));
+        for (id, record) in due {
             if report.instances.len() >= MAX_RECORDS || bytes >= MAX_BYTES {
                 return Some(report);
             }
@@ -99,6 +101,20 @@ mod tests {
             standing.unacked_instances.insert(id, Arc::new(record));
         }
         standing
+    }
+
+    #[test]
+    fn what_happened_first_is_told_first() {
+        let mut standing = standing(3, 0);
+        let ids: Vec<InstanceId> = standing.unacked_instances.keys().cloned().collect();
+        for (id, updated) in ids.iter().zip([2, 3, 1]) {
+            let mut record = standing.unacked_instances[id].as_ref().clone();
+            record.updated = Timestamp(updated);
+            standing.unacked_instances.insert(id.clone(), Arc::new(record));
+        }
+        let report = Sent::default().next_report(&standing, Duration::ZERO).unwrap();
+        let told: Vec<&str> = report.instances.iter().map(|record| record.id.as_str()).collect();
+        assert_eq!(told, ["SI-00002", "SI-00000", "SI-00001"]);
     }
 
     fn drain(sent: &mut Sent, standing: &Standing, now: Duration) -> Vec<usize> {

@@ -140,6 +140,7 @@ fn connect(bench: &Bench, authority: &Authority, controllers: Vec<String>) -> to
             core_overcommit: 1,
         },
         supervisor: bench.handle().clone(),
+        leader: tokio::sync::watch::Sender::new(None),
     };
     let ends = CancellationToken::new();
     tokio::spawn(run(session, ends.clone()));

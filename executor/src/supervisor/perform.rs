@@ -19,14 +19,17 @@ use tokio_util::task::AbortOnDropHandle;
 use super::task::Message;
 use crate::environment::environment;
 use crate::lease::check_ports;
-use crate::machine::{Effect, Event, HOOK_TIMEOUT, Instance, Trouble};
-use crate::probe::{ProbeOutcome, Prober};
+use crate::machine::{Effect, Event, Instance, Trouble};
+use crate::probe::{HookCaller, ProbeOutcome, Prober};
 use crate::runner::{
-    Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerSet, StartError, Workload,
+    Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError, RunnerSet, StartError,
+    Workload,
 };
 
-/// What an orphan has between the stop signal and the kill: nobody drains it.
-const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+/// What a leftover that runs has between the stop signal and the kill: nobody drains it.
+const LEFTOVER_GRACE: Duration = Duration::from_secs(10);
+/// How long a runner may take to say what it knows; slots may be waiting for it.
+const LISTING_LIMIT: Duration = Duration::from_secs(30);
 /// How far beyond its timeout a check may go before its asker is cut off.
 const PROBE_SLACK: Duration = Duration::from_secs(1);
 
@@ -37,7 +40,7 @@ pub(super) struct Performer {
     answers: mpsc::Sender<Message>,
     actions: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
     probes: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
-    listing: Option<AbortOnDropHandle<()>>,
+    listings: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Performer {
@@ -54,7 +57,7 @@ impl Performer {
             answers,
             actions: BTreeMap::new(),
             probes: BTreeMap::new(),
-            listing: None,
+            listings: Vec::new(),
         }
     }
 
@@ -95,7 +98,7 @@ impl Performer {
             Effect::CheckPorts => {
                 let world = self.world.clone();
                 return Some(Box::pin(async move {
-                    let answer = check_ports(&world, &plan.local_info).await;
+                    let answer = check_ports(&world, &plan.place.local_info).await;
                     Message::PortsChecked { instance: id, answer }
                 }));
             }
@@ -105,13 +108,16 @@ impl Performer {
                     ProbeKind::Readiness => instance.spec.readiness.clone(),
                     ProbeKind::Health => instance.spec.healthcheck.clone(),
                 }?;
-                let asked = self.ask(check.mode, check.timeout.as_duration(), plan, workload);
+                let prober = Arc::clone(&self.prober);
+                let asked = ask(prober, check.mode, check.timeout.as_duration(), plan, workload);
                 Box::pin(async move { Event::Probed { kind, outcome: asked.await } })
             }
             Effect::RunHook { index } => {
                 let index = *index;
-                let hook = instance.spec.pre_shutdown.as_ref()?.hooks.get(index)?.clone();
-                let asked = self.ask(hook, HOOK_TIMEOUT, plan, workload);
+                let before = instance.spec.pre_shutdown.as_ref()?;
+                let hook = before.hooks.get(index)?.clone();
+                let caller = Arc::new(HookCaller(Arc::clone(&self.prober)));
+                let asked = ask(caller, hook, before.hook_limit(), plan, workload);
                 Box::pin(async move { Event::HookDone { index, outcome: asked.await } })
             }
             effect => {
@@ -129,58 +135,31 @@ impl Performer {
         Some(Box::pin(async move { Message::Told { instance: id, event: work.await } }))
     }
 
-    /// Asks a workload something; an asker that overstays its timeout is cut off.
-    fn ask(
-        &self,
-        mode: CheckMode,
-        timeout: Duration,
-        plan: LaunchPlan,
-        workload: Option<Workload>,
-    ) -> BoxFuture<'static, ProbeOutcome> {
-        let prober = Arc::clone(&self.prober);
-        Box::pin(async move {
-            let failed = |answer: &str| ProbeOutcome {
-                passed: false,
-                latency: timeout,
-                code: None,
-                answer: answer.to_owned(),
-            };
-            let Some(workload) = workload else { return failed("there is no workload to ask") };
-            let asked = prober.probe(&mode, timeout, &plan, &workload);
-            let limit = timeout.saturating_add(PROBE_SLACK);
-            tokio::time::timeout(limit, asked)
-                .await
-                .unwrap_or_else(|_| failed("no answer within the timeout"))
-        })
+    /// Asks every runner what it knows. What a node has no runner for, nothing is known of.
+    pub(super) fn list(&mut self) {
+        let ask = |kind| {
+            let runner = self.runners.of(kind).cloned();
+            self.spawn(Box::pin(async move {
+                let known = match runner {
+                    Some(runner) => known(runner.as_ref()).await,
+                    None => Some(Vec::new()),
+                };
+                Message::Listed { kind, known }
+            }))
+        };
+        self.listings = [RunnerKind::Docker, RunnerKind::Process].map(ask).into();
     }
 
-    /// Asks every runner what it knows, so that what belongs to nobody can be cleared away.
-    pub(super) fn look_for_orphans(&mut self) {
-        let runners = self.runners.clone();
-        self.listing = Some(self.spawn(Box::pin(async move {
-            let mut known = Vec::new();
-            for runner in runners.iter() {
-                match runner.list().await {
-                    Ok(instances) => known.extend(instances.into_iter().map(|id| (runner.kind(), id))),
-                    // A node without an engine is no news, however often it is asked.
-                    Err(error @ RunnerError::Unavailable(_)) => tracing::debug!(%error, runner = %runner.kind(), "the runner is away"),
-                    Err(error) => tracing::warn!(%error, runner = %runner.kind(), "the runner cannot be asked what it knows"),
-                }
-            }
-            Message::Listed { known }
-        })));
-    }
-
-    /// Stops and removes what no living instance stands for.
-    pub(super) fn clear_orphan(&mut self, kind: RunnerKind, id: InstanceId) {
+    /// Takes away what an instance left that is over, or that nothing is known of.
+    pub(super) fn clear_leftover(&mut self, kind: RunnerKind, id: InstanceId) {
         let Some(runner) = self.runners.of(kind).cloned() else { return };
         if self.actions.get(&id).is_some_and(|task| !task.is_finished()) {
             return;
         }
-        let orphan = id.clone();
+        let leftover = id.clone();
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            if let Err(error) = clear_away(runner.as_ref(), &orphan).await {
-                tracing::warn!(%error, instance = %orphan, "an orphan could not be cleared away yet");
+            if let Err(error) = clear_away(runner.as_ref(), &leftover).await {
+                tracing::warn!(%error, instance = %leftover, "a leftover could not be cleared away yet");
             }
         }));
         self.actions.insert(id, task);
@@ -188,24 +167,59 @@ impl Performer {
     }
 }
 
-async fn clear_away(runner: &dyn Runner, orphan: &InstanceId) -> Result<(), RunnerError> {
+/// Asks a workload something; an asker that overstays its timeout is cut off.
+async fn ask(
+    prober: Arc<dyn Prober>,
+    mode: CheckMode,
+    timeout: Duration,
+    plan: LaunchPlan,
+    workload: Option<Workload>,
+) -> ProbeOutcome {
+    let failed = |answer: &str| ProbeOutcome {
+        passed: false,
+        latency: timeout,
+        code: None,
+        answer: answer.to_owned(),
+    };
+    let Some(workload) = workload else { return failed("there is no workload to ask") };
+    let asked = prober.probe(&mode, timeout, &plan, &workload);
+    let limit = timeout.saturating_add(PROBE_SLACK);
+    tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| failed("no answer within the timeout"))
+}
+
+async fn known(runner: &dyn Runner) -> Option<Vec<Listed>> {
     let kind = runner.kind();
-    let ran = match runner.find(orphan, None).await? {
-        // Nothing that could run, but it was listed: files of an earlier boot, with an instance's secrets.
-        Found::Nothing => {
-            runner.remove(orphan).await?;
-            tracing::info!(instance = %orphan, runner = %kind, "removed what an instance left that is gone");
-            return Ok(());
+    match tokio::time::timeout(LISTING_LIMIT, runner.list()).await {
+        Ok(Ok(known)) => return Some(known),
+        // A node without an engine is no news, however often it is asked.
+        Ok(Err(RunnerError::Unavailable(error))) => {
+            tracing::debug!(error, runner = %kind, "the runner is away");
         }
+        Ok(Err(error)) => tracing::warn!(%error, runner = %kind, "the runner cannot be asked what it knows"),
+        Err(_) => {
+            tracing::warn!(runner = %kind, "the runner has not said what it knows within {LISTING_LIMIT:?}");
+        }
+    }
+    None
+}
+
+async fn clear_away(runner: &dyn Runner, leftover: &InstanceId) -> Result<(), RunnerError> {
+    let kind = runner.kind();
+    let ran = match runner.find(leftover, None).await? {
         Found::Running(workload) => {
-            runner.stop(orphan, &workload, ORPHAN_GRACE).await?;
+            runner.stop(leftover, &workload, LEFTOVER_GRACE).await?;
             true
         }
-        Found::Ended(..) | Found::NeverStarted => false,
+        // Files of an earlier boot are listed, too, and may hold an instance's secrets.
+        Found::Ended(..) | Found::NeverStarted | Found::Nothing => false,
     };
-    runner.remove(orphan).await?;
-    tracing::warn!(instance = %orphan, runner = %kind, ran, "cleared away an orphan: it belonged to no instance");
-    metrics::counter!("muster_executor_orphans_total", "runner" => kind.as_str(), "ran" => ran.to_string())
+    runner.remove(leftover).await?;
+    if ran {
+        tracing::warn!(instance = %leftover, runner = %kind, "stopped and removed a workload that belonged to no instance");
+    } else {
+        tracing::info!(instance = %leftover, runner = %kind, "removed what an instance left that is gone");
+    }
+    metrics::counter!("muster_executor_leftovers_total", "runner" => kind.as_str(), "ran" => ran.to_string())
         .increment(1);
     Ok(())
 }
@@ -215,10 +229,16 @@ fn plan_of(instance: &Instance) -> LaunchPlan {
     let nowhere = || LocalInfo { hostname: String::new(), ports: BTreeMap::new() };
     LaunchPlan {
         instance: record.id.clone(),
-        service: record.slot.service.clone(),
+        place: Place {
+            service: record.slot.service.clone(),
+            service_name: record.service_name.clone(),
+            index: record.slot.index,
+            epoch: record.epoch,
+            generation: record.generation,
+            local_info: record.local_info.clone().unwrap_or_else(nowhere),
+            resources: record.resources.clone(),
+        },
         spec: Arc::clone(&instance.spec),
-        local_info: record.local_info.clone().unwrap_or_else(nowhere),
-        resources: record.resources.clone(),
         env: environment(instance, &|name| std::env::var(name).ok()),
     }
 }

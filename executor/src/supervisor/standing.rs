@@ -1,23 +1,24 @@
 //! How things stand: what the session reports, what tests and metrics look at.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use imbl::{OrdMap, OrdSet};
 use muster_common::id::{InstanceId, Revision};
 use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
 
 use crate::slots::SlotKey;
 
-/// What the supervisor publishes after each turn.
+/// What the supervisor publishes after each turn. Copies share what they hold: with all controllers away for
+/// days there is much of it.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
     /// Records that are not acknowledged yet.
-    pub unacked_instances: BTreeMap<InstanceId, Arc<InstanceRecord>>,
+    pub unacked_instances: OrdMap<InstanceId, Arc<InstanceRecord>>,
     /// Slots whose status is not acknowledged yet.
-    pub unacked_slots: BTreeMap<SlotKey, SlotStatus>,
+    pub unacked_slots: OrdMap<SlotKey, SlotStatus>,
     /// Every instance in the journal.
-    pub holds: BTreeSet<InstanceId>,
+    pub holds: OrdSet<InstanceId>,
     /// The slot table that is worked on.
     pub table_revision: Revision,
     /// The highest term that a table came from.

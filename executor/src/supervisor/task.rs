@@ -19,7 +19,7 @@ use crate::journal::Journal;
 use crate::lease::TakenPort;
 use crate::machine::{Event, Now};
 use crate::probe::Prober;
-use crate::runner::{RunnerEvent, Runners};
+use crate::runner::{Listed, RunnerEvent, Runners};
 use crate::slots::SlotKey;
 
 /// How many messages may wait for the supervisor. One instance has at most one action and one check in flight,
@@ -27,8 +27,11 @@ use crate::slots::SlotKey;
 const QUEUE: usize = 1024;
 /// How many messages are taken into one turn: bounds its transaction, and how long others wait.
 const TURN: usize = 256;
-/// How often the runners are asked for what belongs to nobody. The first time is at the start.
-const ORPHAN_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the runners are asked what they know, to find what no record stands for. The first time is at the
+/// start.
+const LISTING_INTERVAL: Duration = Duration::from_secs(60);
+/// The same while slots wait for the answer.
+const LISTING_RETRY: Duration = Duration::from_secs(5);
 /// The longest sleep; a timer further away is looked at again after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -49,10 +52,12 @@ pub(crate) enum Message {
         /// How.
         answer: Result<(), TakenPort>,
     },
-    /// What the runners know.
+    /// What a runner knows.
     Listed {
-        /// Everything, with the runner that knows it.
-        known: Vec<(RunnerKind, InstanceId)>,
+        /// Which runner.
+        kind: RunnerKind,
+        /// Everything; `None` when it could not be asked.
+        known: Option<Vec<Listed>>,
     },
     /// What must be.
     Table {
@@ -70,6 +75,8 @@ pub(crate) enum Message {
     },
     /// Every slot is to be emptied.
     Drain,
+    /// Does the loop still turn?
+    Beat(oneshot::Sender<()>),
     /// How does everything stand?
     Inspect(oneshot::Sender<(Vec<InstanceRecord>, Vec<SlotStatus>)>),
 }
@@ -107,6 +114,18 @@ impl Handle {
         self.standing.clone()
     }
 
+    /// How many messages wait for it.
+    pub(crate) fn queue_depth(&self) -> usize {
+        self.messages.max_capacity() - self.messages.capacity()
+    }
+
+    /// Answers once its loop has come round.
+    pub(crate) async fn beat(&self) -> Result<(), SupervisorGone> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Message::Beat(reply)).await?;
+        answer.await.map_err(|_| SupervisorGone)
+    }
+
     /// Every instance and slot, as they are now.
     pub(crate) async fn inspect(&self) -> Result<(Vec<InstanceRecord>, Vec<SlotStatus>), SupervisorGone> {
         let (reply, answer) = oneshot::channel();
@@ -134,7 +153,7 @@ pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinH
         runner_events: parts.runners.events,
         standing,
         epoch,
-        next_orphans: epoch,
+        next_listing: epoch,
     };
     let task = tokio::spawn(async move {
         tokio::select! {
@@ -156,7 +175,7 @@ struct Supervisor {
     standing: watch::Sender<Standing>,
     /// [`Now::mono`] counts from here.
     epoch: Instant,
-    next_orphans: Instant,
+    next_listing: Instant,
 }
 
 impl Supervisor {
@@ -173,9 +192,9 @@ impl Supervisor {
 
     /// Waits for something to happen, and takes in all that is at hand.
     async fn gather(&mut self) {
-        let wake = self.core.next_wake().unwrap_or(LONGEST_SLEEP);
         let longest = Instant::now() + LONGEST_SLEEP;
-        let wake = self.epoch.checked_add(wake).unwrap_or(longest).min(longest).min(self.next_orphans);
+        let asked = self.core.next_wake().and_then(|wake| self.epoch.checked_add(wake));
+        let wake = asked.unwrap_or(longest).min(longest).min(self.next_listing);
         tokio::select! {
             Some(message) = self.messages.recv() => self.take(message),
             Some(event) = self.runner_events.recv() => self.take_announcement(event),
@@ -210,14 +229,19 @@ impl Supervisor {
                 let now = self.now();
                 self.core.ports_checked(instance, answer, now);
             }
-            Message::Listed { known } => {
-                for (kind, id) in known.into_iter().filter(|(_, id)| !self.core.is_live(id)) {
-                    self.performer.clear_orphan(kind, id);
+            Message::Listed { kind, known: None } => self.core.listing_failed(kind),
+            Message::Listed { kind, known: Some(known) } => {
+                for leftover in self.core.take_listing(kind, known) {
+                    self.performer.clear_leftover(kind, leftover);
                 }
             }
             Message::Table { term, table } => self.core.take_table(term, table),
             Message::Acknowledged { instances, slots } => self.core.acknowledge(instances, slots),
             Message::Drain => self.core.drain(),
+            Message::Beat(reply) => {
+                // An error means that nobody waits for the answer any more.
+                let _ = reply.send(());
+            }
             Message::Inspect(reply) => {
                 // An error means that nobody waits for the answer any more.
                 let _ = reply.send((self.core.records(), self.core.slots().cloned().collect()));
@@ -230,7 +254,8 @@ impl Supervisor {
         let now = self.now();
         self.core.wake(now);
         let entropy = self.world.entropy.clone();
-        let Output { batch, effects, transitions, over } = self.core.decide(now, &mut || entropy.next_u64());
+        let Output { batch, effects, transitions, strays, over } =
+            self.core.decide(now, &mut || entropy.next_u64());
         if !batch.is_empty() {
             let begun = Instant::now();
             self.journal.commit(batch).await;
@@ -249,9 +274,14 @@ impl Supervisor {
         if !transitions.is_empty() {
             self.count(&transitions);
         }
-        if self.next_orphans <= Instant::now() {
-            self.next_orphans = Instant::now() + ORPHAN_INTERVAL;
-            self.performer.look_for_orphans();
+        for (kind, fate) in strays {
+            let labels = [("runner", kind.as_str()), ("fate", fate.as_str())];
+            metrics::counter!("muster_executor_strays_total", &labels).increment(1);
+        }
+        if self.next_listing <= Instant::now() {
+            let soon = if self.core.awaits_listing() { LISTING_RETRY } else { LISTING_INTERVAL };
+            self.next_listing = Instant::now() + soon;
+            self.performer.list();
         }
     }
 

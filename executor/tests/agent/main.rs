@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 mod controller;
+mod metrics;
+mod systemd;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -184,6 +186,59 @@ async fn a_service_does_not_notice_that_its_executor_was_killed() {
     let all_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
     controller.until("all is over", all_over).await;
     assert!(!is_alive(second));
+}
+
+#[tokio::test]
+async fn a_service_does_not_notice_that_the_journal_is_gone() {
+    let controller = Controller::start().await;
+    let mut agent = Agent::new(&controller);
+    controller.set_table(table(1, vec![row("steady", 1, STEADY), row("unwanted", 1, STEADY)]));
+    let both = |records: &Records| {
+        healthy(records, "steady").count() == 1 && healthy(records, "unwanted").count() == 1
+    };
+    let before = controller.until("both are healthy", both).await;
+    let steady = healthy(&before, "steady").next().unwrap().clone();
+    let unwanted = healthy(&before, "unwanted").next().unwrap().clone();
+    let (steady_pid, unwanted_pid) = (agent.pid_of(&steady), agent.pid_of(&unwanted));
+
+    agent.kill();
+    std::fs::remove_file(agent.dir.path().join("data/journal.redb")).unwrap();
+    controller.set_table(table(2, vec![row("steady", 1, STEADY)]));
+    agent.start();
+    let records = controller
+        .until("one is found, the other has ended", |records| {
+            let found = &records[steady.id.as_str()];
+            found.version > steady.version
+                && found.state == InstanceState::Healthy
+                && records[unwanted.id.as_str()].state == InstanceState::Stopped
+        })
+        .await;
+    assert_eq!(records.len(), 2, "nothing was started anew");
+    assert_eq!(records[steady.id.as_str()].local_info, steady.local_info);
+    assert!(is_alive(steady_pid) && !is_alive(unwanted_pid));
+    let orphan = &records[unwanted.id.as_str()];
+    assert_eq!(orphan.evidence.as_ref().unwrap().log_tail, "hello\n");
+    assert!(orphan.error_message.contains("no record of it was left"), "{}", orphan.error_message);
+
+    controller.set_table(table(3, vec![]));
+    let all_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
+    controller.until("all is over", all_over).await;
+}
+
+#[tokio::test]
+async fn the_drain_flag_overrules_a_configuration_that_keeps() {
+    let controller = Controller::start().await;
+    let mut agent = Agent::new(&controller);
+    agent.kill();
+    let config = std::fs::read_to_string(&agent.config).unwrap();
+    std::fs::write(&agent.config, format!("{config}onTerminate: keep\n")).unwrap();
+    agent.process = Some(agent.command().arg("--drain").stderr(Stdio::null()).spawn().unwrap());
+    controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
+    let records = controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
+    let pid = agent.pid_of(healthy(&records, "steady").next().unwrap());
+    assert_eq!(agent.terminate(), 0);
+    assert!(!is_alive(pid));
+    assert!(agent.dir.path().join("data").join(muster_executor::DRAINED).exists());
 }
 
 #[tokio::test]

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::id::{InstanceId, ServiceId};
+use muster_common::id::{Epoch, Generation, InstanceId, ServiceId};
 use muster_common::instance::LocalInfo;
 use muster_common::spec::{Executable, LocalServiceSpec};
-use muster_executor::{LaunchPlan, RunnerEvent};
+use muster_executor::{LaunchPlan, Place, RunnerEvent};
 use muster_executor::{LogsConfig, ProcessConfig, ProcessRunner};
 use muster_platform::DataDir;
 use tokio::sync::mpsc;
@@ -96,10 +96,16 @@ pub(crate) fn plan(command: &[&str]) -> LaunchPlan {
             ("GREETING".to_owned(), "hello".to_owned()),
         ]),
         instance,
-        service: ServiceId::new("test-1").unwrap(),
+        place: Place {
+            service: ServiceId::new("test-1").unwrap(),
+            service_name: "test".to_owned(),
+            index: 0,
+            epoch: Epoch(1),
+            generation: Generation(1),
+            local_info: LocalInfo { hostname: "localhost".to_owned(), ports: BTreeMap::new() },
+            resources: Vec::new(),
+        },
         spec: Arc::new(spec),
-        local_info: LocalInfo { hostname: "localhost".to_owned(), ports: BTreeMap::new() },
-        resources: Vec::new(),
     }
 }
 

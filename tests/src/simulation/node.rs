@@ -12,8 +12,8 @@ use muster_common::id::InstanceId;
 use muster_common::instance::RunnerKind;
 use muster_common::spec::CheckMode;
 use muster_executor::{
-    CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, Runners,
-    StartError, Workload,
+    CommandOutput, Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError, RunnerEvent,
+    Runners, StartError, Workload,
 };
 use muster_executor::{ProbeOutcome, Prober};
 use tokio::sync::mpsc;
@@ -30,6 +30,7 @@ pub struct SimulatedNode(Arc<Mutex<NodeState>>);
 #[derive(Default)]
 struct NodeState {
     workloads: BTreeMap<InstanceId, (Workload, Option<Exit>)>,
+    places: BTreeMap<InstanceId, Place>,
     starts: u32,
     announce: Option<mpsc::Sender<RunnerEvent>>,
 }
@@ -91,6 +92,7 @@ impl Runner for SimulatedNode {
                 return Ok(workload.clone());
             }
             state.starts += 1;
+            state.places.insert(plan.instance.clone(), plan.place.clone());
             let pid = state.starts;
             let workload = Workload::Process { shim_pid: pid, shim_start_ticks: 0, pid, start_ticks: 0 };
             state.workloads.insert(plan.instance.clone(), (workload.clone(), None));
@@ -128,8 +130,16 @@ impl Runner for SimulatedNode {
         })
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceId>, RunnerError>> {
-        Box::pin(async move { Ok(self.state().workloads.keys().cloned().collect()) })
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, RunnerError>> {
+        Box::pin(async move {
+            let state = self.state();
+            let listed = |(instance, (_, exit)): (&InstanceId, &(Workload, Option<Exit>))| Listed {
+                instance: instance.clone(),
+                place: state.places.get(instance).cloned(),
+                runs: exit.is_none(),
+            };
+            Ok(state.workloads.iter().map(listed).collect())
+        })
     }
 
     fn command<'a>(

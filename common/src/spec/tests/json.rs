@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{SENT, WRITTEN, YAML, sent};
 use crate::read::accept_value;
-use crate::spec::{ConfigSource, CpuCount, LocalServiceSpec, masked};
+use crate::spec::{CheckMode, ConfigSource, CpuCount, LocalServiceSpec, masked};
 use crate::strategy;
 
 fn spec() -> LocalServiceSpec {
@@ -45,6 +45,17 @@ fn yaml_gives_the_same_spec() {
     assert_eq!(serde_saphyr::from_str::<LocalServiceSpec>(YAML).unwrap(), spec());
     let document: Value = serde_saphyr::from_str(YAML).unwrap();
     assert_eq!(accept_value::<LocalServiceSpec>(&document, |_| Vec::new()).unwrap(), spec());
+}
+
+#[test]
+fn a_grpc_check_is_written_in_long_form() {
+    let yaml = "{type: grpc, portName: web, service: shop.v1.Basket, tls: true}";
+    let mode: CheckMode = serde_saphyr::from_str(yaml).unwrap();
+    let long = json!({"type": "GRPC", "portName": "web", "service": "shop.v1.Basket", "tls": true, "insecure": false});
+    assert_eq!(serde_json::to_value(&mode).unwrap(), long);
+    let short: CheckMode = serde_json::from_value(json!({"type": "GRPC", "portName": "web"})).unwrap();
+    let long = json!({"type": "GRPC", "portName": "web", "service": "", "tls": false, "insecure": false});
+    assert_eq!(serde_json::to_value(&short).unwrap(), long);
 }
 
 #[test]
@@ -91,7 +102,7 @@ fn cpu_counts_are_whole_or_have_three_decimals() {
 fn what_is_shown_holds_no_secret() {
     let shown = masked(&spec());
     let text = written(&shown).to_string();
-    for secret in ["aGVsbG8=", "hunter2", "Bearer abc", "\"username\":\"edge\""] {
+    for secret in ["aGVsbG8=", "hunter2", "Bearer abc", "probe-me", "\"username\":\"edge\""] {
         assert!(
             SENT.contains(secret.trim_start_matches("\"username\":")) && !text.contains(secret),
             "{secret}"
@@ -113,10 +124,23 @@ fn headers_that_carry_credentials_are_masked() {
 }
 
 #[test]
+fn headers_of_checks_and_hooks_are_masked_alike() {
+    let mut document = sent();
+    document["readiness"]["mode"] = document["healthcheck"]["mode"].clone();
+    document["preShutdown"]["hooks"][1]["headers"] = json!({"cookie": "session=1", "x-why": "drain"});
+    let spec: LocalServiceSpec = serde_json::from_value(document).unwrap();
+    let shown = written(&masked(&spec));
+    for check in ["readiness", "healthcheck"] {
+        assert_eq!(shown[check]["mode"]["headers"], json!({"Authorization": "***", "X-Probe": "1"}));
+    }
+    assert_eq!(shown["preShutdown"]["hooks"][1]["headers"], json!({"cookie": "***", "x-why": "drain"}));
+}
+
+#[test]
 fn what_is_logged_holds_no_secret() {
     let logged = format!("{:?}", spec());
     assert!(logged.contains("config.example.net"), "{logged}");
-    for secret in ["aGVsbG8=", "hunter2", "Bearer abc"] {
+    for secret in ["aGVsbG8=", "hunter2", "Bearer abc", "probe-me"] {
         assert!(!logged.contains(secret), "{secret}");
     }
 }

@@ -12,6 +12,7 @@ const MAX_CODES: usize = 100;
 const MAX_HOST_BYTES: usize = 253;
 const MAX_SECRET_BYTES: usize = 4096;
 const MAX_HEADERS: usize = 64;
+/// Of one name or one value.
 const MAX_HEADER_BYTES: usize = 8 * 1024;
 const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 
@@ -76,7 +77,7 @@ pub(super) fn connection_timeout(place: Place<'_>, timeout: DroveDuration) {
     form::positive(place.member("connectionTimeout"), timeout, MISSING, HOUR);
 }
 
-fn headers(place: Place<'_>, headers: &BTreeMap<String, String>) {
+pub(super) fn headers(place: Place<'_>, headers: &BTreeMap<String, String>) {
     if form::at_most(place, headers.len(), MAX_HEADERS) {
         for (name, value) in headers {
             let entry = place.entry(name);

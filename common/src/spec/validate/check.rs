@@ -1,12 +1,21 @@
 //! Readiness check, health check and the hooks before the stop.
 
+use std::time::Duration;
+
 use super::form::{self, DAY, HOUR};
 use super::{call, command};
 use crate::problem::{Place, Quoted};
-use crate::spec::{CheckMode, CheckSpec, LocalServiceSpec, PortSpec, PortType, PreShutdownSpec};
+use crate::spec::{CheckMode, CheckSpec, Headers, LocalServiceSpec, PortSpec, PortType, PreShutdownSpec};
 
 const MAX_ATTEMPTS: u64 = 100;
 const MAX_HOOKS: usize = 32;
+/// A hook holds up the stop for so long at most.
+const MAX_HOOK_TIMEOUT: Duration = Duration::from_secs(600);
+/// Of a full name such as `shop.v1.Basket`.
+const MAX_GRPC_SERVICE_BYTES: usize = 1024;
+/// Headers that say where a call ends and what becomes of its connection.
+const FRAMING: [&str; 7] =
+    ["connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"];
 
 pub(super) fn check(spec_at: Place<'_>, spec: &LocalServiceSpec) {
     let ports = &spec.exposed_ports;
@@ -34,6 +43,10 @@ fn pre_shutdown(place: Place<'_>, before: &PreShutdownSpec, ports: &[PortSpec]) 
             mode(hooks.element(index), hook, ports);
         }
     }
+    if let Some(limit) = before.hook_timeout {
+        const MISSING: &str = "- Specify how long a hook may take";
+        form::positive(place.member("hookTimeout"), limit, MISSING, MAX_HOOK_TIMEOUT);
+    }
     form::capped(place.member("waitBeforeKill"), before.wait_before_kill, HOUR);
 }
 
@@ -49,22 +62,41 @@ fn mode(place: Place<'_>, mode: &CheckMode, ports: &[PortSpec]) {
             verb: _,
             success_codes,
             payload,
+            headers,
             connection_timeout,
             insecure: _,
         } => {
             call::path(place.member("path"), path);
             call::success_codes(place.member("successCodes"), success_codes);
             call::payload(place.member("payload"), payload);
+            check_headers(place.member("headers"), headers);
             call::connection_timeout(place, *connection_timeout);
         }
         CheckMode::Tcp { port_name: _ } => {}
+        CheckMode::Grpc { port_name: _, service, tls: _, insecure: _ } => {
+            let place = place.member("service");
+            if form::within(place, service, MAX_GRPC_SERVICE_BYTES) {
+                place.require(!service.contains(char::is_control), "- Cannot hold control characters");
+            }
+        }
         CheckMode::Cmd { command, shell_disabled: _ } => {
             command::single(place.member("command"), command);
         }
     }
 }
 
-/// Both kinds of checks that use a port speak over TCP.
+/// What frames the call is the check's own business: a second length or a kept connection would break it.
+fn check_headers(place: Place<'_>, headers: &Headers) {
+    call::headers(place, headers.as_map());
+    for name in headers.as_map().keys() {
+        place.entry(name).require(
+            !FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing)),
+            "- Is set by the check itself",
+        );
+    }
+}
+
+/// All kinds of checks that use a port speak over TCP.
 fn port(place: Place<'_>, name: &str, ports: &[PortSpec]) {
     match ports.iter().find(|port| port.name == name) {
         None => {
@@ -78,7 +110,10 @@ fn port(place: Place<'_>, name: &str, ports: &[PortSpec]) {
         Some(port) => {
             place.require(
                 port.port_type != Some(PortType::Udp),
-                format_args!("- Port '{}' is UDP, which cannot be checked by HTTP or TCP", Quoted(name)),
+                format_args!(
+                    "- Port '{}' is UDP, which cannot be checked by HTTP, TCP or GRPC",
+                    Quoted(name)
+                ),
             );
         }
     }

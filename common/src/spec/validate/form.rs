@@ -82,7 +82,8 @@ pub(super) fn positive(place: Place<'_>, duration: DroveDuration, missing: &str,
 pub(super) fn capped(place: Place<'_>, duration: DroveDuration, max: Duration) -> bool {
     let (count, unit) = match max.as_secs() {
         seconds if seconds.is_multiple_of(86_400) => (seconds / 86_400, "day"),
-        seconds => (seconds / 3_600, "hour"),
+        seconds if seconds.is_multiple_of(3_600) => (seconds / 3_600, "hour"),
+        seconds => (seconds / 60, "minute"),
     };
     let plural = if count == 1 { "" } else { "s" };
     place.require(duration.as_duration() <= max, format_args!("- Cannot be more than {count} {unit}{plural}"))

@@ -75,6 +75,11 @@ fn what_was_not_started_yet_goes_on() {
     for (state, expected) in [(Provisioning, Effect::Provision), (Starting, Effect::Start)] {
         for instance in in_state(state) {
             let (after, effects) = restarted(&instance, Found::Nothing, false);
+            if instance.exit.is_some() {
+                // Its start was not heard of, but its end was: it is not started a second time.
+                assert_eq!((after.state(), effects), (Deprovisioning, vec![Effect::Remove]));
+                continue;
+            }
             assert_eq!(after.state(), state);
             assert_eq!(effects, std::slice::from_ref(&expected));
         }

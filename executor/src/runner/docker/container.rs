@@ -29,6 +29,8 @@ pub(super) mod label {
     pub(in super::super) const INSTANCE: &str = "muster.instance";
     /// The slot's index.
     pub(in super::super) const SLOT: &str = "muster.slot";
+    /// The whole [`Place`](crate::runner::Place), as JSON.
+    pub(in super::super) const PLACE: &str = "muster.place";
 }
 
 /// Capabilities that the engine grants by default and services have no use for: forging packets,
@@ -71,7 +73,7 @@ impl Owner {
 pub(super) fn name(plan: &LaunchPlan) -> String {
     let instance = plan.instance.as_str();
     let room = MAX_NAME.saturating_sub(instance.len() + 1);
-    let service = plan.service.as_str();
+    let service = plan.place.service.as_str();
     format!("{}-{instance}", &service[..service.len().min(room)])
 }
 
@@ -94,14 +96,16 @@ pub(super) fn body(plan: &LaunchPlan, image: &str, owner: &Owner) -> Result<Cont
 }
 
 fn labels(plan: &LaunchPlan, owner: &Owner) -> HashMap<String, String> {
-    let slot = plan.env.get("MUSTER_SLOT").cloned().unwrap_or_default();
+    // A place is text, numbers and maps with text keys: it can always be written.
+    let place = serde_json::to_string(&plan.place).unwrap_or_default();
     [
         (label::MANAGED, "true".to_owned()),
         (label::EXECUTOR, owner.executor.clone()),
         (label::DATA_DIR, owner.data_dir.clone()),
-        (label::SERVICE, plan.service.to_string()),
+        (label::SERVICE, plan.place.service.to_string()),
         (label::INSTANCE, plan.instance.to_string()),
-        (label::SLOT, slot),
+        (label::SLOT, plan.place.index.to_string()),
+        (label::PLACE, place),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
@@ -111,7 +115,7 @@ fn host_config(plan: &LaunchPlan) -> Result<HostConfig, String> {
     let spec = &plan.spec;
     let memory = i64::try_from(spec.memory_mb().saturating_mul(1 << 20)).unwrap_or(i64::MAX);
     let limit = (memory > 0).then_some(memory);
-    let pinned = pinned_cores(&plan.resources);
+    let pinned = pinned_cores(&plan.place.resources);
     Ok(HostConfig {
         memory: limit,
         // The same limit with swap: a service that swaps is slower than one that is replaced.
@@ -135,7 +139,8 @@ fn host_config(plan: &LaunchPlan) -> Result<HostConfig, String> {
 
 /// Bound on all of the node's interfaces, as Drove does: who uses a service may be on another node.
 fn port_bindings(plan: &LaunchPlan) -> BTreeMap<String, PortBinding> {
-    plan.local_info
+    plan.place
+        .local_info
         .ports
         .values()
         .map(|port| {
@@ -272,22 +277,29 @@ pub(super) fn with_tag(image: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use muster_common::id::ServiceId;
+    use muster_common::id::{Epoch, Generation, ServiceId};
     use muster_common::instance::{InstancePort, LocalInfo};
 
     use super::*;
+    use crate::runner::Place;
 
     fn plan(spec: &str) -> LaunchPlan {
         let port = InstancePort { container_port: 8000, host_port: 31_000, port_type: PortType::Http };
         LaunchPlan {
             instance: InstanceId::new("SI-1").unwrap(),
-            service: ServiceId::new("web-1").unwrap(),
-            spec: Arc::new(LocalServiceSpec::from_json(spec.as_bytes()).unwrap()),
-            local_info: LocalInfo {
-                hostname: "node".to_owned(),
-                ports: BTreeMap::from([("main".to_owned(), port)]),
+            place: Place {
+                service: ServiceId::new("web-1").unwrap(),
+                service_name: "web".to_owned(),
+                index: 0,
+                epoch: Epoch(1),
+                generation: Generation(1),
+                local_info: LocalInfo {
+                    hostname: "node".to_owned(),
+                    ports: BTreeMap::from([("main".to_owned(), port)]),
+                },
+                resources: Vec::new(),
             },
-            resources: Vec::new(),
+            spec: Arc::new(LocalServiceSpec::from_json(spec.as_bytes()).unwrap()),
             env: BTreeMap::from([("SECRET".to_owned(), "hush".to_owned())]),
         }
     }
@@ -303,6 +315,8 @@ mod tests {
         assert!(owner().made(&labels, &InstanceId::new("SI-1").unwrap()));
         assert!(!owner().made(&labels, &InstanceId::new("SI-2").unwrap()));
         assert!(!format!("{labels:?}").contains("hush"));
+        let place: Place = serde_json::from_str(&labels[label::PLACE]).unwrap();
+        assert_eq!(place, plan(r#"{"name": "web", "version": "1"}"#).place);
         assert_eq!(body.env.unwrap(), ["SECRET=hush"]);
         let host = body.host_config.unwrap();
         let bound = host.port_bindings.unwrap()["8000/tcp"].clone().unwrap();
@@ -323,7 +337,7 @@ mod tests {
         assert_eq!((part.nano_cpus, part.cpuset_cpus), (Some(500_000_000), None));
         assert_eq!((part.memory, part.memory_swap), (Some(64 << 20), Some(64 << 20)));
         let mut plan = plan(&resources("2"));
-        plan.resources =
+        plan.place.resources =
             vec![ResourceAllocation::Cpu { cores: BTreeMap::from([(0, vec![1]), (1, vec![3])]) }];
         let whole = host_config(&plan).unwrap();
         assert_eq!((whole.nano_cpus, whole.cpuset_cpus.as_deref()), (None, Some("1,3")));
@@ -346,7 +360,7 @@ mod tests {
     fn names_stay_short_and_whole_references_stay_as_they_are() {
         let mut plan = plan(r#"{"name": "web", "version": "1"}"#);
         assert_eq!(name(&plan), "web-1-SI-1");
-        plan.service = ServiceId::new("x".repeat(255)).unwrap();
+        plan.place.service = ServiceId::new("x".repeat(255)).unwrap();
         assert!(name(&plan).len() <= MAX_NAME && name(&plan).ends_with("-SI-1"));
         for (given, full) in [
             ("web", "web:latest"),

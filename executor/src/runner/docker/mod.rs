@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `engine` | the connection: agreed version, bounded calls, sorted failures |
 //! | `container` | what is asked of the engine for a plan, and what its state says |
+//! | `address` | where containers are reached without the engine's proxy |
 //! | `watch` | the task that sees containers end |
 //! | `exec` | a command inside a container |
 //!
@@ -11,18 +12,22 @@
 //! as soon as the engine does. Nothing about a container is kept here but which ones are watched: its
 //! labels tell whose it is, and the engine keeps how it ended until it is removed.
 
+mod address;
 mod container;
 mod engine;
 mod exec;
 mod watch;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::body_full;
-use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum,
+};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
     LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
@@ -36,13 +41,14 @@ use muster_common::spec::Executable;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::address::Addresses;
 use self::container::{Owner, label};
 use self::engine::{Engine, EngineError};
 use self::watch::{Watch, Watcher};
 use super::file::{self, PlacedFile};
 use super::{
-    CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, StartError,
-    Workload,
+    CommandOutput, Exit, Found, LaunchPlan, Listed, ProvisionError, Runner, RunnerError, RunnerEvent,
+    StartError, Workload,
 };
 
 /// How long an ordinary call may take. Creating a container took 2.4 s while an engine started fifty
@@ -62,6 +68,7 @@ const WATCH_QUEUE: usize = 256;
 pub struct DockerRunner {
     engine: Arc<Engine>,
     owner: Owner,
+    addresses: Addresses,
     wishes: mpsc::Sender<Watch>,
     _watcher: AbortOnDropHandle<()>,
 }
@@ -83,7 +90,7 @@ impl DockerRunner {
         let (wishes, receiver) = mpsc::channel(WATCH_QUEUE);
         let watcher = Watcher::new(Arc::clone(&engine), owner.clone(), receiver, events);
         let watcher = AbortOnDropHandle::new(tokio::spawn(watcher.run()));
-        Self { engine, owner, wishes, _watcher: watcher }
+        Self { engine, owner, addresses: Addresses::default(), wishes, _watcher: watcher }
     }
 
     /// Whether an engine answers now; in words, why not.
@@ -212,6 +219,7 @@ impl DockerRunner {
     }
 
     async fn remove(&self, instance: &InstanceId) -> Result<(), RunnerError> {
+        self.addresses.forget(instance);
         for container in self.containers(instance).await.map_err(|error| error.at("remove container"))? {
             let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
             let removed = self
@@ -251,7 +259,7 @@ impl DockerRunner {
         container: String,
         found: ContainerInspectResponse,
     ) -> Found {
-        let state = found.state.unwrap_or_default();
+        let state = found.state.clone().unwrap_or_default();
         if never_started(&state) {
             return Found::NeverStarted;
         }
@@ -259,6 +267,7 @@ impl DockerRunner {
             let exit = container::exit_of(&state);
             return Found::Ended(Workload::Docker { container_id: container }, exit);
         }
+        self.addresses.keep(instance, &found);
         self.watch(&container, instance).await;
         Found::Running(Workload::Docker { container_id: container })
     }
@@ -271,15 +280,21 @@ impl DockerRunner {
         Ok(found.into_iter().filter_map(|container| container.id).collect())
     }
 
-    async fn list(&self) -> Result<Vec<InstanceId>, RunnerError> {
+    async fn list(&self) -> Result<Vec<Listed>, RunnerError> {
         let found = self.summaries(self.owner.filter()).await.map_err(|error| error.at("list containers"))?;
-        let mut instances: Vec<InstanceId> = found
+        let mut listed: Vec<Listed> = found
             .into_iter()
-            .filter_map(|container| InstanceId::new(container.labels?.get(label::INSTANCE)?).ok())
+            .filter_map(|container| {
+                let labels = container.labels?;
+                let instance = InstanceId::new(labels.get(label::INSTANCE)?).ok()?;
+                let place = labels.get(label::PLACE).and_then(|place| serde_json::from_str(place).ok());
+                let runs = container.state.is_some_and(seems_to_run);
+                Some(Listed { instance, place, runs })
+            })
             .collect();
-        instances.sort();
-        instances.dedup();
-        Ok(instances)
+        listed.sort_by(|one, other| one.instance.cmp(&other.instance));
+        listed.dedup_by(|one, other| one.instance == other.instance);
+        Ok(listed)
     }
 
     async fn summaries(
@@ -296,6 +311,18 @@ impl DockerRunner {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    async fn address(&self, instance: &InstanceId, container: &str) -> Result<Option<IpAddr>, RunnerError> {
+        if let Some(known) = self.addresses.get(instance) {
+            return Ok(known.own());
+        }
+        match self.inspect(container).await.map_err(|error| error.at("find container"))? {
+            Some(found) if found.state.as_ref().is_some_and(|state| state.running == Some(true)) => {
+                Ok(self.addresses.keep(instance, &found).own())
+            }
+            _ => Err(RunnerError::Failed { step: "find container", why: "it does not run".to_owned() }),
         }
     }
 
@@ -332,6 +359,11 @@ impl DockerRunner {
 
 fn labels(container: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
     container.config.as_ref()?.labels.as_ref()
+}
+
+fn seems_to_run(state: ContainerSummaryStateEnum) -> bool {
+    use ContainerSummaryStateEnum::{PAUSED, RESTARTING, RUNNING};
+    matches!(state, RUNNING | PAUSED | RESTARTING)
 }
 
 fn never_started(state: &ContainerState) -> bool {
@@ -410,7 +442,7 @@ impl Runner for DockerRunner {
         Box::pin(self.find(instance, workload))
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceId>, RunnerError>> {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, RunnerError>> {
         Box::pin(self.list())
     }
 
@@ -422,6 +454,14 @@ impl Runner for DockerRunner {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>> {
         Box::pin(async move { exec::run(&self.engine, container_of(workload)?, argv, timeout).await })
+    }
+
+    fn address<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+        workload: &'a Workload,
+    ) -> BoxFuture<'a, Result<Option<IpAddr>, RunnerError>> {
+        Box::pin(async move { self.address(instance, container_of(workload)?).await })
     }
 
     fn log_tail<'a>(

@@ -58,8 +58,8 @@ use self::starts::Starts;
 use self::watch::{ExitReceiver, Watches};
 use super::kin::{self, ProcessId};
 use super::{
-    CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, StartError,
-    Workload,
+    CommandOutput, Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError, RunnerEvent,
+    StartError, Workload,
 };
 use crate::config::{LogsConfig, ProcessConfig};
 use crate::logs::{LogDir, LogReader, keep_swept};
@@ -263,17 +263,43 @@ impl Inner {
         .await
     }
 
-    fn list(&self) -> io::Result<Vec<InstanceId>> {
-        let mut instances = Vec::new();
+    fn list(&self) -> io::Result<Vec<Listed>> {
+        let mut listed = Vec::new();
         for entry in fs::read_dir(self.data_dir.join("run"))? {
             let name = entry?.file_name();
             match InstanceId::new(name.to_string_lossy()) {
-                Ok(instance) => instances.push(instance),
+                Ok(instance) => {
+                    let (place, runs) = (self.place(&instance)?, self.seems_to_run(&instance)?);
+                    listed.push(Listed { instance, place, runs });
+                }
                 Err(error) => tracing::warn!(%error, "ignored in the run directory"),
             }
         }
-        instances.sort();
-        Ok(instances)
+        listed.sort_by(|one, other| one.instance.cmp(&other.instance));
+        Ok(listed)
+    }
+
+    /// Without touching the lock, which a start under way may be about to take.
+    fn seems_to_run(&self, instance: &InstanceId) -> io::Result<bool> {
+        let pids = match self.run_dir(instance).pids() {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(true),
+            answer => answer?,
+        };
+        match pids {
+            Some(pids) if pids.boot_id == self.boot_id => Ok(pids.shim.open()?.is_some()),
+            _ => Ok(false),
+        }
+    }
+
+    /// A place that cannot be read is no place: what is there can only be cleared away.
+    fn place(&self, instance: &InstanceId) -> io::Result<Option<Place>> {
+        match self.run_dir(instance).place() {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(%instance, %error, "it cannot be told where an instance belongs");
+                Ok(None)
+            }
+            answer => answer,
+        }
     }
 }
 
@@ -344,7 +370,7 @@ impl Runner for ProcessRunner {
         })
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceId>, RunnerError>> {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, RunnerError>> {
         let inner = Arc::clone(&self.0);
         Box::pin(blocking("list processes", move || inner.list()))
     }

@@ -3,6 +3,7 @@
 //! | file | written | says |
 //! |---|---|---|
 //! | `shim.log` | by the shim, its stderr | nothing, when all is well; a lock on it is held exactly as long as the shim lives |
+//! | `place.json` | by the executor, before there is a shim | where the instance belongs |
 //! | `pid.json` | by the shim, before it reports the start | who runs |
 //! | `cgroup.json` | by the executor, before it makes them | which control groups are its own |
 //! | `exit.json` | by the shim, at once when the workload's first process ended | how it ended |
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 
 use super::cgroup::Group;
 use super::launch::{Ended, Pids};
+use crate::runner::Place;
 
 /// No state file is larger, in bytes.
 const MAX_STATE_BYTES: u64 = 64 << 10;
@@ -64,6 +66,14 @@ impl RunDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.exists() => self.claim(),
             Err(error) => Err(error),
         }
+    }
+
+    pub(super) fn place(&self) -> io::Result<Option<Place>> {
+        self.read("place.json")
+    }
+
+    pub(super) fn write_place(&self, place: &Place) -> io::Result<()> {
+        self.write("place.json", place)
     }
 
     pub(super) fn pids(&self) -> io::Result<Option<Pids>> {

@@ -119,6 +119,7 @@ fn prepare(inner: &Inner, plan: &LaunchPlan) -> Result<(Child, Vec<u8>), StartEr
         .claim()
         .map_err(on_disk)?
         .ok_or_else(|| failed("prepare")("another start of the same instance is under way".to_owned()))?;
+    run.write_place(&plan.place).map_err(on_disk)?;
     let scratch = inner.scratch(&plan.instance);
     make_scratch(&scratch, account.as_ref()).map_err(on_disk)?;
     place(&scratch, &plan.spec.configs, account.as_ref())?;
@@ -128,7 +129,7 @@ fn prepare(inner: &Inner, plan: &LaunchPlan) -> Result<(Child, Vec<u8>), StartEr
 
     let launch = Launch {
         run_dir: run.path().to_owned(),
-        log_dir: inner.log_dir(&plan.service, &plan.instance),
+        log_dir: inner.log_dir(&plan.place.service, &plan.instance),
         rotation,
         entry: Entry {
             command: command.iter().chain(&plan.spec.args).cloned().collect(),

@@ -9,14 +9,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use muster_common::executor::NodeLayout;
 use muster_common::id::{Epoch, ExecutorId, InstanceId};
 use muster_common::instance::{InstanceRecord, InstanceState};
 use muster_common::slot::{ReplaceMode, SlotTable};
 use muster_common::time::Timestamp;
 
+use super::{room, whole_disk};
 use crate::journal::{Contents, Drawers};
-use crate::lease::Room;
 use crate::machine::{Effect, Event, Now, Trouble};
 use crate::probe::ProbeOutcome;
 use crate::runner::{Exit, Found, Workload};
@@ -70,18 +69,9 @@ impl Outside {
     }
 
     fn boot(&self) -> Core {
-        let room = Room {
-            hostname: "node".to_owned(),
-            layout: NodeLayout {
-                cores: BTreeMap::from([(0, (0..8).collect())]),
-                memory: BTreeMap::from([(0, 4096)]),
-            },
-            core_overcommit: 1,
-            ports: 5000..=5999,
-        };
         let (contents, damaged) = Contents::read(self.disk.clone());
         assert!(damaged.is_empty());
-        let mut core = Core::new(ExecutorId::new("e1").unwrap(), room, contents, false);
+        let mut core = Core::new(ExecutorId::new("e1").unwrap(), room(), contents, false);
         // The session sends the table again; a repeated one changes nothing.
         core.take_table(1, self.table.clone());
         core
@@ -200,7 +190,7 @@ const REST: Duration = Duration::from_secs(5);
 /// Lives one life: each act comes once the one before has come to rest. Crashes at the given steps; returns
 /// how many steps it took.
 fn live(acts: &[Act], crashes: &[(usize, Moment)], newest_first: bool) -> usize {
-    let mut outside = Outside::default();
+    let mut outside = Outside { disk: whole_disk(), durable: whole_disk(), ..Outside::default() };
     let mut core = outside.boot();
     let mut pending: VecDeque<(InstanceId, Effect)> = VecDeque::new();
     let mut acts = acts.iter();

@@ -1,11 +1,12 @@
 //! Slots are filled, kept filled and emptied, whatever happens to the supervisor.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use muster_common::instance::InstanceRecord;
 use muster_common::instance::InstanceState::{self, *};
 use muster_common::reason::Reason;
-use muster_common::slot::{SlotPhase, SlotTable};
+use muster_common::slot::{SlotPhase, SlotStatus, SlotTable};
 use tokio::time::{Instant, sleep};
 
 use crate::supervisor::Message;
@@ -160,7 +161,7 @@ async fn a_reboot_is_named_and_the_slots_are_filled_again_without_controllers() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_orphan_is_cleared_away_and_nothing_else() {
+async fn what_tells_nothing_of_itself_is_cleared_away_and_nothing_else() {
     let bench = Bench::new().await;
     bench.table(table(1, 1, 1)).await;
     let kept = bench.until_state(Healthy).await;
@@ -171,6 +172,89 @@ async fn an_orphan_is_cleared_away_and_nothing_else() {
         sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(bench.node.running(), [kept.id]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_journal_restarts_nothing() {
+    let mut bench = Bench::new().await;
+    bench.table(table(1, 1, 2)).await;
+    let all_healthy = |records: &[InstanceRecord], _: &[SlotStatus]| {
+        records.len() == 2 && records.iter().all(|record| record.state == Healthy)
+    };
+    let (before, _) = bench.until("two", all_healthy).await;
+    bench.kill().await;
+    bench.lose_journal();
+    bench.start().await;
+    // Nobody knows what is wanted: what runs keeps running.
+    bench.handle().standing().wait_for(|standing| standing.is_settled).await.unwrap();
+    sleep(Duration::from_secs(300)).await;
+    let standing = bench.handle().standing().borrow().clone();
+    let ids: BTreeSet<_> = before.iter().map(|record| record.id.clone()).collect();
+    assert_eq!(
+        standing.holds.iter().cloned().collect::<BTreeSet<_>>(),
+        ids,
+        "controllers are told that they are still here"
+    );
+    bench.table(table(1, 1, 2)).await;
+    let (after, _) = bench.until("the same two", all_healthy).await;
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before.id, after.id);
+        assert_eq!(before.local_info, after.local_info);
+        assert!(before.version < after.version, "it is news to the controllers");
+    }
+    assert_eq!((bench.node.starts(), bench.node.most_at_once()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_slot_asks_for_leaves_its_record() {
+    let mut bench = Bench::new().await;
+    bench.table(table(1, 1, 2)).await;
+    bench.until("two", |records, _| records.iter().filter(|r| r.state == Healthy).count() == 2).await;
+    bench.kill().await;
+    bench.lose_journal();
+    bench.start().await;
+    // One slot is gone, the other one asks for something newer.
+    bench.table(table(2, 2, 1)).await;
+    let is_orphan =
+        |record: &&InstanceRecord| record.timeline.iter().any(|t| t.reason == Some(Reason::Orphaned));
+    let (records, _) = bench
+        .until("both ended, one newer", |records, _| {
+            let orphans = records.iter().filter(is_orphan);
+            orphans.filter(|record| record.state == Stopped).count() == 2
+                && records.iter().any(|record| record.state == Healthy)
+        })
+        .await;
+    assert_eq!(records.len(), 3);
+    for orphan in records.iter().filter(is_orphan) {
+        let evidence = orphan.evidence.as_ref().unwrap();
+        assert_eq!(evidence.signal, Some(15));
+        assert!(evidence.log_tail.contains("last words"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_its_journal_it_starts_nothing_before_it_knows_what_runs() {
+    let mut bench = Bench::new().await;
+    bench.table(table(1, 1, 1)).await;
+    let before = bench.until_state(Healthy).await;
+    bench.kill().await;
+    bench.lose_journal();
+    bench.node.set_listable(false);
+    bench.start().await;
+    bench.table(table(1, 1, 1)).await;
+    let waiting = bench.until_state(Pending).await;
+    assert_eq!(waiting.reason, Some(Reason::RunnerUnavailable));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(bench.node.starts(), 1);
+    bench.node.set_listable(true);
+    let found = bench.until_state(Healthy).await;
+    assert_eq!(found.id, before.id);
+    let (records, _) = bench
+        .until("the other one made way", |records, _| {
+            records.iter().any(|record| record.id == waiting.id && record.state == Stopped)
+        })
+        .await;
+    assert_eq!((bench.node.starts(), records.len()), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]

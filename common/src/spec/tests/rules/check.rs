@@ -14,13 +14,17 @@ fn how_a_service_is_checked() {
             (
                 "/readiness/mode",
                 Value::Null,
-                &["readiness.mode - Specify what to check, by HTTP, TCP or CMD"],
+                &["readiness.mode - Specify what to check, by HTTP, TCP, GRPC or CMD"],
             ),
-            ("/readiness/mode", json!({}), &["readiness.mode.type - Specify what to do: HTTP, TCP or CMD"]),
+            (
+                "/readiness/mode",
+                json!({}),
+                &["readiness.mode.type - Specify what to do: HTTP, TCP, GRPC or CMD"],
+            ),
             (
                 "/readiness/mode/type",
                 json!("ICMP"),
-                &["readiness.mode.type - 'ICMP' is not one of [HTTP, TCP, CMD]"],
+                &["readiness.mode.type - 'ICMP' is not one of [HTTP, TCP, GRPC, CMD]"],
             ),
             (
                 "/readiness/mode/portName",
@@ -33,8 +37,21 @@ fn how_a_service_is_checked() {
                 "/readiness/mode/portName",
                 json!("stats-udp"),
                 &[
-                    "readiness.mode.portName - Port 'stats-udp' is UDP, which cannot be checked by HTTP or TCP",
+                    "readiness.mode.portName - Port 'stats-udp' is UDP, which cannot be checked by HTTP, TCP or GRPC",
                 ],
+            ),
+            (
+                "/readiness/mode",
+                json!({"type": "grpc", "portName": "stats-udp", "service": "a\nb"}),
+                &[
+                    "readiness.mode.portName - Port 'stats-udp' is UDP, which cannot be checked by HTTP, TCP or GRPC",
+                    "readiness.mode.service - Cannot hold control characters",
+                ],
+            ),
+            (
+                "/readiness/mode",
+                json!({"type": "GRPC", "portName": "web", "service": "s".repeat(1025)}),
+                &["readiness.mode.service - Cannot be longer than 1024 bytes"],
             ),
             (
                 "/readiness/mode",
@@ -86,9 +103,38 @@ fn how_a_service_is_checked() {
                 &["healthcheck.mode.connectionTimeout - Specify how long the connection may take"],
             ),
             (
+                "/healthcheck/mode/headers",
+                json!({"Bad Name": "x", "X-A": "two\nlines", "Content-Length": "1"}),
+                &[
+                    "healthcheck.mode.headers[Bad Name] - 'Bad Name' is not the name of a header",
+                    "healthcheck.mode.headers[X-A] - Cannot hold control characters",
+                    "healthcheck.mode.headers[Content-Length] - Is set by the check itself",
+                ],
+            ),
+            (
+                "/healthcheck/mode/headers",
+                json!({"X-A": "x".repeat(8 * 1024 + 1)}),
+                &["healthcheck.mode.headers[X-A] - Cannot be longer than 8192 bytes"],
+            ),
+            (
+                "/preShutdown/hooks/1/headers",
+                (0..65).map(|n| (format!("X-{n}"), json!("v"))).collect::<serde_json::Map<_, _>>().into(),
+                &["preShutdown.hooks[1].headers - Cannot have more than 64 entries"],
+            ),
+            (
                 "/preShutdown/hooks/0/command",
                 json!(""),
                 &["preShutdown.hooks[0].command - Specify the command to run"],
+            ),
+            (
+                "/preShutdown/hookTimeout",
+                json!("0s"),
+                &["preShutdown.hookTimeout - Specify how long a hook may take"],
+            ),
+            (
+                "/preShutdown/hookTimeout",
+                json!("601s"),
+                &["preShutdown.hookTimeout - Cannot be more than 10 minutes"],
             ),
             (
                 "/preShutdown/waitBeforeKill",

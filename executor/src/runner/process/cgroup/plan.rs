@@ -30,7 +30,7 @@ impl Limits {
     /// What the spec asks and the lease gives.
     pub(in crate::runner::process) fn of(plan: &LaunchPlan, pids: u64) -> Self {
         let some = |number: u64| (number > 0).then_some(number);
-        let cores = plan.resources.iter().filter_map(|resource| match resource {
+        let cores = plan.place.resources.iter().filter_map(|resource| match resource {
             ResourceAllocation::Cpu { cores } => Some(cores.values().flatten().copied()),
             ResourceAllocation::Memory { .. } => None,
         });

@@ -1,34 +1,39 @@
 //! The supervisor's mind. Pure: events and time in; what to write, what to report, what to do out.
 //!
 //! It holds the instances and the slots, steps the machine, asks the slot keeper, and gives out leases, until
-//! nothing is left to decide; [`Core::decide`] then hands over the turn's [`Output`].
+//! nothing is left to decide; [`Core::decide`] then hands over the turn's [`Output`]. `room` gives out leases,
+//! `reports` keeps account of what controllers have confirmed, `strays` takes in what no record stands for.
+
+mod reports;
+mod room;
+mod strays;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::id::{ExecutorId, InstanceId, SlotId};
-use muster_common::instance::{InstanceRecord, InstanceState};
+use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::reason::Reason;
 use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable};
+use muster_common::time::Timestamp;
 
+use self::reports::Details;
+pub(super) use self::strays::StrayFate;
+use self::strays::{Hearing, Stray};
 use super::standing::Standing;
 use crate::journal::{Batch, Contents};
-use crate::lease::{Held, Room, TakenPort};
+use crate::lease::Room;
 use crate::machine::{Effect, Event, Instance, Now, step};
 use crate::slots::{Slot, SlotKey, Wanted, keep};
-
-/// How long a port that was found taken is passed over.
-const AVOID_TAKEN_PORT: Duration = Duration::from_secs(60);
-/// How many ended instances may wait for their acknowledgement with everything that is known of them. Of the
-/// oldest beyond that the log tail is dropped (it stays in the log's own files); the record never is.
-const ENDED_IN_FULL: usize = 1000;
 
 /// One change of state, for the metrics.
 pub(super) type TransitionMade = (InstanceState, InstanceState, Option<Reason>);
 
 /// What one turn decided.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Output {
     /// To be written before anything else happens.
     pub batch: Batch,
@@ -36,11 +41,14 @@ pub(crate) struct Output {
     pub effects: Vec<(InstanceId, Effect)>,
     /// Transitions that were made, for the metrics.
     pub(super) transitions: Vec<TransitionMade>,
+    /// Strays that were taken in, for the metrics.
+    pub(super) strays: Vec<(RunnerKind, StrayFate)>,
     /// Instances whose tasks, if any, have nothing left to do.
     pub over: Vec<InstanceId>,
 }
 
 /// Every instance and slot of this executor.
+#[derive(Clone)]
 pub(crate) struct Core {
     executor: ExecutorId,
     room: Room,
@@ -51,9 +59,11 @@ pub(crate) struct Core {
     /// Instances that live, or whose end has not been taken into account.
     instances: BTreeMap<InstanceId, Instance>,
     by_slot: BTreeMap<SlotKey, BTreeSet<InstanceId>>,
-    /// Instances that are over and wait for their acknowledgement, oldest first.
-    ended: VecDeque<InstanceId>,
+    /// Instances that are over and wait for their acknowledgement, by when they ended.
+    ended: BTreeSet<(Timestamp, InstanceId)>,
     acked: BTreeMap<String, u64>,
+    strays: BTreeMap<InstanceId, Stray>,
+    hearing: Hearing,
     draining: bool,
     port_cursor: u16,
     avoid_ports: BTreeMap<u16, Duration>,
@@ -62,6 +72,7 @@ pub(crate) struct Core {
     events: VecDeque<(InstanceId, Event)>,
     dirty: BTreeSet<SlotKey>,
     output: Output,
+    details: Details,
     standing: Standing,
     /// Whether the standing changed since it was last published.
     has_news: bool,
@@ -81,14 +92,17 @@ impl Core {
             slots: contents.slots.into_iter().map(|slot| (slot.key(), slot)).collect(),
             instances: BTreeMap::new(),
             by_slot: BTreeMap::new(),
-            ended: VecDeque::new(),
+            ended: BTreeSet::new(),
             acked: contents.acked,
+            strays: BTreeMap::new(),
+            hearing: Hearing::after(contents.is_whole),
             draining: false,
             avoid_ports: BTreeMap::new(),
             look_again: BTreeMap::new(),
             events: VecDeque::new(),
             dirty: BTreeSet::new(),
             output: Output::default(),
+            details: Details::default(),
             standing: Standing::default(),
             has_news: true,
         };
@@ -99,7 +113,7 @@ impl Core {
         instances.sort_by_key(|instance| (instance.record.updated, instance.id().clone()));
         for instance in instances {
             if instance.is_over() {
-                core.ended.push_back(instance.id().clone());
+                core.ended.insert(end_of(&instance));
             } else {
                 core.events.push_back((instance.id().clone(), Event::Restarted { rebooted }));
             }
@@ -120,6 +134,11 @@ impl Core {
 
     fn live(&self) -> impl Iterator<Item = &Instance> {
         self.instances.values().filter(|instance| !instance.is_over())
+    }
+
+    fn in_slot(&self, key: &SlotKey) -> impl Iterator<Item = &Instance> {
+        let ids = self.by_slot.get(key).into_iter().flatten();
+        ids.filter_map(|id| self.instances.get(id))
     }
 
     fn adopt(&mut self, instance: Instance) {
@@ -169,14 +188,6 @@ impl Core {
         self.events.push_back((id, event));
     }
 
-    /// The answer to a bind check.
-    pub(crate) fn ports_checked(&mut self, id: InstanceId, answer: Result<(), TakenPort>, now: Now) {
-        if let Err(taken) = &answer {
-            self.avoid_ports.insert(taken.port, now.mono + AVOID_TAKEN_PORT);
-        }
-        self.tell(id, Event::PortsChecked(answer.map_err(|taken| taken.to_string())));
-    }
-
     /// A slot table of a controller in `term`. One of an older term, or an older one of the same term,
     /// changes nothing.
     pub(crate) fn take_table(&mut self, term: u64, table: SlotTable) {
@@ -214,37 +225,6 @@ impl Core {
         self.dirty.extend(self.slots.keys().chain(self.by_slot.keys()).cloned());
     }
 
-    /// These versions are committed upstream. One that was never reached was said of something else (an
-    /// earlier life of the same slot, a journal that was lost) and confirms nothing of what is known now.
-    pub(crate) fn acknowledge(&mut self, instances: Vec<(InstanceId, u64)>, slots: Vec<(SlotKey, u64)>) {
-        for (id, version) in instances {
-            let Some(instance) = self.instances.get(&id) else { continue };
-            if version > instance.record.version {
-                continue;
-            }
-            let is_last = version == instance.record.version;
-            self.acked.insert(id.to_string(), version);
-            self.output.batch.acked_instance(&id, version);
-            if is_last {
-                self.standing.unacked_instances.remove(&id);
-                self.has_news = true;
-                self.forget_if_done(&id);
-            }
-        }
-        for (key, version) in slots {
-            let Some(slot) = self.slots.get(&key) else { continue };
-            if version > slot.status.version {
-                continue;
-            }
-            if version == slot.status.version {
-                self.standing.unacked_slots.remove(&key);
-                self.has_news = true;
-            }
-            self.acked.insert(key.to_string(), version);
-            self.output.batch.acked_slot(&key, version);
-        }
-    }
-
     /// When anything wants to be looked at although nothing happened.
     #[must_use]
     pub(crate) fn next_wake(&self) -> Option<Duration> {
@@ -269,6 +249,7 @@ impl Core {
 
     /// Decides until nothing is left to decide, and hands over what came of it.
     pub(crate) fn decide(&mut self, now: Now, random: &mut dyn FnMut() -> u64) -> Output {
+        self.take_in_strays(now);
         loop {
             if let Some((id, event)) = self.events.pop_front() {
                 self.step(&id, event, now);
@@ -286,8 +267,8 @@ impl Core {
         let Standing { live, is_settled, is_drained, .. } = self.standing;
         let was = (live, is_settled, is_drained);
         let live = self.live().count();
-        let is_settled =
-            is_settled || !self.live().any(|instance| instance.state() == InstanceState::Unknown);
+        let is_settled = is_settled
+            || (self.hearing.is_over() && !self.live().any(|one| one.state() == InstanceState::Unknown));
         let is_drained = self.draining && live == 0;
         self.has_news |= was != (live, is_settled, is_drained);
         (self.standing.live, self.standing.is_settled, self.standing.is_drained) =
@@ -317,9 +298,9 @@ impl Core {
             self.dirty.insert(key);
         }
         if ended {
-            self.ended.push_back(id.clone());
+            self.ended.extend(self.instances.get(id).map(end_of));
             self.output.over.push(id.clone());
-            self.look_at_ended();
+            self.bound_details();
         }
         for effect in effects {
             match effect {
@@ -332,60 +313,6 @@ impl Core {
         }
     }
 
-    fn write_instance(&mut self, id: &InstanceId) {
-        if let Some(instance) = self.instances.get(id) {
-            self.output.batch.instance(instance);
-        }
-        self.republish_instance(id);
-    }
-
-    fn republish_instance(&mut self, id: &InstanceId) {
-        let Some(instance) = self.instances.get(id) else { return };
-        let acked = self.acked.get(id.as_str()).copied().unwrap_or(0);
-        if instance.record.version > acked {
-            self.standing.unacked_instances.insert(id.clone(), Arc::new(instance.record.clone()));
-            self.has_news = true;
-        }
-    }
-
-    fn republish_slot(&mut self, key: &SlotKey) {
-        let Some(slot) = self.slots.get(key) else { return };
-        let acked = self.acked.get(&key.to_string()).copied().unwrap_or(0);
-        if slot.status.version > acked {
-            self.standing.unacked_slots.insert(key.clone(), slot.status.clone());
-            self.has_news = true;
-        }
-    }
-
-    fn lease(&mut self, id: &InstanceId, now: Now) {
-        let Some(instance) = self.instances.get(id) else { return };
-        let held = Held::by(self.instances.values());
-        let avoid: BTreeSet<u16> =
-            self.avoid_ports.iter().filter(|(_, until)| **until > now.mono).map(|(port, _)| *port).collect();
-        let answer = self.room.lease(&instance.spec, &held, self.port_cursor, &avoid);
-        if let Ok(lease) = &answer
-            && let Some(last) = lease.local_info.ports.values().map(|port| port.host_port).max()
-        {
-            self.port_cursor = last.saturating_add(1);
-        }
-        // At once: whoever asks next must see what this one holds.
-        self.events.push_front((id.clone(), Event::Leased(answer)));
-    }
-
-    /// Something was given back: those that wait for room ask again, the oldest first.
-    fn offer_room(&mut self) {
-        let waits =
-            |instance: &&Instance| instance.state() == InstanceState::Pending && !instance.holds_lease();
-        let mut waiting: Vec<_> = self
-            .instances
-            .values()
-            .filter(waits)
-            .map(|instance| (instance.record.created, instance.id().clone()))
-            .collect();
-        waiting.sort();
-        self.events.extend(waiting.into_iter().map(|(_, id)| (id, Event::RoomFreed)));
-    }
-
     fn keep(&mut self, key: &SlotKey, now: Now, random: &mut dyn FnMut() -> u64) {
         let wanted = match self.rows.get(key) {
             _ if self.draining => Wanted::Empty(Reason::Draining),
@@ -393,8 +320,7 @@ impl Core {
             None if self.has_table => Wanted::Empty(Reason::SlotRemoved),
             None => return,
         };
-        let ids = self.by_slot.get(key).into_iter().flatten();
-        let instances: Vec<&Instance> = ids.filter_map(|id| self.instances.get(id)).collect();
+        let instances: Vec<&Instance> = self.in_slot(key).collect();
         let decision = keep(wanted, self.slots.get(key), &instances, now.wall, random);
         let minted = decision.mint.and_then(|_| self.rows.get(key)).map(|row| {
             let slot =
@@ -427,64 +353,16 @@ impl Core {
         }
     }
 
-    fn remember(&mut self, key: &SlotKey, slot: Option<Slot>) {
-        let Some(slot) = slot else {
-            if self.slots.remove(key).is_some() {
-                self.output.batch.forget_slot(key);
-                self.acked.remove(&key.to_string());
-                self.standing.unacked_slots.remove(key);
-                self.has_news = true;
-            }
-            return;
-        };
-        if self.slots.get(key) != Some(&slot) {
-            self.output.batch.slot(&slot);
-            self.slots.insert(key.clone(), slot);
-            self.republish_slot(key);
-        }
-    }
-
-    /// An instance that is over, taken into account and acknowledged is the controllers' to remember.
-    fn forget_if_done(&mut self, id: &InstanceId) {
-        let Some(instance) = self.instances.get(id) else { return };
-        let acked = self.acked.get(id.as_str()).copied().unwrap_or(0);
-        if !instance.is_over() || !instance.accounted || instance.record.version > acked {
-            return;
-        }
-        let key = key_of(&instance.record.slot);
-        self.output.batch.forget_instance(id);
-        self.instances.remove(id);
-        self.acked.remove(id.as_str());
-        self.ended.retain(|ended| ended != id);
-        self.standing.holds.remove(id);
-        self.standing.unacked_instances.remove(id);
-        self.has_news = true;
-        if let Some(ids) = self.by_slot.get_mut(&key) {
-            ids.remove(id);
-            if ids.is_empty() {
-                self.by_slot.remove(&key);
-            }
-        }
-    }
-
-    /// Bounds what ended instances hold while nobody takes their reports.
-    fn look_at_ended(&mut self) {
-        let Some(beyond) = self.ended.len().checked_sub(ENDED_IN_FULL + 1) else { return };
-        let Some(id) = self.ended.get(beyond).cloned() else { return };
-        if let Some(instance) = self.instances.get_mut(&id)
-            && let Some(evidence) = &mut instance.record.evidence
-            && !evidence.log_tail.is_empty()
-        {
-            evidence.log_tail.clear();
-            self.write_instance(&id);
-        }
-    }
-
     /// The records of all instances that are held, for whoever wants to look.
     #[must_use]
     pub(crate) fn records(&self) -> Vec<InstanceRecord> {
         self.instances.values().map(|instance| instance.record.clone()).collect()
     }
+}
+
+/// What orders ended instances: an ended record changes no more.
+fn end_of(instance: &Instance) -> (Timestamp, InstanceId) {
+    (instance.record.updated, instance.id().clone())
 }
 
 fn key_of(slot: &SlotId) -> SlotKey {

@@ -1,0 +1,148 @@
+//! What controllers are told and have confirmed; what may be forgotten then.
+
+use std::sync::Arc;
+
+use muster_common::id::InstanceId;
+use muster_common::instance::InstanceRecord;
+
+use super::{Core, end_of, key_of};
+use crate::slots::{Slot, SlotKey};
+
+/// How much is kept of ended instances while nobody takes their reports. What is dropped first is what is largest
+/// and best found elsewhere; that an instance was, how it ended and why is never dropped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Details {
+    /// How many of the newest keep everything. Of older ones the log tail goes (it stays in the log's own files):
+    /// up to 64 KiB each.
+    pub(super) in_full: usize,
+    /// How many of the newest keep their probe results and timeline: some KiB each. Of older ones the last
+    /// transition stays.
+    pub(super) in_outline: usize,
+}
+
+impl Default for Details {
+    fn default() -> Self {
+        Self { in_full: 1000, in_outline: 4000 }
+    }
+}
+
+impl Core {
+    /// These versions are committed upstream. One that was never reached was said of something else (an
+    /// earlier life of the same slot, a journal that was lost) and confirms nothing of what is known now.
+    pub(crate) fn acknowledge(&mut self, instances: Vec<(InstanceId, u64)>, slots: Vec<(SlotKey, u64)>) {
+        for (id, version) in instances {
+            let Some(instance) = self.instances.get(&id) else { continue };
+            if version > instance.record.version {
+                continue;
+            }
+            let is_last = version == instance.record.version;
+            self.acked.insert(id.to_string(), version);
+            self.output.batch.acked_instance(&id, version);
+            if is_last {
+                self.standing.unacked_instances.remove(&id);
+                self.has_news = true;
+                self.forget_if_done(&id);
+            }
+        }
+        for (key, version) in slots {
+            let Some(slot) = self.slots.get(&key) else { continue };
+            if version > slot.status.version {
+                continue;
+            }
+            if version == slot.status.version {
+                self.standing.unacked_slots.remove(&key);
+                self.has_news = true;
+            }
+            self.acked.insert(key.to_string(), version);
+            self.output.batch.acked_slot(&key, version);
+        }
+    }
+
+    pub(super) fn write_instance(&mut self, id: &InstanceId) {
+        if let Some(instance) = self.instances.get(id) {
+            self.output.batch.instance(instance);
+        }
+        self.republish_instance(id);
+    }
+
+    pub(super) fn republish_instance(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get(id) else { return };
+        let acked = self.acked.get(id.as_str()).copied().unwrap_or(0);
+        if instance.record.version > acked {
+            self.standing.unacked_instances.insert(id.clone(), Arc::new(instance.record.clone()));
+            self.has_news = true;
+        }
+    }
+
+    pub(super) fn republish_slot(&mut self, key: &SlotKey) {
+        let Some(slot) = self.slots.get(key) else { return };
+        let acked = self.acked.get(&key.to_string()).copied().unwrap_or(0);
+        if slot.status.version > acked {
+            self.standing.unacked_slots.insert(key.clone(), slot.status.clone());
+            self.has_news = true;
+        }
+    }
+
+    pub(super) fn remember(&mut self, key: &SlotKey, slot: Option<Slot>) {
+        let Some(slot) = slot else {
+            if self.slots.remove(key).is_some() {
+                self.output.batch.forget_slot(key);
+                self.acked.remove(&key.to_string());
+                self.standing.unacked_slots.remove(key);
+                self.has_news = true;
+            }
+            return;
+        };
+        if self.slots.get(key) != Some(&slot) {
+            self.output.batch.slot(&slot);
+            self.slots.insert(key.clone(), slot);
+            self.republish_slot(key);
+        }
+    }
+
+    /// An instance that is over, taken into account and acknowledged is the controllers' to remember.
+    pub(super) fn forget_if_done(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get(id) else { return };
+        let acked = self.acked.get(id.as_str()).copied().unwrap_or(0);
+        if !instance.is_over() || !instance.accounted || instance.record.version > acked {
+            return;
+        }
+        let (key, end) = (key_of(&instance.record.slot), end_of(instance));
+        self.output.batch.forget_instance(id);
+        self.instances.remove(id);
+        self.acked.remove(id.as_str());
+        self.ended.remove(&end);
+        self.standing.holds.remove(id);
+        self.standing.unacked_instances.remove(id);
+        self.has_news = true;
+        if let Some(ids) = self.by_slot.get_mut(&key) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_slot.remove(&key);
+            }
+        }
+    }
+
+    /// Drops detail of the instances that have just become too many.
+    pub(super) fn bound_details(&mut self) {
+        let Details { in_full, in_outline } = self.details;
+        self.change_ended(in_full, |record| {
+            let tail = record.evidence.as_mut().map(|evidence| std::mem::take(&mut evidence.log_tail));
+            tail.is_some_and(|tail| !tail.is_empty())
+        });
+        self.change_ended(in_outline, |record| {
+            let older = record.timeline.len().saturating_sub(1);
+            record.timeline.drain(..older);
+            let probes = std::mem::take(&mut record.probes);
+            older > 0 || !probes.is_empty()
+        });
+    }
+
+    /// Changes the first ended instance beyond the newest `newest` ones.
+    fn change_ended(&mut self, newest: usize, change: impl FnOnce(&mut InstanceRecord) -> bool) {
+        let Some((_, id)) = self.ended.iter().rev().nth(newest).cloned() else { return };
+        if self.instances.get_mut(&id).is_some_and(|instance| change(&mut instance.record)) {
+            self.write_instance(&id);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What the supervisor's mind does that neither a life nor a search shows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use muster_common::executor::NodeLayout;
+use muster_common::id::ExecutorId;
+use muster_common::time::Timestamp;
+
+use super::{Core, Details};
+use crate::journal::Contents;
+use crate::lease::Room;
+use crate::machine::{Event, Now};
+use crate::runner::{Exit, Workload};
+use crate::testing::table;
+
+/// A core whose one slot crashes again and again while no controller listens.
+struct CrashLoop {
+    core: Core,
+    now: Duration,
+}
+
+impl CrashLoop {
+    fn turn(&mut self) {
+        self.now += Duration::from_secs(1000);
+        let now = Now { wall: Timestamp(1_000_000).plus(self.now), mono: self.now };
+        let mut random = self.now.as_secs();
+        self.core.wake(now);
+        self.core.decide(now, &mut || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            random
+        });
+    }
+
+    fn crash(&mut self) {
+        let live = |core: &Core| core.instances().find(|one| !one.is_over()).map(|one| one.id().clone());
+        self.turn();
+        let id = live(&self.core).unwrap();
+        let workload = Workload::Docker { container_id: id.to_string() };
+        let exit = Exit { code: Some(1), ..Exit::default() };
+        for event in [
+            Event::PortsChecked(Ok(())),
+            Event::Provisioned(Ok(())),
+            Event::Started(Ok(workload)),
+            Event::Exited(exit),
+            Event::EvidenceCollected(Ok("last words".to_owned())),
+            Event::Removed(Ok(())),
+        ] {
+            self.core.tell(id.clone(), event);
+            self.turn();
+        }
+        assert!(self.core.instance(&id).unwrap().is_over());
+    }
+}
+
+#[test]
+fn while_nobody_listens_detail_is_dropped_and_no_end() {
+    let room = Room {
+        hostname: "node".to_owned(),
+        layout: NodeLayout { cores: BTreeMap::from([(0, vec![0])]), memory: BTreeMap::from([(0, 4096)]) },
+        core_overcommit: 1,
+        ports: 5000..=5999,
+    };
+    let contents = Contents { is_whole: true, ..Contents::default() };
+    let mut core = Core::new(ExecutorId::new("e1").unwrap(), room, contents, false);
+    core.details = Details { in_full: 3, in_outline: 6 };
+    let mut wanted = table(1, 1, 1);
+    let row = &mut wanted.rows[0];
+    let mut spec = row.spec.as_ref().clone();
+    spec.restart_policy = serde_json::from_str(r#"{"backoff": ["1s"], "budget": 1000}"#).unwrap();
+    row.spec = spec.into();
+    core.take_table(1, wanted);
+    let mut crashing = CrashLoop { core, now: Duration::ZERO };
+    for _ in 0..10 {
+        crashing.crash();
+    }
+    let mut records = crashing.core.records();
+    records.retain(|record| record.state.is_terminal());
+    records.sort_by_key(|record| std::cmp::Reverse(record.updated));
+    assert_eq!(records.len(), 10);
+    for (age, record) in records.iter().enumerate() {
+        let evidence = record.evidence.as_ref().unwrap();
+        assert_eq!(evidence.exit_code, Some(1));
+        assert_eq!(evidence.log_tail.is_empty(), age >= 3, "{age}");
+        assert_eq!(record.timeline.len() == 1, age >= 6, "{age}");
+    }
+}

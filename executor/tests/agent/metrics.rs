@@ -1,0 +1,47 @@
+//! What the real program tells a scraper.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::Agent;
+use super::controller::Controller;
+
+fn scrape(port: u16) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    answer
+}
+
+fn value(scraped: &str, series: &str) -> f64 {
+    let line = scraped.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in {scraped}")).trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_scrape_shows_what_the_executor_takes_and_what_waits() {
+    let controller = Controller::start().await;
+    let agent = Agent::new(&controller);
+    agent.until_it_listens().await;
+    let scraped = scrape(agent.port);
+    for (series, at_least) in [
+        ("process_resident_memory_bytes", 1e6),
+        ("process_virtual_memory_bytes", 1e6),
+        ("process_cpu_seconds_total", 0.0),
+        ("process_open_fds", 3.0),
+        ("process_max_fds", 3.0),
+        ("process_start_time_seconds", 1e9),
+    ] {
+        let value = value(&scraped, series);
+        assert!(value >= at_least, "{series} {value}");
+    }
+    let waiting = value(&scraped, r#"muster_executor_queue_depth{queue="supervisor"}"#);
+    assert!((0.0..=1024.0).contains(&waiting), "{waiting}");
+    // The same process, whenever it is asked.
+    let start = value(&scraped, "process_start_time_seconds");
+    let again = value(&scrape(agent.port), "process_start_time_seconds");
+    assert!((start - again).abs() < 1.0, "{start} {again}");
+}
