@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 const MAX_OVERCOMMIT: u32 = 1024;
 /// How many controllers may be named.
 const MAX_CONTROLLERS: usize = 16;
+/// How many directories of the node may be opened to specs, of each kind.
+const MAX_HOST_DIRS: usize = 64;
 /// How many tags an executor may have.
 const MAX_TAGS: usize = 64;
 
@@ -47,6 +49,12 @@ pub struct ExecutorConfig {
     /// MB that may be leased; what the machine has minus a reserve when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u64>,
+    /// How the Docker Engine is used.
+    #[serde(default)]
+    pub docker: DockerConfig,
+    /// What of the node specs may use.
+    #[serde(default)]
+    pub host_access: HostAccessConfig,
     /// Host ports for instances whose spec does not fix them.
     #[serde(default)]
     pub ports: PortRange,
@@ -77,6 +85,28 @@ pub enum RunnerChoice {
     Docker,
     /// Processes only.
     Process,
+}
+
+/// How the Docker Engine is used.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct DockerConfig {
+    /// The engine's socket; when absent, `DOCKER_HOST` if it names one, else the usual place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    /// Whether a spec's `devices` are passed through. A device can be the node's whole disk.
+    pub allow_devices: bool,
+}
+
+/// The directories of the node that specs may use, with all that is below them. None unless they are named: who
+/// may mount `/` owns the node.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct HostAccessConfig {
+    /// What may be mounted as a volume.
+    pub volumes: Vec<PathBuf>,
+    /// Where files of type `EXECUTOR_LOCAL_FILE` may be taken from.
+    pub files: Vec<PathBuf>,
 }
 
 /// Host ports, both ends included.
@@ -127,6 +157,18 @@ impl ExecutorConfig {
         if !(1..=MAX_OVERCOMMIT).contains(&self.core_overcommit) {
             return refuse("coreOvercommit", format!("must be within 1..={MAX_OVERCOMMIT}"));
         }
+        if let Some(socket) = self.docker.socket.as_ref().filter(|socket| !socket.is_absolute()) {
+            return refuse("docker.socket", format!("'{}' is not an absolute path", socket.display()));
+        }
+        let access = &self.host_access;
+        for (field, dirs) in [("hostAccess.volumes", &access.volumes), ("hostAccess.files", &access.files)] {
+            if dirs.len() > MAX_HOST_DIRS {
+                return refuse(field, format!("must not name more than {MAX_HOST_DIRS}"));
+            }
+            if let Some(dir) = dirs.iter().find(|dir| !dir.is_absolute()) {
+                return refuse(field, format!("'{}' is not an absolute path", dir.display()));
+            }
+        }
         if self.controllers.len() > MAX_CONTROLLERS {
             return refuse("controllers", format!("must not name more than {MAX_CONTROLLERS}"));
         }
@@ -168,6 +210,9 @@ mod tests {
         assert_eq!(config.on_terminate, OnTerminate::Keep);
         assert_eq!((config.core_overcommit, config.ports.from), (1, 20000));
         config.check().unwrap();
+        assert_eq!(config.host_access, HostAccessConfig::default());
+        assert!(config.host_access.volumes.is_empty() && config.host_access.files.is_empty());
+        assert!(!config.docker.allow_devices);
         let full = format!("{MINIMAL}runner: process\ncoreOvercommit: 16\nports: {{from: 5000, to: 5199}}\n");
         assert_eq!(read(&full).ports, PortRange { from: 5000, to: 5199 });
     }
@@ -177,6 +222,10 @@ mod tests {
         for (line, field) in [
             ("ports: {from: 5, to: 4}", "ports 5-4"),
             ("coreOvercommit: 0", "coreOvercommit"),
+            ("docker: {socket: docker.sock}", "docker.socket 'docker.sock'"),
+            ("docker: {socket: /run/docker.sock}", ""),
+            ("hostAccess: {volumes: [/a, b]}", "hostAccess.volumes 'b'"),
+            ("hostAccess: {volumes: [/a], files: [/]}", ""),
             ("tags: [a]", ""),
         ] {
             let config = read(&format!("{MINIMAL}{line}\n"));

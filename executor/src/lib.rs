@@ -42,13 +42,15 @@ mod supervisor;
 #[cfg(test)]
 mod testing;
 
-pub use config::{ExecutorConfig, ExecutorListen, OnTerminate, PortRange, RunnerChoice};
+pub use config::{
+    DockerConfig, ExecutorConfig, ExecutorListen, HostAccessConfig, OnTerminate, PortRange, RunnerChoice,
+};
 pub use executor::{DrainIncomplete, Executor, TaskEnded};
 pub use probe::{NodeProber, ProbeOutcome, Prober};
 pub use role::{DRAINED, ExecutorArgs, run};
 pub use runner::docker::{CALL_LIMIT, DockerRunner};
 pub use runner::process::{ProcessRunner, shim};
 pub use runner::{
-    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerConfig,
-    RunnerError, RunnerEvent, Runners, StartError, Workload,
+    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Found, HostAccess, LaunchPlan, ProvisionError, Runner,
+    RunnerConfig, RunnerError, RunnerEvent, Runners, StartError, Workload,
 };

@@ -47,7 +47,8 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
         executor: config.id.clone(),
         data_dir: data_dir.path().to_owned(),
         shim: None,
-        docker_socket: None,
+        docker: config.docker.clone(),
+        host_access: config.host_access.clone(),
     })
     .await
     .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot start the executor", &error))?;

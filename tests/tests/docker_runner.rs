@@ -15,8 +15,8 @@ use muster_common::instance::{InstancePort, LocalInfo, RunnerKind};
 use muster_common::spec::{
     CheckMode, ConfigSource, ConfigSpec, Executable, LocalServiceSpec, MountMode, MountedVolume, PortType,
 };
-use muster_executor::RunnerChoice;
 use muster_executor::{CALL_LIMIT, DockerRunner};
+use muster_executor::{DockerConfig, HostAccess, HostAccessConfig, RunnerChoice};
 use muster_executor::{
     Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent, Runners,
     StartError, Workload,
@@ -50,7 +50,10 @@ impl Bench {
     fn open(&self) -> (DockerRunner, mpsc::Receiver<RunnerEvent>) {
         let (sender, events) = mpsc::channel(256);
         let socket = Path::new("/var/run/docker.sock");
-        (DockerRunner::open(socket, &self.executor, self.dir.path(), CALL_LIMIT, sender), events)
+        let runner = DockerRunner::open(socket, &self.executor, self.dir.path(), CALL_LIMIT, sender);
+        let open = vec![self.dir.path().to_owned()];
+        let paths = HostAccessConfig { volumes: open.clone(), files: open };
+        (runner.allowing(HostAccess { paths, devices: false }), events)
     }
 
     fn plan(&self, args: &[&str]) -> LaunchPlan {
@@ -145,7 +148,8 @@ async fn docker_serves_a_port_and_is_probed() {
         executor: bench.executor.clone(),
         data_dir: bench.dir.path().to_owned(),
         shim: None,
-        docker_socket: None,
+        docker: DockerConfig::default(),
+        host_access: HostAccessConfig::default(),
     })
     .await
     .unwrap();
@@ -346,6 +350,17 @@ async fn docker_failures_say_why() {
     assert!(why.contains(&host_port.to_string()), "{why}");
     assert_eq!(Runner::find(&runner, &taken.instance, None).await.unwrap(), Found::NeverStarted);
     remove(&runner, &taken).await;
+
+    let mounted = bench.plan_with(&["sleep"], |spec| {
+        spec.volumes = vec![MountedVolume {
+            path_in_container: "/node".to_owned(),
+            path_on_host: bench.dir.path().join("..").display().to_string(),
+            mode: Some(MountMode::ReadWrite),
+        }];
+    });
+    let error = Runner::start(&runner, &mounted).await.unwrap_err().to_string();
+    assert!(error.contains("volumes[0].pathOnHost") && error.contains("hostAccess.volumes"), "{error}");
+    assert_eq!(Runner::find(&runner, &mounted.instance, None).await.unwrap(), Found::Nothing);
 
     let fetched = bench.plan_with(&["sleep"], |spec| {
         let http = serde_json::from_value(json!({"hostname": "example.org"})).unwrap();

@@ -41,8 +41,8 @@ use self::engine::{Engine, EngineError};
 use self::watch::{Watch, Watcher};
 use super::file::{self, PlacedFile};
 use super::{
-    CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, StartError,
-    Workload,
+    CommandOutput, Exit, Found, HostAccess, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent,
+    StartError, Workload,
 };
 
 /// How long an ordinary call may take. Creating a container took 2.4 s while an engine started fifty
@@ -62,6 +62,7 @@ const WATCH_QUEUE: usize = 256;
 pub struct DockerRunner {
     engine: Arc<Engine>,
     owner: Owner,
+    access: HostAccess,
     wishes: mpsc::Sender<Watch>,
     _watcher: AbortOnDropHandle<()>,
 }
@@ -83,7 +84,13 @@ impl DockerRunner {
         let (wishes, receiver) = mpsc::channel(WATCH_QUEUE);
         let watcher = Watcher::new(Arc::clone(&engine), owner.clone(), receiver, events);
         let watcher = AbortOnDropHandle::new(tokio::spawn(watcher.run()));
-        Self { engine, owner, wishes, _watcher: watcher }
+        Self { engine, owner, access: HostAccess::default(), wishes, _watcher: watcher }
+    }
+
+    /// The same runner, whose specs may have this much of the node; nothing before.
+    #[must_use]
+    pub fn allowing(self, access: HostAccess) -> Self {
+        Self { access, ..self }
     }
 
     /// Whether an engine answers now; in words, why not.
@@ -134,6 +141,7 @@ impl DockerRunner {
                 why: "it is not a DOCKER executable".to_owned(),
             });
         };
+        let plan = &self.access.admit(plan).await?;
         let files = read_files(plan).await?;
         let (container, state) = self.create(plan, &container::with_tag(url)).await?;
         if state.is_none_or(|state| never_started(&state)) {

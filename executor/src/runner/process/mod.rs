@@ -51,8 +51,8 @@ use self::starts::Starts;
 use self::watch::{ExitReceiver, Watches};
 use super::kin::{self, ProcessId};
 use super::{
-    CommandOutput, Exit, Found, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent, StartError,
-    Workload,
+    CommandOutput, Exit, Found, HostAccess, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent,
+    StartError, Workload,
 };
 
 /// How long a workload may take to vanish after SIGKILL before the shim itself is killed.
@@ -81,7 +81,7 @@ pub enum OpenError {
 }
 
 /// Starts plain processes. Needs a Tokio runtime with I/O.
-pub struct ProcessRunner(Arc<Inner>);
+pub struct ProcessRunner(Arc<Inner>, HostAccess);
 
 struct Inner {
     data_dir: PathBuf,
@@ -110,13 +110,22 @@ impl ProcessRunner {
             .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
         let data_dir = fs::canonicalize(data_dir)
             .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
-        Ok(Self(Arc::new(Inner {
-            data_dir,
-            shim,
-            boot_id: boot_id.trim().to_owned(),
-            starts: Starts::default(),
-            watches: Watches::new(events),
-        })))
+        Ok(Self(
+            Arc::new(Inner {
+                data_dir,
+                shim,
+                boot_id: boot_id.trim().to_owned(),
+                starts: Starts::default(),
+                watches: Watches::new(events),
+            }),
+            HostAccess::default(),
+        ))
+    }
+
+    /// The same runner, whose specs may have this much of the node; nothing before.
+    #[must_use]
+    pub fn allowing(self, access: HostAccess) -> Self {
+        Self(self.0, access)
     }
 }
 
@@ -294,7 +303,7 @@ impl Runner for ProcessRunner {
 
     /// Dropping the future does not cancel a start: it goes on, and `find` tells what came of it.
     fn start<'a>(&'a self, plan: &'a LaunchPlan) -> BoxFuture<'a, Result<Workload, StartError>> {
-        Box::pin(start::start(Arc::clone(&self.0), plan.clone()))
+        Box::pin(async move { start::start(Arc::clone(&self.0), self.1.admit(plan).await?).await })
     }
 
     fn stop<'a>(
