@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 const MAX_OVERCOMMIT: u32 = 1024;
 /// How many controllers may be named.
 const MAX_CONTROLLERS: usize = 16;
+/// How many images may be pulled at once: more only share the same network and disk.
+const MAX_PULLS: usize = 64;
 /// How many directories of the node may be opened to specs, of each kind.
 const MAX_HOST_DIRS: usize = 64;
 /// How many tags an executor may have.
@@ -88,7 +90,7 @@ pub enum RunnerChoice {
 }
 
 /// How the Docker Engine is used.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct DockerConfig {
     /// The engine's socket; when absent, `DOCKER_HOST` if it names one, else the usual place.
@@ -96,6 +98,18 @@ pub struct DockerConfig {
     pub socket: Option<PathBuf>,
     /// Whether a spec's `devices` are passed through. A device can be the node's whole disk.
     pub allow_devices: bool,
+    /// How many images are pulled at once.
+    pub pulls_in_flight: usize,
+    /// The directory of the `config.json` that `docker login` writes; `DOCKER_CONFIG` or `~/.docker` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<PathBuf>,
+}
+
+/// Three pulls at once, as many as the engine fetches layers of one image.
+impl Default for DockerConfig {
+    fn default() -> Self {
+        Self { socket: None, allow_devices: false, pulls_in_flight: 3, credentials: None }
+    }
 }
 
 /// The directories of the node that specs may use, with all that is below them. None unless they are named: who
@@ -160,6 +174,9 @@ impl ExecutorConfig {
         if let Some(socket) = self.docker.socket.as_ref().filter(|socket| !socket.is_absolute()) {
             return refuse("docker.socket", format!("'{}' is not an absolute path", socket.display()));
         }
+        if !(1..=MAX_PULLS).contains(&self.docker.pulls_in_flight) {
+            return refuse("docker.pullsInFlight", format!("must be within 1..={MAX_PULLS}"));
+        }
         let access = &self.host_access;
         for (field, dirs) in [("hostAccess.volumes", &access.volumes), ("hostAccess.files", &access.files)] {
             if dirs.len() > MAX_HOST_DIRS {
@@ -223,6 +240,7 @@ mod tests {
             ("ports: {from: 5, to: 4}", "ports 5-4"),
             ("coreOvercommit: 0", "coreOvercommit"),
             ("docker: {socket: docker.sock}", "docker.socket 'docker.sock'"),
+            ("docker: {pullsInFlight: 0}", "docker.pullsInFlight"),
             ("docker: {socket: /run/docker.sock}", ""),
             ("hostAccess: {volumes: [/a, b]}", "hostAccess.volumes 'b'"),
             ("hostAccess: {volumes: [/a], files: [/]}", ""),

@@ -5,6 +5,8 @@
 //! | `engine` | the connection: agreed version, bounded calls, sorted failures |
 //! | `container` | what is asked of the engine for a plan, and what its state says |
 //! | `watch` | the task that sees containers end |
+//! | `pull` | pulls of images: one per reference, a few at a time |
+//! | `credentials` | what the node shows to registries |
 //! | `exec` | a command inside a container |
 //!
 //! An engine that is away is a normal event: every call then says so within its limit, and works again
@@ -12,8 +14,10 @@
 //! labels tell whose it is, and the engine keeps how it ended until it is removed.
 
 mod container;
+mod credentials;
 mod engine;
 mod exec;
+mod pull;
 mod watch;
 
 use std::collections::HashMap;
@@ -24,9 +28,8 @@ use std::time::Duration;
 use bollard::body_full;
 use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
-    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-    UploadToContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -37,13 +40,16 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::container::{Owner, label};
+use self::credentials::Credentials;
 use self::engine::{Engine, EngineError};
+use self::pull::Pulls;
 use self::watch::{Watch, Watcher};
 use super::file::{self, PlacedFile};
 use super::{
     CommandOutput, Exit, Found, HostAccess, LaunchPlan, ProvisionError, Runner, RunnerError, RunnerEvent,
     StartError, Workload,
 };
+use crate::config::DockerConfig;
 
 /// How long an ordinary call may take. Creating a container took 2.4 s while an engine started fifty
 /// others on two cores.
@@ -63,6 +69,7 @@ pub struct DockerRunner {
     engine: Arc<Engine>,
     owner: Owner,
     access: HostAccess,
+    pulls: Pulls,
     wishes: mpsc::Sender<Watch>,
     _watcher: AbortOnDropHandle<()>,
 }
@@ -84,7 +91,14 @@ impl DockerRunner {
         let (wishes, receiver) = mpsc::channel(WATCH_QUEUE);
         let watcher = Watcher::new(Arc::clone(&engine), owner.clone(), receiver, events);
         let watcher = AbortOnDropHandle::new(tokio::spawn(watcher.run()));
-        Self { engine, owner, access: HostAccess::default(), wishes, _watcher: watcher }
+        let pulls = pulls(&engine, &DockerConfig::default());
+        Self { engine, owner, access: HostAccess::default(), pulls, wishes, _watcher: watcher }
+    }
+
+    /// The same runner, which pulls as the node's configuration says.
+    #[must_use]
+    pub fn pulling(self, config: &DockerConfig) -> Self {
+        Self { pulls: pulls(&self.engine, config), ..self }
     }
 
     /// The same runner, whose specs may have this much of the node; nothing before.
@@ -98,6 +112,9 @@ impl DockerRunner {
         self.engine.client().await.map(drop).map_err(|error| error.to_string())
     }
 
+    /// An image that is present is used without asking its registry, `latest` too: a node starts and replaces its
+    /// instances while the registry is away, and all instances of a node run the same. Who moves a tag names the
+    /// digest, or gives the new image a new tag.
     async fn provision(&self, plan: &LaunchPlan) -> Result<(), ProvisionError> {
         let Some(Executable::Docker { url, docker_pull_timeout }) = &plan.spec.executable else {
             return Err(ProvisionError::Unavailable {
@@ -111,27 +128,7 @@ impl DockerRunner {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.at_provision(&image)),
         }
-        let limit = docker_pull_timeout.as_duration();
-        match tokio::time::timeout(limit, self.pull(&image)).await {
-            Ok(pulled) => pulled.map_err(|error| error.at_provision(&image)),
-            Err(_) => Err(ProvisionError::Unavailable {
-                what: format!("image {image}"),
-                why: format!("timed out in pull after {docker_pull_timeout}"),
-            }),
-        }
-    }
-
-    async fn pull(&self, image: &str) -> Result<(), EngineError> {
-        let client = self.engine.client().await?;
-        let options = CreateImageOptionsBuilder::default().from_image(image).build();
-        let mut progress = client.create_image(Some(options), None, None);
-        while let Some(step) = progress.next().await {
-            let step = step.map_err(|error| self.engine.sort(error))?;
-            if let Some(message) = step.error_detail.and_then(|error| error.message) {
-                return Err(EngineError::Refused { status: 500, message });
-            }
-        }
-        Ok(())
+        self.pulls.pull(&image, docker_pull_timeout.as_duration()).await
     }
 
     async fn start(&self, plan: &LaunchPlan) -> Result<Workload, StartError> {
@@ -336,6 +333,10 @@ impl DockerRunner {
             Err(error) => Err(error.at("read log")),
         }
     }
+}
+
+fn pulls(engine: &Arc<Engine>, config: &DockerConfig) -> Pulls {
+    Pulls::new(Arc::clone(engine), Credentials::new(config.credentials.clone()), config.pulls_in_flight)
 }
 
 fn labels(container: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
