@@ -1,7 +1,8 @@
 //! Pulls of images: one per reference at a time however many instances wait for it, and a few per node.
 //!
 //! Who waits holds the pull. When the last one lets go (its instance was stopped, its time is up), the pull's task
-//! is aborted, its connection closes, and with it ends the engine's work.
+//! is aborted and its connection closed, and others have its room. The engine ends its own work then, but not before
+//! a registry that hangs has answered it (seen with Engine 20.10).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
