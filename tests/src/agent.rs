@@ -1,15 +1,17 @@
 //! A real executor under a controller of one: the real program, killed, started again, told to stop.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::id::{Epoch, Generation, Revision};
-use muster_common::instance::{InstanceRecord, InstanceState};
+use muster_common::id::{Epoch, Generation, Revision, ServiceId};
+use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo};
 use muster_common::slot::{ReplaceMode, SlotAssignment, SlotTable};
 use muster_common::spec::LocalServiceSpec;
+use muster_executor::Place;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::controller::{Controller, Records, write_certificate};
@@ -148,6 +150,20 @@ pub fn row(name: &str, epoch: u64, script: &str) -> SlotAssignment {
 
 /// A script that says hello, notes its pid, and runs on.
 pub const STEADY: &str = "echo hello; echo $$ > pid; exec sleep 100000";
+
+/// The place of an instance that was leased nothing.
+#[must_use]
+pub fn place() -> Place {
+    Place {
+        service: ServiceId::new("test-1").unwrap(),
+        service_name: "test".to_owned(),
+        index: 0,
+        epoch: Epoch(1),
+        generation: Generation(1),
+        local_info: LocalInfo { hostname: "localhost".to_owned(), ports: BTreeMap::new() },
+        resources: Vec::new(),
+    }
+}
 
 /// What must be.
 #[must_use]

@@ -43,12 +43,7 @@ pub struct TestImage {
 impl TestImage {
     /// Compiles the program, once in a process, and imports it.
     pub async fn import(engine: &Docker) -> anyhow::Result<Self> {
-        let program = program()?;
-        let mut archive = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_gnu();
-        header.set_size(program.len() as u64);
-        header.set_mode(0o755);
-        archive.append_data(&mut header, "service", program.as_slice())?;
+        let layer = layer()?;
         let image = Self { reference: format!("muster-test-{}:1", Uuid::new_v4().simple()) };
         let (repository, tag) = image.reference.split_once(':').context("a reference has a tag")?;
         let options = CreateImageOptionsBuilder::default()
@@ -57,7 +52,7 @@ impl TestImage {
             .tag(tag)
             .changes(vec![r#"ENTRYPOINT ["/service"]"#.to_owned()])
             .build();
-        let body = bollard::body_full(archive.into_inner()?.into());
+        let body = bollard::body_full(layer.into());
         let mut steps = engine.create_image(Some(options), Some(body), None);
         while let Some(step) = steps.next().await {
             step.context("import the test image")?;
@@ -101,6 +96,17 @@ async fn remove_with_containers(reference: &str) -> anyhow::Result<()> {
     let options = RemoveImageOptionsBuilder::default().force(true).build();
     engine.remove_image(reference, Some(options), None).await?;
     Ok(())
+}
+
+/// The image's only layer: the program, as `/service`.
+pub(crate) fn layer() -> anyhow::Result<Vec<u8>> {
+    let program = program()?;
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(program.len() as u64);
+    header.set_mode(0o755);
+    archive.append_data(&mut header, "service", program.as_slice())?;
+    Ok(archive.into_inner()?)
 }
 
 fn program() -> anyhow::Result<&'static Vec<u8>> {

@@ -7,4 +7,5 @@ pub mod agent;
 pub mod cluster;
 pub mod controller;
 pub mod docker_image;
+pub mod registry;
 pub mod simulation;

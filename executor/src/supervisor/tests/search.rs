@@ -17,8 +17,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, ServiceId};
-use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo, RunnerKind};
+use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId};
+use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::slot::{ReplaceMode, SlotTable};
 use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
@@ -570,15 +570,7 @@ fn boot(disk: &Drawers, rebooted: bool) -> Core {
 }
 
 fn place(epoch: Epoch) -> Place {
-    Place {
-        service: ServiceId::new("web-1").unwrap(),
-        service_name: "web".to_owned(),
-        index: 0,
-        epoch,
-        generation: Generation(epoch.0),
-        local_info: LocalInfo { hostname: "node".to_owned(), ports: BTreeMap::new() },
-        resources: Vec::new(),
-    }
+    Place { epoch, generation: Generation(epoch.0), ..crate::testing::place() }
 }
 
 fn workload(id: &InstanceId) -> Workload {
