@@ -16,7 +16,7 @@ use muster_proto::v1;
 use muster_proto::v1::controller_message::Body as Down;
 use muster_proto::v1::executor_message::Body as Up;
 use muster_proto::v1::sessions_server::{Sessions, SessionsServer};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming};
@@ -31,11 +31,18 @@ pub type Records = BTreeMap<String, InstanceRecord>;
 struct Desk {
     table: watch::Receiver<SlotTable>,
     records: Arc<Mutex<Records>>,
+    news: Arc<Notify>,
 }
 
 impl Desk {
     /// Takes a report and acknowledges it.
     fn take(&self, report: v1::Report) -> v1::Ack {
+        let ack = self.file(report);
+        self.news.notify_waiters();
+        ack
+    }
+
+    fn file(&self, report: v1::Report) -> v1::Ack {
         let mut ack = v1::Ack::default();
         for slot in report.slots {
             ack.slots.push(v1::SlotAck { service: slot.service, index: slot.index, version: slot.version });
@@ -102,6 +109,7 @@ pub struct Controller {
     pub authority: Authority,
     table: watch::Sender<SlotTable>,
     records: Arc<Mutex<Records>>,
+    news: Arc<Notify>,
     _ends: DropGuard,
 }
 
@@ -118,11 +126,12 @@ impl Controller {
         };
         let listener = bind(&World::system(), "a test", "127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let desk = Desk { table: watching, records: Arc::clone(&records) };
+        let news = Arc::new(Notify::new());
+        let desk = Desk { table: watching, records: Arc::clone(&records), news: Arc::clone(&news) };
         let router = tonic::service::Routes::new(SessionsServer::new(desk)).prepare().into_axum_router();
         let ends = CancellationToken::new();
         tokio::spawn(serve_cluster(listener, tls, router, ends.clone()));
-        Self { address, authority, table, records, _ends: ends.drop_guard() }
+        Self { address, authority, table, records, news, _ends: ends.drop_guard() }
     }
 
     /// What executors are told from now on.
@@ -140,6 +149,9 @@ impl Controller {
     pub async fn until(&self, what: &str, wanted: impl Fn(&Records) -> bool) -> Records {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
             let records = self.records();
             if wanted(&records) {
                 return records;
@@ -149,7 +161,8 @@ impl Controller {
                 "waited {PATIENCE:?} in vain until {what}: {:#?}",
                 summary(&records)
             );
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            // Time passes for the bound even when nobody says anything.
+            let _ = tokio::time::timeout(Duration::from_millis(100), news).await;
         }
     }
 }
