@@ -26,7 +26,8 @@ pub struct Agent {
     pub process: Option<Child>,
     /// Its api port.
     pub port: u16,
-    program: &'static str,
+    /// What runs an executor when it is given `--config FILE`.
+    program: Vec<String>,
 }
 
 impl Agent {
@@ -39,6 +40,12 @@ impl Agent {
     /// Starts one with more lines in its configuration.
     #[must_use]
     pub fn with(program: &'static str, controller: &Controller, lines: &str) -> Self {
+        Self::of(vec![program.to_owned(), "executor".to_owned()], controller, lines)
+    }
+
+    /// The same for any command that runs an executor when it is given `--config FILE`.
+    #[must_use]
+    pub fn of(program: Vec<String>, controller: &Controller, lines: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let tls = write_certificate(&controller.authority, "test", dir.path());
         let config = dir.path().join("executor.yaml");
@@ -58,8 +65,8 @@ impl Agent {
     /// The command that starts it.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(self.program);
-        command.args(["executor", "--config"]).arg(&self.config).stderr(Stdio::piped());
+        let mut command = Command::new(&self.program[0]);
+        command.args(&self.program[1..]).arg("--config").arg(&self.config).stderr(Stdio::piped());
         command
     }
 

@@ -1,11 +1,11 @@
 //! A real executor, a process of its own, under a controller of one. Dropping it ends the process.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use muster_common::id::{Epoch, Generation};
+use muster_common::id::{Epoch, Generation, ServiceId};
 use muster_common::instance::InstanceState;
 use muster_common::slot::{ReplaceMode, SlotAssignment};
 use muster_common::spec::LocalServiceSpec;
@@ -21,12 +21,13 @@ pub(super) struct Node {
     controller: Controller,
     agent: Agent,
     revision: u64,
+    service: ServiceId,
     spec: Arc<LocalServiceSpec>,
 }
 
 impl Node {
-    /// Starts `program executor --config …`, whose slots run containers of `image` that are checked every second.
-    pub(super) async fn start(program: &Path, image: &str) -> anyhow::Result<Self> {
+    /// Starts `program`, or this very one, as an executor whose slots run containers of `image` that are checked every second.
+    pub(super) async fn start(program: Option<&Path>, image: &str) -> anyhow::Result<Self> {
         let check = json!({
             "mode": {"type": "HTTP", "portName": "main", "path": "/", "successCodes": [200]},
             "timeout": "1s", "interval": "1s",
@@ -39,11 +40,11 @@ impl Node {
             "placementPolicy": {"type": "LOCAL"}, "readiness": check, "healthcheck": check,
             "restartPolicy": {"backoff": ["0s"], "jitter": 0, "budget": 1_000_000},
         });
-        let spec = Arc::new(serde_json::from_value(spec).context("reading the benchmark's spec")?);
+        let spec: LocalServiceSpec = serde_json::from_value(spec).context("reading the benchmark's spec")?;
+        let service = spec.service_id()?;
         let controller = Controller::start().await;
-        let program = leak(program)?;
-        let agent = Agent::with(program, &controller, "runner: docker\n");
-        let node = Self { controller, agent, revision: 0, spec };
+        let agent = Agent::of(command(program)?, &controller, "runner: docker\n");
+        let node = Self { controller, agent, revision: 0, service, spec: Arc::new(spec) };
         node.agent.until_it_listens().await;
         Ok(node)
     }
@@ -52,7 +53,7 @@ impl Node {
     pub(super) fn ask(&mut self, count: u32) {
         self.revision += 1;
         let row = |index| SlotAssignment {
-            service: muster_common::id::ServiceId::new("bench-1").unwrap_or_else(|_| unreachable!()),
+            service: self.service.clone(),
             index,
             epoch: Epoch(1),
             generation: Generation(1),
@@ -109,8 +110,11 @@ fn healthy(records: &Records) -> usize {
     records.values().filter(|record| record.state == InstanceState::Healthy).count()
 }
 
-/// The path lives as long as the benchmark, which starts a handful of them.
-fn leak(program: &Path) -> anyhow::Result<&'static str> {
-    let program = PathBuf::from(program).into_os_string().into_string();
-    Ok(program.ok().context("the program's path is not UTF-8")?.leak())
+fn command(program: Option<&Path>) -> anyhow::Result<Vec<String>> {
+    let (path, arguments) = match program {
+        Some(program) => (program.to_owned(), None),
+        None => (std::env::current_exe().context("looking for this program")?, Some("executor".to_owned())),
+    };
+    let path = path.into_os_string().into_string().ok().context("the program's path is not UTF-8")?;
+    Ok([Some(path), arguments].into_iter().flatten().collect())
 }

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// How long they are watched
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// The program whose `executor --config FILE` is measured; this one when absent
+    /// The program that is an executor when it is given `--config FILE`; this one's own when absent
     #[arg(long)]
     program: Option<PathBuf>,
 }
@@ -33,11 +33,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let docker = Docker::connect_with_defaults().context("reaching the Docker Engine")?;
     let image = TestImage::import(&docker).await?;
-    let program = match &args.program {
-        Some(program) => program.clone(),
-        None => std::env::current_exe().context("looking for this program")?,
-    };
-    let mut node = Node::start(&program, image.reference()).await?;
+    let mut node = Node::start(args.program.as_deref(), image.reference()).await?;
     let pid = node.pid()?;
     let idle = resident_mb(pid)?;
     node.fill(args.instances).await;
