@@ -299,6 +299,7 @@ pub(crate) fn place() -> Place {
         index: 0,
         epoch: Epoch(1),
         generation: Generation(1),
+        created: Timestamp(0),
         local_info: LocalInfo { hostname: "node".to_owned(), ports: BTreeMap::new() },
         resources: Vec::new(),
     }

@@ -11,6 +11,7 @@ use muster_common::id::{Epoch, Generation, Revision, ServiceId};
 use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo};
 use muster_common::slot::{ReplaceMode, SlotAssignment, SlotTable};
 use muster_common::spec::LocalServiceSpec;
+use muster_common::time::Timestamp;
 use muster_executor::Place;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -167,6 +168,7 @@ pub fn place() -> Place {
         index: 0,
         epoch: Epoch(1),
         generation: Generation(1),
+        created: Timestamp(0),
         local_info: LocalInfo { hostname: "localhost".to_owned(), ports: BTreeMap::new() },
         resources: Vec::new(),
     }

@@ -3,6 +3,7 @@
 
 use muster_common::id::{Epoch, Generation, InstanceId, ServiceId};
 use muster_common::instance::{LocalInfo, ResourceAllocation};
+use muster_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The slot and the attempt that a workload was started for, and what is leased to it. Holds ids and numbers
@@ -20,6 +21,8 @@ pub struct Place {
     pub epoch: Epoch,
     /// The service's generation.
     pub generation: Generation,
+    /// When the instance was minted.
+    pub created: Timestamp,
     /// The leased ports.
     pub local_info: LocalInfo,
     /// The leased cores and memory.

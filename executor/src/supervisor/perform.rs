@@ -235,6 +235,7 @@ fn plan_of(instance: &Instance) -> LaunchPlan {
             index: record.slot.index,
             epoch: record.epoch,
             generation: record.generation,
+            created: record.created,
             local_info: record.local_info.clone().unwrap_or_else(nowhere),
             resources: record.resources.clone(),
         },

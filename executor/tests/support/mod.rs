@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use muster_common::id::{Epoch, Generation, InstanceId, ServiceId};
 use muster_common::instance::LocalInfo;
 use muster_common::spec::{Executable, LocalServiceSpec};
+use muster_common::time::Timestamp;
 use muster_executor::{LaunchPlan, Place, RunnerEvent};
 use muster_executor::{LogsConfig, ProcessConfig, ProcessRunner};
 use muster_platform::DataDir;
@@ -102,6 +103,7 @@ pub(crate) fn plan(command: &[&str]) -> LaunchPlan {
             index: 0,
             epoch: Epoch(1),
             generation: Generation(1),
+            created: Timestamp(0),
             local_info: LocalInfo { hostname: "localhost".to_owned(), ports: BTreeMap::new() },
             resources: Vec::new(),
         },

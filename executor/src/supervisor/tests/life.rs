@@ -200,6 +200,7 @@ async fn a_lost_journal_restarts_nothing() {
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before.id, after.id);
         assert_eq!(before.local_info, after.local_info);
+        assert_eq!((before.created, &before.error_message), (after.created, &after.error_message));
         assert!(before.version < after.version, "it is news to the controllers");
     }
     assert_eq!((bench.node.starts(), bench.node.most_at_once()), (2, 1));
