@@ -42,6 +42,7 @@ pub async fn run(args: ControllerArgs, world: World) -> Result<(), RoleError> {
     muster_platform::telemetry::init_logs();
     // Installs the recorder before the first count.
     muster_platform::telemetry::metrics();
+    let _upkeep = muster_platform::telemetry::keep_up();
     let config: ControllerConfig = muster_platform::config::read_yaml(&args.config)?;
     config.check()?;
     let Some(files) = &config.tls else {

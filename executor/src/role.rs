@@ -41,6 +41,7 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
     telemetry::init_logs();
     // Installs the recorder before the first count.
     telemetry::metrics();
+    let _upkeep = telemetry::keep_up();
     let config: ExecutorConfig = muster_platform::config::read_yaml(&args.config)?;
     config.check()?;
     let Some(files) = &config.tls else {

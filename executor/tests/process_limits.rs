@@ -118,13 +118,20 @@ async fn a_workload_is_in_its_groups_and_its_shim_is_not() {
     remove(&runner, &plan).await;
 }
 
+/// The last core that this process may use.
+fn last_core() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    list.rsplit([',', '-']).next().unwrap().trim().parse().unwrap()
+}
+
 #[tokio::test]
 async fn leased_cores_are_pinned() {
     use muster_common::instance::ResourceAllocation;
     let node = Node::new();
     let mut plan = with_resources(script("grep Cpus_allowed_list /proc/self/status; sleep 1000"), 1000, 64);
-    let last = std::thread::available_parallelism().unwrap().get() - 1;
-    let cores = [(0, vec![u32::try_from(last).unwrap()])].into();
+    let last = last_core();
+    let cores = [(0, vec![last])].into();
     plan.place.resources = vec![ResourceAllocation::Cpu { cores }];
     let (runner, _events) = node.open();
     let workload = start(&runner, &plan).await;

@@ -4,10 +4,12 @@
 //! with `MUSTER_LOG_FORMAT=json`, as JSON. Metrics are rendered for Prometheus on the api port.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio_util::task::AbortOnDropHandle;
 use tracing_subscriber::EnvFilter;
 
 use crate::own_process;
@@ -37,6 +39,20 @@ pub fn metrics() -> &'static PrometheusHandle {
         own_process::describe();
         handle
     })
+}
+
+/// Between two rounds of [`keep_up`].
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Folds what was measured into the histograms now and then, for as long as the handle lives. Otherwise every single
+/// sample would be kept until somebody scrapes, and on many a machine nobody ever does.
+pub fn keep_up() -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async {
+        loop {
+            tokio::time::sleep(UPKEEP_INTERVAL).await;
+            metrics().run_upkeep();
+        }
+    }))
 }
 
 /// `GET /metrics`, in Prometheus' text format.

@@ -41,10 +41,15 @@ fn expired(mut ended: Vec<Ended>, now: SystemTime, retention: Retention) -> Vec<
     ended.sort_by(|one, other| other.at.cmp(&one.at).then_with(|| one.dir.cmp(&other.dir)));
     let mut total = 0_u64;
     ended.retain(|log| {
-        total = total.saturating_add(log.bytes);
         // One from the future, by a clock that was set back, is young.
         let age = now.duration_since(log.at).unwrap_or_default();
-        age > retention.max_age || total > retention.max_total_bytes
+        let with_it = total.saturating_add(log.bytes);
+        let is_kept = age <= retention.max_age && with_it <= retention.max_total_bytes;
+        // What goes takes no room from what is older and smaller.
+        if is_kept {
+            total = with_it;
+        }
+        !is_kept
     });
     ended.into_iter().map(|log| log.dir).collect()
 }
@@ -183,6 +188,20 @@ mod tests {
         assert_eq!(expired(all.clone(), now, retention(1000)), [PathBuf::from("a")]);
         assert_eq!(expired(all.clone(), now, retention(100)), ["b", "a"].map(PathBuf::from));
         assert_eq!(expired(all, now - 30 * DAY, retention(1000)), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn one_that_is_too_large_takes_no_other_along() {
+        let log = |name: &str, age: u32, bytes| Ended {
+            dir: name.into(),
+            at: SystemTime::UNIX_EPOCH + 100 * DAY - age * DAY,
+            bytes,
+        };
+        let retention = Retention { max_age: 7 * DAY, max_total_bytes: 100 };
+        let logs =
+            vec![log("small", 2, 40), log("huge", 1, 500), log("medium", 3, 50), log("too much", 4, 20)];
+        let gone = expired(logs, SystemTime::UNIX_EPOCH + 100 * DAY, retention);
+        assert_eq!(gone, [PathBuf::from("huge"), PathBuf::from("too much")]);
     }
 
     #[test]

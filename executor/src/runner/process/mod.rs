@@ -196,15 +196,26 @@ impl Inner {
                 return Ok(Condition::Nothing);
             }
             let lock = run.lock().map_err(failed)?;
-            let pids = run.pids().map_err(failed)?;
+            let pids = match run.pids() {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    // Who runs there cannot be told, and not be looked after: nobody may go on.
+                    tracing::error!(%instance, %error, "it cannot be read who runs for an instance; killing it");
+                    watch::kill_strays(instance, &run, None, None).await.map_err(failed)?;
+                    None
+                }
+                answer => answer.map_err(failed)?,
+            };
             match (lock, pids) {
                 (Some(_free), None) => {
                     // Unless the shim was killed right after it started somebody, this finds nobody.
                     watch::kill_strays(instance, &run, None, None).await.map_err(failed)?;
                     return Ok(Condition::NeverStarted);
                 }
-                // The machine was started anew since: nobody saw the end.
-                (_, Some(pids)) if pids.boot_id != self.boot_id => return Ok(Condition::Nothing),
+                // The machine was started anew since. Who ended before it went down left its exit status.
+                (_, Some(pids)) if pids.boot_id != self.boot_id => {
+                    let ended = run.ended().ok().flatten();
+                    return Ok(ended.map_or(Condition::Nothing, |ended| Condition::Ended(pids, ended.exit)));
+                }
                 (Some(_free), Some(pids)) => {
                     let exit = watch::conclude(instance, &run, &pids, None).await.map_err(failed)?;
                     return Ok(Condition::Ended(pids, exit));
@@ -258,6 +269,10 @@ impl Inner {
 
     async fn remove(self: &Arc<Self>, instance: &InstanceId) -> Result<(), RunnerError> {
         self.stop(instance, Duration::ZERO).await?;
+        // Checks and hooks that an executor before this one left behind.
+        let failed =
+            |error: io::Error| RunnerError::Failed { step: "remove process", why: error.to_string() };
+        watch::kill_strays(instance, &self.run_dir(instance), None, None).await.map_err(failed)?;
         self.watches.forget(instance);
         // The run directory goes last: as long as it is there, the instance is listed.
         let (scratch, run) = (self.scratch(instance), self.run_dir(instance));

@@ -6,14 +6,15 @@
 //! | `place.json` | by the executor, before there is a shim | where the instance belongs |
 //! | `pid.json` | by the shim, before it reports the start | who runs |
 //! | `cgroup.json` | by the executor, before it makes them | which control groups are its own |
-//! | `exit.json` | by the shim, at once when the workload's first process ended | how it ended |
+//! | `exit.json` | by the shim, into room set aside before the start, at once when the workload's first process ended | how it ended |
 //!
 //! The lock belongs to the open file that the shim inherits as its stderr, so it is taken before the
 //! shim exists and is released by the kernel whatever kills the shim. Nobody who finds it free can be
 //! overtaken by a start still under way.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -23,6 +24,9 @@ use serde::de::DeserializeOwned;
 use super::cgroup::Group;
 use super::launch::{Ended, Pids};
 use crate::runner::Place;
+
+/// What an exit status takes at most; less than a disk's sector.
+const ENDED_BYTES: usize = 256;
 
 /// No state file is larger, in bytes.
 const MAX_STATE_BYTES: u64 = 64 << 10;
@@ -104,11 +108,28 @@ impl RunDir {
     }
 
     pub(super) fn ended(&self) -> io::Result<Option<Ended>> {
-        self.read("exit.json")
+        match fs::read(self.0.join("exit.json")) {
+            // Set aside, and not written yet.
+            Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Ok(None),
+            _ => self.read("exit.json"),
+        }
     }
 
+    /// Sets room aside for the exit status: when the service ends because the disk is full, there is none left.
+    pub(super) fn reserve_ended(&self) -> io::Result<()> {
+        let mut file = File::create(self.0.join("exit.json"))?;
+        file.write_all(&[b' '; ENDED_BYTES])?;
+        file.sync_all()
+    }
+
+    /// Into the room that was set aside. It is so small that the disk takes all of it or nothing.
     pub(super) fn write_ended(&self, ended: &Ended) -> io::Result<()> {
-        self.write("exit.json", ended)
+        let mut bytes = serde_json::to_vec(ended)?;
+        bytes.resize(bytes.len().max(ENDED_BYTES), b' ');
+        let mut file =
+            File::options().create(true).truncate(false).write(true).open(self.0.join("exit.json"))?;
+        file.write_all(&bytes)?;
+        file.sync_all()
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
@@ -144,17 +165,38 @@ fn lock(file: File) -> io::Result<Option<File>> {
     }
 }
 
-/// Removes a directory and all in it; one that is not there is as good.
+/// Removes a directory and all in it; one that is not there is as good. A workload may have left directories that not
+/// even their owner may change.
 pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
+    let removed = match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path)?;
+            fs::remove_dir_all(path)
+        }
+        other => other,
+    };
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
+/// Gives the owner back what he needs to remove what is below `path`. Symlinks are not followed.
+fn open_up(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::Exit;
 
     #[test]
     fn a_lock_lasts_as_long_as_whoever_inherited_it() {
@@ -170,6 +212,35 @@ mod tests {
         drop(heir.stdin.take());
         heir.wait().unwrap();
         assert!(run.lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn an_exit_status_fits_into_the_room_set_aside_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::new(dir.path().to_owned());
+        run.reserve_ended().unwrap();
+        assert_eq!(run.ended().unwrap(), None);
+        let size = || fs::metadata(dir.path().join("exit.json")).unwrap().len();
+        let reserved = size();
+        let exit = Exit { code: Some(i32::MIN), signal: Some(i32::MIN), oom_killed: false };
+        for alone in [false, true] {
+            let ended = Ended { exit: exit.clone(), alone };
+            run.write_ended(&ended).unwrap();
+            assert_eq!((run.ended().unwrap(), size()), (Some(ended), reserved));
+        }
+    }
+
+    #[test]
+    fn what_nobody_may_change_is_removed_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("scratch");
+        fs::create_dir_all(tree.join("cache/module")).unwrap();
+        fs::write(tree.join("cache/module/file"), "").unwrap();
+        for name in ["cache/module", "cache"] {
+            fs::set_permissions(tree.join(name), Permissions::from_mode(0o555)).unwrap();
+        }
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists());
     }
 
     #[test]

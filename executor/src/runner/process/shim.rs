@@ -103,6 +103,7 @@ async fn tend(launch: Launch) -> io::Result<()> {
 
     let (reader, writer) = io::pipe()?;
     let mut output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
+    run.reserve_ended()?;
     let workload = spawn(&launch, writer)?;
     if let Err(error) = announce(&run, &launch, workload) {
         kill_all(&launch.entry.group).await;
@@ -131,7 +132,9 @@ async fn tend(launch: Launch) -> io::Result<()> {
     let mut written = run.write_ended(&Ended { exit: exit.clone(), alone });
     if !alone {
         kill_all(&group).await;
-        written = run.write_ended(&Ended { exit, alone: true });
+        // One that SIGKILL does not end (it hangs in a file system, say) is the executor's to go on with.
+        let alone = left(&group).is_ok_and(|left| left.is_empty());
+        written = run.write_ended(&Ended { exit, alone });
     }
     let rest = async {
         while let Ok(count @ 1..) = output.read(&mut chunk).await {

@@ -143,7 +143,8 @@ pub(super) async fn conclude(
     Ok(ended.map_or_else(Exit::default, |ended| ended.exit))
 }
 
-/// Kills whoever is in the instance's control groups and whatever [`kin::strays`] finds, until nobody is left. An error means that it could not be looked.
+/// Kills whoever is in the instance's control groups and whatever [`kin::strays`] finds, until nobody is left. An error
+/// means that it could not be looked, or that somebody is left whom SIGKILL does not end: he may hold ports still.
 pub(super) async fn kill_strays(
     instance: &InstanceId,
     run: &RunDir,
@@ -167,8 +168,9 @@ pub(super) async fn kill_strays(
             return Ok(());
         }
         if Instant::now() >= deadline {
-            tracing::error!(%instance, ?left, "processes that SIGKILL does not end");
-            return Ok(());
+            let pids: Vec<u32> = left.iter().map(|process| process.pid).collect();
+            let why = format!("processes {pids:?} are still there {STRAY_WAIT:?} after SIGKILL");
+            return Err(io::Error::other(why));
         }
         for process in left {
             process.signal(Signal::KILL)?;
