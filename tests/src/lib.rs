@@ -5,4 +5,5 @@
 
 pub mod cluster;
 pub mod docker_image;
+pub mod engine;
 pub mod simulation;
