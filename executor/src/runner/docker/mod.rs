@@ -227,12 +227,12 @@ impl DockerRunner {
             .await;
         match stopped {
             Ok(()) => {}
-            Err(error) if error.is_not_found() => return Ok(Exit { removed: true, ..Exit::default() }),
+            Err(error) if error.is_not_found() => return Ok(Exit::default()),
             Err(error) => return Err(error.at("stop container")),
         }
         match self.inspect(container).await.map_err(|error| error.at("stop container"))? {
             Some(found) => Ok(container::exit_of(&found.state.unwrap_or_default())),
-            None => Ok(Exit { removed: true, ..Exit::default() }),
+            None => Ok(Exit::default()),
         }
     }
 
