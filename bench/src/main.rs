@@ -8,12 +8,14 @@
 //! | [`client`] | one client in a closed loop |
 //! | [`command`] | what it proposes |
 //! | [`floor`] | what the disk alone can do |
+//! | [`node`] | one executor with real containers, against the engine's own speed |
 //! | [`stats`] | rates and percentiles |
 
 mod client;
 mod command;
 mod floor;
 mod group;
+mod node;
 mod proposals;
 mod stats;
 
@@ -22,6 +24,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use muster_controller::ControllerArgs;
+use muster_executor::ExecutorArgs;
 use muster_platform::World;
 
 #[derive(Parser)]
@@ -35,6 +38,13 @@ struct Args {
 enum Benchmark {
     /// Durable proposals per second through three controllers, gRPC with mTLS
     Proposals(proposals::Args),
+    /// Start, stop and replace containers, against the engine's own speed
+    Starts(node::starts::Args),
+    /// Memory and processor time of an executor with many healthy containers
+    Steady(node::steady::Args),
+    /// What `starts` and `steady` run: an executor
+    #[command(hide = true)]
+    Executor(ExecutorArgs),
     /// What `proposals` runs three times: a controller
     #[command(hide = true)]
     Controller(ControllerArgs),
@@ -56,6 +66,9 @@ fn run(benchmark: Benchmark) -> anyhow::Result<()> {
     runtime.block_on(async {
         match benchmark {
             Benchmark::Proposals(args) => proposals::run(&args).await,
+            Benchmark::Starts(args) => node::starts::run(&args).await,
+            Benchmark::Steady(args) => node::steady::run(&args).await,
+            Benchmark::Executor(args) => Ok(muster_executor::run(args, World::system()).await?),
             Benchmark::Controller(args) => Ok(muster_controller::run(args, World::system()).await?),
         }
     })

@@ -17,6 +17,10 @@ const MAX_OVERCOMMIT: u32 = 1024;
 const MAX_CONTROLLERS: usize = 16;
 /// With fewer open files hardly a program starts.
 const MIN_OPEN_FILES: u64 = 16;
+/// How many images may be pulled at once: more only share the same network and disk.
+const MAX_PULLS: usize = 64;
+/// How many directories of the node may be opened to specs, of each kind.
+const MAX_HOST_DIRS: usize = 64;
 /// How many tags an executor may have.
 const MAX_TAGS: usize = 64;
 
@@ -58,6 +62,12 @@ pub struct ExecutorConfig {
     /// What is kept of the logs of processes that ended.
     #[serde(default)]
     pub logs: LogsConfig,
+    /// How the Docker Engine is used.
+    #[serde(default)]
+    pub docker: DockerConfig,
+    /// What of the node specs may use.
+    #[serde(default)]
+    pub host_access: HostAccessConfig,
     /// Host ports for instances whose spec does not fix them.
     #[serde(default)]
     pub ports: PortRange,
@@ -158,6 +168,40 @@ mod byte_size {
     }
 }
 
+/// How the Docker Engine is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct DockerConfig {
+    /// The engine's socket; when absent, `DOCKER_HOST` if it names one, else the usual place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    /// Whether a spec's `devices` are passed through. A device can be the node's whole disk.
+    pub allow_devices: bool,
+    /// How many images are pulled at once.
+    pub pulls_in_flight: usize,
+    /// The directory of the `config.json` that `docker login` writes; `DOCKER_CONFIG` or `~/.docker` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<PathBuf>,
+}
+
+/// Three pulls at once, as many as the engine fetches layers of one image.
+impl Default for DockerConfig {
+    fn default() -> Self {
+        Self { socket: None, allow_devices: false, pulls_in_flight: 3, credentials: None }
+    }
+}
+
+/// The directories of the node that specs may use, with all that is below them. None unless they are named: who
+/// may mount `/` owns the node.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct HostAccessConfig {
+    /// What may be mounted as a volume.
+    pub volumes: Vec<PathBuf>,
+    /// Where files of type `EXECUTOR_LOCAL_FILE` may be taken from.
+    pub files: Vec<PathBuf>,
+}
+
 /// Host ports, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -212,6 +256,21 @@ impl ExecutorConfig {
         if self.process.open_files.is_some_and(|files| files < MIN_OPEN_FILES) {
             return refuse("process.openFiles", format!("must be at least {MIN_OPEN_FILES}"));
         }
+        if let Some(socket) = self.docker.socket.as_ref().filter(|socket| !socket.is_absolute()) {
+            return refuse("docker.socket", format!("'{}' is not an absolute path", socket.display()));
+        }
+        if !(1..=MAX_PULLS).contains(&self.docker.pulls_in_flight) {
+            return refuse("docker.pullsInFlight", format!("must be within 1..={MAX_PULLS}"));
+        }
+        let access = &self.host_access;
+        for (field, dirs) in [("hostAccess.volumes", &access.volumes), ("hostAccess.files", &access.files)] {
+            if dirs.len() > MAX_HOST_DIRS {
+                return refuse(field, format!("must not name more than {MAX_HOST_DIRS}"));
+            }
+            if let Some(dir) = dirs.iter().find(|dir| !dir.is_absolute()) {
+                return refuse(field, format!("'{}' is not an absolute path", dir.display()));
+            }
+        }
         if self.controllers.len() > MAX_CONTROLLERS {
             return refuse("controllers", format!("must not name more than {MAX_CONTROLLERS}"));
         }
@@ -257,6 +316,9 @@ mod tests {
         let kept = read(&format!("{MINIMAL}logs: {{maxAge: 3d, maxTotalSize: 512m}}\n")).logs;
         assert_eq!(kept.max_total_size.as_bytes(), 512 << 20);
         assert_eq!(kept.max_age, DroveDuration::from_secs(3 * 24 * 3600));
+        assert_eq!(config.host_access, HostAccessConfig::default());
+        assert!(config.host_access.volumes.is_empty() && config.host_access.files.is_empty());
+        assert!(!config.docker.allow_devices);
         let full = format!("{MINIMAL}runner: process\ncoreOvercommit: 16\nports: {{from: 5000, to: 5199}}\n");
         assert_eq!(read(&full).ports, PortRange { from: 5000, to: 5199 });
     }
@@ -268,6 +330,11 @@ mod tests {
             ("coreOvercommit: 0", "coreOvercommit"),
             ("process: {maxPids: 0}", "process.maxPids"),
             ("process: {openFiles: 3}", "process.openFiles"),
+            ("docker: {socket: docker.sock}", "docker.socket 'docker.sock'"),
+            ("docker: {pullsInFlight: 0}", "docker.pullsInFlight"),
+            ("docker: {socket: /run/docker.sock}", ""),
+            ("hostAccess: {volumes: [/a, b]}", "hostAccess.volumes 'b'"),
+            ("hostAccess: {volumes: [/a], files: [/]}", ""),
             ("tags: [a]", ""),
         ] {
             let config = read(&format!("{MINIMAL}{line}\n"));

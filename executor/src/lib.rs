@@ -47,7 +47,8 @@ mod systemd;
 mod testing;
 
 pub use config::{
-    ExecutorConfig, ExecutorListen, LogsConfig, OnTerminate, PortRange, ProcessConfig, RunnerChoice,
+    DockerConfig, ExecutorConfig, ExecutorListen, HostAccessConfig, LogsConfig, OnTerminate, PortRange,
+    ProcessConfig, RunnerChoice,
 };
 pub use executor::{DrainIncomplete, Executor, TaskEnded};
 pub use logs::{LogFollower, LogPiece, LogPosition, LogReader};
@@ -56,6 +57,6 @@ pub use role::{DRAINED, ExecutorArgs, run};
 pub use runner::docker::{CALL_LIMIT, DockerRunner};
 pub use runner::process::{ProcessRunner, shim};
 pub use runner::{
-    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner,
-    RunnerConfig, RunnerError, RunnerEvent, Runners, StartError, Workload,
+    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, Place, ProvisionError,
+    Runner, RunnerConfig, RunnerError, RunnerEvent, Runners, StartError, Workload,
 };

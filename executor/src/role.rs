@@ -61,7 +61,8 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
         shim: None,
         process: config.process.clone(),
         logs: config.logs.clone(),
-        docker_socket: None,
+        docker: config.docker.clone(),
+        host_access: config.host_access.clone(),
     })
     .await
     .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot start the executor", &error))?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use muster_common::executor::NodeLayout;
 use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, Revision, ServiceId};
-use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
+use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo, RunnerKind};
 use muster_common::slot::{ReplaceMode, SlotAssignment, SlotStatus, SlotTable};
 use muster_common::spec::{CheckMode, LocalServiceSpec};
 use muster_common::time::Timestamp;
@@ -294,6 +294,19 @@ impl Network for Alone {
             }
         }
         Box::pin(async { Ok(Box::new(Free) as Box<dyn Listener>) })
+    }
+}
+
+/// The place of an instance that was leased nothing.
+pub(crate) fn place() -> Place {
+    Place {
+        service: ServiceId::new("web-1").unwrap(),
+        service_name: "web".to_owned(),
+        index: 0,
+        epoch: Epoch(1),
+        generation: Generation(1),
+        local_info: LocalInfo { hostname: "node".to_owned(), ports: BTreeMap::new() },
+        resources: Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use muster_common::instance::{InstancePort, RunnerKind};
 use muster_common::spec::{CheckMode, PortType};
 use muster_executor::RunnerChoice;
-use muster_executor::{LaunchPlan, RunnerConfig, Runners, Workload};
+use muster_executor::{DockerConfig, HostAccessConfig, LaunchPlan, RunnerConfig, Runners, Workload};
 use muster_executor::{NodeProber, ProbeOutcome, Prober};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,7 +40,8 @@ impl Target {
             process: muster_executor::ProcessConfig::default(),
             logs: muster_executor::LogsConfig::default(),
             shim: Some(env!("CARGO_BIN_EXE_muster-executor").into()),
-            docker_socket: None,
+            docker: DockerConfig::default(),
+            host_access: HostAccessConfig::default(),
         };
         let runners = Runners::open(&config).await.unwrap();
         assert!(runners.of(RunnerKind::Docker).is_none());

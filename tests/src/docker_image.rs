@@ -56,12 +56,7 @@ impl TestImage {
 /// The image of the test program in any engine, by its name and tag. It is the engine's from then on: for
 /// engines that end with their test.
 pub async fn import_into(engine: &Docker) -> anyhow::Result<String> {
-    let program = program()?;
-    let mut archive = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(program.len() as u64);
-    header.set_mode(0o755);
-    archive.append_data(&mut header, "service", program.as_slice())?;
+    let layer = layer()?;
     let repository = format!("muster-test-{}", Uuid::new_v4().simple());
     let options = CreateImageOptionsBuilder::default()
         .from_src("-")
@@ -69,7 +64,7 @@ pub async fn import_into(engine: &Docker) -> anyhow::Result<String> {
         .tag("1")
         .changes(vec![r#"ENTRYPOINT ["/service"]"#.to_owned()])
         .build();
-    let body = bollard::body_full(archive.into_inner()?.into());
+    let body = bollard::body_full(layer.into());
     let mut steps = engine.create_image(Some(options), Some(body), None);
     while let Some(step) = steps.next().await {
         step.context("import the test image")?;
@@ -106,6 +101,17 @@ async fn remove_with_containers(reference: &str) -> anyhow::Result<()> {
     let options = RemoveImageOptionsBuilder::default().force(true).build();
     engine.remove_image(reference, Some(options), None).await?;
     Ok(())
+}
+
+/// The image's only layer: the program, as `/service`.
+pub(crate) fn layer() -> anyhow::Result<Vec<u8>> {
+    let program = program()?;
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(program.len() as u64);
+    header.set_mode(0o755);
+    archive.append_data(&mut header, "service", program.as_slice())?;
+    Ok(archive.into_inner()?)
 }
 
 fn program() -> anyhow::Result<&'static Vec<u8>> {

@@ -3,7 +3,10 @@
 // A test fails by panicking, and so does what helps it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
+pub mod agent;
 pub mod cluster;
+pub mod controller;
 pub mod docker_image;
 pub mod engine;
+pub mod registry;
 pub mod simulation;

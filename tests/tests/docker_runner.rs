@@ -10,18 +10,20 @@ use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::models::ContainerInspectResponse;
-use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, ServiceId};
-use muster_common::instance::{InstancePort, LocalInfo, RunnerKind};
+use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::instance::{InstancePort, RunnerKind};
 use muster_common::spec::{
     CheckMode, ConfigSource, ConfigSpec, Executable, LocalServiceSpec, MountMode, MountedVolume, PortType,
 };
 use muster_executor::{CALL_LIMIT, DockerRunner};
+use muster_executor::{DockerConfig, HostAccess, HostAccessConfig};
 use muster_executor::{
-    Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent,
-    Runners, StartError, Workload,
+    Exit, Found, LaunchPlan, Listed, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent, Runners,
+    StartError, Workload,
 };
 use muster_executor::{LogsConfig, ProcessConfig, RunnerChoice};
 use muster_executor::{NodeProber, Prober};
+use muster_tests::agent::place;
 use muster_tests::docker_image::{TestImage, engine_or_skip};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -50,7 +52,10 @@ impl Bench {
     fn open(&self) -> (DockerRunner, mpsc::Receiver<RunnerEvent>) {
         let (sender, events) = mpsc::channel(256);
         let socket = Path::new("/var/run/docker.sock");
-        (DockerRunner::open(socket, &self.executor, self.dir.path(), CALL_LIMIT, sender), events)
+        let runner = DockerRunner::open(socket, &self.executor, self.dir.path(), CALL_LIMIT, sender);
+        let open = vec![self.dir.path().to_owned()];
+        let paths = HostAccessConfig { volumes: open.clone(), files: open };
+        (runner.allowing(HostAccess { paths, devices: false }), events)
     }
 
     /// All runners of a node.
@@ -62,7 +67,8 @@ impl Bench {
             shim: None,
             process: ProcessConfig::default(),
             logs: LogsConfig::default(),
-            docker_socket: None,
+            docker: DockerConfig::default(),
+            host_access: HostAccessConfig::default(),
         };
         Runners::open(&config).await.unwrap()
     }
@@ -91,15 +97,7 @@ impl Bench {
                 ("PASSWORD".to_owned(), "hush-hush".to_owned()),
             ]),
             instance,
-            place: Place {
-                service: ServiceId::new("test-1").unwrap(),
-                service_name: "test".to_owned(),
-                index: 0,
-                epoch: Epoch(1),
-                generation: Generation(1),
-                local_info: LocalInfo { hostname: "localhost".to_owned(), ports: BTreeMap::new() },
-                resources: Vec::new(),
-            },
+            place: place(),
             spec: Arc::new(spec),
         }
     }
@@ -390,6 +388,17 @@ async fn docker_failures_say_why() {
     assert!(why.contains(&host_port.to_string()), "{why}");
     assert_eq!(Runner::find(&runner, &taken.instance, None).await.unwrap(), Found::NeverStarted);
     remove(&runner, &taken).await;
+
+    let mounted = bench.plan_with(&["sleep"], |spec| {
+        spec.volumes = vec![MountedVolume {
+            path_in_container: "/node".to_owned(),
+            path_on_host: bench.dir.path().join("..").display().to_string(),
+            mode: Some(MountMode::ReadWrite),
+        }];
+    });
+    let error = Runner::start(&runner, &mounted).await.unwrap_err().to_string();
+    assert!(error.contains("volumes[0].pathOnHost") && error.contains("hostAccess.volumes"), "{error}");
+    assert_eq!(Runner::find(&runner, &mounted.instance, None).await.unwrap(), Found::Nothing);
 
     let fetched = bench.plan_with(&["sleep"], |spec| {
         let http = serde_json::from_value(json!({"hostname": "example.org"})).unwrap();

@@ -88,27 +88,32 @@ fn sweep(
     for path in directories(&data_dir.join("logs"))? {
         // Nobody's log: removed meanwhile.
         for path in directories(&path).unwrap_or_default() {
-            let is_over = path.file_name().is_some_and(|name| !data_dir.join("run").join(name).exists());
             let log = LogDir::new(path.clone());
-            // One log that cannot be looked after does not keep the others from it.
-            match look_after(&log, is_over, now) {
-                Ok(at) => ended.extend(at.map(|at| Ended { dir: path.clone(), at, bytes: size(&path) })),
-                Err(error) => tracing::warn!(%error, path = %path.display(), "a log cannot be looked after"),
+            if path.file_name().is_some_and(|name| !data_dir.join("run").join(name).exists()) {
+                ended.push(Ended { dir: path.clone(), at: ended_since(&log, now), bytes: size(&path) });
             }
             let bytes = log.state().map_or(0, |state| state.lost_bytes);
             count_lost(bytes.saturating_sub(lost.get(&path).copied().unwrap_or(0)));
             seen.insert(path, bytes);
         }
     }
-    *lost = seen;
+    // First what makes room: compression needs some.
     for dir in expired(ended, now, retention) {
         match fs::remove_dir_all(&dir) {
             Ok(()) => tracing::debug!(path = %dir.display(), "removed an old log"),
             Err(error) => tracing::warn!(%error, path = %dir.display(), "an old log cannot be removed"),
         }
+        seen.remove(&dir);
         // Logs of the service's other instances are still in it: the usual case.
         let _ = dir.parent().map(fs::remove_dir);
     }
+    for path in seen.keys() {
+        // One log that cannot be compressed does not keep the others from it.
+        if let Err(error) = compress_full(&LogDir::new(path.clone())) {
+            tracing::warn!(%error, path = %path.display(), "a log cannot be compressed; trying again later");
+        }
+    }
+    *lost = seen;
     Ok(())
 }
 
@@ -116,25 +121,22 @@ fn count_lost(bytes: u64) {
     metrics::counter!("muster_executor_log_lost_bytes_total").increment(bytes);
 }
 
-/// Compresses what is full. Says since when the instance is over, if it is.
-fn look_after(log: &LogDir, is_over: bool, now: SystemTime) -> io::Result<Option<SystemTime>> {
-    let since = if is_over { Some(ended_since(log, now)?) } else { None };
+/// Compresses what is full, where the spec asks for it.
+fn compress_full(log: &LogDir) -> io::Result<()> {
     if log.compress_mark().exists() {
         for Full { number, .. } in log.fulls()?.into_iter().filter(|full| !full.is_compressed) {
             super::compress::compress(log, number)?;
         }
     }
-    Ok(since)
+    Ok(())
 }
 
 /// The first sweep that finds it over leaves a mark: the last write may have been long before the end.
-fn ended_since(log: &LogDir, now: SystemTime) -> io::Result<SystemTime> {
+fn ended_since(log: &LogDir, now: SystemTime) -> SystemTime {
     let mark = log.ended_mark();
-    match fs::metadata(&mark) {
-        Ok(mark) => mark.modified(),
-        // On a full disk there is no mark: then it ended just now, and only the total size counts.
-        Err(_) => Ok(File::create(&mark).and_then(|mark| mark.metadata()?.modified()).unwrap_or(now)),
-    }
+    let since = fs::metadata(&mark).and_then(|mark| mark.modified());
+    // On a full disk there is no mark: then it ended just now, and only the total size counts.
+    since.or_else(|_| File::create(&mark)?.metadata()?.modified()).unwrap_or(now)
 }
 
 fn directories(path: &Path) -> io::Result<Vec<PathBuf>> {

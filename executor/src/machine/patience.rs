@@ -13,6 +13,8 @@ pub(super) const LEASE_RETRY: Duration = Duration::from_secs(5);
 pub(super) const LEASE_TRIES: u32 = 8;
 /// For finding a PROCESS executable on the node's own disk.
 const PROCESS_PROVISION: Duration = Duration::from_secs(30);
+/// What the runner may take beyond the pull's own timeout: it knows how far the pull came, and says so.
+const PULL_SLACK: Duration = Duration::from_secs(5);
 /// For creating, configuring and starting. A busy engine takes seconds; configs that are fetched by
 /// HTTP have their own shorter limits.
 pub(super) const START: Duration = Duration::from_secs(120);
@@ -39,7 +41,9 @@ const PROBE_SLACK: Duration = Duration::from_secs(5);
 /// For fetching the executable.
 pub(super) fn provision(spec: &LocalServiceSpec) -> Duration {
     match &spec.executable {
-        Some(Executable::Docker { docker_pull_timeout, .. }) => docker_pull_timeout.as_duration(),
+        Some(Executable::Docker { docker_pull_timeout, .. }) => {
+            docker_pull_timeout.as_duration().saturating_add(PULL_SLACK)
+        }
         Some(Executable::Process { .. }) | None => PROCESS_PROVISION,
     }
 }

@@ -57,13 +57,11 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use muster_common::id::{Epoch, Generation, InstanceId, ServiceId};
-    use muster_common::instance::LocalInfo;
+    use muster_common::id::InstanceId;
     use muster_common::spec::LocalServiceSpec;
     use serde_json::json;
 
     use super::*;
-    use crate::runner::Place;
 
     /// Fails so often, and takes so long each time.
     struct Reluctant {
@@ -102,15 +100,7 @@ mod tests {
         let instance = InstanceId::from_uuid(uuid::Uuid::nil());
         let plan = LaunchPlan {
             instance,
-            place: Place {
-                service: ServiceId::new("a-1").unwrap(),
-                service_name: "a".to_owned(),
-                index: 0,
-                epoch: Epoch(1),
-                generation: Generation(1),
-                local_info: LocalInfo { hostname: String::new(), ports: BTreeMap::new() },
-                resources: Vec::new(),
-            },
+            place: crate::testing::place(),
             spec: Arc::new(LocalServiceSpec::from_json(b"{}").unwrap()),
             env: BTreeMap::new(),
         };

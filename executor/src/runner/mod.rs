@@ -5,6 +5,7 @@
 //! crash: creating what exists under the same instance id, stopping what has ended and removing what
 //! is gone succeed.
 
+mod access;
 pub(crate) mod docker;
 mod file;
 mod kin;
@@ -25,6 +26,7 @@ use muster_common::spec::LocalServiceSpec;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub use access::HostAccess;
 pub use open::RunnerConfig;
 pub use place::{Listed, Place};
 pub(crate) use set::RunnerSet;

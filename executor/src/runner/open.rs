@@ -7,9 +7,10 @@ use muster_common::id::ExecutorId;
 use tokio::sync::mpsc;
 
 use super::Runners;
+use super::access::HostAccess;
 use super::docker::{CALL_LIMIT, DockerRunner};
 use super::process::{OpenError, ProcessRunner};
-use crate::config::{LogsConfig, ProcessConfig, RunnerChoice};
+use crate::config::{DockerConfig, HostAccessConfig, LogsConfig, ProcessConfig, RunnerChoice};
 
 /// Events that may wait for the supervisor, which takes them in between two turns; then the runners wait.
 const EVENT_QUEUE: usize = 256;
@@ -32,8 +33,10 @@ pub struct RunnerConfig {
     pub process: ProcessConfig,
     /// What is kept of the logs of processes that ended.
     pub logs: LogsConfig,
-    /// The engine's socket; when absent, `DOCKER_HOST` if it names one, else the usual place.
-    pub docker_socket: Option<PathBuf>,
+    /// How the Docker Engine is used.
+    pub docker: DockerConfig,
+    /// What of the node specs may use.
+    pub host_access: HostAccessConfig,
 }
 
 impl Runners {
@@ -46,10 +49,12 @@ impl Runners {
         let data_dir = std::fs::canonicalize(&config.data_dir)
             .map_err(|source| OpenError::Directory { path: config.data_dir.clone(), source })?;
 
+        let access = HostAccess { paths: config.host_access.clone(), devices: config.docker.allow_devices };
         let mut runners = Self { docker: None, process: None, events };
         if config.choice != RunnerChoice::Process {
-            let socket = config.docker_socket.clone().unwrap_or_else(default_socket);
+            let socket = config.docker.socket.clone().unwrap_or_else(default_socket);
             let docker = DockerRunner::open(&socket, &config.executor, &data_dir, CALL_LIMIT, sender.clone());
+            let docker = docker.allowing(access.clone()).pulling(&config.docker);
             if let Err(why) = docker.check().await {
                 tracing::warn!("DOCKER executables cannot be run for now: {why}");
             }
@@ -58,7 +63,7 @@ impl Runners {
         if config.choice != RunnerChoice::Docker {
             let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
             let process = ProcessRunner::open(&data_dir, shim, config.process.clone(), &config.logs, sender)?;
-            runners.process = Some(Arc::new(process));
+            runners.process = Some(Arc::new(process.allowing(access)));
         }
         Ok(runners)
     }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Core, Output};
+use super::core::{Core, Output, TransitionMade};
 use super::perform::Performer;
 use super::standing::Standing;
 use crate::journal::Journal;
@@ -293,11 +293,14 @@ impl Supervisor {
         }
     }
 
-    fn count(&self, transitions: &[super::core::TransitionMade]) {
-        for (from, to, reason) in transitions {
+    fn count(&self, transitions: &[TransitionMade]) {
+        for TransitionMade { from, to, reason, lasted } in transitions {
             let reason = reason.map_or("", |reason| reason.as_str());
             let labels = [("from", from.as_str()), ("to", to.as_str()), ("reason", reason)];
             metrics::counter!("muster_executor_transitions_total", &labels).increment(1);
+            // PROVISIONING is the pull, STARTING the create and start, UNREADY and READY the way to HEALTHY.
+            metrics::histogram!("muster_executor_state_seconds", "state" => from.as_str())
+                .record(lasted.as_secs_f64());
         }
         for &state in InstanceState::ALL.iter().filter(|state| !state.is_terminal()) {
             let count = self.core.instances().filter(|instance| instance.state() == state).count();

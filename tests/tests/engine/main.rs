@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
-#[path = "../../../executor/tests/agent/controller.rs"]
-mod controller;
 mod node;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +11,8 @@ use std::time::{Duration, Instant};
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use muster_common::instance::{InstanceRecord, InstanceState};
 use muster_common::reason::Reason;
+use muster_tests::controller::{PATIENCE, Records};
 
-use controller::{PATIENCE, Records};
 use node::{ALL, Node, OF_EACH, healthy, row, table, was_hurt};
 
 /// More than the three that a check may fail before it takes its instance down.

@@ -12,11 +12,10 @@ use muster_common::id::{Epoch, Generation, Revision};
 use muster_common::instance::{InstanceRecord, InstanceState};
 use muster_common::slot::{ReplaceMode, SlotAssignment, SlotTable};
 use muster_common::spec::LocalServiceSpec;
+use muster_tests::controller::{Controller, Records, write_certificate};
 use muster_tests::docker_image::import_into;
 use muster_tests::engine::PrivateEngine;
 use serde_json::{Value, json};
-
-use crate::controller::{Controller, Records, write_certificate};
 
 /// How many containers of each kind.
 pub(crate) const OF_EACH: u32 = 10;

@@ -284,7 +284,7 @@ pub(super) fn with_tag(image: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use muster_common::id::{Epoch, Generation, ServiceId};
+    use muster_common::id::ServiceId;
     use muster_common::instance::{InstancePort, LocalInfo};
 
     use super::*;
@@ -295,16 +295,11 @@ mod tests {
         LaunchPlan {
             instance: InstanceId::new("SI-1").unwrap(),
             place: Place {
-                service: ServiceId::new("web-1").unwrap(),
-                service_name: "web".to_owned(),
-                index: 0,
-                epoch: Epoch(1),
-                generation: Generation(1),
                 local_info: LocalInfo {
                     hostname: "node".to_owned(),
                     ports: BTreeMap::from([("main".to_owned(), port)]),
                 },
-                resources: Vec::new(),
+                ..crate::testing::place()
             },
             spec: Arc::new(LocalServiceSpec::from_json(spec.as_bytes()).unwrap()),
             env: BTreeMap::from([("SECRET".to_owned(), "hush".to_owned())]),

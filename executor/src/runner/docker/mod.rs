@@ -6,6 +6,8 @@
 //! | `container` | what is asked of the engine for a plan, and what its state says |
 //! | `address` | where containers are reached without the engine's proxy |
 //! | `watch` | the task that sees containers end |
+//! | `pull` | pulls of images: one per reference, a few at a time |
+//! | `credentials` | what the node shows to registries |
 //! | `exec` | a command inside a container |
 //!
 //! An engine that is away is a normal event: every call then says so within its limit, and works again
@@ -25,8 +27,10 @@
 
 mod address;
 mod container;
+mod credentials;
 mod engine;
 mod exec;
+mod pull;
 mod watch;
 
 use std::collections::HashMap;
@@ -40,9 +44,8 @@ use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
-    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-    UploadToContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -54,13 +57,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::address::Addresses;
 use self::container::{Owner, label};
+use self::credentials::Credentials;
 use self::engine::{Engine, EngineError};
+use self::pull::Pulls;
 use self::watch::{Watch, Watcher};
 use super::file::{self, PlacedFile};
 use super::{
-    CommandOutput, Exit, Found, LaunchPlan, Listed, ProvisionError, Runner, RunnerError, RunnerEvent,
-    StartError, Workload,
+    CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, ProvisionError, Runner, RunnerError,
+    RunnerEvent, StartError, Workload,
 };
+use crate::config::DockerConfig;
 
 /// How long an ordinary call may take. Creating a container took 2.4 s while an engine started fifty
 /// others on two cores.
@@ -80,6 +86,8 @@ pub struct DockerRunner {
     engine: Arc<Engine>,
     owner: Owner,
     addresses: Addresses,
+    access: HostAccess,
+    pulls: Pulls,
     wishes: mpsc::Sender<Watch>,
     _watcher: AbortOnDropHandle<()>,
 }
@@ -101,7 +109,28 @@ impl DockerRunner {
         let (wishes, receiver) = mpsc::channel(WATCH_QUEUE);
         let watcher = Watcher::new(Arc::clone(&engine), owner.clone(), receiver, events);
         let watcher = AbortOnDropHandle::new(tokio::spawn(watcher.run()));
-        Self { engine, owner, addresses: Addresses::default(), wishes, _watcher: watcher }
+        let pulls = pulls(&engine, &DockerConfig::default());
+        Self {
+            engine,
+            owner,
+            addresses: Addresses::default(),
+            access: HostAccess::default(),
+            pulls,
+            wishes,
+            _watcher: watcher,
+        }
+    }
+
+    /// The same runner, which pulls as the node's configuration says.
+    #[must_use]
+    pub fn pulling(self, config: &DockerConfig) -> Self {
+        Self { pulls: pulls(&self.engine, config), ..self }
+    }
+
+    /// The same runner, whose specs may have this much of the node; nothing before.
+    #[must_use]
+    pub fn allowing(self, access: HostAccess) -> Self {
+        Self { access, ..self }
     }
 
     /// Whether an engine answers now; in words, why not.
@@ -109,6 +138,9 @@ impl DockerRunner {
         self.engine.client().await.map(drop).map_err(|error| error.to_string())
     }
 
+    /// An image that is present is used without asking its registry, `latest` too: a node starts and replaces its
+    /// instances while the registry is away, and all instances of a node run the same. Who moves a tag names the
+    /// digest, or gives the new image a new tag.
     async fn provision(&self, plan: &LaunchPlan) -> Result<(), ProvisionError> {
         let Some(Executable::Docker { url, docker_pull_timeout }) = &plan.spec.executable else {
             return Err(ProvisionError::Unavailable {
@@ -122,27 +154,7 @@ impl DockerRunner {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.at_provision(&image)),
         }
-        let limit = docker_pull_timeout.as_duration();
-        match tokio::time::timeout(limit, self.pull(&image)).await {
-            Ok(pulled) => pulled.map_err(|error| error.at_provision(&image)),
-            Err(_) => Err(ProvisionError::Unavailable {
-                what: format!("image {image}"),
-                why: format!("timed out in pull after {docker_pull_timeout}"),
-            }),
-        }
-    }
-
-    async fn pull(&self, image: &str) -> Result<(), EngineError> {
-        let client = self.engine.client().await?;
-        let options = CreateImageOptionsBuilder::default().from_image(image).build();
-        let mut progress = client.create_image(Some(options), None, None);
-        while let Some(step) = progress.next().await {
-            let step = step.map_err(|error| self.engine.sort(error))?;
-            if let Some(message) = step.error_detail.and_then(|error| error.message) {
-                return Err(EngineError::Refused { status: 500, message });
-            }
-        }
-        Ok(())
+        self.pulls.pull(&image, docker_pull_timeout.as_duration()).await
     }
 
     async fn start(&self, plan: &LaunchPlan) -> Result<Workload, StartError> {
@@ -152,6 +164,7 @@ impl DockerRunner {
                 why: "it is not a DOCKER executable".to_owned(),
             });
         };
+        let plan = &self.access.admit(plan).await?;
         let files = read_files(plan).await?;
         let (container, state) = self.create(plan, &container::with_tag(url)).await?;
         if state.is_none_or(|state| never_started(&state)) {
@@ -379,6 +392,10 @@ impl DockerRunner {
             Err(error) => Err(error.at("read log")),
         }
     }
+}
+
+fn pulls(engine: &Arc<Engine>, config: &DockerConfig) -> Pulls {
+    Pulls::new(Arc::clone(engine), Credentials::new(config.credentials.clone()), config.pulls_in_flight)
 }
 
 fn labels(container: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {

@@ -58,8 +58,8 @@ use self::starts::Starts;
 use self::watch::{ExitReceiver, Watches};
 use super::kin::{self, ProcessId};
 use super::{
-    CommandOutput, Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError, RunnerEvent,
-    StartError, Workload,
+    CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError,
+    RunnerEvent, StartError, Workload,
 };
 use crate::config::{LogsConfig, ProcessConfig};
 use crate::logs::{LogDir, LogReader, keep_swept};
@@ -90,7 +90,7 @@ pub enum OpenError {
 }
 
 /// Starts plain processes. Needs a Tokio runtime with I/O.
-pub struct ProcessRunner(Arc<Inner>);
+pub struct ProcessRunner(Arc<Inner>, HostAccess);
 
 struct Inner {
     data_dir: PathBuf,
@@ -131,7 +131,7 @@ impl ProcessRunner {
         } else {
             Cgroups::none()
         };
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             data_dir,
             shim,
             config,
@@ -140,7 +140,14 @@ impl ProcessRunner {
             boot_id: boot_id.trim().to_owned(),
             starts: Starts::default(),
             watches: Watches::new(events),
-        })))
+        };
+        Ok(Self(Arc::new(inner), HostAccess::default()))
+    }
+
+    /// The same runner, whose specs may have this much of the node; nothing before.
+    #[must_use]
+    pub fn allowing(self, access: HostAccess) -> Self {
+        Self(self.0, access)
     }
 }
 
@@ -339,7 +346,7 @@ impl Runner for ProcessRunner {
 
     /// Dropping the future does not cancel a start: it goes on, and `find` tells what came of it.
     fn start<'a>(&'a self, plan: &'a LaunchPlan) -> BoxFuture<'a, Result<Workload, StartError>> {
-        Box::pin(start::start(Arc::clone(&self.0), plan.clone()))
+        Box::pin(async move { start::start(Arc::clone(&self.0), self.1.admit(plan).await?).await })
     }
 
     fn stop<'a>(

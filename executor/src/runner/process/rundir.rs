@@ -96,8 +96,11 @@ impl RunDir {
         }
     }
 
+    /// It need not survive the machine: control groups do not either.
     pub(super) fn write_group(&self, group: &Group) -> io::Result<()> {
-        self.write("cgroup.json", group)
+        let fresh = self.0.join("cgroup.json.new");
+        fs::write(&fresh, serde_json::to_vec(group)?)?;
+        fs::rename(&fresh, self.0.join("cgroup.json"))
     }
 
     pub(super) fn ended(&self) -> io::Result<Option<Ended>> {

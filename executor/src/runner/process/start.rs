@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muster_common::spec::{ConfigSpec, Executable};
 use rustix::process::Signal;
@@ -21,9 +21,10 @@ use super::dirs;
 use super::entry::Entry;
 use super::launch::{Launch, MAX_REPLY_BYTES, Pids, Reply};
 use super::limits::ProcessLimits;
+use super::rundir::RunDir;
 use super::shim::DEFAULT_PATH;
 use super::user::{self, Account};
-use super::{Condition, Inner, watch, workload};
+use super::{Condition, Inner, SETTLE_INTERVAL, SETTLE_WAIT, watch, workload};
 use crate::logs::Rotation;
 use crate::runner::kin::ProcessId;
 use crate::runner::{LaunchPlan, ProvisionError, RunnerError, StartError, Workload, file};
@@ -115,8 +116,7 @@ fn prepare(inner: &Inner, plan: &LaunchPlan) -> Result<(Child, Vec<u8>), StartEr
     let rotation = Rotation::of(plan.spec.logging.as_ref()).map_err(failed("prepare log"))?;
 
     let run = inner.run_dir(&plan.instance);
-    let lock = run
-        .claim()
+    let lock = claim(&run)
         .map_err(on_disk)?
         .ok_or_else(|| failed("prepare")("another start of the same instance is under way".to_owned()))?;
     run.write_place(&plan.place).map_err(on_disk)?;
@@ -148,6 +148,19 @@ fn prepare(inner: &Inner, plan: &LaunchPlan) -> Result<(Child, Vec<u8>), StartEr
     let shim = spawn(&inner.shim, plan, lock)
         .map_err(|error| failed("start shim")(format!("{}: {error}", inner.shim.display())))?;
     Ok((shim, description))
+}
+
+/// Takes the lock, which was free a moment ago. A process that was forked just then for another instance holds a
+/// copy of whoever looked, until it becomes a program of its own.
+fn claim(run: &RunDir) -> io::Result<Option<File>> {
+    let deadline = Instant::now() + SETTLE_WAIT;
+    loop {
+        let lock = run.claim()?;
+        if lock.is_some() || Instant::now() >= deadline {
+            return Ok(lock);
+        }
+        std::thread::sleep(SETTLE_INTERVAL);
+    }
 }
 
 /// What a spec may ask for that only a container can give. Said, not passed over.

@@ -30,7 +30,14 @@ use crate::machine::{Effect, Event, Instance, Now, step};
 use crate::slots::{Slot, SlotKey, Wanted, keep};
 
 /// One change of state, for the metrics.
-pub(super) type TransitionMade = (InstanceState, InstanceState, Option<Reason>);
+#[derive(Debug, Clone)]
+pub(super) struct TransitionMade {
+    pub(super) from: InstanceState,
+    pub(super) to: InstanceState,
+    pub(super) reason: Option<Reason>,
+    /// How long the state lasted that was left.
+    pub(super) lasted: Duration,
+}
 
 /// What one turn decided.
 #[derive(Debug, Default, Clone)]
@@ -280,8 +287,15 @@ impl Core {
         let (after, effects) = step(before, event, now);
         let made = after.record.timeline.len().saturating_sub(before.record.timeline.len());
         let made = if after.state() == before.state() { made } else { made.max(1) };
+        let mut since = before.record.timeline.last().map_or(before.record.created, |last| last.at);
         for transition in muster_common::evidence::newest(&after.record.timeline, made) {
-            self.output.transitions.push((transition.from, transition.to, transition.reason));
+            self.output.transitions.push(TransitionMade {
+                from: transition.from,
+                to: transition.to,
+                reason: transition.reason,
+                lasted: transition.at.since(since),
+            });
+            since = transition.at;
         }
         let is_new = !after.same_on_disk(before);
         let moved = after.state() != before.state()

@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::Agent;
-use super::controller::Controller;
+use muster_tests::agent::Agent;
+
+use super::PROGRAM;
+use muster_tests::controller::Controller;
 
 fn scrape(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -24,7 +26,7 @@ fn value(scraped: &str, series: &str) -> f64 {
 #[tokio::test]
 async fn a_scrape_shows_what_the_executor_takes_and_what_waits() {
     let controller = Controller::start().await;
-    let agent = Agent::new(&controller);
+    let agent = Agent::new(PROGRAM, &controller);
     agent.until_it_listens().await;
     let scraped = scrape(agent.port);
     for (series, at_least) in [

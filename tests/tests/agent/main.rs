@@ -2,151 +2,25 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
-mod controller;
 mod metrics;
 mod systemd;
 
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use muster_common::id::{Epoch, Generation, Revision};
+use muster_common::id::Epoch;
 use muster_common::instance::{InstanceRecord, InstanceState};
 use muster_common::reason::Reason;
-use muster_common::slot::{ReplaceMode, SlotAssignment, SlotTable};
-use muster_common::spec::LocalServiceSpec;
-use rustix::process::{Pid, Signal, kill_process};
+use muster_tests::agent::{Agent, STEADY, healthy, is_alive, row, signal, table};
+use muster_tests::controller::{Controller, Records};
+use rustix::process::Signal;
 
-use controller::{Controller, Records, write_certificate};
-
-/// An executor's directory and configuration; the process is killed with it.
-struct Agent {
-    dir: tempfile::TempDir,
-    config: PathBuf,
-    process: Option<Child>,
-    port: u16,
-}
-
-impl Agent {
-    fn new(controller: &Controller) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let tls = write_certificate(&controller.authority, "test", dir.path());
-        let config = dir.path().join("executor.yaml");
-        let port = free_port();
-        let text = format!(
-            "cluster: test\nid: e1\ndataDir: {}/data\nhostname: localhost\nlisten: {{api: '127.0.0.1:{port}'}}\n\
-             controllers: ['{}']\ntls: {tls}\nrunner: process\ncoreOvercommit: 16\nmemoryMb: 4096\n",
-            dir.path().display(),
-            controller.address,
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut agent = Self { dir, config, process: None, port };
-        agent.start();
-        agent
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_muster-executor"));
-        command.arg("--config").arg(&self.config).stderr(Stdio::piped());
-        command
-    }
-
-    fn start(&mut self) {
-        self.process = Some(self.command().stderr(Stdio::null()).spawn().unwrap());
-    }
-
-    fn kill(&mut self) {
-        let mut process = self.process.take().unwrap();
-        process.kill().unwrap();
-        process.wait().unwrap();
-    }
-
-    /// Waits until its api port takes a connection.
-    async fn until_it_listens(&self) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-        while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-            assert!(tokio::time::Instant::now() < deadline, "it never listens");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    /// SIGTERM; how it ended.
-    fn terminate(&mut self) -> i32 {
-        let mut process = self.process.take().unwrap();
-        signal(process.id(), Signal::TERM);
-        process.wait().unwrap().code().unwrap()
-    }
-
-    /// What a service wrote about itself into its scratch directory.
-    fn pid_of(&self, record: &InstanceRecord) -> u32 {
-        let path = self.dir.path().join("data/scratch").join(record.id.as_str()).join("pid");
-        std::fs::read_to_string(path).unwrap().trim().parse().unwrap()
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-}
-
-fn signal(pid: u32, signal: Signal) {
-    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
-}
-
-fn is_alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// A shell script as a service whose checks pass while it runs.
-fn row(name: &str, epoch: u64, script: &str) -> SlotAssignment {
-    let check = r#"{"mode": {"type": "CMD", "command": "true"}, "timeout": "5s", "interval": "1s"}"#;
-    let spec: LocalServiceSpec = serde_json::from_str(&format!(
-        r#"{{"name": "{name}", "version": "1", "type": "LOCAL_SERVICE",
-            "executable": {{"type": "PROCESS", "command": ["/bin/sh", "-c", {}]}},
-            "exposedPorts": [{{"name": "main", "port": 8080, "type": "TCP"}}],
-            "resources": [{{"type": "CPU", "count": 0.1}}, {{"type": "MEMORY", "sizeInMB": 16}}],
-            "placementPolicy": {{"type": "LOCAL"}}, "readiness": {check}, "healthcheck": {check},
-            "restartPolicy": {{"backoff": ["100ms"], "budget": 10000}}}}"#,
-        serde_json::Value::from(script)
-    ))
-    .unwrap();
-    SlotAssignment {
-        service: spec.service_id().unwrap(),
-        index: 0,
-        epoch: Epoch(epoch),
-        generation: Generation(epoch),
-        mode: ReplaceMode::StartFirst,
-        spec: Arc::new(spec),
-    }
-}
-
-const STEADY: &str = "echo hello; echo $$ > pid; exec sleep 100000";
-
-fn table(revision: u64, rows: Vec<SlotAssignment>) -> SlotTable {
-    SlotTable { revision: Revision(revision), rows }
-}
-
-fn healthy<'a>(records: &'a Records, name: &'a str) -> impl Iterator<Item = &'a InstanceRecord> {
-    records
-        .values()
-        .filter(move |record| record.state == InstanceState::Healthy && record.service_name == name)
-}
+const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
 
 #[tokio::test]
 async fn a_service_does_not_notice_that_its_executor_was_killed() {
     let controller = Controller::start().await;
-    let mut agent = Agent::new(&controller);
+    let mut agent = Agent::new(PROGRAM, &controller);
     controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
     let records = controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
     let first = healthy(&records, "steady").next().unwrap().clone();
@@ -191,7 +65,7 @@ async fn a_service_does_not_notice_that_its_executor_was_killed() {
 #[tokio::test]
 async fn a_service_does_not_notice_that_the_journal_is_gone() {
     let controller = Controller::start().await;
-    let mut agent = Agent::new(&controller);
+    let mut agent = Agent::new(PROGRAM, &controller);
     controller.set_table(table(1, vec![row("steady", 1, STEADY), row("unwanted", 1, STEADY)]));
     let both = |records: &Records| {
         healthy(records, "steady").count() == 1 && healthy(records, "unwanted").count() == 1
@@ -228,7 +102,7 @@ async fn a_service_does_not_notice_that_the_journal_is_gone() {
 #[tokio::test]
 async fn the_drain_flag_overrules_a_configuration_that_keeps() {
     let controller = Controller::start().await;
-    let mut agent = Agent::new(&controller);
+    let mut agent = Agent::new(PROGRAM, &controller);
     agent.kill();
     let config = std::fs::read_to_string(&agent.config).unwrap();
     std::fs::write(&agent.config, format!("{config}onTerminate: keep\n")).unwrap();
@@ -244,7 +118,7 @@ async fn the_drain_flag_overrules_a_configuration_that_keeps() {
 #[tokio::test]
 async fn a_drain_right_after_the_start_leaves_nothing_running() {
     let controller = Controller::start().await;
-    let mut agent = Agent::new(&controller);
+    let mut agent = Agent::new(PROGRAM, &controller);
     controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
     let records = controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
     let pid = agent.pid_of(healthy(&records, "steady").next().unwrap());
@@ -265,7 +139,7 @@ const KILLS: u32 = 12;
 async fn killed_again_and_again_among_services_of_every_kind() {
     let kills = std::env::var("MUSTER_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(KILLS);
     let controller = Controller::start().await;
-    let mut agent = Agent::new(&controller);
+    let mut agent = Agent::new(PROGRAM, &controller);
     let rows = |epoch: u64| {
         let mut rows: Vec<_> = (0..4).map(|index| row(&format!("steady-{index}"), 1, STEADY)).collect();
         rows.push(row("crashing", 1, "sleep 0.2; exit 7"));
@@ -330,15 +204,15 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 #[tokio::test]
 async fn what_is_in_the_way_is_said_in_one_sentence() {
     let controller = Controller::start().await;
-    let agent = Agent::new(&controller);
+    let agent = Agent::new(PROGRAM, &controller);
     controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
     controller.until("it works", |records| healthy(records, "steady").count() == 1).await;
 
     let refused = |config: String, code: i32, words: &str| {
         let path = agent.dir.path().join("other.yaml");
         std::fs::write(&path, config).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_muster-executor"))
-            .arg("--config")
+        let output = Command::new(PROGRAM)
+            .args(["executor", "--config"])
             .arg(&path)
             .env("MUSTER_LOG", "off")
             .output()

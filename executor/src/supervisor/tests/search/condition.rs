@@ -1,124 +1,31 @@
-//! An exhaustive search over one slot: the supervisor's mind, its journal and a runner, from every condition that
-//! can be reached, with every answer that an effect can have, and a crash before and after each.
-//!
-//! Two conditions are the same when they differ only in ids, times and versions; each is visited once. A path may
-//! hold a bounded number of crashes, of troubles (a runner that is away, an answer that never comes, a step that
-//! fails) and of wishes (a new epoch, an empty slot, a drain); within these bounds nothing is left out.
-//!
-//! Checked in every condition: never two live workloads of one slot and epoch; nothing waits without a limit; no
-//! running workload is removed; and whatever was ever started still has an instance, or has its end told with its
-//! own exit status.
+//! One condition of a node, and every condition that can follow it.
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, ServiceId};
-use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo, RunnerKind};
+use muster_common::id::{Epoch, InstanceId};
+use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::slot::{ReplaceMode, SlotTable};
-use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
 
-use super::{new_disk, room, whole_disk};
-use crate::journal::{Contents, Drawers};
+use super::ways::{
+    Budget, Crash, Made, Path, Turnout, Wish, boot, exit, hash, outcome, place, with_spec, workload,
+};
+use crate::journal::Drawers;
 use crate::machine::{Effect, Event, Instance, Now, Trouble};
-use crate::probe::ProbeOutcome;
-use crate::runner::{Exit, Found, Listed, Place, Workload};
+use crate::runner::{Exit, Found, Listed};
 use crate::supervisor::Core;
+use crate::supervisor::tests::{new_disk, whole_disk};
 use crate::testing::table;
-
-/// What a runner has of an instance.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Made {
-    Created,
-    Running,
-    /// With its exit status, and whether that was heard.
-    Ended(i32),
-}
-
-/// How an effect turns out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turnout {
-    /// As it should.
-    Done,
-    /// It fails, and nothing comes of it.
-    Fails,
-    /// A start that fails after the workload was created.
-    FailsHalfway,
-    /// The runner is away.
-    Away,
-    /// It is done, but the runner's answer is that it is away.
-    DoneUnheard,
-    /// It is done, and no answer ever comes.
-    DoneInSilence,
-    /// Nothing happens, and no answer ever comes.
-    Hangs,
-}
-
-impl Turnout {
-    const fn is_trouble(self) -> bool {
-        !matches!(self, Self::Done)
-    }
-
-    fn all(effect: &Effect) -> &'static [Self] {
-        use Turnout::{Away, Done, DoneInSilence, DoneUnheard, Fails, FailsHalfway, Hangs};
-        match effect {
-            Effect::Lease | Effect::Cancel => &[Done],
-            Effect::CheckPorts | Effect::RunHook { .. } | Effect::CollectEvidence | Effect::Probe { .. } => {
-                &[Done, Fails, Hangs]
-            }
-            Effect::Provision => &[Done, Fails, Away, Hangs],
-            Effect::Start => &[Done, Fails, FailsHalfway, Away, DoneUnheard, DoneInSilence, Hangs],
-            Effect::Find => &[Done, Away, Hangs],
-            Effect::Stop { .. } | Effect::Remove => &[Done, Away, DoneUnheard, DoneInSilence, Hangs],
-        }
-    }
-}
-
-/// What may happen from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Wish {
-    StartFirst,
-    StopFirst,
-    Empty,
-    Drain,
-}
-
-/// How an executor dies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Crash {
-    Kill,
-    Reboot,
-    LostJournal,
-}
-
-/// What a path may still hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Budget {
-    crashes: u8,
-    reboots: u8,
-    /// Crashes that cost the journal as well.
-    losses: u8,
-    troubles: u8,
-    wishes: u8,
-    exits: u8,
-}
-
-/// How one got here, for whoever has to understand a failure.
-struct Path {
-    step: String,
-    before: Option<Rc<Path>>,
-}
 
 /// One condition of a node.
 #[derive(Clone)]
-struct Condition {
-    core: Core,
-    pending: Vec<(InstanceId, Effect)>,
+pub(super) struct Condition {
+    pub(super) core: Core,
+    pub(super) pending: Vec<(InstanceId, Effect)>,
     disk: Drawers,
     durable: Drawers,
     /// The outline of what is durable.
@@ -126,13 +33,13 @@ struct Condition {
     made: BTreeMap<InstanceId, (Epoch, Made)>,
     /// Every workload that ever ran, with its exit status once it has one.
     ran: BTreeMap<InstanceId, Option<i32>>,
-    told: BTreeMap<InstanceId, Arc<InstanceRecord>>,
+    pub(super) told: BTreeMap<InstanceId, Arc<InstanceRecord>>,
     table: SlotTable,
     /// Whether the runner has not been asked yet what it knows.
     is_unlisted: bool,
     clock: Duration,
     random: u64,
-    budget: Budget,
+    pub(super) budget: Budget,
     path: Option<Rc<Path>>,
 }
 
@@ -140,7 +47,7 @@ const TERMINATED: i32 = 143;
 const OWN_EXIT: i32 = 77;
 
 impl Condition {
-    fn first(budget: Budget) -> Self {
+    pub(super) fn first(budget: Budget) -> Self {
         let disk = whole_disk();
         let table = with_spec(table(1, 1, 1), ReplaceMode::StartFirst);
         let mut first = Self {
@@ -256,7 +163,7 @@ impl Condition {
     }
 
     /// Everything about it but ids, times and versions.
-    fn outline(&self) -> u64 {
+    pub(super) fn outline(&self) -> u64 {
         let mut text = self.outline_of_core();
         let _ = write!(
             text,
@@ -448,7 +355,7 @@ impl Condition {
     }
 
     /// Every condition that can follow.
-    fn next(&self) -> Vec<Self> {
+    pub(super) fn next(&self) -> Vec<Self> {
         let mut next = Vec::new();
         self.effects_turn_out(&mut next);
         self.time_passes(&mut next);
@@ -561,167 +468,4 @@ impl Condition {
             next.push(after);
         }
     }
-}
-
-fn boot(disk: &Drawers, rebooted: bool) -> Core {
-    let (contents, damaged) = Contents::read(disk.clone());
-    assert!(damaged.is_empty());
-    Core::new(ExecutorId::new("e1").unwrap(), room(), contents, rebooted)
-}
-
-fn place(epoch: Epoch) -> Place {
-    Place {
-        service: ServiceId::new("web-1").unwrap(),
-        service_name: "web".to_owned(),
-        index: 0,
-        epoch,
-        generation: Generation(epoch.0),
-        local_info: LocalInfo { hostname: "node".to_owned(), ports: BTreeMap::new() },
-        resources: Vec::new(),
-    }
-}
-
-fn workload(id: &InstanceId) -> Workload {
-    Workload::Docker { container_id: id.to_string() }
-}
-
-fn exit(code: i32) -> Exit {
-    Exit { code: Some(code), ..Exit::default() }
-}
-
-fn outcome(passed: bool) -> ProbeOutcome {
-    ProbeOutcome { passed, asked: true, latency: Duration::from_millis(1), code: None, answer: String::new() }
-}
-
-fn hash(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// A service whose every wait is short and whose every count is low.
-fn with_spec(mut table: SlotTable, mode: ReplaceMode) -> SlotTable {
-    let spec: LocalServiceSpec = serde_json::from_str(
-        r#"{
-          "name": "web", "version": "1", "executable": {"type": "PROCESS", "command": ["/bin/web"]},
-          "exposedPorts": [{"name": "http", "port": 8080, "type": "HTTP"}],
-          "resources": [{"type": "CPU", "count": 1}, {"type": "MEMORY", "sizeInMB": 64}],
-          "placementPolicy": {"type": "LOCAL"},
-          "readiness": {"mode": {"type": "TCP", "portName": "http"}, "timeout": "1s", "interval": "1s", "attempts": 1},
-          "healthcheck": {"mode": {"type": "TCP", "portName": "http"}, "timeout": "1s", "interval": "1s", "attempts": 1},
-          "preShutdown": {"hooks": [{"type": "CMD", "command": "drain"}], "waitBeforeKill": "1s"},
-          "grace": "1s", "restartPolicy": {"backoff": ["1s"], "jitter": 0, "resetAfter": "10m", "budget": 2}
-        }"#,
-    )
-    .unwrap();
-    let spec = Arc::new(spec);
-    for row in &mut table.rows {
-        row.mode = mode;
-        row.spec = Arc::clone(&spec);
-    }
-    table
-}
-
-/// What a search has seen.
-#[derive(Default)]
-struct Seen {
-    conditions: HashSet<u64>,
-    /// Each state with each effect that was under way in it.
-    under_way: BTreeSet<(InstanceState, String)>,
-    states: BTreeSet<InstanceState>,
-    crash_points: usize,
-}
-
-fn search(budget: Budget) -> Seen {
-    let mut seen = Seen::default();
-    let mut open = vec![Condition::first(budget)];
-    seen.conditions.insert(open[0].outline());
-    while let Some(condition) = open.pop() {
-        for instance in condition.core.instances() {
-            seen.states.insert(instance.state());
-        }
-        // Some states are entered and left within one turn.
-        let timelines = condition.told.values().flat_map(|told| &told.timeline);
-        seen.states.extend(timelines.map(|transition| transition.to));
-        for (id, effect) in &condition.pending {
-            if let Some(instance) = condition.core.instance(id) {
-                let name = format!("{effect:?}").split([' ', '{']).next().unwrap_or_default().to_owned();
-                seen.under_way.insert((instance.state(), name));
-            }
-        }
-        if condition.budget.crashes > 0 {
-            seen.crash_points += 1 + condition.pending.len();
-        }
-        for next in condition.next() {
-            if seen.conditions.insert(next.outline()) {
-                open.push(next);
-            }
-        }
-    }
-    seen
-}
-
-fn report(name: &str, seen: &Seen) {
-    println!(
-        "{name}: {} conditions, {} crash points, {} states, {} pairs of a state and an effect under way",
-        seen.conditions.len(),
-        seen.crash_points,
-        seen.states.len(),
-        seen.under_way.len()
-    );
-}
-
-/// Searches of every combination that a CI run has time for; `MUSTER_SEARCH=deep` adds those that take minutes.
-fn budgets() -> Vec<(&'static str, Budget)> {
-    let none = Budget { crashes: 0, reboots: 0, losses: 0, troubles: 0, wishes: 0, exits: 0 };
-    let mut budgets = vec![
-        ("two crashes, a trouble, an exit", Budget { crashes: 2, troubles: 1, exits: 1, ..none }),
-        ("a crash, a trouble, a wish", Budget { crashes: 1, troubles: 1, wishes: 1, ..none }),
-        ("two crashes, a wish", Budget { crashes: 2, wishes: 1, ..none }),
-        (
-            "a crash, a reboot, a trouble, an exit",
-            Budget { crashes: 1, reboots: 1, troubles: 1, exits: 1, ..none },
-        ),
-        ("two troubles, a wish", Budget { troubles: 2, wishes: 1, ..none }),
-        ("a lost journal, a trouble, an exit", Budget { losses: 1, troubles: 1, exits: 1, ..none }),
-        ("a lost journal, a crash, a wish", Budget { losses: 1, crashes: 1, wishes: 1, ..none }),
-    ];
-    if std::env::var("MUSTER_SEARCH").is_ok_and(|depth| depth == "deep") {
-        budgets.extend([
-            ("two crashes, a trouble, a wish", Budget { crashes: 2, troubles: 1, wishes: 1, ..none }),
-            ("a crash, two troubles, a wish", Budget { crashes: 1, troubles: 2, wishes: 1, ..none }),
-            ("a crash, two wishes", Budget { crashes: 1, wishes: 2, ..none }),
-            ("one of each", Budget { crashes: 1, reboots: 1, troubles: 1, wishes: 1, exits: 1, ..none }),
-            (
-                "a lost journal and one of each",
-                Budget { losses: 1, troubles: 1, wishes: 1, exits: 1, ..none },
-            ),
-        ]);
-    }
-    budgets
-}
-
-#[test]
-fn a_crash_in_any_condition_loses_nothing_and_doubles_nothing() {
-    let mut all = Seen::default();
-    let mut conditions = 0;
-    for (name, budget) in budgets() {
-        let seen = search(budget);
-        report(name, &seen);
-        conditions += seen.conditions.len();
-        all.crash_points += seen.crash_points;
-        all.states.extend(seen.states);
-        all.under_way.extend(seen.under_way);
-    }
-    println!("in all: {conditions} conditions, {} crash points", all.crash_points);
-    for (state, effect) in &all.under_way {
-        println!("crashed before and after {effect} in {state}");
-    }
-    for state in InstanceState::ALL {
-        assert!(all.states.contains(state), "{state} was never reached");
-    }
-    let effects: BTreeSet<&str> = all.under_way.iter().map(|(_, effect)| effect.as_str()).collect();
-    let every =
-        ["CheckPorts", "CollectEvidence", "Find", "Probe", "Provision", "Remove", "RunHook", "Start", "Stop"];
-    assert_eq!(effects, every.into());
 }

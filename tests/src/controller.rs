@@ -16,26 +16,33 @@ use muster_proto::v1;
 use muster_proto::v1::controller_message::Body as Down;
 use muster_proto::v1::executor_message::Body as Up;
 use muster_proto::v1::sessions_server::{Sessions, SessionsServer};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming};
 
 /// The longest that any condition may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything that was ever reported, the newest version of each.
-pub(crate) type Records = BTreeMap<String, InstanceRecord>;
+pub type Records = BTreeMap<String, InstanceRecord>;
 
 #[derive(Clone)]
 struct Desk {
     table: watch::Receiver<SlotTable>,
     records: Arc<Mutex<Records>>,
+    news: Arc<Notify>,
 }
 
 impl Desk {
     /// Takes a report and acknowledges it.
     fn take(&self, report: v1::Report) -> v1::Ack {
+        let ack = self.file(report);
+        self.news.notify_waiters();
+        ack
+    }
+
+    fn file(&self, report: v1::Report) -> v1::Ack {
         let mut ack = v1::Ack::default();
         for slot in report.slots {
             ack.slots.push(v1::SlotAck { service: slot.service, index: slot.index, version: slot.version });
@@ -95,16 +102,20 @@ impl Sessions for Desk {
 }
 
 /// The controller, as a test handles it.
-pub(crate) struct Controller {
-    pub(crate) address: String,
-    pub(crate) authority: Authority,
+pub struct Controller {
+    /// Where it listens.
+    pub address: String,
+    /// Who issues the certificates of its cluster.
+    pub authority: Authority,
     table: watch::Sender<SlotTable>,
     records: Arc<Mutex<Records>>,
+    news: Arc<Notify>,
     _ends: DropGuard,
 }
 
 impl Controller {
-    pub(crate) async fn start() -> Self {
+    /// Listens on a free port of loopback.
+    pub async fn start() -> Self {
         let authority = Authority::new(&cluster()).unwrap();
         let (table, watching) = watch::channel(SlotTable::default());
         let records = Arc::new(Mutex::new(Records::new()));
@@ -115,25 +126,32 @@ impl Controller {
         };
         let listener = bind(&World::system(), "a test", "127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let desk = Desk { table: watching, records: Arc::clone(&records) };
+        let news = Arc::new(Notify::new());
+        let desk = Desk { table: watching, records: Arc::clone(&records), news: Arc::clone(&news) };
         let router = tonic::service::Routes::new(SessionsServer::new(desk)).prepare().into_axum_router();
         let ends = CancellationToken::new();
         tokio::spawn(serve_cluster(listener, tls, router, ends.clone()));
-        Self { address, authority, table, records, _ends: ends.drop_guard() }
+        Self { address, authority, table, records, news, _ends: ends.drop_guard() }
     }
 
-    pub(crate) fn set_table(&self, table: SlotTable) {
+    /// What executors are told from now on.
+    pub fn set_table(&self, table: SlotTable) {
         self.table.send_replace(table);
     }
 
-    pub(crate) fn records(&self) -> Records {
+    /// What was reported so far.
+    #[must_use]
+    pub fn records(&self) -> Records {
         self.records.lock().unwrap().clone()
     }
 
     /// Waits until `wanted` holds of what was reported.
-    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Records) -> bool) -> Records {
+    pub async fn until(&self, what: &str, wanted: impl Fn(&Records) -> bool) -> Records {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
             let records = self.records();
             if wanted(&records) {
                 return records;
@@ -143,7 +161,8 @@ impl Controller {
                 "waited {PATIENCE:?} in vain until {what}: {:#?}",
                 summary(&records)
             );
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            // Time passes for the bound even when nobody says anything.
+            let _ = tokio::time::timeout(Duration::from_millis(100), news).await;
         }
     }
 }
@@ -160,7 +179,7 @@ fn cluster() -> ClusterId {
 }
 
 /// Writes a certificate of `cluster_name` for `executor` into `dir`, and its three paths as YAML.
-pub(crate) fn write_certificate(authority: &Authority, cluster_name: &str, dir: &Path) -> String {
+pub fn write_certificate(authority: &Authority, cluster_name: &str, dir: &Path) -> String {
     let role = Role::Executor(ExecutorId::new("e1").unwrap());
     let identity = Identity { cluster: ClusterId::new(cluster_name).unwrap(), role };
     let issued = authority.issue(&identity).unwrap();

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::controller::{Controller, PATIENCE};
 use muster_common::instance::InstanceState;
+use muster_tests::controller::{Controller, PATIENCE};
 
-use super::controller::Records;
-use super::{Agent, STEADY, healthy, row, table};
+use muster_tests::agent::{Agent, STEADY, healthy, row, table};
+use muster_tests::controller::Records;
+
+use super::PROGRAM;
 
 struct Manager(UnixDatagram);
 
@@ -39,7 +41,7 @@ impl Manager {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_manager_hears_how_the_executor_is() {
     let controller = Controller::start().await;
-    let mut agent = Agent::new(&controller);
+    let mut agent = Agent::new(PROGRAM, &controller);
     agent.kill();
     let socket = agent.dir.path().join("notify");
     let manager = Manager::at(&socket);

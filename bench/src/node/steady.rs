@@ -1,0 +1,70 @@
+//! What an executor takes while nothing happens: memory and processor time with so many instances that are checked
+//! every second.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bollard::Docker;
+use muster_tests::docker_image::TestImage;
+
+use super::agent::Node;
+
+/// The budget of DESIGN §10.
+const RESIDENT_BUDGET_MB: f64 = 25.0;
+/// Clock ticks in a second, as `/proc` counts them on Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// How the benchmark is run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many instances
+    #[arg(long, default_value_t = 100)]
+    instances: u32,
+    /// How long they are watched
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// The program that is an executor when it is given `--config FILE`; this one's own when absent
+    #[arg(long)]
+    program: Option<PathBuf>,
+}
+
+/// Measures and prints the table.
+pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
+    let docker = Docker::connect_with_defaults().context("reaching the Docker Engine")?;
+    let image = TestImage::import(&docker).await?;
+    let mut node = Node::start(args.program.as_deref(), image.reference()).await?;
+    let pid = node.pid()?;
+    let idle = resident_mb(pid)?;
+    node.fill(args.instances).await;
+    // What the start took is given back, or kept, by then.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let before = cpu_seconds(pid)?;
+    tokio::time::sleep(Duration::from_secs(args.seconds)).await;
+    let share = (cpu_seconds(pid)? - before) / f64::from(u32::try_from(args.seconds).unwrap_or(u32::MAX));
+    let resident = resident_mb(pid)?;
+    println!("{:<44} {:>9} {:>9}", "executor", "measured", "budget");
+    println!("{:<44} {idle:>7.1}MB", "resident, no instance");
+    let missed = if resident <= RESIDENT_BUDGET_MB { "" } else { "  missed" };
+    let what = format!("resident, {} instances checked every second", args.instances);
+    println!("{what:<44} {resident:>7.1}MB {RESIDENT_BUDGET_MB:>7.1}MB{missed}");
+    println!("{:<44} {:>8.2}%", "of one core", share * 100.0);
+    node.empty().await;
+    Ok(())
+}
+
+fn resident_mb(pid: u32) -> anyhow::Result<f64> {
+    let status =
+        std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading the executor's status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("it tells no VmRSS")?;
+    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().context("reading VmRSS")?;
+    Ok(kilobytes / 1024.0)
+}
+
+fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading the executor's stat")?;
+    let (_, fields) = stat.rsplit_once(')').context("it tells no name")?;
+    let ticks: Vec<f64> =
+        fields.split_ascii_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
+    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+}

@@ -1,0 +1,171 @@
+//! What of the node a spec may have: its volumes, its files, its devices. Both runners ask here before a start.
+//!
+//! Paths are resolved on the node's disk, so that neither a symlink nor `..` leaves an allowed directory, and the
+//! workload is given the resolved path. Who may write into an allowed directory could still put a symlink there in
+//! the moment between this look and the mount: allow directories whose owners you trust.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use muster_common::spec::{ConfigSource, DeviceSpec, LocalServiceSpec};
+
+use super::{LaunchPlan, StartError};
+use crate::config::HostAccessConfig;
+
+/// What a spec may have of the node. The default is nothing.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct HostAccess {
+    /// Directories that may be mounted, with all that is below them, and files below which may be placed.
+    pub paths: HostAccessConfig,
+    /// Whether devices may be passed through.
+    pub devices: bool,
+}
+
+impl HostAccess {
+    /// The plan with its paths resolved; refused when it asks for something that is not allowed here.
+    pub(super) async fn admit(&self, plan: &LaunchPlan) -> Result<LaunchPlan, StartError> {
+        if asks_nothing(&plan.spec) {
+            return Ok(plan.clone());
+        }
+        let (access, mut plan) = (self.clone(), plan.clone());
+        tokio::task::spawn_blocking(move || {
+            plan.spec = Arc::new(access.resolve(LocalServiceSpec::clone(&plan.spec))?);
+            Ok(plan)
+        })
+        .await
+        .map_err(|error| StartError::Failed { step: "look at the node's paths", why: error.to_string() })?
+    }
+
+    /// Blocks on the node's disk.
+    fn resolve(&self, mut spec: LocalServiceSpec) -> Result<LocalServiceSpec, StartError> {
+        if !self.devices && !spec.devices.is_empty() {
+            let why = format!(
+                "devices[0]{} is not allowed on this node; its executor's configuration must say \
+                 docker.allowDevices: true",
+                named(&spec.devices[0])
+            );
+            return Err(StartError::Failed { step: "give device", why });
+        }
+        for (index, volume) in spec.volumes.iter_mut().enumerate() {
+            let field = format!("volumes[{index}].pathOnHost");
+            volume.path_on_host =
+                inside(&volume.path_on_host, &field, &self.paths.volumes, "hostAccess.volumes")
+                    .map_err(|why| StartError::Failed { step: "mount volume", why })?;
+        }
+        for (index, config) in spec.configs.iter_mut().enumerate() {
+            if let ConfigSource::ExecutorLocalFile { file_path_on_host } = &mut config.source {
+                let field = format!("configs[{index}].filePathOnHost");
+                *file_path_on_host = inside(file_path_on_host, &field, &self.paths.files, "hostAccess.files")
+                    .map_err(|why| StartError::Failed { step: "place config", why })?;
+            }
+        }
+        Ok(spec)
+    }
+}
+
+fn asks_nothing(spec: &LocalServiceSpec) -> bool {
+    let local = |source: &ConfigSource| matches!(source, ConfigSource::ExecutorLocalFile { .. });
+    spec.volumes.is_empty()
+        && spec.devices.is_empty()
+        && !spec.configs.iter().any(|config| local(&config.source))
+}
+
+fn named(device: &DeviceSpec) -> String {
+    match device {
+        DeviceSpec::Direct { path_on_host, .. } => format!(" ({path_on_host})"),
+        DeviceSpec::Detailed { .. } => String::new(),
+    }
+}
+
+/// The real path, when it is below one of the allowed directories or is one of them.
+fn inside(path: &str, field: &str, allowed: &[PathBuf], setting: &str) -> Result<String, String> {
+    let refused = |real: &str| {
+        format!(
+            "{field} {path}{real} is not below a directory that this node allows; change the spec, or name a \
+             directory above it in {setting} of its executor's configuration"
+        )
+    };
+    // Nothing is said about what is on the disk to who may not have any of it.
+    if allowed.is_empty() {
+        return Err(refused(""));
+    }
+    let real = Path::new(path)
+        .canonicalize()
+        .map_err(|error| format!("{field} {path} cannot be found on this node: {error}"))?;
+    // An allowed directory that is not there now allows nothing.
+    let is_inside = allowed.iter().filter_map(|dir| dir.canonicalize().ok()).any(|dir| real.starts_with(dir));
+    if !is_inside {
+        let is_elsewhere = real != Path::new(path);
+        return Err(refused(&if is_elsewhere {
+            format!(" (in truth {})", real.display())
+        } else {
+            String::new()
+        }));
+    }
+    real.into_os_string()
+        .into_string()
+        .map_err(|_| format!("{field} {path} leads to a path that is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn why(result: Result<LocalServiceSpec, StartError>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    fn spec(more: &str) -> LocalServiceSpec {
+        LocalServiceSpec::from_json(format!(r#"{{"name": "a", "version": "1", {more}}}"#).as_bytes()).unwrap()
+    }
+
+    fn volume(path: &Path) -> LocalServiceSpec {
+        spec(&format!(r#""volumes": [{{"pathInContainer": "/x", "pathOnHost": {path:?}}}]"#))
+    }
+
+    #[test]
+    fn nothing_is_allowed_unless_it_is_named() {
+        let access = HostAccess::default();
+        let refusal = why(access.resolve(volume(Path::new("/etc"))));
+        assert!(
+            refusal.contains("volumes[0].pathOnHost /etc") && refusal.contains("hostAccess.volumes"),
+            "{refusal}"
+        );
+        let file = r#""configs": [{"localFilename": "/x", "type": "EXECUTOR_LOCAL_FILE", "filePathOnHost": "/etc/passwd"}]"#;
+        let refusal = why(access.resolve(spec(file)));
+        assert!(refusal.contains("/etc/passwd") && refusal.contains("hostAccess.files"), "{refusal}");
+        let device = r#""devices": [{"type": "DIRECT", "pathOnHost": "/dev/fuse"}]"#;
+        let refusal = why(access.resolve(spec(device)));
+        assert!(refusal.contains("/dev/fuse") && refusal.contains("docker.allowDevices"), "{refusal}");
+        HostAccess { devices: true, ..HostAccess::default() }.resolve(spec(device)).unwrap();
+    }
+
+    #[test]
+    fn neither_symlinks_nor_dots_nor_like_names_leave_an_allowed_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        for name in ["open", "open/sub", "open-not", "shut"] {
+            std::fs::create_dir(base.join(name)).unwrap();
+        }
+        symlink(base.join("shut"), base.join("open/out")).unwrap();
+        symlink(base.join("open/sub"), base.join("open/in")).unwrap();
+        symlink(base.join("open"), base.join("alias")).unwrap();
+        let paths =
+            HostAccessConfig { volumes: vec![base.join("alias"), base.join("missing")], files: Vec::new() };
+        let access = HostAccess { paths, devices: false };
+        let given = |path: &str| {
+            access.resolve(volume(&base.join(path))).map(|spec| PathBuf::from(&spec.volumes[0].path_on_host))
+        };
+        for (asked, real) in
+            [("open", "open"), ("open/sub", "open/sub"), ("open/in", "open/sub"), ("alias/sub", "open/sub")]
+        {
+            assert_eq!(given(asked).unwrap(), base.join(real), "{asked}");
+        }
+        for asked in ["shut", "open/out", "open/../shut", "open-not", "open/missing"] {
+            assert!(given(asked).is_err(), "{asked}");
+        }
+        assert!(given("open/out").unwrap_err().to_string().contains("in truth"));
+    }
+}

@@ -1,0 +1,217 @@
+//! Pulls of images: one per reference at a time however many instances wait for it, and a few per node.
+//!
+//! Who waits holds the pull. When the last one lets go (its instance was stopped, its time is up), the pull's task
+//! is aborted and its connection closed, and others have its room. The engine ends its own work then, but not before
+//! a registry that hangs has answered it (seen with Engine 20.10).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bollard::models::CreateImageInfo;
+use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures::StreamExt;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::credentials::Credentials;
+use super::engine::{Engine, EngineError};
+use crate::runner::ProvisionError;
+
+/// The bytes of the engine's words about its progress that are kept.
+const MAX_PROGRESS: usize = 200;
+
+/// The pulls under way on this node.
+pub(super) struct Pulls {
+    engine: Arc<Engine>,
+    credentials: Credentials,
+    permits: Arc<Semaphore>,
+    under_way: Mutex<BTreeMap<String, Weak<Pull>>>,
+}
+
+/// One pull, for all who wait for it.
+struct Pull {
+    state: watch::Receiver<State>,
+    _task: AbortOnDropHandle<()>,
+}
+
+#[derive(Clone)]
+enum State {
+    /// The engine's last word about it.
+    UnderWay(String),
+    Done(Result<(), Failure>),
+}
+
+/// What all who wait are told.
+#[derive(Clone)]
+enum Failure {
+    Image(String),
+    Engine(String),
+}
+
+impl Pulls {
+    /// At most `at_once` at a time.
+    pub(super) fn new(engine: Arc<Engine>, credentials: Credentials, at_once: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(at_once));
+        Self { engine, credentials, permits, under_way: Mutex::default() }
+    }
+
+    /// Pulls the image, or waits for the pull of it that is under way, at most `limit`.
+    pub(super) async fn pull(&self, image: &str, limit: Duration) -> Result<(), ProvisionError> {
+        let unavailable = |why: String| ProvisionError::Unavailable { what: format!("image {image}"), why };
+        let pull = self.join(image);
+        let mut state = pull.state.clone();
+        let done = async {
+            let done = state.wait_for(|state| matches!(state, State::Done(_))).await;
+            done.map(|state| state.clone())
+        };
+        match timeout(limit, done).await {
+            Ok(Ok(State::Done(Ok(())))) => Ok(()),
+            Ok(Ok(State::Done(Err(Failure::Image(why))))) => Err(unavailable(why)),
+            Ok(Ok(State::Done(Err(Failure::Engine(why))))) => Err(ProvisionError::RunnerUnavailable(why)),
+            Ok(Ok(State::UnderWay(_)) | Err(_)) => Err(unavailable("the pull was cut short".to_owned())),
+            Err(_) => {
+                let last = match &*pull.state.borrow() {
+                    State::UnderWay(progress) => progress.clone(),
+                    State::Done(_) => "it ended".to_owned(),
+                };
+                let why = format!(
+                    "timed out in pull after {limit:?}; last progress: {last}; check the registry and the network, or \
+                     raise dockerPullTimeout"
+                );
+                Err(unavailable(why))
+            }
+        }
+    }
+
+    /// The pull of this image that is under way, or a new one.
+    fn join(&self, image: &str) -> Arc<Pull> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = under_way.get(image).and_then(Weak::upgrade);
+        // One that is over belongs to those who waited for it: who comes now asks anew.
+        if let Some(pull) = present.filter(|pull| matches!(*pull.state.borrow(), State::UnderWay(_))) {
+            return pull;
+        }
+        let (sender, state) =
+            watch::channel(State::UnderWay("waiting for other pulls on this node".to_owned()));
+        let work = Work {
+            image: image.to_owned(),
+            engine: Arc::clone(&self.engine),
+            credentials: self.credentials.clone(),
+            permits: Arc::clone(&self.permits),
+            state: sender,
+        };
+        let pull = Arc::new(Pull { state, _task: AbortOnDropHandle::new(tokio::spawn(work.run())) });
+        under_way.retain(|_, pull| pull.strong_count() > 0);
+        under_way.insert(image.to_owned(), Arc::downgrade(&pull));
+        pull
+    }
+}
+
+/// What the task of a pull owns.
+struct Work {
+    image: String,
+    engine: Arc<Engine>,
+    credentials: Credentials,
+    permits: Arc<Semaphore>,
+    state: watch::Sender<State>,
+}
+
+impl Work {
+    async fn run(self) {
+        // Never closed.
+        let _permit = self.permits.acquire().await;
+        let begun = Instant::now();
+        let done = self.fetch().await;
+        let outcome = if done.is_ok() { "pulled" } else { "failed" };
+        metrics::counter!("muster_executor_pulls_total", "outcome" => outcome).increment(1);
+        metrics::histogram!("muster_executor_pull_seconds").record(begun.elapsed().as_secs_f64());
+        self.state.send_replace(State::Done(done));
+    }
+
+    async fn fetch(&self) -> Result<(), Failure> {
+        self.state.send_replace(State::UnderWay("asking for the node's credentials".to_owned()));
+        let credentials = self.credentials.of(&self.image).await.map_err(Failure::Image)?;
+        let is_known = credentials.is_some();
+        self.state.send_replace(State::UnderWay("asking the engine".to_owned()));
+        let client = self.engine.client().await.map_err(|error| failure(error, is_known))?;
+        let options = CreateImageOptionsBuilder::default().from_image(&self.image).build();
+        let mut steps = client.create_image(Some(options), None, credentials);
+        while let Some(step) = steps.next().await {
+            let step = step.map_err(|error| failure(self.engine.sort(error), is_known))?;
+            if let Some(message) = step.error_detail.as_ref().and_then(|error| error.message.clone()) {
+                return Err(failure(EngineError::Refused { status: 500, message }, is_known));
+            }
+            if let Some(progress) = progress(&step) {
+                self.state.send_replace(State::UnderWay(progress));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failure(error: EngineError, with_credentials: bool) -> Failure {
+    match error {
+        EngineError::Refused { message, .. } => Failure::Image(with_advice(message, with_credentials)),
+        other => Failure::Engine(other.to_string()),
+    }
+}
+
+/// The registry's own words, and what to do.
+fn with_advice(words: String, with_credentials: bool) -> String {
+    let lower = words.to_lowercase();
+    let has = |signs: &[&str]| signs.iter().any(|sign| lower.contains(sign));
+    let advice = if has(&["unauthorized", "denied", "no basic auth", "authentication required"]) {
+        if with_credentials {
+            "the registry does not take this node's credentials: check them, and the image's name"
+        } else {
+            "this node has no credentials for the registry: run docker login as the executor's user, or check the \
+             image's name"
+        }
+    } else if has(&["not found", "manifest unknown"]) {
+        "check the image's name and tag"
+    } else if has(&[
+        "no such host",
+        "connection refused",
+        "timeout",
+        "i/o",
+        "unreachable",
+        "server misbehaving",
+    ]) {
+        "check that this node reaches the registry"
+    } else {
+        return words;
+    };
+    format!("{words}; {advice}")
+}
+
+fn progress(step: &CreateImageInfo) -> Option<String> {
+    let status = step.status.as_deref()?;
+    let mut words = step.id.as_deref().map_or_else(|| status.to_owned(), |id| format!("{id}: {status}"));
+    if let Some(detail) = &step.progress_detail
+        && let (Some(current), Some(total)) = (detail.current, detail.total)
+    {
+        words = format!("{words}, {current} of {total} bytes");
+    }
+    Some(words.chars().take(MAX_PROGRESS).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_keeps_its_words_and_says_what_to_do() {
+        for (words, known, advice) in [
+            ("pull access denied for x", false, "docker login"),
+            ("unauthorized: authentication required", true, "does not take this node's credentials"),
+            ("manifest for x:1 not found: manifest unknown", false, "name and tag"),
+            ("dial tcp: lookup r.invalid: no such host", false, "reaches the registry"),
+            ("no space left on device", false, ""),
+        ] {
+            let said = with_advice(words.to_owned(), known);
+            assert!(said.starts_with(words) && said.contains(advice), "{said}");
+        }
+    }
+}
