@@ -247,7 +247,13 @@ impl Prober for Node {
             }
             let passed = !state.unwell && matches!(state.workloads.get(&plan.instance), Some((_, None)));
             let answer = if passed { "ok" } else { "connection refused" };
-            ProbeOutcome { passed, latency: Duration::from_millis(1), code: None, answer: answer.to_owned() }
+            ProbeOutcome {
+                passed,
+                asked: true,
+                latency: Duration::from_millis(1),
+                code: None,
+                answer: answer.to_owned(),
+            }
         })
     }
 }

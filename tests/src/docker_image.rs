@@ -43,21 +43,7 @@ pub struct TestImage {
 impl TestImage {
     /// Compiles the program, once in a process, and imports it.
     pub async fn import(engine: &Docker) -> anyhow::Result<Self> {
-        let layer = layer()?;
-        let image = Self { reference: format!("muster-test-{}:1", Uuid::new_v4().simple()) };
-        let (repository, tag) = image.reference.split_once(':').context("a reference has a tag")?;
-        let options = CreateImageOptionsBuilder::default()
-            .from_src("-")
-            .repo(repository)
-            .tag(tag)
-            .changes(vec![r#"ENTRYPOINT ["/service"]"#.to_owned()])
-            .build();
-        let body = bollard::body_full(layer.into());
-        let mut steps = engine.create_image(Some(options), Some(body), None);
-        while let Some(step) = steps.next().await {
-            step.context("import the test image")?;
-        }
-        Ok(image)
+        Ok(Self { reference: import_into(engine).await? })
     }
 
     /// Its name and tag, for a spec's `executable.url`.
@@ -65,6 +51,25 @@ impl TestImage {
     pub fn reference(&self) -> &str {
         &self.reference
     }
+}
+
+/// The image of the test program in any engine, by its name and tag. It is the engine's from then on: for
+/// engines that end with their test.
+pub async fn import_into(engine: &Docker) -> anyhow::Result<String> {
+    let layer = layer()?;
+    let repository = format!("muster-test-{}", Uuid::new_v4().simple());
+    let options = CreateImageOptionsBuilder::default()
+        .from_src("-")
+        .repo(&repository)
+        .tag("1")
+        .changes(vec![r#"ENTRYPOINT ["/service"]"#.to_owned()])
+        .build();
+    let body = bollard::body_full(layer.into());
+    let mut steps = engine.create_image(Some(options), Some(body), None);
+    while let Some(step) = steps.next().await {
+        step.context("import the test image")?;
+    }
+    Ok(format!("{repository}:1"))
 }
 
 impl Drop for TestImage {

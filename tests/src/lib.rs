@@ -7,5 +7,6 @@ pub mod agent;
 pub mod cluster;
 pub mod controller;
 pub mod docker_image;
+pub mod engine;
 pub mod registry;
 pub mod simulation;

@@ -285,7 +285,7 @@ async fn docker_tells_an_oom_kill() {
     let plan = bench.plan(&["eat"]);
     start(&runner, &plan).await;
     let exit = exited(&mut events).await.1;
-    assert_eq!(exit, Exit { code: None, signal: Some(9), oom_killed: true });
+    assert_eq!(exit, Exit { code: None, signal: Some(9), oom_killed: true, ..Exit::default() });
     remove(&runner, &plan).await;
 }
 

@@ -21,6 +21,7 @@ impl From<&Instance> for v1::JournalInstance {
                 code: exit.code,
                 signal: exit.signal,
                 oom_killed: exit.oom_killed,
+                removed: exit.removed,
             }),
             stop: instance.stop.as_ref().map(|stop| v1::JournalStop {
                 reason: stop.reason.to_string(),
@@ -51,6 +52,7 @@ pub(super) fn read_instance(
             code: exit.code,
             signal: exit.signal,
             oom_killed: exit.oom_killed,
+            removed: exit.removed,
         }),
         stop: message.stop.map(read_stop).transpose()?,
         resume: message.resume.as_ref().map(read_resume).transpose()?,

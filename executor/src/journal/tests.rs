@@ -54,7 +54,7 @@ async fn what_is_written_is_read_again() {
     let mut unknown = instance("SI-2");
     unknown.record.state = InstanceState::Unknown;
     unknown.workload = Some(Workload::Docker { container_id: "c".to_owned() });
-    unknown.exit = Some(Exit { code: None, signal: Some(9), oom_killed: true });
+    unknown.exit = Some(Exit { code: None, signal: Some(9), oom_killed: true, removed: true });
     unknown.stop = Some(StopIntent { reason: Reason::Replaced, message: "newer".to_owned() });
     unknown.resume = Some(Resume {
         state: InstanceState::Stopping,

@@ -4,7 +4,7 @@
 //! is left of it. Only the runner's word ends it: as long as it cannot confirm that the workload is gone,
 //! the instance stays in DEPROVISIONING, keeps its ports, says so, and tries again.
 
-use muster_common::evidence::{Evidence, MAX_LOG_TAIL_BYTES, tail};
+use muster_common::evidence::{Evidence, MAX_LOG_TAIL_BYTES, Transition, tail};
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 use muster_common::spec::PreShutdownSpec;
@@ -266,8 +266,25 @@ impl Turn {
     /// Container, ports, resources and scratch are gone; the evidence is sealed.
     pub(super) fn gone(&mut self) {
         self.seal_evidence();
+        self.recall_why();
         self.enter(InstanceState::Stopped, None, "");
         self.instance.descent = None;
+    }
+
+    /// Trouble on the way down was said while it lasted. Now that it is over, what is kept is why the instance
+    /// went down at all.
+    fn recall_why(&mut self) {
+        let record = &mut self.instance.record;
+        if !matches!(record.reason, Some(Reason::RunnerUnavailable | Reason::TimedOut)) {
+            return;
+        }
+        let is_why = |step: &&Transition| {
+            step.to != InstanceState::Unknown && !matches!(step.reason, None | Some(Reason::FoundAgain))
+        };
+        if let Some(why) = record.timeline.iter().rev().find(is_why) {
+            record.reason = why.reason;
+            record.error_message.clone_from(&why.message);
+        }
     }
 
     /// What the runner found while an instance was on its way down.
@@ -344,7 +361,7 @@ impl Turn {
 
 /// What an exit that nobody asked for means.
 pub(super) fn verdict(exit: &Exit) -> (Reason, String) {
-    match exit {
+    let (reason, mut message) = match exit {
         Exit { oom_killed: true, .. } => {
             (Reason::OomKilled, "the kernel ended the process for want of memory".to_owned())
         }
@@ -353,5 +370,9 @@ pub(super) fn verdict(exit: &Exit) -> (Reason, String) {
         }
         Exit { code: Some(code), .. } => (Reason::Exited, format!("the process exited with code {code}")),
         Exit { .. } => (Reason::Exited, "the process ended; its exit status is not known".to_owned()),
+    };
+    if exit.removed {
+        message.push_str("; it was removed by somebody else");
     }
+    (reason, message)
 }

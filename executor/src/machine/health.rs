@@ -6,6 +6,9 @@
 //! `attempts` have failed **and** the grace for the start-up is over, whichever comes later: a slow
 //! start is tolerated for the grace, and a spec that grants more attempts gets all of them.
 //!
+//! A check that could not be asked, because the engine was away, counts neither way: a healthy workload goes on,
+//! and one that comes up has its deadline.
+//!
 //! *HEALTHY*, every check counts, grace or not, and one that passes starts the count anew. The first one
 //! comes at a fraction of the interval that the instance's id decides: checks are spread in time.
 
@@ -97,7 +100,10 @@ impl Turn {
         match (probe.asked, probe.due) {
             (Some(asked), _) if asked.saturating_add(lost_after) <= self.now.mono => {
                 let answer = "the check gave no answer within its timeout".to_owned();
-                self.probed(kind, &ProbeOutcome { passed: false, latency: lost_after, code: None, answer });
+                self.probed(
+                    kind,
+                    &ProbeOutcome { passed: false, asked: true, latency: lost_after, code: None, answer },
+                );
             }
             (None, Some(due)) if due <= self.now.mono => {
                 probe.asked = Some(self.now.mono);
@@ -119,6 +125,11 @@ impl Turn {
         }
         let passed = outcome.passed;
         self.remember(kind, outcome);
+        if !outcome.asked {
+            // Whoever should have asked was away: no attempt, and nothing that was learnt of the workload.
+            self.next_probe(asked, patience::interval(&check));
+            return;
+        }
         match (self.instance.state(), passed) {
             (InstanceState::Unready, true) => self.become_ready(),
             (InstanceState::Ready, true) => self.become_healthy(),

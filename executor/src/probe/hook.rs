@@ -82,7 +82,13 @@ mod tests {
                 let before = self.asked.fetch_add(1, Ordering::Relaxed);
                 sleep(self.takes.min(timeout)).await;
                 let passed = before >= self.failures && self.takes <= timeout;
-                ProbeOutcome { passed, latency: self.takes, code: None, answer: "said".to_owned() }
+                ProbeOutcome {
+                    passed,
+                    asked: true,
+                    latency: self.takes,
+                    code: None,
+                    answer: "said".to_owned(),
+                }
             })
         }
     }

@@ -29,6 +29,8 @@ struct ProbeError(String);
 pub struct ProbeOutcome {
     /// Whether it passed.
     pub passed: bool,
+    /// Whether the workload was asked at all. An engine that is away says nothing of what runs on it.
+    pub asked: bool,
     /// How long it took.
     pub latency: Duration,
     /// HTTP status, gRPC status or exit code, where there was one.

@@ -12,7 +12,7 @@ use super::http::Call;
 use super::target::Target;
 use super::tls::Trust;
 use super::{ProbeError, ProbeOutcome, Prober};
-use crate::runner::{LaunchPlan, Runner, RunnerSet, Runners, Workload};
+use crate::runner::{LaunchPlan, Runner, RunnerError, RunnerSet, Runners, Workload};
 
 /// Asks the workloads of this node.
 pub struct NodeProber {
@@ -22,8 +22,17 @@ pub struct NodeProber {
 /// What was answered, before it is known how long it took.
 struct Finding {
     passed: bool,
+    asked: bool,
     code: Option<i32>,
     answer: String,
+}
+
+impl Finding {
+    /// The runner could not do as it was told. One that is away was no use to ask the workload.
+    fn of_runner(error: &RunnerError) -> Self {
+        let asked = !matches!(error, RunnerError::Unavailable(_));
+        Self { passed: false, asked, code: None, answer: error.to_string() }
+    }
 }
 
 impl NodeProber {
@@ -49,8 +58,10 @@ impl NodeProber {
             | CheckMode::Tcp { port_name }
             | CheckMode::Grpc { port_name, .. } => {
                 let called = async {
-                    let target = self.target(port_name, plan, workload).await?;
-                    call(mode, target, limit).await
+                    match self.target(port_name, plan, workload).await? {
+                        Ok(target) => call(mode, target, limit).await,
+                        Err(error) => Ok(Finding::of_runner(&error)),
+                    }
                 };
                 let late = |_| Err(ProbeError(format!("no answer within {limit:?}")));
                 timeout(limit, called).await.unwrap_or_else(late)
@@ -71,12 +82,15 @@ impl NodeProber {
         } else {
             vec!["sh".to_owned(), "-c".to_owned(), command.to_owned()]
         };
-        let output = self
-            .runner(plan)?
-            .command(plan, workload, &argv, limit)
-            .await
-            .map_err(|error| ProbeError(error.to_string()))?;
-        Ok(Finding { passed: output.code == 0, code: Some(output.code), answer: output.output })
+        Ok(match self.runner(plan)?.command(plan, workload, &argv, limit).await {
+            Ok(output) => Finding {
+                passed: output.code == 0,
+                asked: true,
+                code: Some(output.code),
+                answer: output.output,
+            },
+            Err(error) => Finding::of_runner(&error),
+        })
     }
 
     /// Where the workload's port is called.
@@ -85,13 +99,11 @@ impl NodeProber {
         port_name: &str,
         plan: &LaunchPlan,
         workload: &Workload,
-    ) -> Result<Target, ProbeError> {
+    ) -> Result<Result<Target, RunnerError>, ProbeError> {
         let port = plan.place.local_info.ports.get(port_name);
         let port = port.ok_or_else(|| ProbeError(format!("the instance has no port named '{port_name}'")))?;
         let own = self.runner(plan)?.address(&plan.instance, workload).await;
-        let own =
-            own.map_err(|error| ProbeError(format!("it is not known where the workload listens: {error}")))?;
-        Ok(Target::of(port, own))
+        Ok(own.map(|own| Target::of(port, own)))
     }
 
     fn runner(&self, plan: &LaunchPlan) -> Result<&Arc<dyn Runner>, ProbeError> {
@@ -113,9 +125,13 @@ impl Prober for NodeProber {
         Box::pin(async move {
             let begun = Instant::now();
             let finding = self.ask(mode, timeout, plan, workload).await;
-            let Finding { passed, code, answer } =
-                finding.unwrap_or_else(|ProbeError(why)| Finding { passed: false, code: None, answer: why });
-            ProbeOutcome { passed, latency: begun.elapsed(), code, answer }
+            let Finding { passed, asked, code, answer } = finding.unwrap_or_else(|ProbeError(why)| Finding {
+                passed: false,
+                asked: true,
+                code: None,
+                answer: why,
+            });
+            ProbeOutcome { passed, asked, latency: begun.elapsed(), code, answer }
         })
     }
 }
@@ -146,6 +162,7 @@ async fn call(mode: &CheckMode, target: Target, limit: Duration) -> Result<Findi
             let answer = call.make().await?;
             Ok(Finding {
                 passed: success_codes.contains(&answer.status),
+                asked: true,
                 code: Some(i32::from(answer.status)),
                 answer: answer.body,
             })
@@ -153,11 +170,16 @@ async fn call(mode: &CheckMode, target: Target, limit: Duration) -> Result<Findi
         CheckMode::Grpc { port_name: _, service, tls, insecure } => {
             let call = HealthCall { target, tls: trust(*tls, *insecure), service, limit };
             let health = call.make().await?;
-            Ok(Finding { passed: health.is_serving, code: Some(health.code), answer: health.answer })
+            Ok(Finding {
+                passed: health.is_serving,
+                asked: true,
+                code: Some(health.code),
+                answer: health.answer,
+            })
         }
         CheckMode::Tcp { port_name: _ } => {
             target.connect().await?;
-            Ok(Finding { passed: true, code: None, answer: "connected".to_owned() })
+            Ok(Finding { passed: true, asked: true, code: None, answer: "connected".to_owned() })
         }
         CheckMode::Cmd { .. } => Err(ProbeError("a command is no call".to_owned())),
     }

@@ -86,6 +86,9 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// Whether the kernel ended it for want of memory.
     pub oom_killed: bool,
+    /// Whether it is gone because somebody else removed it, and what was known of its end with it.
+    #[serde(default)]
+    pub removed: bool,
 }
 
 /// What the runner finds of an instance.

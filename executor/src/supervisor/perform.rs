@@ -30,8 +30,9 @@ use crate::runner::{
 const LEFTOVER_GRACE: Duration = Duration::from_secs(10);
 /// How long a runner may take to say what it knows; slots may be waiting for it.
 const LISTING_LIMIT: Duration = Duration::from_secs(30);
-/// How far beyond its timeout a check may go before its asker is cut off.
-const PROBE_SLACK: Duration = Duration::from_secs(1);
+/// How far beyond its timeout a check may go before its asker is cut off: a runner may have to find out whether it
+/// was the command that took too long, or its engine.
+const PROBE_SLACK: Duration = Duration::from_secs(4);
 
 pub(super) struct Performer {
     world: World,
@@ -177,6 +178,7 @@ async fn ask(
 ) -> ProbeOutcome {
     let failed = |answer: &str| ProbeOutcome {
         passed: false,
+        asked: true,
         latency: timeout,
         code: None,
         answer: answer.to_owned(),

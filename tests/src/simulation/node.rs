@@ -173,7 +173,13 @@ impl Prober for SimulatedNode {
         Box::pin(async move {
             let passed = self.is_running(&plan.instance);
             let answer = if passed { "ok" } else { "connection refused" };
-            ProbeOutcome { passed, latency: Duration::from_millis(1), code: None, answer: answer.to_owned() }
+            ProbeOutcome {
+                passed,
+                asked: true,
+                latency: Duration::from_millis(1),
+                code: None,
+                answer: answer.to_owned(),
+            }
         })
     }
 }

@@ -73,7 +73,13 @@ pub(super) fn workload() -> Workload {
 }
 
 pub(super) fn answer(passed: bool) -> ProbeOutcome {
-    ProbeOutcome { passed, latency: Duration::from_millis(1), code: None, answer: "hm".to_owned() }
+    ProbeOutcome {
+        passed,
+        asked: true,
+        latency: Duration::from_millis(1),
+        code: None,
+        answer: "hm".to_owned(),
+    }
 }
 
 pub(super) fn intent() -> StopIntent {

@@ -8,6 +8,7 @@ use muster_common::reason::Reason;
 
 use super::fixture::{answer, at, exited, intent, lease, minted, script, spec, workload};
 use crate::machine::*;
+use crate::probe::ProbeOutcome;
 use crate::runner::Exit;
 
 fn probed(kind: ProbeKind, passed: bool) -> Event {
@@ -127,6 +128,25 @@ fn three_failures_in_a_row_make_a_healthy_instance_unhealthy_and_hooks_run_in_or
 }
 
 #[test]
+fn checks_that_nobody_could_ask_count_neither_way() {
+    let mut instance = healthy();
+    let ask = |instance: &Instance, outcome: ProbeOutcome| {
+        let now = u64::try_from(instance.next_wake().unwrap().as_millis()).unwrap() + 1;
+        let (asked, _) = step(instance, Event::Woke, at(now));
+        step(&asked, Event::Probed { kind: ProbeKind::Health, outcome }, at(now)).0
+    };
+    instance = ask(&instance, answer(false));
+    instance = ask(&instance, answer(false));
+    for _ in 0..10 {
+        instance = ask(&instance, ProbeOutcome { asked: false, ..answer(false) });
+        assert_eq!(instance.state(), Healthy);
+        assert!(!instance.record.probes.last().unwrap().passed, "it is said all the same");
+    }
+    // What was learnt before holds: one more that fails is the third.
+    assert_eq!(ask(&instance, answer(false)).state(), Unhealthy);
+}
+
+#[test]
 fn an_exit_skips_the_hooks_and_keeps_its_code() {
     let (instance, effects) = step(&healthy(), Event::Exited(exited(3)), at(50));
     assert_eq!(instance.state(), Deprovisioning);
@@ -223,6 +243,9 @@ fn a_workload_that_cannot_be_removed_keeps_its_lease_and_says_so() {
     assert_eq!(effects, [Effect::Remove]);
     let (instance, _) = step(&instance, Event::Removed(Ok(())), at(553));
     assert_eq!(instance.state(), Stopped);
+    // What is kept is why it ended, not who was away meanwhile.
+    assert_eq!(instance.record.reason, Some(Reason::Exited));
+    assert_eq!(instance.record.error_message, "the process exited with code 0");
 }
 
 #[test]

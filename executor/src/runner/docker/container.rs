@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerState, DeviceMapping, DeviceRequest, HostConfig, HostConfigLogConfig,
-    Mount, MountType, PortBinding,
+    ContainerCreateBody, ContainerState, ContainerStateStatusEnum, DeviceMapping, DeviceRequest, HostConfig,
+    HostConfigLogConfig, Mount, MountType, PortBinding,
 };
 use muster_common::id::InstanceId;
 use muster_common::instance::ResourceAllocation;
@@ -259,11 +259,18 @@ fn log_config(spec: &LocalServiceSpec) -> Result<HostConfigLogConfig, String> {
 /// The engine keeps one number: the exit code, or 128 + the signal. A program that itself exits with
 /// such a number (a JVM exits with 143 after SIGTERM) means the same, so 129..=159 is read as a signal.
 pub(super) fn exit_of(state: &ContainerState) -> Exit {
-    let oom_killed = state.oom_killed.unwrap_or(false);
+    use ContainerStateStatusEnum::{DEAD, REMOVING};
     let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
-    match code {
-        Some(code @ 129..=159) => Exit { code: None, signal: Some(code - 128), oom_killed },
-        code => Exit { code, signal: None, oom_killed },
+    let (code, signal) = match code {
+        Some(code @ 129..=159) => (None, Some(code - 128)),
+        code => (code, None),
+    };
+    Exit {
+        code,
+        signal,
+        oom_killed: state.oom_killed.unwrap_or(false),
+        // It is being taken away, or that did not quite work.
+        removed: matches!(state.status, Some(REMOVING | DEAD)),
     }
 }
 
@@ -344,11 +351,13 @@ mod tests {
         assert_eq!(exit(0), Exit { code: Some(0), ..Exit::default() });
         assert_eq!(exit(128), Exit { code: Some(128), ..Exit::default() });
         assert_eq!(exit(137), Exit { signal: Some(9), ..Exit::default() });
+        let status = Some(ContainerStateStatusEnum::REMOVING);
+        assert!(exit_of(&ContainerState { status, ..ContainerState::default() }).removed);
         assert_eq!(exit(143), Exit { signal: Some(15), ..Exit::default() });
         assert_eq!(exit(255), Exit { code: Some(255), ..Exit::default() });
         let oom =
             ContainerState { exit_code: Some(137), oom_killed: Some(true), ..ContainerState::default() };
-        assert_eq!(exit_of(&oom), Exit { code: None, signal: Some(9), oom_killed: true });
+        assert_eq!(exit_of(&oom), Exit { code: None, signal: Some(9), oom_killed: true, ..Exit::default() });
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
-use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use crate::runner::{ProvisionError, RunnerError, StartError};
 
@@ -18,7 +18,7 @@ const GREETING_LIMIT: Duration = Duration::from_secs(5);
 const CLIENT_LIMIT: u64 = 24 * 3600;
 
 /// A call to the engine failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum EngineError {
     /// Nobody answers, or not in time.
     #[error(
@@ -87,39 +87,73 @@ impl EngineError {
 pub(super) struct Engine {
     socket: String,
     limit: Duration,
-    client: OnceCell<Docker>,
+    greeting: Mutex<Greeting>,
+}
+
+/// What came of the first words.
+#[derive(Default)]
+struct Greeting {
+    client: Option<Docker>,
+    failed: Option<(Instant, EngineError)>,
 }
 
 impl Engine {
     /// An engine at a socket's path. `limit` is how long an ordinary call may take.
     pub(super) fn new(socket: String, limit: Duration) -> Self {
-        Self { socket, limit, client: OnceCell::new() }
+        Self { socket, limit, greeting: Mutex::default() }
     }
 
-    /// A call with the ordinary limit.
+    /// A call with the ordinary limit. `name` is what it is counted under: a constant, never data.
     pub(super) async fn call<T>(
         &self,
+        name: &'static str,
         work: impl AsyncFnOnce(Docker) -> Result<T, bollard::errors::Error>,
     ) -> Result<T, EngineError> {
-        self.call_within(self.limit, work).await
+        self.call_within(name, self.limit, work).await
     }
 
     /// A call with a limit of its own.
     pub(super) async fn call_within<T>(
         &self,
+        name: &'static str,
         limit: Duration,
         work: impl AsyncFnOnce(Docker) -> Result<T, bollard::errors::Error>,
     ) -> Result<T, EngineError> {
-        let client = self.client().await?;
-        match timeout(limit, work(client)).await {
-            Ok(done) => done.map_err(|error| self.sort(error)),
-            Err(_) => Err(self.unreachable(format!("no answer within {limit:?}"))),
-        }
+        let called = async { work(self.client().await?).await.map_err(|error| self.sort(error)) };
+        let (outcome, done) = match timeout(limit, called).await {
+            Ok(done) => (outcome_of(&done), done),
+            Err(_) => ("timeout", Err(self.unreachable(format!("no answer within {limit:?}")))),
+        };
+        metrics::counter!("muster_executor_engine_calls_total", "call" => name, "outcome" => outcome)
+            .increment(1);
+        done
     }
 
     /// The client itself, for streams.
+    ///
+    /// One greets at a time. Who waited for one that failed is told so: were each to greet by itself, the
+    /// twentieth would wait twenty times as long for a hung engine.
     pub(super) async fn client(&self) -> Result<Docker, EngineError> {
-        self.client.get_or_try_init(|| self.connect()).await.cloned()
+        let asked = Instant::now();
+        let mut greeting = self.greeting.lock().await;
+        if let Some(client) = &greeting.client {
+            return Ok(client.clone());
+        }
+        if let Some((at, error)) = &greeting.failed
+            && *at > asked
+        {
+            return Err(error.clone());
+        }
+        match self.connect().await {
+            Ok(client) => {
+                *greeting = Greeting { client: Some(client.clone()), failed: None };
+                Ok(client)
+            }
+            Err(error) => {
+                greeting.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
 
     async fn connect(&self) -> Result<Docker, EngineError> {
@@ -141,6 +175,9 @@ impl Engine {
     pub(super) fn sort(&self, error: bollard::errors::Error) -> EngineError {
         use bollard::errors::Error;
         match error {
+            Error::DockerResponseServerError { status_code: 500.., message } if is_own_trouble(&message) => {
+                self.unreachable(message)
+            }
             Error::DockerResponseServerError { status_code, message } => {
                 EngineError::Refused { status: status_code, message }
             }
@@ -150,9 +187,28 @@ impl Engine {
         }
     }
 
-    fn unreachable(&self, why: String) -> EngineError {
+    pub(super) fn unreachable(&self, why: String) -> EngineError {
         EngineError::Unreachable { socket: self.socket.clone(), why }
     }
+}
+
+/// What a call is counted as: `ok`, `not_found`, `conflict`, `refused`, `unreachable`; beside these `timeout`.
+const fn outcome_of<T>(done: &Result<T, EngineError>) -> &'static str {
+    match done {
+        Ok(_) => "ok",
+        Err(EngineError::Refused { status: 404, .. }) => "not_found",
+        Err(EngineError::Refused { status: 409, .. }) => "conflict",
+        Err(EngineError::Refused { .. } | EngineError::TooOld { .. }) => "refused",
+        Err(EngineError::Unreachable { .. }) => "unreachable",
+    }
+}
+
+/// Whether what the engine complains of is that its containerd is away, or that it is ending itself. It answers
+/// then, but its answers say nothing of what was asked for.
+fn is_own_trouble(message: &str) -> bool {
+    const WORDS: [&str; 4] =
+        ["containerd.sock", "transport is closing", "client connection is closing", "context canceled"];
+    WORDS.iter().any(|words| message.contains(words))
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {
@@ -166,4 +222,50 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(status_code: u16, message: &str) -> EngineError {
+        let engine = Engine::new("/s".to_owned(), Duration::from_secs(1));
+        engine.sort(bollard::errors::Error::DockerResponseServerError {
+            status_code,
+            message: message.to_owned(),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_who_call_a_hung_engine_wait_no_longer_than_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        // Nobody ever accepts.
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let engine = Engine::new(socket.display().to_string(), Duration::from_secs(30));
+        let begun = Instant::now();
+        let calls = (0..20).map(|_| engine.call("ping", async |client| client.ping().await));
+        for answer in futures::future::join_all(calls).await {
+            assert!(matches!(answer, Err(EngineError::Unreachable { .. })), "{answer:?}");
+        }
+        // By the paused clock: nothing else took any time.
+        assert_eq!(begun.elapsed().as_secs(), GREETING_LIMIT.as_secs());
+    }
+
+    #[test]
+    fn a_call_is_counted_by_what_came_of_it() {
+        let of = |error| outcome_of::<()>(&Err(error));
+        assert_eq!(outcome_of(&Ok(())), "ok");
+        assert_eq!((of(sorted(404, "")), of(sorted(409, ""))), ("not_found", "conflict"));
+        assert_eq!((of(sorted(500, "")), of(sorted(500, "context canceled"))), ("refused", "unreachable"));
+    }
+
+    #[test]
+    fn an_engine_whose_containerd_is_away_is_away_itself() {
+        let dial = "connection error: desc = \"transport: error while dialing: dial unix:///run/containerd/containerd.sock: timeout\": unavailable";
+        assert!(matches!(sorted(500, dial), EngineError::Unreachable { .. }));
+        assert!(matches!(sorted(500, "context canceled"), EngineError::Unreachable { .. }));
+        assert!(matches!(sorted(500, "no space left on device"), EngineError::Refused { status: 500, .. }));
+        assert!(sorted(404, "no such container: containerd.sock").is_not_found());
+    }
 }

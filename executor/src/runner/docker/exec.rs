@@ -1,16 +1,45 @@
 //! A command inside a container: its output, its exit code, and its end when its time is up.
+//!
+//! **An engine that is away is not the command's fault.** Whatever the engine does not answer in time is
+//! [`RunnerError::Unavailable`]: nothing was learnt of the workload. Only when the engine itself says that the
+//! command still runs did the command take too long.
+//!
+//! **The end of one that takes too long.** The engine's API has no call to end an exec, and one whose caller goes
+//! away goes on. So it is killed from outside, with all below it, where the executor sees the node's pids (the
+//! engine tells the command's); otherwise from inside: a second command kills whoever carries the first one's mark
+//! in its environment, which needs `sh` and `grep` in the image, as most have. In an image without them, under an
+//! executor in a pid namespace of its own, such a command goes on until its container ends; that is logged.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::exec::{CreateExecOptions, StartExecResults};
+use bollard::models::ExecInspectResponse;
 use futures::StreamExt;
 use rustix::process::Signal;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
+use uuid::Uuid;
 
 use super::engine::{Engine, EngineError};
 use crate::runner::kin::{self, ProcessId};
 use crate::runner::{COMMAND_OUTPUT_MAX, CommandOutput, RunnerError};
+
+/// How long the engine may take to say whether a command that is late still runs. Within what a check may take
+/// beyond its timeout (`PROBE_SLACK` in `supervisor/perform.rs`).
+const VERDICT_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long the kill from inside may take.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// The variable by which a command and all that it starts are known.
+const MARK: &str = "MUSTER_COMMAND";
+
+/// Kills whoever has `$1` in its environment; fails where it found nobody. This one itself has it not.
+const KILL_MARKED: &str = r#"found=1
+for dir in /proc/[0-9]*; do
+    grep -q "$1" "$dir/environ" 2>/dev/null && kill -9 "${dir#/proc/}" && found=0
+done
+exit $found"#;
 
 /// Runs `argv` in the container and waits for it, at most `limit`.
 pub(super) async fn run(
@@ -20,33 +49,52 @@ pub(super) async fn run(
     limit: Duration,
 ) -> Result<CommandOutput, RunnerError> {
     let at = |error: EngineError| error.at("command");
+    let deadline = Instant::now() + limit;
+    let mark = format!("{MARK}={}", Uuid::new_v4().simple());
     let options = CreateExecOptions {
         cmd: Some(argv.to_vec()),
+        env: Some(vec![mark.clone()]),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         ..CreateExecOptions::default()
     };
-    let exec = engine.call(async |client| client.create_exec(container, options).await).await.map_err(at)?.id;
+    let create = async |client: bollard::Docker| client.create_exec(container, options).await;
+    let exec = engine.call_within("create_exec", limit, create).await.map_err(at)?.id;
     let mut kept = Vec::new();
-    if let Ok(ended) = timeout(limit, attend(engine, &exec, &mut kept)).await {
-        ended.map_err(at)?;
-    } else {
+    let in_time = match timeout_at(deadline, attend(engine, &exec, &mut kept)).await {
+        Ok(ended) => ended.map(|()| true).map_err(at)?,
+        Err(_) => false,
+    };
+    let seen = look(engine, &exec).await;
+    let is_over = seen.as_ref().is_ok_and(|exec| exec.running != Some(true));
+    if !in_time && !is_over {
         // In a task of its own: the answer is due now, however long the engine takes.
-        tokio::spawn(kill(Arc::clone(engine), container.to_owned(), exec));
-        let output = String::from_utf8_lossy(&kept);
-        let why = format!("it took longer than {limit:?} and was killed; its output: {output:?}");
-        return Err(RunnerError::Failed { step: "command", why });
+        tokio::spawn(end(Arc::clone(engine), container.to_owned(), exec, mark));
     }
-    let ended = engine.call(async |client| client.inspect_exec(&exec).await).await.map_err(at)?;
-    let code = ended.exit_code.and_then(|code| i32::try_from(code).ok()).ok_or_else(|| {
-        RunnerError::Failed { step: "command", why: "the engine does not say how it ended".to_owned() }
-    })?;
-    Ok(CommandOutput { code, output: String::from_utf8_lossy(&kept).into_owned() })
+    let output = String::from_utf8_lossy(&kept).into_owned();
+    match seen.map_err(at)? {
+        ExecInspectResponse { running: Some(true), .. } if in_time => {
+            Err(RunnerError::Unavailable("the engine broke off while the command ran".to_owned()))
+        }
+        ExecInspectResponse { running: Some(true), .. } => {
+            let why = format!("it took longer than {limit:?} and was killed; its output: {output:?}");
+            Err(RunnerError::Failed { step: "command", why })
+        }
+        ended => {
+            let code = ended.exit_code.and_then(|code| i32::try_from(code).ok());
+            let code = code.ok_or_else(|| RunnerError::Failed {
+                step: "command",
+                why: "the engine does not say how it ended".to_owned(),
+            })?;
+            Ok(CommandOutput { code, output })
+        }
+    }
 }
 
 /// Starts it and takes its output until there is no more, which is when it ended.
 async fn attend(engine: &Engine, exec: &str, kept: &mut Vec<u8>) -> Result<(), EngineError> {
-    let started = engine.call(async |client| client.start_exec(exec, None).await).await?;
+    let started = engine.call("start_exec", async |client| client.start_exec(exec, None).await).await;
+    let started = started.map_err(|error| forgotten(engine, error))?;
     let StartExecResults::Attached { mut output, input: _input } = started else { return Ok(()) };
     while let Some(piece) = output.next().await {
         let bytes = piece.map_err(|error| engine.sort(error))?.into_bytes();
@@ -56,16 +104,39 @@ async fn attend(engine: &Engine, exec: &str, kept: &mut Vec<u8>) -> Result<(), E
     Ok(())
 }
 
-/// The engine has no call to end an exec. It tells the command's pid on the node, which helps when the
-/// executor sees the same pids: then the command and all below it are killed.
-async fn kill(engine: Arc<Engine>, container: String, exec: String) {
-    let pid = match engine.call(async |client| client.inspect_exec(&exec).await).await {
+async fn look(engine: &Engine, exec: &str) -> Result<ExecInspectResponse, EngineError> {
+    let asked =
+        engine.call_within("inspect_exec", VERDICT_LIMIT, async |client| client.inspect_exec(exec).await);
+    asked.await.map_err(|error| forgotten(engine, error))
+}
+
+/// An engine keeps the commands that it was given in memory: one that knows a command no more was restarted.
+fn forgotten(engine: &Engine, error: EngineError) -> EngineError {
+    if error.is_not_found() {
+        engine.unreachable(format!("it was restarted while a command ran ({error})"))
+    } else {
+        error
+    }
+}
+
+/// Ends a command that took too long, from wherever it is within reach.
+async fn end(engine: Arc<Engine>, container: String, exec: String, mark: String) {
+    let pid = match engine.call("inspect_exec", async |client| client.inspect_exec(&exec).await).await {
+        Ok(found) if found.running == Some(false) => return,
         Ok(found) => found.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|&pid| pid > 0),
         Err(error) => {
             tracing::warn!(%error, "a command that took too long could not be found to kill it");
             return;
         }
     };
+    if !kill_from_outside(pid, container.clone()).await && !kill_from_inside(&engine, &container, mark).await
+    {
+        tracing::warn!("a command that took too long is out of reach; it goes on until its container ends");
+    }
+}
+
+/// The command and all below it, if its pid is one that the executor sees.
+async fn kill_from_outside(pid: Option<u32>, container: String) -> bool {
     let killed = tokio::task::spawn_blocking(move || {
         let leader = pid.and_then(|pid| ProcessId::of(pid).ok().flatten());
         let Some(leader) = leader.filter(|leader| is_inside(*leader, &container)) else { return false };
@@ -73,8 +144,29 @@ async fn kill(engine: Arc<Engine>, container: String, exec: String) {
         let killed = below.into_iter().chain([leader]).map(|process| process.signal(Signal::KILL));
         killed.filter(Result::is_err).count() == 0
     });
-    if !killed.await.unwrap_or(false) {
-        tracing::warn!("a command that took too long is out of reach; it goes on until its container ends");
+    killed.await.unwrap_or(false)
+}
+
+/// Whoever carries the mark, by a command of its own. Whether it found any.
+async fn kill_from_inside(engine: &Engine, container: &str, mark: String) -> bool {
+    let options = CreateExecOptions {
+        cmd: Some(["sh", "-c", KILL_MARKED, "sh"].map(str::to_owned).into_iter().chain([mark]).collect()),
+        attach_stdout: Some(true),
+        ..CreateExecOptions::default()
+    };
+    let work = async {
+        let create = async |client: bollard::Docker| client.create_exec(container, options).await;
+        let exec = engine.call("create_exec", create).await?.id;
+        attend(engine, &exec, &mut Vec::new()).await?;
+        look(engine, &exec).await
+    };
+    match timeout(KILL_LIMIT, work).await {
+        Ok(Ok(ended)) => ended.exit_code == Some(0),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a command could not be killed from inside its container");
+            false
+        }
+        Err(_) => false,
     }
 }
 
@@ -82,4 +174,29 @@ async fn kill(engine: Arc<Engine>, container: String, exec: String) {
 fn is_inside(process: ProcessId, container: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{}/cgroup", process.pid))
         .is_ok_and(|groups| groups.contains(container))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use super::*;
+
+    /// As a container's own shell would run it: whoever has the mark ends, and nobody else.
+    #[test]
+    fn who_carries_the_mark_is_killed_from_inside() {
+        let mark = Uuid::new_v4().simple().to_string();
+        let sleeper = |mark: &str| Command::new("sleep").arg("1000").env(MARK, mark).spawn().unwrap();
+        let (mut marked, mut other) = (sleeper(&mark), sleeper("another"));
+        let kill = || {
+            Command::new("sh").args(["-c", KILL_MARKED, "sh", &format!("{MARK}={mark}")]).status().unwrap()
+        };
+        assert!(kill().success());
+        assert_eq!(marked.wait().unwrap().signal(), Some(9));
+        assert!(!kill().success(), "nobody is left");
+        assert!(other.try_wait().unwrap().is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
 }

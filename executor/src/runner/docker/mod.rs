@@ -11,7 +11,18 @@
 //! | `exec` | a command inside a container |
 //!
 //! An engine that is away is a normal event: every call then says so within its limit, and works again
-//! as soon as the engine does. Nothing about a container is kept here but which ones are watched: its
+//! as soon as the engine does. What each trouble means for a container:
+//!
+//! | trouble | what follows |
+//! |---|---|
+//! | the engine is restarted or killed, with live-restore | the container goes on, and so does its instance |
+//! | the same without live-restore | the engine ends its containers: an exit like any other, seen once it answers |
+//! | the engine hangs | calls end at their limits; checks through the engine are not asked, and count neither way |
+//! | its containerd is away | as if the engine were away |
+//! | somebody removes the container | it ended, and its exit says that it was removed |
+//! | somebody pauses the container | its checks tell; a stop wakes it for its end |
+//!
+//! Nothing about a container is kept here but which ones are watched: its
 //! labels tell whose it is, and the engine keeps how it ended until it is removed.
 
 mod address;
@@ -138,7 +149,7 @@ impl DockerRunner {
             });
         };
         let image = container::with_tag(url);
-        match self.engine.call(async |client| client.inspect_image(&image).await).await {
+        match self.engine.call("inspect_image", async |client| client.inspect_image(&image).await).await {
             Ok(_) => return Ok(()),
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.at_provision(&image)),
@@ -159,7 +170,7 @@ impl DockerRunner {
         if state.is_none_or(|state| never_started(&state)) {
             self.place(&container, files).await?;
             self.engine
-                .call(async |client| client.start_container(&container, None).await)
+                .call("start_container", async |client| client.start_container(&container, None).await)
                 .await
                 .map_err(|error| error.at_start("start container"))?;
         }
@@ -178,12 +189,19 @@ impl DockerRunner {
         let body = container::body(plan, image, &self.owner)
             .map_err(|why| StartError::Failed { step: "create container", why })?;
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        match self.engine.call(async |client| client.create_container(Some(options), body).await).await {
+        match self
+            .engine
+            .call("create_container", async |client| client.create_container(Some(options), body).await)
+            .await
+        {
             Ok(created) => return Ok((created.id, None)),
             Err(error) if error.is_conflict() => {}
             Err(error) => return Err(at(error)),
         }
-        let present = self.engine.call(async |client| client.inspect_container(&name, None).await).await;
+        let present = self
+            .engine
+            .call("inspect_container", async |client| client.inspect_container(&name, None).await)
+            .await;
         let present = present.map_err(at)?;
         if labels(&present).is_some_and(|labels| self.owner.made(labels, &plan.instance)) {
             Ok((present.id.unwrap_or(name), Some(present.state.unwrap_or_default())))
@@ -203,7 +221,7 @@ impl DockerRunner {
         let archive = archive(&files).map_err(|error| failed(error.to_string()))?;
         let options = UploadToContainerOptionsBuilder::default().path("/").build();
         self.engine
-            .call(async |client| {
+            .call("upload_to_container", async |client| {
                 client.upload_to_container(container, Some(options), body_full(archive.into())).await
             })
             .await
@@ -216,7 +234,7 @@ impl DockerRunner {
             StopContainerOptionsBuilder::default().t(i32::try_from(seconds).unwrap_or(i32::MAX)).build();
         let stopped = self
             .engine
-            .call_within(grace + STOP_MARGIN, async |client| {
+            .call_within("stop_container", grace + STOP_MARGIN, async |client| {
                 client.stop_container(container, Some(options)).await
             })
             .await;
@@ -237,7 +255,9 @@ impl DockerRunner {
             let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
             let removed = self
                 .engine
-                .call(async |client| client.remove_container(&container, Some(options)).await)
+                .call("remove_container", async |client| {
+                    client.remove_container(&container, Some(options)).await
+                })
                 .await;
             match removed {
                 Ok(()) => {}
@@ -316,11 +336,15 @@ impl DockerRunner {
     ) -> Result<Vec<bollard::models::ContainerSummary>, EngineError> {
         let filters = HashMap::from([("label".to_owned(), labels)]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        self.engine.call(async |client| client.list_containers(Some(options)).await).await
+        self.engine.call("list_containers", async |client| client.list_containers(Some(options)).await).await
     }
 
     async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
-        match self.engine.call(async |client| client.inspect_container(container, None).await).await {
+        match self
+            .engine
+            .call("inspect_container", async |client| client.inspect_container(container, None).await)
+            .await
+        {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
@@ -348,7 +372,7 @@ impl DockerRunner {
 
     async fn log_tail(&self, container: &str, max_bytes: usize) -> Result<String, RunnerError> {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(TAIL_LINES).build();
-        let read = self.engine.call(async |client| {
+        let read = self.engine.call("logs", async |client| {
             let mut pieces = client.logs(container, Some(options));
             let mut tail = Vec::new();
             while let Some(piece) = pieces.next().await {

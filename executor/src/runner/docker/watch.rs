@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::errors::Error;
-use bollard::models::EventMessage;
+use bollard::models::{ContainerState, EventMessage};
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
 use futures::{Stream, StreamExt};
 use muster_common::id::InstanceId;
@@ -48,6 +48,9 @@ pub(super) struct Watcher {
     wishes: mpsc::Receiver<Watch>,
     events: mpsc::Sender<RunnerEvent>,
     watched: BTreeMap<String, InstanceId>,
+    /// The exit code that an event told of the container it came for: all that is left of one that is removed
+    /// before it can be looked at.
+    told: Option<(String, i64)>,
 }
 
 /// Nobody is left to tell.
@@ -60,7 +63,7 @@ impl Watcher {
         wishes: mpsc::Receiver<Watch>,
         events: mpsc::Sender<RunnerEvent>,
     ) -> Self {
-        Self { engine, owner, wishes, events, watched: BTreeMap::new() }
+        Self { engine, owner, wishes, events, watched: BTreeMap::new(), told: None }
     }
 
     /// Runs until the runner is dropped or nobody listens.
@@ -119,7 +122,12 @@ impl Watcher {
                 event = stream.next() => match event {
                     Some(Ok(event)) => {
                         worked = true;
-                        let container = event.actor.and_then(|actor| actor.id).unwrap_or_default();
+                        let actor = event.actor.unwrap_or_default();
+                        let container = actor.id.unwrap_or_default();
+                        let code = actor.attributes.and_then(|said| said.get("exitCode")?.parse().ok());
+                        if let Some(code) = code.filter(|_| self.watched.contains_key(&container)) {
+                            self.told = Some((container.clone(), code));
+                        }
                         if !self.look(&container).await? {
                             return Ok(worked);
                         }
@@ -165,7 +173,10 @@ impl Watcher {
         }
         let filters = HashMap::from([("label".to_owned(), self.owner.filter())]);
         let options = ListContainersOptionsBuilder::default().filters(&filters).build();
-        let running = self.engine.call(async |client| client.list_containers(Some(options)).await).await;
+        let running = self
+            .engine
+            .call("list_containers", async |client| client.list_containers(Some(options)).await)
+            .await;
         let running: BTreeSet<String> = match running {
             Ok(running) => running.into_iter().filter_map(|container| container.id).collect(),
             Err(error) => {
@@ -185,14 +196,21 @@ impl Watcher {
     /// Looks at a container that is watched, and announces its end. Whether the engine answered.
     async fn look(&mut self, container: &str) -> Result<bool, Closed> {
         let Some(instance) = self.watched.get(container) else { return Ok(true) };
-        let seen = self.engine.call(async |client| client.inspect_container(container, None).await).await;
+        let seen = self
+            .engine
+            .call("inspect_container", async |client| client.inspect_container(container, None).await)
+            .await;
         let exit = match seen {
             Ok(found) => match found.state {
                 Some(state) if super::has_ended(&state) => container::exit_of(&state),
                 _ => return Ok(true),
             },
             // Taken away by somebody else, and its exit status with it.
-            Err(error) if error.is_not_found() => Exit::default(),
+            Err(error) if error.is_not_found() => {
+                let told = self.told.take().filter(|(of, _)| of == container).map(|(_, code)| code);
+                let state = ContainerState { exit_code: told, ..ContainerState::default() };
+                Exit { removed: true, ..container::exit_of(&state) }
+            }
             Err(error @ (EngineError::Unreachable { .. } | EngineError::TooOld { .. })) => {
                 tracing::info!(%error, "cannot look at a container");
                 return Ok(false);

@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(run.ended().unwrap(), None);
         let size = || fs::metadata(dir.path().join("exit.json")).unwrap().len();
         let reserved = size();
-        let exit = Exit { code: Some(i32::MIN), signal: Some(i32::MIN), oom_killed: false };
+        let exit = Exit { code: Some(i32::MIN), signal: Some(i32::MIN), ..Exit::default() };
         for alone in [false, true] {
             let ended = Ended { exit: exit.clone(), alone };
             run.write_ended(&ended).unwrap();

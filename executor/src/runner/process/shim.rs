@@ -192,7 +192,7 @@ fn reap(workload: Option<ProcessId>) -> Option<Exit> {
 }
 
 fn exit_of(status: WaitStatus) -> Exit {
-    Exit { code: status.exit_status(), signal: status.terminating_signal(), oom_killed: false }
+    Exit { code: status.exit_status(), signal: status.terminating_signal(), ..Exit::default() }
 }
 
 /// Who is below this process or in the group. The former finds also who left the group (root can), the latter also

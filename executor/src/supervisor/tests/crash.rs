@@ -181,7 +181,7 @@ impl Outside {
 }
 
 fn outcome(passed: bool) -> ProbeOutcome {
-    ProbeOutcome { passed, latency: Duration::from_millis(1), code: None, answer: String::new() }
+    ProbeOutcome { passed, asked: true, latency: Duration::from_millis(1), code: None, answer: String::new() }
 }
 
 /// How long a life is watched after its last act, in virtual time: longer than any back-off in it.

@@ -189,7 +189,7 @@ mod tests {
         fs::write(dir.path().join("memory.events"), "oom_kill 1\n").unwrap();
         let place = Place { dir: dir.path().to_owned(), version: Version::V2 };
         let group = Group { places: vec![place] };
-        let ended = |code, signal| group.explain(&Exit { code, signal, oom_killed: false }).oom_killed;
+        let ended = |code, signal| group.explain(&Exit { code, signal, ..Exit::default() }).oom_killed;
         assert!(ended(None, Some(9)) && ended(Some(137), None));
         assert!(!ended(Some(1), None) && !ended(None, Some(15)));
         assert!(!Group::default().explain(&Exit { signal: Some(9), ..Exit::default() }).oom_killed);

@@ -119,7 +119,7 @@ pub(super) fn exit(code: i32) -> Exit {
 }
 
 pub(super) fn outcome(passed: bool) -> ProbeOutcome {
-    ProbeOutcome { passed, latency: Duration::from_millis(1), code: None, answer: String::new() }
+    ProbeOutcome { passed, asked: true, latency: Duration::from_millis(1), code: None, answer: String::new() }
 }
 
 pub(super) fn hash(text: &str) -> u64 {
