@@ -399,16 +399,42 @@ async fn docker_failures_say_why() {
     let error = Runner::start(&runner, &mounted).await.unwrap_err().to_string();
     assert!(error.contains("volumes[0].pathOnHost") && error.contains("hostAccess.volumes"), "{error}");
     assert_eq!(Runner::find(&runner, &mounted.instance, None).await.unwrap(), Found::Nothing);
+}
 
-    let fetched = bench.plan_with(&["sleep"], |spec| {
-        let http = serde_json::from_value(json!({"hostname": "example.org"})).unwrap();
+/// A plan that prints a file, which is fetched from this port of the node.
+fn fetched(bench: &Bench, port: u16) -> LaunchPlan {
+    bench.plan_with(&["cat", "/etc/fetched"], |spec| {
+        let http = json!({"hostname": "127.0.0.1", "port": port, "path": "/file", "operationTimeout": "20s"});
         spec.configs = vec![ConfigSpec {
-            local_filename: "/etc/x".to_owned(),
-            source: ConfigSource::ExecutorHttpFetch { http },
+            local_filename: "/etc/fetched".to_owned(),
+            source: ConfigSource::ExecutorHttpFetch { http: serde_json::from_value(http).unwrap() },
         }];
-    });
-    let error = Runner::start(&runner, &fetched).await.unwrap_err().to_string();
-    assert!(error.contains("/etc/x") && error.contains("not supported yet"), "{error}");
+    })
+}
+
+#[tokio::test]
+async fn docker_container_finds_the_file_that_its_node_fetched() {
+    let Some(bench) = Bench::new("docker_container_finds_the_file_that_its_node_fetched").await else {
+        return;
+    };
+    let (runner, mut events) = bench.open();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let files = axum::Router::new().route("/file", axum::routing::get(|| async { "fetched!\n" }));
+    let server = tokio::spawn(axum::serve(listener, files).into_future());
+    let plan = fetched(&bench, port);
+    let workload = start(&runner, &plan).await;
+    exited(&mut events).await;
+    let log = Runner::log_tail(&runner, &plan.instance, &workload, 1024).await.unwrap();
+    assert_eq!(log, "fetched!\n");
+    remove(&runner, &plan).await;
+
+    server.abort();
+    assert!(server.await.unwrap_err().is_cancelled());
+    let plan = fetched(&bench, port);
+    let error = Runner::start(&runner, &plan).await.unwrap_err().to_string();
+    assert!(error.contains("/etc/fetched") && error.contains("refused"), "{error}");
+    assert_eq!(Runner::find(&runner, &plan.instance, None).await.unwrap(), Found::Nothing);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 
 mod access;
 pub(crate) mod docker;
+mod fetch;
 mod file;
 mod kin;
 mod open;

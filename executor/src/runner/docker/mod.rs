@@ -154,7 +154,7 @@ impl DockerRunner {
             });
         };
         let plan = &self.access.admit(plan).await?;
-        let files = read_files(plan).await?;
+        let files = file::read_all(&plan.spec.configs).await?;
         let (container, state) = self.create(plan, &container::with_tag(url)).await?;
         if state.is_none_or(|state| never_started(&state)) {
             self.place(&container, files).await?;
@@ -390,16 +390,6 @@ fn never_started(state: &ContainerState) -> bool {
 fn has_ended(state: &ContainerState) -> bool {
     use ContainerStateStatusEnum::{DEAD, EXITED, REMOVING};
     matches!(state.status, Some(EXITED | DEAD | REMOVING))
-}
-
-async fn read_files(plan: &LaunchPlan) -> Result<Vec<PlacedFile>, StartError> {
-    if plan.spec.configs.is_empty() {
-        return Ok(Vec::new());
-    }
-    let spec = Arc::clone(&plan.spec);
-    tokio::task::spawn_blocking(move || file::read_all(&spec.configs))
-        .await
-        .map_err(|error| StartError::Failed { step: "place config", why: error.to_string() })?
 }
 
 /// The files as the engine takes them: readable by whatever user the container runs as.
