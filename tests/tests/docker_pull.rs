@@ -33,7 +33,7 @@ fn runner(dir: &Path, login: Option<(&Registry, &str)>) -> Arc<DockerRunner> {
     let config =
         DockerConfig { pulls_in_flight: 2, credentials: Some(dir.to_owned()), ..DockerConfig::default() };
     let socket = Path::new("/var/run/docker.sock");
-    Arc::new(DockerRunner::open(socket, &executor, dir, CALL_LIMIT, sender).pulling(&config))
+    Arc::new(DockerRunner::open(socket, &executor, dir, CALL_LIMIT, sender).configured(&config))
 }
 
 fn plan(image: &str, limit: &str) -> LaunchPlan {

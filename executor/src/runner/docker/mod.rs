@@ -77,6 +77,7 @@ pub struct DockerRunner {
     addresses: Addresses,
     access: HostAccess,
     pulls: Pulls,
+    open_files: Option<u64>,
     wishes: mpsc::Sender<Watch>,
     _watcher: AbortOnDropHandle<()>,
 }
@@ -105,15 +106,16 @@ impl DockerRunner {
             addresses: Addresses::default(),
             access: HostAccess::default(),
             pulls,
+            open_files: None,
             wishes,
             _watcher: watcher,
         }
     }
 
-    /// The same runner, which pulls as the node's configuration says.
+    /// The same runner, which pulls images and limits containers as the node's configuration says.
     #[must_use]
-    pub fn pulling(self, config: &DockerConfig) -> Self {
-        Self { pulls: pulls(&self.engine, config), ..self }
+    pub fn configured(self, config: &DockerConfig) -> Self {
+        Self { pulls: pulls(&self.engine, config), open_files: config.open_files, ..self }
     }
 
     /// The same runner, whose specs may have this much of the node; nothing before.
@@ -175,7 +177,7 @@ impl DockerRunner {
     ) -> Result<(String, Option<ContainerState>), StartError> {
         let at = |error: EngineError| error.at_start("create container");
         let name = container::name(plan);
-        let body = container::body(plan, image, &self.owner)
+        let body = container::body(plan, image, &self.owner, self.open_files)
             .map_err(|why| StartError::Failed { step: "create container", why })?;
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         match self.engine.call(async |client| client.create_container(Some(options), body).await).await {
