@@ -14,6 +14,7 @@ mod open;
 mod place;
 pub(crate) mod process;
 mod set;
+mod step;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

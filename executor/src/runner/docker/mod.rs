@@ -51,6 +51,7 @@ use self::engine::{Engine, EngineError};
 use self::pull::Pulls;
 use self::watch::{Watch, Watcher};
 use super::file::{self, PlacedFile};
+use super::step::Step;
 use super::{
     CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, ProvisionError, Runner, RunnerError,
     RunnerEvent, StartError, Workload,
@@ -145,7 +146,10 @@ impl DockerRunner {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.at_provision(&image)),
         }
-        self.pulls.pull(&image, docker_pull_timeout.as_duration()).await
+        let step = step("pull");
+        self.pulls.pull(&image, docker_pull_timeout.as_duration()).await?;
+        step.done();
+        Ok(())
     }
 
     async fn start(&self, plan: &LaunchPlan) -> Result<Workload, StartError> {
@@ -157,13 +161,17 @@ impl DockerRunner {
         };
         let plan = &self.access.admit(plan).await?;
         let files = file::read_all(&plan.spec.configs).await?;
+        let creating = step("create");
         let (container, state) = self.create(plan, &container::with_tag(url)).await?;
+        creating.done();
         if state.is_none_or(|state| never_started(&state)) {
             self.place(&container, files).await?;
+            let starting = step("start");
             self.engine
                 .call(async |client| client.start_container(&container, None).await)
                 .await
                 .map_err(|error| error.at_start("start container"))?;
+            starting.done();
         }
         self.watch(&container, &plan.instance).await;
         Ok(Workload::Docker { container_id: container })
@@ -198,18 +206,21 @@ impl DockerRunner {
     }
 
     async fn place(&self, container: &str, files: Vec<PlacedFile>) -> Result<(), StartError> {
-        let failed = |why: String| StartError::Failed { step: "place config", why };
         if files.is_empty() {
             return Ok(());
         }
-        let archive = archive(&files).map_err(|error| failed(error.to_string()))?;
+        let placing = step("place");
+        let archive = archive(&files)
+            .map_err(|error| StartError::Failed { step: "place config", why: error.to_string() })?;
         let options = UploadToContainerOptionsBuilder::default().path("/").build();
         self.engine
             .call(async |client| {
                 client.upload_to_container(container, Some(options), body_full(archive.into())).await
             })
             .await
-            .map_err(|error| error.at_start("place config"))
+            .map_err(|error| error.at_start("place config"))?;
+        placing.done();
+        Ok(())
     }
 
     async fn stop(&self, container: &str, grace: Duration) -> Result<Exit, RunnerError> {
@@ -374,6 +385,10 @@ impl DockerRunner {
 
 fn pulls(engine: &Arc<Engine>, config: &DockerConfig) -> Pulls {
     Pulls::new(Arc::clone(engine), Credentials::new(config.credentials.clone()), config.pulls_in_flight)
+}
+
+fn step(name: &'static str) -> Step {
+    Step::begin(RunnerKind::Docker, name)
 }
 
 fn labels(container: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use muster_common::instance::RunnerKind;
 use muster_common::spec::Executable;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,6 +29,7 @@ use super::{Condition, Inner, SETTLE_INTERVAL, SETTLE_WAIT, watch, workload};
 use crate::logs::Rotation;
 use crate::runner::file::{self, PlacedFile};
 use crate::runner::kin::ProcessId;
+use crate::runner::step::Step;
 use crate::runner::{LaunchPlan, ProvisionError, RunnerError, StartError, Workload};
 
 /// How long a new shim may take to answer. It starts within milliseconds on an idle machine.
@@ -84,13 +86,17 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
     let under_way = inner.starts.begin(&plan.instance);
     let task = tokio::spawn(async move {
         let _under_way = under_way;
+        let preparing = Step::begin(RunnerKind::Process, "prepare");
         let (shim, description) = {
             let (inner, plan) = (Arc::clone(&inner), plan.clone());
             tokio::task::spawn_blocking(move || prepare(&inner, &plan, &files))
                 .await
                 .map_err(|error| cut_short(&error))??
         };
+        preparing.done();
+        let spawning = Step::begin(RunnerKind::Process, "spawn");
         let pids = converse(shim, &description).await?;
+        spawning.done();
         let run = inner.run_dir(&plan.instance);
         let failed = |error: io::Error| StartError::Failed { step: "watch process", why: error.to_string() };
         if inner.watches.watch(&plan.instance, &run, &pids).map_err(failed)?.is_none() {
