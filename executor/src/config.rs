@@ -182,12 +182,16 @@ pub struct DockerConfig {
     /// The directory of the `config.json` that `docker login` writes; `DOCKER_CONFIG` or `~/.docker` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<PathBuf>,
+    /// How many files each process of a container may have open; as the engine sets it when absent. An engine without
+    /// root rights refuses to start containers with more than it may have itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u64>,
 }
 
 /// Three pulls at once, as many as the engine fetches layers of one image.
 impl Default for DockerConfig {
     fn default() -> Self {
-        Self { socket: None, allow_devices: false, pulls_in_flight: 3, credentials: None }
+        Self { socket: None, allow_devices: false, pulls_in_flight: 3, credentials: None, open_files: None }
     }
 }
 
@@ -253,8 +257,12 @@ impl ExecutorConfig {
         if self.process.max_pids == 0 {
             return refuse("process.maxPids", "must be at least 1".to_owned());
         }
-        if self.process.open_files.is_some_and(|files| files < MIN_OPEN_FILES) {
-            return refuse("process.openFiles", format!("must be at least {MIN_OPEN_FILES}"));
+        for (field, files) in
+            [("process.openFiles", self.process.open_files), ("docker.openFiles", self.docker.open_files)]
+        {
+            if files.is_some_and(|files| files < MIN_OPEN_FILES) {
+                return refuse(field, format!("must be at least {MIN_OPEN_FILES}"));
+            }
         }
         if let Some(socket) = self.docker.socket.as_ref().filter(|socket| !socket.is_absolute()) {
             return refuse("docker.socket", format!("'{}' is not an absolute path", socket.display()));
@@ -330,6 +338,7 @@ mod tests {
             ("coreOvercommit: 0", "coreOvercommit"),
             ("process: {maxPids: 0}", "process.maxPids"),
             ("process: {openFiles: 3}", "process.openFiles"),
+            ("docker: {openFiles: 3}", "docker.openFiles"),
             ("docker: {socket: docker.sock}", "docker.socket 'docker.sock'"),
             ("docker: {pullsInFlight: 0}", "docker.pullsInFlight"),
             ("docker: {socket: /run/docker.sock}", ""),

@@ -29,6 +29,7 @@
 //! A crash between any two of these is met at the next start: living instances become UNKNOWN, the runners
 //! are asked, and each goes on where it was.
 
+mod call;
 mod config;
 mod environment;
 mod executor;

@@ -13,10 +13,10 @@ use muster_executor::RunnerChoice;
 use muster_executor::{DockerConfig, HostAccessConfig, LaunchPlan, RunnerConfig, Runners, Workload};
 use muster_executor::{NodeProber, ProbeOutcome, Prober};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic_health::ServingStatus;
 
+use support::server::{endless, self_signed, server, tls_server};
 use support::{Node, PATIENCE, processes_of, script, until};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -60,29 +60,6 @@ impl Target {
         assert!(begun.elapsed() < limit + PATIENCE / 3, "it took {:?}", begun.elapsed());
         outcome
     }
-}
-
-/// Answers every connection with `answer` and tells what was asked.
-async fn server(answer: &'static str) -> (u16, tokio::sync::mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (sender, asked) = tokio::sync::mpsc::channel(16);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let request = speak(stream, answer).await;
-            if sender.send(request).await.is_err() {
-                return;
-            }
-        }
-    });
-    (port, asked)
-}
-
-async fn speak(mut stream: TcpStream, answer: &str) -> String {
-    let mut request = vec![0; 4096];
-    let count = stream.read(&mut request).await.unwrap();
-    stream.write_all(answer.as_bytes()).await.unwrap();
-    String::from_utf8_lossy(&request[..count]).into_owned()
 }
 
 fn http(path: &str) -> Value {
@@ -137,15 +114,7 @@ async fn http_sends_the_headers_of_its_spec() {
 
 #[tokio::test]
 async fn http_keeps_the_first_kilobyte_of_an_answer_without_end() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        // An answer that comes before its question is not HTTP.
-        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
-        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-        while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
-    });
+    let port = endless().await;
     let outcome = Target::on(port).await.ask(http("/"), LONG).await;
     assert!(outcome.passed, "{}", outcome.answer);
     assert_eq!(outcome.answer, "x".repeat(1024));
@@ -187,20 +156,7 @@ async fn odd_answers_and_odd_questions_fail_in_words() {
 
 #[tokio::test]
 async fn https_needs_a_good_certificate_unless_insecure() {
-    let acceptor = self_signed(&[]);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-            let mut request = [0; 4096];
-            if stream.read(&mut request).await.is_ok() {
-                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret";
-                let _ = stream.write_all(answer).await;
-                let _ = stream.shutdown().await;
-            }
-        }
-    });
+    let (port, _asked) = tls_server("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret").await;
     let target = Target::on(port).await;
     let mode = |insecure: bool| {
         json!({"type": "HTTP", "protocol": "HTTPS", "portName": "main", "insecure": insecure,
@@ -222,21 +178,6 @@ async fn tcp_passes_when_somebody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = Target::on(listener.local_addr().unwrap().port()).await;
     assert!(target.ask(json!({"type": "TCP", "portName": "main"}), LONG).await.passed);
-}
-
-/// A certificate for `localhost` that nobody vouches for.
-fn self_signed(protocols: &[&[u8]]) -> tokio_rustls::TlsAcceptor {
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config))
 }
 
 /// A real gRPC server with the standard health service, and what sets what it says.

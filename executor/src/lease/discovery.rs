@@ -16,7 +16,7 @@ pub(crate) fn discover(root: &Path, memory_mb: Option<u64>) -> NodeLayout {
     let cores = numa_cores(root).unwrap_or_else(|| BTreeMap::from([(0, all_cores(root))]));
     let found = memory_kb(root).unwrap_or(0) / 1024;
     let total = memory_mb.unwrap_or_else(|| found.saturating_sub(RESERVE_MB.max(found / 16)));
-    NodeLayout { memory: split(total, &cores), cores }
+    NodeLayout { memory: split(total, &with_memory(root, &cores)), cores }
 }
 
 /// Memory in the proportion of cores: exact figures per node would be out of date with the next
@@ -24,6 +24,15 @@ pub(crate) fn discover(root: &Path, memory_mb: Option<u64>) -> NodeLayout {
 fn split(total_mb: u64, cores: &BTreeMap<u32, Vec<u32>>) -> BTreeMap<u32, u64> {
     let all: u64 = cores.values().map(|cores| cores.len() as u64).sum::<u64>().max(1);
     cores.iter().map(|(&node, cores)| (node, total_mb * cores.len() as u64 / all)).collect()
+}
+
+/// The NUMA nodes that have memory: some machines have cores where no memory is plugged in.
+fn with_memory(root: &Path, cores: &BTreeMap<u32, Vec<u32>>) -> BTreeMap<u32, Vec<u32>> {
+    let listed = fs::read_to_string(root.join("sys/devices/system/node/has_memory")).unwrap_or_default();
+    let listed = parse_list(&listed);
+    let mut nodes = cores.clone();
+    nodes.retain(|node, _| listed.contains(node));
+    if nodes.is_empty() { cores.clone() } else { nodes }
 }
 
 fn numa_cores(root: &Path) -> Option<BTreeMap<u32, Vec<u32>>> {
@@ -96,6 +105,8 @@ mod tests {
         assert_eq!(layout.cores, BTreeMap::from([(0, vec![0, 1]), (1, vec![2, 3])]));
         assert_eq!(layout.memory, BTreeMap::from([(0, 7680), (1, 7680)]));
         assert_eq!(discover(root.path(), Some(1000)).memory, BTreeMap::from([(0, 500), (1, 500)]));
+        write(root.path(), "sys/devices/system/node/has_memory", "1\n");
+        assert_eq!(discover(root.path(), Some(1000)).memory, BTreeMap::from([(1, 1000)]));
     }
 
     #[test]

@@ -17,8 +17,8 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::target::Target;
-use super::tls::{self, Speak, Trust};
-use super::{ANSWER_MAX, ProbeError};
+use super::{ANSWER_MAX, CALLED_NAME, ProbeError};
+use crate::call::{self, Speak, Trust};
 
 /// The method that is called.
 const METHOD: &str = "/grpc.health.v1.Health/Check";
@@ -57,7 +57,9 @@ impl HealthCall<'_> {
         let stream = self.target.connect().await?;
         match self.tls {
             None => self.exchange(stream).await,
-            Some(trust) => self.exchange(tls::handshake(stream, trust, Speak::Http2).await?).await,
+            Some(trust) => {
+                self.exchange(call::handshake(stream, CALLED_NAME, trust, Speak::Http2).await?).await
+            }
         }
     }
 

@@ -6,13 +6,13 @@ mod hook;
 mod http;
 mod node;
 mod target;
-mod tls;
 
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use muster_common::spec::CheckMode;
 
+use crate::call::CallError;
 use crate::runner::{LaunchPlan, Workload};
 
 pub(crate) use hook::HookCaller;
@@ -21,8 +21,17 @@ pub use node::NodeProber;
 /// The bytes of an answer that are kept.
 const ANSWER_MAX: usize = 1024;
 
+/// What every call names as its host, and what certificates must be good for.
+const CALLED_NAME: &str = "localhost";
+
 /// Why there was no answer, in words for a person.
 struct ProbeError(String);
+
+impl From<CallError> for ProbeError {
+    fn from(CallError(why): CallError) -> Self {
+        Self(why)
+    }
+}
 
 /// The answer to one question.
 #[derive(Debug, Clone, PartialEq, Eq)]

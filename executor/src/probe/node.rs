@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout};
 use super::grpc::HealthCall;
 use super::http::Call;
 use super::target::Target;
-use super::tls::Trust;
 use super::{ProbeError, ProbeOutcome, Prober};
+use crate::call::Trust;
 use crate::runner::{LaunchPlan, Runner, RunnerError, RunnerSet, Runners, Workload};
 
 /// Asks the workloads of this node.

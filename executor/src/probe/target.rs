@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use muster_common::instance::InstancePort;
 use tokio::net::TcpStream;
 
-use super::ProbeError;
+use super::{CALLED_NAME, ProbeError};
 
 /// An address to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Target {
     /// What the call names as its host, wherever it goes: Drove's checks call `localhost:<hostPort>`, and
     /// servers that choose by name rely on it.
     pub(super) fn authority(self) -> String {
-        format!("localhost:{}", self.host_port)
+        format!("{CALLED_NAME}:{}", self.host_port)
     }
 
     /// Where it is, for messages.

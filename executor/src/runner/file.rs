@@ -7,11 +7,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use muster_common::spec::{ConfigSource, ConfigSpec};
 
-use super::StartError;
+use super::{StartError, fetch};
 
 /// The largest file that is placed, in bytes. Config files are small; a mistaken path to a huge file
 /// must not fill memory.
-const MAX_FILE_BYTES: u64 = 8 << 20;
+const MAX_FILE_BYTES: usize = 8 << 20;
+
+/// The most that all files of one instance may have together, in bytes: they are in memory at once.
+const MAX_TOTAL_BYTES: usize = 64 << 20;
 
 /// One file to place.
 pub(super) struct PlacedFile {
@@ -21,42 +24,52 @@ pub(super) struct PlacedFile {
     pub(super) content: Vec<u8>,
 }
 
-/// Reads what the specs name. Blocks on the node's disk.
-pub(super) fn read_all(configs: &[ConfigSpec]) -> Result<Vec<PlacedFile>, StartError> {
-    configs
-        .iter()
-        .map(|config| {
-            let failed = |why: String| StartError::Failed {
-                step: "place config",
-                why: format!("{}: {why}", config.local_filename),
-            };
-            let content = content(&config.source).map_err(failed)?;
-            Ok(PlacedFile { path: config.local_filename.clone(), content })
-        })
-        .collect()
+/// Reads or fetches what the specs name, one after the other. Each fetch has a limit of its own.
+pub(super) async fn read_all(configs: &[ConfigSpec]) -> Result<Vec<PlacedFile>, StartError> {
+    let mut files = Vec::with_capacity(configs.len());
+    let mut room = MAX_TOTAL_BYTES;
+    for config in configs {
+        let failed = |why: String| StartError::Failed {
+            step: "place config",
+            why: format!("{}: {why}", config.local_filename),
+        };
+        let content = content(&config.source).await.map_err(failed)?;
+        room = room.checked_sub(content.len()).ok_or_else(|| {
+            failed(format!("with the files before it, it is larger than {MAX_TOTAL_BYTES} bytes"))
+        })?;
+        files.push(PlacedFile { path: config.local_filename.clone(), content });
+    }
+    Ok(files)
 }
 
-fn content(source: &ConfigSource) -> Result<Vec<u8>, String> {
+async fn content(source: &ConfigSource) -> Result<Vec<u8>, String> {
     match source {
         ConfigSource::Inline { data } => {
             STANDARD.decode(data).map_err(|error| format!("its data is not base64: {error}"))
         }
-        ConfigSource::ExecutorLocalFile { file_path_on_host } => read_limited(file_path_on_host)
-            .map_err(|error| format!("cannot read {file_path_on_host} on this node: {error}")),
-        ConfigSource::ControllerHttpFetch { .. } | ConfigSource::ExecutorHttpFetch { .. } => {
-            Err("files fetched over HTTP are not supported yet; use INLINE or EXECUTOR_LOCAL_FILE".to_owned())
+        ConfigSource::ExecutorLocalFile { file_path_on_host } => {
+            let path = file_path_on_host.clone();
+            let read = tokio::task::spawn_blocking(move || read_limited(&path)).await;
+            read.unwrap_or_else(|error| Err(error.into()))
+                .map_err(|error| format!("cannot read {file_path_on_host} on this node: {error}"))
+        }
+        ConfigSource::ExecutorHttpFetch { http } => fetch::fetch(http, MAX_FILE_BYTES).await,
+        ConfigSource::ControllerHttpFetch { .. } => {
+            Err("controllers do not fetch files; use EXECUTOR_HTTP_FETCH, EXECUTOR_LOCAL_FILE or INLINE"
+                .to_owned())
         }
     }
 }
 
+/// Blocks on the node's disk.
 fn read_limited(path: &str) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a plain file"));
     }
     let mut content = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_FILE_BYTES {
+    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut content)?;
+    if content.len() > MAX_FILE_BYTES {
         return Err(io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes")));
     }
     Ok(content)
@@ -66,27 +79,52 @@ fn read_limited(path: &str) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn read(source: ConfigSource) -> Result<Vec<u8>, String> {
+    async fn read(source: ConfigSource) -> Result<Vec<u8>, String> {
         read_all(&[ConfigSpec { local_filename: "/etc/x".to_owned(), source }])
+            .await
             .map(|mut files| files.remove(0).content)
             .map_err(|error| error.to_string())
     }
 
-    #[test]
-    fn contents_come_from_the_spec_or_the_node() {
+    fn local(path: &std::path::Path) -> ConfigSource {
+        ConfigSource::ExecutorLocalFile { file_path_on_host: path.display().to_string() }
+    }
+
+    #[tokio::test]
+    async fn contents_come_from_the_spec_or_the_node() {
         let inline = |data: &str| read(ConfigSource::Inline { data: data.to_owned() });
-        assert_eq!(inline("RHJvdmUgdGVzdA==").unwrap(), b"Drove test");
-        assert!(inline("%").unwrap_err().starts_with("place config failed: /etc/x:"));
+        assert_eq!(inline("RHJvdmUgdGVzdA==").await.unwrap(), b"Drove test");
+        assert!(inline("%").await.unwrap_err().starts_with("place config failed: /etc/x:"));
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, "here").unwrap();
-        let local = |path: &std::path::Path| {
-            read(ConfigSource::ExecutorLocalFile { file_path_on_host: path.display().to_string() })
+        assert_eq!(read(local(&path)).await.unwrap(), b"here");
+        assert!(read(local(dir.path())).await.unwrap_err().contains("not a plain file"));
+        File::create(&path).unwrap().set_len(MAX_FILE_BYTES as u64 + 1).unwrap();
+        assert!(read(local(&path)).await.unwrap_err().contains("larger than"));
+    }
+
+    #[tokio::test]
+    async fn all_files_together_have_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        File::create(&path).unwrap().set_len(MAX_FILE_BYTES as u64).unwrap();
+        let many = |count: usize| -> Vec<ConfigSpec> {
+            (0..count)
+                .map(|at| ConfigSpec { local_filename: format!("/f{at}"), source: local(&path) })
+                .collect()
         };
-        assert_eq!(local(&path).unwrap(), b"here");
-        assert!(local(dir.path()).unwrap_err().contains("not a plain file"));
-        File::create(&path).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
-        assert!(local(&path).unwrap_err().contains("larger than"));
+        let most = MAX_TOTAL_BYTES / MAX_FILE_BYTES;
+        assert_eq!(read_all(&many(most)).await.map_err(|error| error.to_string()).unwrap().len(), most);
+        let refusal = read_all(&many(most + 1)).await.err().unwrap().to_string();
+        assert!(refusal.contains(&format!("/f{most}: with the files before it")), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn what_a_controller_should_fetch_is_refused_with_what_to_use_instead() {
+        let http = serde_json::from_str(r#"{"hostname": "example.org"}"#).unwrap();
+        let refusal = read(ConfigSource::ControllerHttpFetch { http }).await.unwrap_err();
+        assert!(refusal.contains("use EXECUTOR_HTTP_FETCH"), "{refusal}");
     }
 }

@@ -7,12 +7,14 @@
 
 mod access;
 pub(crate) mod docker;
+mod fetch;
 mod file;
 mod kin;
 mod open;
 mod place;
 pub(crate) mod process;
 mod set;
+mod step;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

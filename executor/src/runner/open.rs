@@ -54,7 +54,7 @@ impl Runners {
         if config.choice != RunnerChoice::Process {
             let socket = config.docker.socket.clone().unwrap_or_else(default_socket);
             let docker = DockerRunner::open(&socket, &config.executor, &data_dir, CALL_LIMIT, sender.clone());
-            let docker = docker.allowing(access.clone()).pulling(&config.docker);
+            let docker = docker.allowing(access.clone()).configured(&config.docker);
             if let Err(why) = docker.check().await {
                 tracing::warn!("DOCKER executables cannot be run for now: {why}");
             }

@@ -3,6 +3,8 @@
 // Each test binary uses its part.
 #![allow(dead_code)]
 
+pub(crate) mod server;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

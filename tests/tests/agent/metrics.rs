@@ -3,10 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use muster_tests::agent::Agent;
+use muster_tests::agent::{Agent, STEADY, healthy, row, table};
 
 use super::PROGRAM;
-use muster_tests::controller::Controller;
+use muster_tests::controller::{Controller, Records};
 
 fn scrape(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -46,4 +46,20 @@ async fn a_scrape_shows_what_the_executor_takes_and_what_waits() {
     let start = value(&scraped, "process_start_time_seconds");
     let again = value(&scrape(agent.port), "process_start_time_seconds");
     assert!((start - again).abs() < 1.0, "{start} {again}");
+}
+
+#[tokio::test]
+async fn a_scrape_shows_where_the_time_of_a_start_went() {
+    let controller = Controller::start().await;
+    let agent = Agent::new(PROGRAM, &controller);
+    controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
+    controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
+    let scraped = scrape(agent.port);
+    for step in ["prepare", "spawn"] {
+        let series = format!(r#"muster_executor_start_seconds_count{{runner="PROCESS",step="{step}"}}"#);
+        assert!(value(&scraped, &series) >= 1.0, "{series}");
+    }
+    controller.set_table(table(2, vec![]));
+    let is_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
+    controller.until("it is over", is_over).await;
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use bollard::models::{
     ContainerCreateBody, ContainerState, ContainerStateStatusEnum, DeviceMapping, DeviceRequest, HostConfig,
-    HostConfigLogConfig, Mount, MountType, PortBinding,
+    HostConfigLogConfig, Mount, MountType, PortBinding, ResourcesUlimits,
 };
 use muster_common::id::InstanceId;
 use muster_common::instance::ResourceAllocation;
@@ -78,7 +78,12 @@ pub(super) fn name(plan: &LaunchPlan) -> String {
 }
 
 /// Everything that the engine is asked for. In words, what cannot be asked.
-pub(super) fn body(plan: &LaunchPlan, image: &str, owner: &Owner) -> Result<ContainerCreateBody, String> {
+pub(super) fn body(
+    plan: &LaunchPlan,
+    image: &str,
+    owner: &Owner,
+    open_files: Option<u64>,
+) -> Result<ContainerCreateBody, String> {
     let spec = &plan.spec;
     Ok(ContainerCreateBody {
         image: Some(image.to_owned()),
@@ -90,7 +95,7 @@ pub(super) fn body(plan: &LaunchPlan, image: &str, owner: &Owner) -> Result<Cont
         }),
         labels: Some(labels(plan, owner)),
         exposed_ports: Some(port_bindings(plan).into_keys().collect()),
-        host_config: Some(host_config(plan)?),
+        host_config: Some(host_config(plan, open_files)?),
         ..ContainerCreateBody::default()
     })
 }
@@ -111,7 +116,7 @@ fn labels(plan: &LaunchPlan, owner: &Owner) -> HashMap<String, String> {
     .into()
 }
 
-fn host_config(plan: &LaunchPlan) -> Result<HostConfig, String> {
+fn host_config(plan: &LaunchPlan, open_files: Option<u64>) -> Result<HostConfig, String> {
     let spec = &plan.spec;
     let memory = i64::try_from(spec.memory_mb().saturating_mul(1 << 20)).unwrap_or(i64::MAX);
     let limit = (memory > 0).then_some(memory);
@@ -121,6 +126,7 @@ fn host_config(plan: &LaunchPlan) -> Result<HostConfig, String> {
         // The same limit with swap: a service that swaps is slower than one that is replaced.
         memory_swap: limit,
         nano_cpus: if pinned.is_none() { quota(spec) } else { None },
+        cpuset_mems: pinned.as_ref().and_then(|_| memory_nodes(&plan.place.resources)),
         cpuset_cpus: pinned,
         port_bindings: Some(
             port_bindings(plan).into_iter().map(|(port, binding)| (port, Some(vec![binding]))).collect(),
@@ -131,8 +137,8 @@ fn host_config(plan: &LaunchPlan) -> Result<HostConfig, String> {
         log_config: Some(log_config(spec)?),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         cap_drop: Some(DROPPED_CAPABILITIES.map(str::to_owned).into()),
-        // No restart policy: the executor replaces, the engine never restarts. No ulimits either: an
-        // engine that may not raise them would refuse to start anything; its own defaults hold.
+        ulimits: open_files.map(|files| vec![open_files_limit(files)]),
+        // No restart policy: the executor replaces, the engine never restarts.
         ..HostConfig::default()
     })
 }
@@ -153,16 +159,36 @@ fn port_bindings(plan: &LaunchPlan) -> BTreeMap<String, PortBinding> {
 
 /// The leased cores, when whole ones were asked for.
 fn pinned_cores(resources: &[ResourceAllocation]) -> Option<String> {
+    list(resources.iter().flat_map(|resource| match resource {
+        ResourceAllocation::Cpu { cores } => cores.values().flatten().collect(),
+        ResourceAllocation::Memory { .. } => Vec::new(),
+    }))
+}
+
+/// The NUMA nodes of the leased memory: those of the leased cores, unless their memory is all leased. Always ones that
+/// have memory, which the kernel insists on.
+fn memory_nodes(resources: &[ResourceAllocation]) -> Option<String> {
+    list(resources.iter().flat_map(|resource| match resource {
+        ResourceAllocation::Memory { memory_in_mb } => memory_in_mb.keys().collect(),
+        ResourceAllocation::Cpu { .. } => Vec::new(),
+    }))
+}
+
+/// As the kernel lists cores and nodes; `None` when there are none.
+fn list<'a>(numbers: impl Iterator<Item = &'a u32>) -> Option<String> {
     let mut list = String::new();
-    for resource in resources {
-        let ResourceAllocation::Cpu { cores } = resource else { continue };
-        for core in cores.values().flatten() {
-            let comma = if list.is_empty() { "" } else { "," };
-            // Writing to a string cannot fail.
-            let _ = write!(list, "{comma}{core}");
-        }
+    for number in numbers {
+        let comma = if list.is_empty() { "" } else { "," };
+        // Writing to a string cannot fail.
+        let _ = write!(list, "{comma}{number}");
     }
     (!list.is_empty()).then_some(list)
+}
+
+/// For the first process of the container and all that it starts; the hard limit is the same.
+fn open_files_limit(files: u64) -> ResourcesUlimits {
+    let files = i64::try_from(files).unwrap_or(i64::MAX);
+    ResourcesUlimits { name: Some("nofile".to_owned()), soft: Some(files), hard: Some(files) }
 }
 
 /// A share of the node's time, when no whole cores are leased.
@@ -312,7 +338,7 @@ mod tests {
 
     #[test]
     fn labels_hold_ids_and_no_secret() {
-        let body = body(&plan(r#"{"name": "web", "version": "1"}"#), "web:1", &owner()).unwrap();
+        let body = body(&plan(r#"{"name": "web", "version": "1"}"#), "web:1", &owner(), None).unwrap();
         let labels = body.labels.unwrap();
         assert!(owner().made(&labels, &InstanceId::new("SI-1").unwrap()));
         assert!(!owner().made(&labels, &InstanceId::new("SI-2").unwrap()));
@@ -335,14 +361,30 @@ mod tests {
                 [{{"type": "CPU", "count": {count}}}, {{"type": "MEMORY", "sizeInMB": 64}}]}}"#
             )
         };
-        let part = host_config(&plan(&resources("0.5"))).unwrap();
+        let part = host_config(&plan(&resources("0.5")), None).unwrap();
         assert_eq!((part.nano_cpus, part.cpuset_cpus), (Some(500_000_000), None));
         assert_eq!((part.memory, part.memory_swap), (Some(64 << 20), Some(64 << 20)));
         let mut plan = plan(&resources("2"));
-        plan.place.resources =
-            vec![ResourceAllocation::Cpu { cores: BTreeMap::from([(0, vec![1]), (1, vec![3])]) }];
-        let whole = host_config(&plan).unwrap();
+        let memory = ResourceAllocation::Memory { memory_in_mb: BTreeMap::from([(0, 32), (1, 32)]) };
+        plan.place.resources = vec![memory.clone()];
+        let counted = host_config(&plan, None).unwrap();
+        assert_eq!((counted.cpuset_cpus, counted.cpuset_mems), (None, None));
+        let cores = ResourceAllocation::Cpu { cores: BTreeMap::from([(0, vec![1]), (1, vec![3])]) };
+        plan.place.resources = vec![cores, memory];
+        let whole = host_config(&plan, None).unwrap();
         assert_eq!((whole.nano_cpus, whole.cpuset_cpus.as_deref()), (None, Some("1,3")));
+        assert_eq!(whole.cpuset_mems.as_deref(), Some("0,1"));
+    }
+
+    #[test]
+    fn open_files_are_limited_only_where_the_node_says_so() {
+        let plan = plan(r#"{"name": "web", "version": "1"}"#);
+        assert_eq!(host_config(&plan, None).unwrap().ulimits, None);
+        let limits = host_config(&plan, Some(4096)).unwrap().ulimits.unwrap();
+        assert_eq!(
+            (limits[0].name.as_deref(), limits[0].soft, limits[0].hard),
+            (Some("nofile"), Some(4096), Some(4096))
+        );
     }
 
     #[test]

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bollard::BollardRequest;
 use bollard::auth::DockerCredentials;
+use http::HeaderValue;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -95,7 +97,7 @@ impl Credentials {
         if found.is_none() {
             found = file.entry(registry).map_err(|why| format!("{}: {why}", path.display()))?;
         }
-        found.map(|found| sendable(found, registry)).transpose()
+        Ok(found)
     }
 
     async fn ask(&self, helper: &str, registry: &str) -> Result<Option<DockerCredentials>, String> {
@@ -170,17 +172,30 @@ impl ConfigFile {
     }
 }
 
-/// The engine takes base64 for URLs and ignores what is none, so that a pull would go out without credentials and
-/// be refused for a reason that nobody finds; the client library writes common base64. They differ in two letters.
-fn sendable(found: DockerCredentials, registry: &str) -> Result<DockerCredentials, String> {
-    let sent = serde_json::to_vec(&found).map(|json| STANDARD.encode(json)).unwrap_or_default();
-    if sent.contains(['+', '/']) {
-        return Err(format!(
-            "the credentials for {registry} cannot be handed to the engine: the user name or password has one of \
-             ? > ~, or a letter beyond ASCII, in an unlucky place; use another password or an access token"
-        ));
+/// Where the credentials of a pull are sent to the engine.
+const HEADER: &str = "X-Registry-Auth";
+
+/// The request with its credentials in the letters of base64 for URLs. The engine takes no others and ignores what is
+/// none, so that a pull would go out without credentials and be refused for a reason that nobody finds; the client
+/// library writes common base64. They differ in two letters.
+pub(super) fn in_url_letters(mut request: BollardRequest) -> BollardRequest {
+    if let Some(value) = request.headers_mut().get_mut(HEADER) {
+        let letters: Vec<u8> = value.as_bytes().iter().map(|&letter| url_letter(letter)).collect();
+        // What consists of these letters can always be sent.
+        if let Ok(mut translated) = HeaderValue::from_bytes(&letters) {
+            translated.set_sensitive(true);
+            *value = translated;
+        }
     }
-    Ok(found)
+    request
+}
+
+fn url_letter(letter: u8) -> u8 {
+    match letter {
+        b'+' => b'-',
+        b'/' => b'_',
+        other => other,
+    }
 }
 
 async fn read(path: &Path) -> Result<Option<ConfigFile>, String> {
@@ -263,6 +278,19 @@ mod tests {
 
     fn pair(found: &DockerCredentials) -> (&str, &str) {
         (found.username.as_deref().unwrap_or("-"), found.password.as_deref().unwrap_or("-"))
+    }
+
+    #[test]
+    fn credentials_are_sent_in_letters_that_the_engine_takes() {
+        use base64::engine::general_purpose::URL_SAFE;
+        let secret = r#"{"password":"???>>>~~~"}"#;
+        let common = STANDARD.encode(secret);
+        assert!(common.contains('+') && common.contains('/'), "{common}");
+        let request = http::Request::builder().header(HEADER, &common).header("Other", "a+b/c");
+        let sent = in_url_letters(request.body(bollard::body_full(bytes::Bytes::new())).unwrap());
+        assert_eq!(URL_SAFE.decode(&sent.headers()[HEADER]).unwrap(), secret.as_bytes());
+        assert!(sent.headers()[HEADER].is_sensitive());
+        assert_eq!(sent.headers()["Other"], "a+b/c");
     }
 
     #[test]

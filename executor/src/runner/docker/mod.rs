@@ -62,6 +62,7 @@ use self::engine::{Engine, EngineError};
 use self::pull::Pulls;
 use self::watch::{Watch, Watcher};
 use super::file::{self, PlacedFile};
+use super::step::Step;
 use super::{
     CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, ProvisionError, Runner, RunnerError,
     RunnerEvent, StartError, Workload,
@@ -88,6 +89,7 @@ pub struct DockerRunner {
     addresses: Addresses,
     access: HostAccess,
     pulls: Pulls,
+    open_files: Option<u64>,
     wishes: mpsc::Sender<Watch>,
     _watcher: AbortOnDropHandle<()>,
 }
@@ -116,15 +118,16 @@ impl DockerRunner {
             addresses: Addresses::default(),
             access: HostAccess::default(),
             pulls,
+            open_files: None,
             wishes,
             _watcher: watcher,
         }
     }
 
-    /// The same runner, which pulls as the node's configuration says.
+    /// The same runner, which pulls images and limits containers as the node's configuration says.
     #[must_use]
-    pub fn pulling(self, config: &DockerConfig) -> Self {
-        Self { pulls: pulls(&self.engine, config), ..self }
+    pub fn configured(self, config: &DockerConfig) -> Self {
+        Self { pulls: pulls(&self.engine, config), open_files: config.open_files, ..self }
     }
 
     /// The same runner, whose specs may have this much of the node; nothing before.
@@ -154,7 +157,10 @@ impl DockerRunner {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.at_provision(&image)),
         }
-        self.pulls.pull(&image, docker_pull_timeout.as_duration()).await
+        let step = step("pull");
+        self.pulls.pull(&image, docker_pull_timeout.as_duration()).await?;
+        step.done();
+        Ok(())
     }
 
     async fn start(&self, plan: &LaunchPlan) -> Result<Workload, StartError> {
@@ -165,14 +171,18 @@ impl DockerRunner {
             });
         };
         let plan = &self.access.admit(plan).await?;
-        let files = read_files(plan).await?;
+        let files = file::read_all(&plan.spec.configs).await?;
+        let creating = step("create");
         let (container, state) = self.create(plan, &container::with_tag(url)).await?;
+        creating.done();
         if state.is_none_or(|state| never_started(&state)) {
             self.place(&container, files).await?;
+            let starting = step("start");
             self.engine
                 .call("start_container", async |client| client.start_container(&container, None).await)
                 .await
                 .map_err(|error| error.at_start("start container"))?;
+            starting.done();
         }
         self.watch(&container, &plan.instance).await;
         Ok(Workload::Docker { container_id: container })
@@ -186,7 +196,7 @@ impl DockerRunner {
     ) -> Result<(String, Option<ContainerState>), StartError> {
         let at = |error: EngineError| error.at_start("create container");
         let name = container::name(plan);
-        let body = container::body(plan, image, &self.owner)
+        let body = container::body(plan, image, &self.owner, self.open_files)
             .map_err(|why| StartError::Failed { step: "create container", why })?;
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         match self
@@ -214,18 +224,21 @@ impl DockerRunner {
     }
 
     async fn place(&self, container: &str, files: Vec<PlacedFile>) -> Result<(), StartError> {
-        let failed = |why: String| StartError::Failed { step: "place config", why };
         if files.is_empty() {
             return Ok(());
         }
-        let archive = archive(&files).map_err(|error| failed(error.to_string()))?;
+        let placing = step("place");
+        let archive = archive(&files)
+            .map_err(|error| StartError::Failed { step: "place config", why: error.to_string() })?;
         let options = UploadToContainerOptionsBuilder::default().path("/").build();
         self.engine
             .call("upload_to_container", async |client| {
                 client.upload_to_container(container, Some(options), body_full(archive.into())).await
             })
             .await
-            .map_err(|error| error.at_start("place config"))
+            .map_err(|error| error.at_start("place config"))?;
+        placing.done();
+        Ok(())
     }
 
     async fn stop(&self, container: &str, grace: Duration) -> Result<Exit, RunnerError> {
@@ -398,6 +411,10 @@ fn pulls(engine: &Arc<Engine>, config: &DockerConfig) -> Pulls {
     Pulls::new(Arc::clone(engine), Credentials::new(config.credentials.clone()), config.pulls_in_flight)
 }
 
+fn step(name: &'static str) -> Step {
+    Step::begin(RunnerKind::Docker, name)
+}
+
 fn labels(container: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
     container.config.as_ref()?.labels.as_ref()
 }
@@ -414,16 +431,6 @@ fn never_started(state: &ContainerState) -> bool {
 fn has_ended(state: &ContainerState) -> bool {
     use ContainerStateStatusEnum::{DEAD, EXITED, REMOVING};
     matches!(state.status, Some(EXITED | DEAD | REMOVING))
-}
-
-async fn read_files(plan: &LaunchPlan) -> Result<Vec<PlacedFile>, StartError> {
-    if plan.spec.configs.is_empty() {
-        return Ok(Vec::new());
-    }
-    let spec = Arc::clone(&plan.spec);
-    tokio::task::spawn_blocking(move || file::read_all(&spec.configs))
-        .await
-        .map_err(|error| StartError::Failed { step: "place config", why: error.to_string() })?
 }
 
 /// The files as the engine takes them: readable by whatever user the container runs as.

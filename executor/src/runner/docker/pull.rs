@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::credentials::Credentials;
+use super::credentials::{self, Credentials};
 use super::engine::{Engine, EngineError};
 use crate::runner::ProvisionError;
 
@@ -136,6 +136,7 @@ impl Work {
         let is_known = credentials.is_some();
         self.state.send_replace(State::UnderWay("asking the engine".to_owned()));
         let client = self.engine.client().await.map_err(|error| failure(error, is_known))?;
+        let client = client.with_request_modifier(credentials::in_url_letters);
         let options = CreateImageOptionsBuilder::default().from_image(&self.image).build();
         let mut steps = client.create_image(Some(options), None, credentials);
         while let Some(step) = steps.next().await {

@@ -10,7 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::spec::{ConfigSpec, Executable};
+use muster_common::instance::RunnerKind;
+use muster_common::spec::Executable;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
@@ -26,8 +27,10 @@ use super::shim::DEFAULT_PATH;
 use super::user::{self, Account};
 use super::{Condition, Inner, SETTLE_INTERVAL, SETTLE_WAIT, watch, workload};
 use crate::logs::Rotation;
+use crate::runner::file::{self, PlacedFile};
 use crate::runner::kin::ProcessId;
-use crate::runner::{LaunchPlan, ProvisionError, RunnerError, StartError, Workload, file};
+use crate::runner::step::Step;
+use crate::runner::{LaunchPlan, ProvisionError, RunnerError, StartError, Workload};
 
 /// How long a new shim may take to answer. It starts within milliseconds on an idle machine.
 const REPLY_WAIT: Duration = Duration::from_secs(30);
@@ -77,17 +80,23 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
             return Err(StartError::Failed { step: "prepare", why });
         }
     }
+    // Before the task: a start that is let go while a server is slow leaves nothing behind.
+    let files = file::read_all(&plan.spec.configs).await?;
     // In a task of its own: a start that was let go half-way would leave nobody to tell what came of it.
     let under_way = inner.starts.begin(&plan.instance);
     let task = tokio::spawn(async move {
         let _under_way = under_way;
+        let preparing = Step::begin(RunnerKind::Process, "prepare");
         let (shim, description) = {
             let (inner, plan) = (Arc::clone(&inner), plan.clone());
-            tokio::task::spawn_blocking(move || prepare(&inner, &plan))
+            tokio::task::spawn_blocking(move || prepare(&inner, &plan, &files))
                 .await
                 .map_err(|error| cut_short(&error))??
         };
+        preparing.done();
+        let spawning = Step::begin(RunnerKind::Process, "spawn");
         let pids = converse(shim, &description).await?;
+        spawning.done();
         let run = inner.run_dir(&plan.instance);
         let failed = |error: io::Error| StartError::Failed { step: "watch process", why: error.to_string() };
         if inner.watches.watch(&plan.instance, &run, &pids).map_err(failed)?.is_none() {
@@ -105,7 +114,7 @@ fn cut_short(error: &tokio::task::JoinError) -> StartError {
 }
 
 /// Everything on the disk, then the shim itself. Blocks.
-fn prepare(inner: &Inner, plan: &LaunchPlan) -> Result<(Child, Vec<u8>), StartError> {
+fn prepare(inner: &Inner, plan: &LaunchPlan, files: &[PlacedFile]) -> Result<(Child, Vec<u8>), StartError> {
     let failed = |step: &'static str| move |why: String| StartError::Failed { step, why };
     let on_disk = |error: io::Error| StartError::Failed { step: "prepare", why: error.to_string() };
     let Some(Executable::Process { command, working_directory }) = &plan.spec.executable else {
@@ -122,7 +131,7 @@ fn prepare(inner: &Inner, plan: &LaunchPlan) -> Result<(Child, Vec<u8>), StartEr
     run.write_place(&plan.place).map_err(on_disk)?;
     let scratch = inner.scratch(&plan.instance);
     make_scratch(&scratch, account.as_ref()).map_err(on_disk)?;
-    place(&scratch, &plan.spec.configs, account.as_ref())?;
+    place(&scratch, files, account.as_ref())?;
     // Written down before they are made: nobody forgets to remove them.
     run.write_group(&inner.cgroups.group(&plan.instance)).map_err(on_disk)?;
     let group = inner.cgroups.make(&plan.instance, &Limits::of(plan, inner.config.max_pids));
@@ -191,8 +200,8 @@ fn give(path: &Path, account: Option<&Account>) -> io::Result<()> {
 
 /// Places files under the scratch directory: `/etc/x` becomes `<scratch>/etc/x`, readable by their
 /// owner alone.
-fn place(scratch: &Path, configs: &[ConfigSpec], account: Option<&Account>) -> Result<(), StartError> {
-    for placed in file::read_all(configs)? {
+fn place(scratch: &Path, files: &[PlacedFile], account: Option<&Account>) -> Result<(), StartError> {
+    for placed in files {
         let failed =
             |why: String| StartError::Failed { step: "place config", why: format!("{}: {why}", placed.path) };
         let below = below(&placed.path)

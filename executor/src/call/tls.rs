@@ -1,5 +1,5 @@
-//! TLS towards a port on this node. By default the certificate must be good for `localhost` and come
-//! from an authority that the node trusts; a check that says `insecure` accepts any certificate.
+//! TLS towards a server. By default its certificate must be good for the name that is called and come from
+//! an authority that the node trusts; a call that says `insecure` accepts any certificate.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::ProbeError;
+use super::CallError;
 
 /// Where distributions keep the authorities that a node trusts.
 const BUNDLES: [&str; 4] = [
@@ -25,29 +25,30 @@ const BUNDLES: [&str; 4] = [
 
 /// Whose certificates are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(crate) enum Trust {
     /// Those that the node trusts.
     Node,
-    /// Anybody's: the check says `insecure`. It only asks whether somebody answers on a port of this
-    /// node, and sends nothing that would need to be kept secret.
+    /// Anybody's: the spec says `insecure`. A check only asks whether somebody answers on a port of this node; a
+    /// fetch trusts its network, as its author chose.
     Anybody,
 }
 
 /// What is spoken inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Speak {
+pub(crate) enum Speak {
     /// HTTP/1.1, which needs not be agreed on.
     Http1,
     /// HTTP/2, which a server may serve beside HTTP/1.1 and must be told of.
     Http2,
 }
 
-/// Speaks TLS on a fresh connection.
-pub(super) async fn handshake(
+/// Speaks TLS on a fresh connection to `host`, a name or an address.
+pub(crate) async fn handshake(
     stream: TcpStream,
+    host: &str,
     trust: Trust,
     speak: Speak,
-) -> Result<TlsStream<TcpStream>, ProbeError> {
+) -> Result<TlsStream<TcpStream>, CallError> {
     let config = match trust {
         Trust::Node => node_config()?,
         Trust::Anybody => insecure_config()?,
@@ -61,11 +62,15 @@ pub(super) async fn handshake(
             Arc::new(config)
         }
     };
-    let name = ServerName::try_from("localhost").map_err(|error| ProbeError(error.to_string()))?;
+    let name = ServerName::try_from(host)
+        .map_err(|_| {
+            CallError(format!("'{host}' is neither a name nor an address that a certificate can be for"))
+        })?
+        .to_owned();
     TlsConnector::from(config)
         .connect(name, stream)
         .await
-        .map_err(|error| ProbeError(format!("the TLS handshake failed: {error}")))
+        .map_err(|error| CallError(format!("the TLS handshake failed: {error}")))
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -73,37 +78,37 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
 }
 
-fn node_config() -> Result<Arc<ClientConfig>, ProbeError> {
+fn node_config() -> Result<Arc<ClientConfig>, CallError> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(Arc::clone(config));
     }
     let bundle = BUNDLES.into_iter().find(|path| Path::new(path).exists()).ok_or_else(|| {
-        ProbeError(
+        CallError(
             "TLS without `insecure` needs the node's CA certificates, and none are installed".to_owned(),
         )
     })?;
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(bundle)
-        .map_err(|error| ProbeError(format!("cannot read the CA certificates in {bundle}: {error}")))?;
+        .map_err(|error| CallError(format!("cannot read the CA certificates in {bundle}: {error}")))?;
     // A bundle may hold certificates that are no authorities; the others count.
     roots.add_parsable_certificates(certificates.flatten());
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| ProbeError(error.to_string()))?
+        .map_err(|error| CallError(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
 }
 
-fn insecure_config() -> Result<Arc<ClientConfig>, ProbeError> {
+fn insecure_config() -> Result<Arc<ClientConfig>, CallError> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(Arc::clone(config));
     }
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| ProbeError(error.to_string()))?
+        .map_err(|error| CallError(error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
         .with_no_client_auth();

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+mod configured;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +14,7 @@ use bollard::Docker;
 use bollard::models::ContainerInspectResponse;
 use muster_common::id::{ExecutorId, InstanceId};
 use muster_common::instance::{InstancePort, RunnerKind};
-use muster_common::spec::{
-    CheckMode, ConfigSource, ConfigSpec, Executable, LocalServiceSpec, MountMode, MountedVolume, PortType,
-};
+use muster_common::spec::{CheckMode, Executable, LocalServiceSpec, MountMode, MountedVolume, PortType};
 use muster_executor::{CALL_LIMIT, DockerRunner};
 use muster_executor::{DockerConfig, HostAccess, HostAccessConfig};
 use muster_executor::{
@@ -221,47 +221,6 @@ async fn docker_port_is_not_open_before_the_container_listens() {
 }
 
 #[tokio::test]
-async fn docker_limits_and_labels_are_as_asked() {
-    let Some(bench) = Bench::new("docker_limits_and_labels_are_as_asked").await else { return };
-    let (runner, _events) = bench.open();
-    let (volume, secret) = (bench.dir.path().join("volume"), bench.dir.path().join("secret"));
-    std::fs::create_dir(&volume).unwrap();
-    std::fs::write(&secret, "from the node\n").unwrap();
-    let plan = bench.plan_with(&["cat", "/etc/deep/inline"], |spec| {
-        spec.volumes = vec![MountedVolume {
-            path_in_container: "/volume".to_owned(),
-            path_on_host: volume.display().to_string(),
-            mode: Some(MountMode::ReadOnly),
-        }];
-        spec.configs = vec![
-            ConfigSpec {
-                local_filename: "/etc/deep/inline".to_owned(),
-                source: ConfigSource::Inline { data: "cGxhY2VkIQo=".to_owned() },
-            },
-            ConfigSpec {
-                local_filename: "/etc/local".to_owned(),
-                source: ConfigSource::ExecutorLocalFile { file_path_on_host: secret.display().to_string() },
-            },
-        ];
-    });
-    let workload = start(&runner, &plan).await;
-    let container = bench.inspect(&workload).await;
-    let host = container.host_config.unwrap();
-    assert_eq!((host.memory, host.nano_cpus), (Some(32 << 20), Some(500_000_000)));
-    assert_eq!(host.cap_drop.unwrap().len(), 4);
-    assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
-    assert_eq!(container.mounts.unwrap()[0].rw, Some(false));
-    assert_eq!(container.name.unwrap(), format!("/test-1-{}", plan.instance));
-    let labels = format!("{:?}", container.config.unwrap().labels.unwrap());
-    assert!(labels.contains(plan.instance.as_str()), "{labels}");
-    assert!(!labels.contains("hush") && !labels.contains("cGxhY2VkIQo"), "{labels}");
-    Runner::stop(&runner, &plan.instance, &workload, LONG).await.unwrap();
-    let log = Runner::log_tail(&runner, &plan.instance, &workload, 1024).await.unwrap();
-    assert_eq!(log, "placed!\n");
-    remove(&runner, &plan).await;
-}
-
-#[tokio::test]
 async fn docker_kills_who_ignores_the_stop() {
     let Some(bench) = Bench::new("docker_kills_who_ignores_the_stop").await else { return };
     let (runner, mut events) = bench.open();
@@ -399,16 +358,6 @@ async fn docker_failures_say_why() {
     let error = Runner::start(&runner, &mounted).await.unwrap_err().to_string();
     assert!(error.contains("volumes[0].pathOnHost") && error.contains("hostAccess.volumes"), "{error}");
     assert_eq!(Runner::find(&runner, &mounted.instance, None).await.unwrap(), Found::Nothing);
-
-    let fetched = bench.plan_with(&["sleep"], |spec| {
-        let http = serde_json::from_value(json!({"hostname": "example.org"})).unwrap();
-        spec.configs = vec![ConfigSpec {
-            local_filename: "/etc/x".to_owned(),
-            source: ConfigSource::ExecutorHttpFetch { http },
-        }];
-    });
-    let error = Runner::start(&runner, &fetched).await.unwrap_err().to_string();
-    assert!(error.contains("/etc/x") && error.contains("not supported yet"), "{error}");
 }
 
 #[tokio::test]

@@ -1,0 +1,126 @@
+//! Files that an executor fetches before a start, from real servers, for real processes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+mod support;
+
+use std::sync::Arc;
+
+use muster_common::spec::{ConfigSource, ConfigSpec, LocalServiceSpec};
+use muster_executor::{Found, LaunchPlan, Runner, StartError};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use support::server::{endless, server, tls_server};
+use support::{Node, script};
+
+/// A plan with a file that is fetched from this port.
+fn plan(port: u16, more: &Value) -> LaunchPlan {
+    let mut http = json!({"hostname": "localhost", "port": port, "connectionTimeout": "20s",
+        "operationTimeout": "20s"});
+    http.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let mut plan = script("exit 0");
+    let mut spec = LocalServiceSpec::clone(&plan.spec);
+    spec.configs = vec![ConfigSpec {
+        local_filename: "/etc/fetched".to_owned(),
+        source: ConfigSource::ExecutorHttpFetch { http: serde_json::from_value(http).unwrap() },
+    }];
+    plan.spec = Arc::new(spec);
+    plan
+}
+
+/// What is placed where the workload looks for it.
+async fn placed(port: u16, more: Value) -> Vec<u8> {
+    let node = Node::new();
+    let (runner, _events) = node.open();
+    let plan = plan(port, &more);
+    runner.start(&plan).await.unwrap();
+    let file = node.dir().join("scratch").join(plan.instance.as_str()).join("etc/fetched");
+    let content = std::fs::read(file).unwrap();
+    runner.remove(&plan.instance).await.unwrap();
+    content
+}
+
+/// Why there was no start; nothing is left of it.
+async fn refusal(port: u16, more: Value) -> String {
+    let node = Node::new();
+    let (runner, _events) = node.open();
+    let plan = plan(port, &more);
+    let error = runner.start(&plan).await.unwrap_err();
+    let StartError::Failed { step, why } = &error else { panic!("{error}") };
+    assert_eq!(*step, "place config");
+    assert!(why.starts_with("/etc/fetched: cannot fetch http"), "{why}");
+    assert!(!why.contains("hush"), "{why}");
+    assert_eq!(runner.find(&plan.instance, None).await.unwrap(), Found::Nothing);
+    why.clone()
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_with_what_the_spec_says_and_placed() {
+    let (port, mut asked) = server("HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nhere\n").await;
+    let content = placed(
+        port,
+        json!({"path": "/files/a?token=hush", "verb": "POST", "payload": "{}", "successCodes": [200, 201],
+            "username": "me", "password": "hush", "headers": {"X-Team": "platform"}}),
+    )
+    .await;
+    assert_eq!(content, b"here\n");
+    let request = asked.recv().await.unwrap();
+    assert!(request.starts_with("POST /files/a?token=hush HTTP/1.1\r\n"), "{request}");
+    assert!(request.ends_with("\r\n\r\n{}"), "{request}");
+    let request = request.to_lowercase();
+    for line in ["authorization: basic bwu6ahvzaa==", "x-team: platform", &format!("host: localhost:{port}")]
+    {
+        assert_eq!(request.matches(&format!("\r\n{line}\r\n")).count(), 1, "{line} in {request}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_may_come_over_tls() {
+    let (port, _asked) = tls_server("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere").await;
+    assert_eq!(placed(port, json!({"protocol": "HTTPS", "insecure": true})).await, b"here");
+    let why = refusal(port, json!({"protocol": "HTTPS", "password": "hush"})).await;
+    assert!(why.contains("TLS") && why.contains(&format!("https://localhost:{port}/:")), "{why}");
+}
+
+#[tokio::test]
+async fn another_status_is_no_file() {
+    let (port, _asked) = server("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nhush").await;
+    let why = refusal(port, json!({"path": "/a?token=hush", "authHeader": "Bearer hush"})).await;
+    assert!(why.contains("status 404 Not Found") && why.contains("[200]"), "{why}");
+    assert!(why.contains(&format!("http://localhost:{port}/a:")), "{why}");
+
+    let (port, _asked) =
+        server("HTTP/1.1 302 Found\r\nLocation: http://localhost/hush\r\nContent-Length: 0\r\n\r\n").await;
+    let why = refusal(port, json!({})).await;
+    assert!(why.contains("status 302") && why.contains("redirects are not followed"), "{why}");
+}
+
+#[tokio::test]
+async fn only_a_whole_answer_of_bearable_size_is_a_file() {
+    let limit = 8 << 20;
+    let why = refusal(endless().await, json!({})).await;
+    assert!(why.contains(&format!("larger than {limit} bytes")), "{why}");
+    // One that says so is not read at all.
+    let (port, _asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 8388609\r\n\r\nbegin").await;
+    let why = refusal(port, json!({})).await;
+    assert!(why.contains(&format!("larger than {limit} bytes")), "{why}");
+
+    let (port, _asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhush").await;
+    let why = refusal(port, json!({})).await;
+    assert!(why.contains("the answer broke off") || why.contains("the call failed"), "{why}");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_or_is_away_holds_nobody_up() {
+    // Takes the connection, says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let why = refusal(port, json!({"operationTimeout": "200ms"})).await;
+    assert!(why.contains("no whole answer within 200ms"), "{why}");
+    let why = refusal(port, json!({"connectionTimeout": "200ms", "protocol": "HTTPS"})).await;
+    assert!(why.contains("no connection within 200ms"), "{why}");
+    drop(listener);
+    let why = refusal(port, json!({})).await;
+    assert!(why.contains("refused"), "{why}");
+}
