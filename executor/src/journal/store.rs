@@ -158,8 +158,22 @@ fn open(path: &Path) -> Result<Database, DatabaseError> {
 /// not survive them.
 fn open_checked(path: &Path) -> Result<Database, DatabaseError> {
     let mut database = open(path)?;
-    database.check_integrity()?;
+    if !database.check_integrity()? {
+        tracing::error!(journal = %path.display(), "the journal was damaged and went back to an earlier state; what runs makes up for it");
+        note_incomplete(&database)?;
+    }
     Ok(database)
+}
+
+/// Something that was written is missing.
+fn note_incomplete(database: &Database) -> Result<(), StorageError> {
+    let noted = || -> Result<(), redb::Error> {
+        let transaction = database.begin_write()?;
+        transaction.open_table(Drawer::Meta.table())?.insert(META_INCOMPLETE, [].as_slice())?;
+        transaction.commit()?;
+        Ok(())
+    };
+    noted().map_err(|error| StorageError::Io(std::io::Error::other(error)))
 }
 
 /// A file that is damaged beyond repair is kept beside the new one: the executor starts, and what ran is

@@ -44,8 +44,13 @@ impl Turn {
                 self.clear_away();
             }
             InstanceState::Starting => {
-                let deadline = self.instance.pace.deadline;
+                let (deadline, is_idle) = (self.instance.pace.deadline, self.instance.pace.retry.is_some());
                 self.enter(InstanceState::Stopping, reason, &message);
+                if is_idle {
+                    // The runner was away, and no start is under way.
+                    self.descend(Descent::Find);
+                    return;
+                }
                 self.instance.descent = Some(Descent::Settle);
                 // The start has what is left of its time, not a new one.
                 self.instance.pace.deadline = deadline;

@@ -281,6 +281,7 @@ impl Supervisor {
         if self.next_listing <= Instant::now() {
             let soon = if self.core.awaits_listing() { LISTING_RETRY } else { LISTING_INTERVAL };
             self.next_listing = Instant::now() + soon;
+            self.core.listing_begins();
             self.performer.list();
         }
     }

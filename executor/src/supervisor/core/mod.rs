@@ -70,6 +70,8 @@ pub(crate) struct Core {
     ended: BTreeSet<(Timestamp, InstanceId)>,
     acked: BTreeMap<String, u64>,
     strays: BTreeMap<InstanceId, Stray>,
+    /// Instances that were forgotten since the runners were last asked: a late answer may name them still.
+    forgotten: BTreeSet<InstanceId>,
     hearing: Hearing,
     draining: bool,
     port_cursor: u16,
@@ -102,6 +104,7 @@ impl Core {
             ended: BTreeSet::new(),
             acked: contents.acked,
             strays: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
             hearing: Hearing::after(contents.is_whole),
             draining: false,
             avoid_ports: BTreeMap::new(),
@@ -270,13 +273,20 @@ impl Core {
         std::mem::take(&mut self.output)
     }
 
+    /// What of it no status and no record shows.
+    #[cfg(test)]
+    pub(crate) fn outline(&self) -> String {
+        let slots: Vec<_> = self.slots.values().map(|slot| (slot.failures, slot.kept_old)).collect();
+        format!("{slots:?}{}{:?}{}", self.draining, self.hearing, self.strays.len())
+    }
+
     fn look_at_live(&mut self) {
         let Standing { live, is_settled, is_drained, .. } = self.standing;
         let was = (live, is_settled, is_drained);
         let live = self.live().count();
         let is_settled = is_settled
             || (self.hearing.is_over() && !self.live().any(|one| one.state() == InstanceState::Unknown));
-        let is_drained = self.draining && live == 0;
+        let is_drained = self.draining && live == 0 && self.strays.is_empty() && self.hearing.is_over();
         self.has_news |= was != (live, is_settled, is_drained);
         (self.standing.live, self.standing.is_settled, self.standing.is_drained) =
             (live, is_settled, is_drained);

@@ -22,7 +22,8 @@ pub(super) struct Details {
 
 impl Default for Details {
     fn default() -> Self {
-        Self { in_full: 1000, in_outline: 4000 }
+        // Log tails of that many take some 13 MB at most, and are held twice.
+        Self { in_full: 100, in_outline: 1000 }
     }
 }
 
@@ -110,6 +111,7 @@ impl Core {
         let (key, end) = (key_of(&instance.record.slot), end_of(instance));
         self.output.batch.forget_instance(id);
         self.instances.remove(id);
+        self.forgotten.insert(id.clone());
         self.acked.remove(id.as_str());
         self.ended.remove(&end);
         self.standing.holds.remove(id);

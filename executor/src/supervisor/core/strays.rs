@@ -86,6 +86,11 @@ impl Core {
         self.hearing.unheard.contains(&kind)
     }
 
+    /// The runners are about to be asked what they know.
+    pub(crate) fn listing_begins(&mut self) {
+        self.forgotten.clear();
+    }
+
     /// A runner could not be asked what it knows.
     pub(crate) fn listing_failed(&mut self, kind: RunnerKind) {
         self.hearing.unasked.remove(&kind);
@@ -96,7 +101,8 @@ impl Core {
         let journal_was_whole = !self.is_unheard(kind);
         let mut leftovers = Vec::new();
         for Listed { instance, place, runs } in listed {
-            if self.is_live(&instance) {
+            // One that ended while the runner was being asked has been told of, and is gone by now.
+            if self.is_live(&instance) || self.forgotten.contains(&instance) {
                 continue;
             }
             match place {
@@ -117,7 +123,8 @@ impl Core {
 
     /// Takes in what waited for a slot table, once there is one.
     pub(super) fn take_in_strays(&mut self, now: Now) {
-        if !self.has_table {
+        // Whoever is drained needs nobody to say what is wanted.
+        if !self.has_table && !self.draining {
             return;
         }
         while let Some((id, Stray { kind, place })) = self.strays.pop_first() {

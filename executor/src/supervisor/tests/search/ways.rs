@@ -139,7 +139,7 @@ pub(super) fn with_spec(mut table: SlotTable, mode: ReplaceMode) -> SlotTable {
           "readiness": {"mode": {"type": "TCP", "portName": "http"}, "timeout": "1s", "interval": "1s", "attempts": 1},
           "healthcheck": {"mode": {"type": "TCP", "portName": "http"}, "timeout": "1s", "interval": "1s", "attempts": 1},
           "preShutdown": {"hooks": [{"type": "CMD", "command": "drain"}], "waitBeforeKill": "1s"},
-          "grace": "1s", "restartPolicy": {"backoff": ["1s"], "jitter": 0, "resetAfter": "10m", "budget": 2}
+          "grace": "1s", "restartPolicy": {"backoff": ["1s"], "jitter": 0, "resetAfter": "10m", "budget": 1}
         }"#,
     )
     .unwrap();
