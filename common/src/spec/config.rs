@@ -46,7 +46,7 @@ pub enum ConfigSource {
     },
 }
 
-/// An HTTP call. Its `Debug` shows neither credentials nor headers nor the body.
+/// An HTTP call. Its `Debug` shows neither credentials nor headers nor the body nor the query.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpCallSpec {
@@ -100,7 +100,8 @@ impl fmt::Debug for ConfigSource {
 
 impl fmt::Debug for HttpCallSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}://{}:{}{}", self.verb, self.protocol, self.hostname, self.port, self.path)
+        let path = self.path.split('?').next().unwrap_or_default();
+        write!(f, "{} {}://{}:{}{path}", self.verb, self.protocol, self.hostname, self.port)
     }
 }
 
@@ -164,3 +165,16 @@ impl Read for HttpCallSpec {
 }
 
 deserialize_by_reading!(ConfigSpec, HttpCallSpec);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_shown_without_what_may_be_secret() {
+        let text = r#"{"hostname": "a.example.org", "path": "/x?token=hush", "password": "hush", "payload": "hush",
+            "headers": {"X-Key": "hush"}}"#;
+        let call: HttpCallSpec = serde_json::from_str(text).unwrap();
+        assert_eq!(format!("{call:?}"), "GET HTTP://a.example.org:0/x");
+    }
+}
