@@ -141,16 +141,17 @@ struct Witness {
 }
 
 impl Witness {
-    /// Where each workload that runs now belongs.
-    async fn running(&self) -> Vec<Place> {
+    /// Each instance that runs now, and where it belongs.
+    async fn running(&self) -> Vec<(String, Place)> {
         let mut places = self.processes();
         for labels in self.containers(false).await {
-            places.push(serde_json::from_str(&labels["muster.place"]).unwrap());
+            let place = serde_json::from_str(&labels["muster.place"]).unwrap();
+            places.push((labels["muster.instance"].clone(), place));
         }
         places
     }
 
-    fn processes(&self) -> Vec<Place> {
+    fn processes(&self) -> Vec<(String, Place)> {
         let mut places = Vec::new();
         for run in std::fs::read_dir(self.data_dir.join("run")).into_iter().flatten().flatten() {
             let read = |name: &str| -> Option<Value> {
@@ -159,7 +160,8 @@ impl Witness {
             let pid = read("pid.json").and_then(|pids| pids["workload"]["pid"].as_u64());
             let is_running = pid.is_some_and(|pid| is_alive(u32::try_from(pid).unwrap()));
             if let Some(place) = read("place.json").filter(|_| is_running) {
-                places.push(serde_json::from_value(place).unwrap());
+                let instance = run.file_name().into_string().unwrap();
+                places.push((instance, serde_json::from_value(place).unwrap()));
             }
         }
         places
@@ -174,12 +176,15 @@ impl Witness {
         containers.into_iter().filter_map(|container| container.labels).collect()
     }
 
-    async fn assert_no_twins(&self) {
+    /// The instances that run, of which no two fill one slot and epoch.
+    async fn assert_no_twins(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();
-        for place in self.running().await {
+        let running = self.running().await;
+        for (_, place) in &running {
             let slot = (place.service.to_string(), place.index, place.epoch);
             assert!(seen.insert(slot), "two live workloads of {} epoch {}", place.service, place.epoch.0);
         }
+        running.into_iter().map(|(instance, _)| instance).collect()
     }
 
     async fn assert_nothing_left(&self, records: &Records) {
@@ -233,9 +238,9 @@ fn assert_end_is_right(record: &InstanceRecord, service: &Service) {
     let by_itself = !matches!(record.reason, Some(Reason::SlotRemoved | Reason::Replaced));
     match service.habit {
         Habit::Crashes(code) if by_itself => assert_eq!(evidence.exit_code, Some(code), "{record:#?}"),
-        // A stop may come before the trap is set.
+        // It is healthy once its trap is set.
         Habit::StopsSlowly(code) if record.timeline.iter().any(|step| step.to == InstanceState::Healthy) => {
-            assert!(evidence.exit_code == Some(code) || evidence.signal == Some(15), "{record:#?}");
+            assert_eq!(evidence.exit_code, Some(code), "{record:#?}");
         }
         _ => assert!(
             !by_itself || matches!(service.habit, Habit::Crashes(_)),
@@ -263,13 +268,16 @@ async fn killed_at_any_moment_the_executor_hurts_nothing() {
         .until("the steady ones are healthy", |records| steady().all(|one| is_filled(records, one, 1)))
         .await;
 
+    let mut seen = BTreeSet::new();
     let mut random = 0x5EED_u64;
     for round in 2..2 + kills {
         controller.set_table(table(round, rows(1 + round / 4)));
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         tokio::time::sleep(Duration::from_millis((random >> 33) % LIFE_MS)).await;
+        let ended = agent.process.as_mut().and_then(|process| process.try_wait().unwrap());
+        assert_eq!(ended, None, "the executor ended by itself");
         agent.kill();
-        witness.assert_no_twins().await;
+        seen.extend(witness.assert_no_twins().await);
         agent.start();
     }
 
@@ -293,6 +301,8 @@ async fn killed_at_any_moment_the_executor_hurts_nothing() {
     controller.set_table(table(2 + kills, Vec::new()));
     let all_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
     let records = controller.until("all is over", all_over).await;
+    let untold: Vec<&String> = seen.iter().filter(|id| !records.contains_key(*id)).collect();
+    assert_eq!(untold, Vec::<&String>::new(), "they ran and nobody was told of them");
     let by_name: BTreeMap<&str, &Service> = services.iter().map(|one| (one.name.as_str(), one)).collect();
     for record in records.values() {
         assert_eq!(record.state, InstanceState::Stopped, "{record:#?}");

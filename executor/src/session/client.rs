@@ -5,6 +5,7 @@ use std::time::Duration;
 use muster_common::executor::ExecutorRecord;
 use muster_platform::{TlsIdentity, World};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::link::{End, Link};
@@ -16,6 +17,9 @@ use crate::supervisor::Handle;
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// How much pauses vary, in percent: executors that lost the same leader do not come back in step.
 const JITTER: u32 = 50;
+
+/// How long a session must have lasted for the next trouble to begin with short pauses again.
+const PROVEN_AFTER: Duration = Duration::from_secs(5);
 
 /// What a session needs.
 pub(crate) struct Session {
@@ -53,9 +57,11 @@ async fn keep_connected(session: &Session) {
     let mut highest_term = session.supervisor.standing().borrow().term;
     while let Some(address) = targets.next() {
         let mut link = Link::new(session, &mut highest_term);
+        let begun = Instant::now();
         let end = link.run(&address).await;
         session.leader.send_if_modified(|leader| leader.take().is_some());
-        if link.was_welcomed() {
+        // A welcome alone proves nothing: what this executor has to say, or is told, may break every session.
+        if link.was_welcomed() && begun.elapsed() >= PROVEN_AFTER {
             targets.welcomed();
         }
         let pause = match end {
