@@ -163,15 +163,15 @@ async fn docker_containers_go_on_while_their_engine_hangs() {
 async fn docker_containers_that_somebody_removes_or_pauses_are_seen_for_what_they_are() {
     let test = "docker_containers_that_somebody_removes_or_pauses_are_seen_for_what_they_are";
     let Some(node) = Node::new(test, true).await else { return };
-    let (http, cmd) = (node.http(), node.cmd("/service exit 0"));
-    node.controller.set_table(table(1, vec![row(&http, 0), row(&http, 1), row(&cmd, 0)]));
+    // None with a command as its check: Engine 20.10 itself hangs when a container is paused while a command is
+    // being started in it, and only thawing its control group by hand helps then.
+    let http = node.http();
+    node.controller.set_table(table(1, (0..3).map(|index| row(&http, index)).collect()));
     let before = node.until("three are healthy", |records| healthy(records).count() == 3).await;
     let containers = node.by_instance().await;
     let client = node.engine.client().unwrap();
-    let mut of_http =
-        before.values().filter(|record| record.service_name == "http").map(|r| r.id.to_string());
-    let (removed, paused) = (of_http.next().unwrap(), of_http.next().unwrap());
-    let other = before.values().find(|record| record.service_name == "cmd").unwrap().id.to_string();
+    let ids: Vec<String> = before.keys().cloned().collect();
+    let [removed, paused, other] = ids.try_into().unwrap();
 
     let options = RemoveContainerOptionsBuilder::default().force(true).build();
     client.remove_container(&containers[&removed], Some(options)).await.unwrap();
