@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ExecutorConfig;
+use crate::fetched::{Controllers, Fetched};
 use crate::journal::{Journal, OpenError};
 use crate::lease::{Room, discover, outgoing_overlap};
 use crate::probe::Prober;
@@ -102,7 +103,10 @@ impl Executor {
         let executor = record_of(&config, &room, incarnation.number, boot_id);
         let core = Core::new(config.id.clone(), room, contents, incarnation.rebooted);
         let shutdown = CancellationToken::new();
-        let parts = Parts { world: world.clone(), core, journal, runners, prober };
+        let controllers =
+            Controllers { world: world.clone(), tls: tls.clone(), addresses: config.controllers.clone() };
+        let fetched = Arc::new(Fetched::new(world.clone(), data_dir.path(), Arc::new(controllers)));
+        let parts = Parts { world: world.clone(), core, journal, runners, prober, fetched };
         let (handle, supervising) = supervisor::spawn(parts, shutdown.clone());
         let (leader, seen_leader) = watch::channel(None);
         let session = Session {

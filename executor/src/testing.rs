@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::fetched::{Fetched, Fetcher, NotFetched, WantedFile};
 use crate::journal::Journal;
 use crate::lease::Room;
 use crate::probe::{ProbeOutcome, Prober};
@@ -297,6 +298,22 @@ impl Network for Alone {
     }
 }
 
+impl Fetcher for Alone {
+    fn fetch<'a>(&'a self, _: &'a WantedFile) -> BoxFuture<'a, Result<Vec<u8>, NotFetched>> {
+        Box::pin(async { Err(NotFetched::Unanswered("nobody can be reached".to_owned())) })
+    }
+}
+
+/// A machine of its own, whose time goes with tokio's.
+pub(crate) fn world() -> World {
+    World {
+        clock: Arc::new(TestClock(Instant::now())),
+        entropy: Arc::new(Counter(AtomicU64::new(1))),
+        network: Arc::new(Alone),
+        disk: Disk::Inline,
+    }
+}
+
 /// The place of an instance that was leased nothing.
 pub(crate) fn place() -> Place {
     Place {
@@ -352,12 +369,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        let world = World {
-            clock: Arc::new(TestClock(Instant::now())),
-            entropy: Arc::new(Counter(AtomicU64::new(1))),
-            network: Arc::new(Alone),
-            disk: Disk::Inline,
-        };
+        let world = world();
         let dir = tempfile::tempdir().unwrap();
         let mut bench =
             Self { node: Node::default(), world, dir, boot_id: "boot-1".to_owned(), running: None };
@@ -385,6 +397,7 @@ impl Bench {
             journal,
             runners: self.node.runners(),
             prober: Arc::new(self.node.clone()),
+            fetched: Arc::new(Fetched::new(self.world.clone(), self.dir.path(), Arc::new(Alone))),
         };
         let shutdown = CancellationToken::new();
         let (handle, task) = spawn(parts, shutdown.clone());

@@ -17,7 +17,7 @@ const PROCESS_PROVISION: Duration = Duration::from_secs(30);
 const PULL_SLACK: Duration = Duration::from_secs(5);
 /// For creating, configuring and starting. A busy engine takes seconds; configs that are fetched by
 /// HTTP have their own shorter limits.
-pub(super) const START: Duration = Duration::from_secs(120);
+pub(crate) const START: Duration = Duration::from_secs(120);
 /// How long after its start a workload may fail its checks, unless its spec says otherwise.
 const GRACE: Duration = Duration::from_secs(60);
 /// For the runner to say what there is of an instance.

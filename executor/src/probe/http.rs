@@ -5,11 +5,11 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use muster_common::spec::{Headers, HttpVerb};
+use muster_platform::call::{self, Question, Speak, Trust};
 use tokio::time::timeout;
 
 use super::target::Target;
 use super::{ANSWER_MAX, CALLED_NAME, ProbeError};
-use crate::call::{self, Question, Speak, Trust};
 
 /// A call, ready to be made.
 pub(super) struct Call<'a> {

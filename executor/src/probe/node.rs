@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use muster_common::spec::{CheckMode, Protocol};
+use muster_platform::call::Trust;
 use tokio::time::{Instant, timeout};
 
 use super::grpc::HealthCall;
 use super::http::Call;
 use super::target::Target;
 use super::{ProbeError, ProbeOutcome, Prober};
-use crate::call::Trust;
 use crate::runner::{LaunchPlan, Runner, RunnerError, RunnerSet, Runners, Workload};
 
 /// Asks the workloads of this node.
@@ -187,5 +187,5 @@ async fn call(mode: &CheckMode, target: Target, limit: Duration) -> Result<Findi
 
 /// Whose certificate is asked for, where TLS is spoken.
 fn trust(tls: bool, insecure: bool) -> Option<Trust> {
-    tls.then_some(if insecure { Trust::Anybody } else { Trust::Node })
+    tls.then_some(if insecure { Trust::Anybody } else { Trust::Machine })
 }

@@ -6,8 +6,9 @@ use std::io::{self, Read};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use muster_common::spec::{ConfigSource, ConfigSpec};
+use muster_platform::call::{CallError, Reach, fetch};
 
-use super::{StartError, fetch};
+use super::StartError;
 
 /// The largest file that is placed, in bytes. Config files are small; a mistaken path to a huge file
 /// must not fill memory.
@@ -53,10 +54,12 @@ async fn content(source: &ConfigSource) -> Result<Vec<u8>, String> {
             read.unwrap_or_else(|error| Err(error.into()))
                 .map_err(|error| format!("cannot read {file_path_on_host} on this node: {error}"))
         }
-        ConfigSource::ExecutorHttpFetch { http } => fetch::fetch(http, MAX_FILE_BYTES).await,
+        ConfigSource::ExecutorHttpFetch { http } => {
+            let fetched = fetch(http, "muster-executor", Reach::Anywhere, MAX_FILE_BYTES).await;
+            fetched.map_err(|CallError(why)| why)
+        }
         ConfigSource::ControllerHttpFetch { .. } => {
-            Err("controllers do not fetch files; use EXECUTOR_HTTP_FETCH, EXECUTOR_LOCAL_FILE or INLINE"
-                .to_owned())
+            Err("a controller was to fetch it before, and did not".to_owned())
         }
     }
 }
@@ -122,9 +125,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_controller_should_fetch_is_refused_with_what_to_use_instead() {
+    async fn what_no_controller_fetched_is_not_fetched_here() {
         let http = serde_json::from_str(r#"{"hostname": "example.org"}"#).unwrap();
         let refusal = read(ConfigSource::ControllerHttpFetch { http }).await.unwrap_err();
-        assert!(refusal.contains("use EXECUTOR_HTTP_FETCH"), "{refusal}");
+        assert!(refusal.contains("a controller was to fetch it"), "{refusal}");
     }
 }

@@ -7,7 +7,6 @@
 
 mod access;
 pub(crate) mod docker;
-mod fetch;
 mod file;
 mod kin;
 mod open;

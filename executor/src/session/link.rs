@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use muster_common::id::{InstanceId, ServiceId};
 use muster_common::slot::SlotTable;
+use muster_platform::channel::words_of;
 use muster_platform::{ExpectedPeer, channel};
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body as Down;
@@ -50,13 +51,7 @@ impl End {
     }
 
     fn broken(status: &Status) -> Self {
-        let mut why = status.message().to_owned();
-        let mut source = std::error::Error::source(status);
-        while let Some(error) = source {
-            why = format!("{why}: {error}");
-            source = error.source();
-        }
-        Self::Lost { why }
+        Self::Lost { why: words_of(status) }
     }
 }
 

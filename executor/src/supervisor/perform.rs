@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::task::Message;
 use crate::environment::environment;
+use crate::fetched::Fetched;
 use crate::lease::check_ports;
 use crate::machine::{Effect, Event, Instance, Trouble};
 use crate::probe::{HookCaller, ProbeOutcome, Prober};
@@ -38,6 +39,7 @@ pub(super) struct Performer {
     world: World,
     runners: RunnerSet,
     prober: Arc<dyn Prober>,
+    fetched: Arc<Fetched>,
     answers: mpsc::Sender<Message>,
     actions: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
     probes: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
@@ -49,12 +51,14 @@ impl Performer {
         world: World,
         runners: RunnerSet,
         prober: Arc<dyn Prober>,
+        fetched: Arc<Fetched>,
         answers: mpsc::Sender<Message>,
     ) -> Self {
         Self {
             world,
             runners,
             prober,
+            fetched,
             answers,
             actions: BTreeMap::new(),
             probes: BTreeMap::new(),
@@ -125,8 +129,13 @@ impl Performer {
                 let runner = self.runners.of(instance.record.runner).cloned();
                 let untouched = workload.is_none() && instance.record.started.is_none();
                 let effect = effect.clone();
+                let fetched = Arc::clone(&self.fetched);
                 Box::pin(async move {
                     match runner {
+                        Some(runner) if effect == Effect::Start => match fetched.put_into(plan).await {
+                            Ok(plan) => call(runner.as_ref(), &plan, workload.as_ref(), &effect).await,
+                            Err(error) => Event::Started(Err(error.into())),
+                        },
                         Some(runner) => call(runner.as_ref(), &plan, workload.as_ref(), &effect).await,
                         None => without_runner(plan.spec.runner(), &effect, untouched),
                     }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::core::{Core, Output, TransitionMade};
 use super::perform::Performer;
 use super::standing::Standing;
+use crate::fetched::Fetched;
 use crate::journal::Journal;
 use crate::lease::TakenPort;
 use crate::machine::{Event, Now};
@@ -93,6 +94,8 @@ pub(crate) struct Parts {
     pub runners: Runners,
     /// What asks them.
     pub prober: Arc<dyn Prober>,
+    /// What controllers fetch for them.
+    pub fetched: Arc<Fetched>,
 }
 
 /// How others speak to the supervisor.
@@ -145,7 +148,14 @@ pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinH
     let (standing, watching) = watch::channel(parts.core.standing().clone());
     let epoch = Instant::now();
     let supervisor = Supervisor {
-        performer: Performer::new(parts.world.clone(), parts.runners.set(), parts.prober, sender.clone()),
+        performer: Performer::new(
+            parts.world.clone(),
+            parts.runners.set(),
+            parts.prober,
+            Arc::clone(&parts.fetched),
+            sender.clone(),
+        ),
+        fetched: parts.fetched,
         world: parts.world,
         core: parts.core,
         journal: parts.journal,
@@ -170,6 +180,7 @@ struct Supervisor {
     core: Core,
     journal: Journal,
     performer: Performer,
+    fetched: Arc<Fetched>,
     messages: mpsc::Receiver<Message>,
     runner_events: mpsc::Receiver<RunnerEvent>,
     standing: watch::Sender<Standing>,
@@ -283,6 +294,8 @@ impl Supervisor {
             self.next_listing = Instant::now() + soon;
             self.core.listing_begins();
             self.performer.list();
+            // Here, where no slot comes meanwhile.
+            self.fetched.retain(self.core.generations()).await;
         }
     }
 

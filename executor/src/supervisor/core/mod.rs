@@ -14,7 +14,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use muster_common::id::{ExecutorId, InstanceId, SlotId};
+use muster_common::id::{ExecutorId, Generation, InstanceId, ServiceId, SlotId};
 use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::reason::Reason;
 use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable};
@@ -185,6 +185,12 @@ impl Core {
     /// The status of every slot.
     pub(crate) fn slots(&self) -> impl Iterator<Item = &SlotStatus> {
         self.slots.values().map(|slot| &slot.status)
+    }
+
+    /// What slots are filled with.
+    #[must_use]
+    pub(crate) fn generations(&self) -> BTreeSet<(ServiceId, Generation)> {
+        self.slots.values().map(|slot| (slot.status.service.clone(), slot.generation)).collect()
     }
 
     /// Whether an instance of this id is held and not over.
