@@ -10,6 +10,7 @@ pub(crate) mod docker;
 mod fetch;
 mod file;
 mod kin;
+mod mark;
 mod open;
 mod place;
 pub(crate) mod process;

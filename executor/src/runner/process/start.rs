@@ -146,10 +146,7 @@ fn prepare(inner: &Inner, plan: &LaunchPlan, files: &[PlacedFile]) -> Result<(Ch
             working_directory: inner.working_directory(plan),
             account,
             group,
-            limits: ProcessLimits {
-                open_files: inner.config.open_files,
-                core_bytes: inner.config.core_bytes,
-            },
+            limits: ProcessLimits::of(&inner.config),
         },
         boot_id: inner.boot_id.clone(),
     };

@@ -25,15 +25,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use muster_common::id::InstanceId;
 use rustix::io::Errno;
-use uuid::Uuid;
 
 pub(super) use self::group::Group;
-use self::group::{Place, put};
+use self::group::{BESIDE, Place, REMOVE_WAIT, put};
 use self::hierarchy::{Controller, Hierarchy, Version};
 pub(super) use self::plan::Limits;
+use crate::runner::mark::executor_name;
 
 /// Where the executor itself goes, so that the group above has no processes.
 const AGENT: &str = "muster-agent";
@@ -67,8 +68,7 @@ impl Cgroups {
     pub(super) fn open(data_dir: &Path, is_known: impl Fn(&str) -> bool) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let found = hierarchy::hierarchies(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
-        let id = Uuid::new_v3(&Uuid::NAMESPACE_URL, data_dir.as_os_str().as_encoded_bytes());
-        let name = format!("muster-{}", id.simple());
+        let name = executor_name(data_dir);
         let mut refusals = BTreeMap::new();
         let homes: Vec<Home> =
             found.into_iter().filter_map(|found| Home::open(found, &name, &mut refusals)).collect();
@@ -85,8 +85,10 @@ impl Cgroups {
         if !missing.is_empty() {
             tracing::warn!("processes run without these limits here: {}", missing.join(", "));
         }
+        // For all of them together: one that hangs in the kernel must not hold up the start for each of its groups.
+        let deadline = Instant::now() + REMOVE_WAIT;
         for home in &homes {
-            home.remove_orphans(&is_known);
+            home.clear(&is_known, deadline);
         }
         Self { homes, making: Mutex::default() }
     }
@@ -111,6 +113,8 @@ impl Cgroups {
             };
             if let Err(error) = home.make(&dir) {
                 home.controllers.iter().for_each(|controller| refused(controller.name(), &error));
+                // What is there is what the workload is in.
+                let _ = fs::remove_dir(&dir);
                 continue;
             }
             for setting in plan::settings(home.version, &home.controllers, can_pin, limits) {
@@ -197,18 +201,23 @@ impl Home {
         make_dir(dir)
     }
 
-    fn remove_orphans(&self, is_known: impl Fn(&str) -> bool) {
+    /// Removes what an earlier executor left, with whoever is in it: the groups of instances that are no more, and
+    /// those of commands beside the others. Nobody waits for those commands any more.
+    fn clear(&self, is_known: impl Fn(&str) -> bool, deadline: Instant) {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if !is_dir || name.to_str().is_some_and(&is_known) {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            let group = Group { places: vec![Place { dir: entry.path(), version: self.version }] };
-            match group.remove() {
-                Ok(()) => {
-                    tracing::info!(path = %entry.path().display(), "removed a group that was left behind");
-                }
+            let is_known = entry.file_name().to_str().is_some_and(&is_known);
+            let dir = if is_known { entry.path().join(BESIDE) } else { entry.path() };
+            if !dir.is_dir() {
+                continue;
+            }
+            let path = dir.display().to_string();
+            let group = Group { places: vec![Place { dir, version: self.version }] };
+            match group.remove_until(deadline) {
+                Ok(()) if is_known => tracing::debug!(path, "removed the group of earlier commands"),
+                Ok(()) => tracing::info!(path, "removed a group that was left behind"),
                 Err(error) => tracing::warn!(%error, "a group that was left behind cannot be removed"),
             }
         }
