@@ -6,7 +6,7 @@ use muster_common::evidence::{MAX_MESSAGE_BYTES, MAX_TIMELINE, Transition, head}
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 
-use super::event::{Effect, Event};
+use super::event::{Effect, Event, NoRoom};
 use super::instance::{Deadline, Instance, Now, Pace};
 
 /// How far versions skip ahead at a restart: of the steps that need not survive a crash (see
@@ -132,7 +132,9 @@ impl Turn {
             self.last_action()
         );
         match self.instance.state() {
-            InstanceState::Pending => self.ports_checked(Err(message)),
+            InstanceState::Pending => {
+                self.ports_checked(Err(NoRoom { reason: Reason::TimedOut, message }));
+            }
             InstanceState::Provisioning
             | InstanceState::Starting
             | InstanceState::Unready

@@ -16,7 +16,7 @@ use super::core::{Core, Output, TransitionMade};
 use super::perform::Performer;
 use super::standing::Standing;
 use crate::journal::Journal;
-use crate::lease::TakenPort;
+use crate::lease::PortError;
 use crate::machine::{Event, Now};
 use crate::probe::Prober;
 use crate::runner::{Listed, RunnerEvent, Runners};
@@ -50,7 +50,7 @@ pub(crate) enum Message {
         /// Of which instance.
         instance: InstanceId,
         /// How.
-        answer: Result<(), TakenPort>,
+        answer: Result<(), PortError>,
     },
     /// What a runner knows.
     Listed {
