@@ -36,7 +36,13 @@ impl Target {
         let mut plan = script("exit 0");
         let port = InstancePort { container_port: 80, host_port: port, port_type: PortType::Http };
         plan.place.local_info.ports.insert("main".to_owned(), port);
-        let workload = Workload::Process { shim_pid: 0, shim_start_ticks: 0, pid: 0, start_ticks: 0 };
+        let workload = Workload::Process {
+            shim_pid: 0,
+            shim_start_ticks: 0,
+            pid: 0,
+            start_ticks: 0,
+            warnings: Vec::new(),
+        };
         std::fs::create_dir_all(node.dir().join("scratch").join(plan.instance.as_str())).unwrap();
         Self { prober: NodeProber::new(&runners), _node: node, plan, workload }
     }

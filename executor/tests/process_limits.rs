@@ -126,6 +126,29 @@ fn last_core() -> u32 {
 }
 
 #[tokio::test]
+async fn a_limit_that_holds_nobody_is_told_for_as_long_as_the_workload_runs() {
+    let node = Node::new();
+    let plan = with_resources(script("sleep 1000"), 500, 64);
+    let (runner, events) =
+        node.open_with(ProcessConfig { control_groups: false, ..ProcessConfig::default() });
+    let workload = start(&runner, &plan).await;
+    let warnings = workload.warnings();
+    for limit in ["memory limit", "CPU limit", "limit on processes"] {
+        let told = warnings.iter().any(|warning| {
+            warning.starts_with(&format!("{limit} not enforced: "))
+                && warning.contains("process.controlGroups")
+        });
+        assert!(told, "{limit}: {warnings:?}");
+    }
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    // Also by an executor that could set them now: they were not set then.
+    drop((runner, events));
+    let (runner, _events) = node.open();
+    assert_eq!(runner.find(&plan.instance, None).await.unwrap(), Found::Running(workload));
+    remove(&runner, &plan).await;
+}
+
+#[tokio::test]
 async fn leased_cores_are_pinned() {
     use muster_common::instance::ResourceAllocation;
     let node = Node::new();

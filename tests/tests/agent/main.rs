@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use muster_common::duration::DroveDuration;
 use muster_common::id::Epoch;
-use muster_common::instance::{InstanceRecord, InstanceState};
+use muster_common::instance::{InstanceInfo, InstanceRecord, InstanceState};
 use muster_common::reason::Reason;
 use muster_common::spec::{CheckMode, PreShutdownSpec};
 use muster_tests::agent::{Agent, STEADY, healthy, is_alive, row, signal, table, until};
@@ -138,6 +138,31 @@ async fn a_service_does_not_notice_that_the_journal_is_gone() {
     assert!(orphan.error_message.contains("no record of it was left"), "{}", orphan.error_message);
 
     controller.set_table(table(3, vec![]));
+    let all_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
+    controller.until("all is over", all_over).await;
+}
+
+/// Users see it on the instance, and a restart of the executor does not take it away.
+#[tokio::test]
+async fn a_service_says_which_of_its_limits_hold_nobody() {
+    let controller = Controller::start().await;
+    let mut agent = Agent::with(PROGRAM, &controller, "runner: process\nprocess: {controlGroups: false}\n");
+    controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
+    let records = controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
+    let first = healthy(&records, "steady").next().unwrap().clone();
+    let is_told = |warning: &String| warning.starts_with("memory limit not enforced: ");
+    assert!(first.warnings.iter().any(is_told), "{first:#?}");
+    let shown = serde_json::to_value(InstanceInfo::from(&first)).unwrap();
+    assert_eq!(shown["warnings"], serde_json::json!(first.warnings));
+
+    agent.kill();
+    agent.start();
+    let found = |records: &Records| {
+        healthy(records, "steady").next().is_some_and(|record| record.version > first.version)
+    };
+    let records = controller.until("it is found again", found).await;
+    assert_eq!(records[first.id.as_str()].warnings, first.warnings);
+    controller.set_table(table(2, vec![]));
     let all_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
     controller.until("all is over", all_over).await;
 }

@@ -69,7 +69,7 @@ pub(super) fn lease() -> Lease {
 }
 
 pub(super) fn workload() -> Workload {
-    Workload::Process { shim_pid: 10, shim_start_ticks: 1, pid: 11, start_ticks: 2 }
+    Workload::Process { shim_pid: 10, shim_start_ticks: 1, pid: 11, start_ticks: 2, warnings: Vec::new() }
 }
 
 pub(super) fn answer(passed: bool) -> ProbeOutcome {

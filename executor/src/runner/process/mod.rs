@@ -351,6 +351,7 @@ fn workload(pids: &Pids) -> Workload {
         shim_start_ticks: pids.shim.start_ticks,
         pid: pids.workload.pid,
         start_ticks: pids.workload.start_ticks,
+        warnings: pids.warnings.clone(),
     }
 }
 

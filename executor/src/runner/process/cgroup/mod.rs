@@ -45,6 +45,8 @@ const TRIAL: &str = "trial";
 /// The control groups of one executor.
 pub(super) struct Cgroups {
     homes: Vec<Home>,
+    /// What cannot be limited on this node, and why not.
+    missing: BTreeMap<Controller, String>,
     /// Making one instance's group and removing another's directory are no business at once.
     making: Mutex<()>,
 }
@@ -60,7 +62,9 @@ struct Home {
 impl Cgroups {
     /// For an executor that is told to leave control groups alone.
     pub(super) fn none() -> Self {
-        Self { homes: Vec::new(), making: Mutex::default() }
+        let why = "control groups are turned off on this node (process.controlGroups)";
+        let missing = Controller::ALL.map(|controller| (controller, why.to_owned())).into();
+        Self { homes: Vec::new(), missing, making: Mutex::default() }
     }
 
     /// Finds out what is permitted, says what is not, and removes the groups of instances that are no more
@@ -72,25 +76,27 @@ impl Cgroups {
         let mut refusals = BTreeMap::new();
         let homes: Vec<Home> =
             found.into_iter().filter_map(|found| Home::open(found, &name, &mut refusals)).collect();
-        let mut missing = Vec::new();
+        let mut missing = BTreeMap::new();
         for controller in Controller::ALL {
             let works = homes.iter().any(|home| home.controllers.contains(&controller));
             metrics::gauge!("muster_executor_process_limits", "controller" => controller.name())
                 .set(f64::from(u8::from(works)));
             if !works {
                 let why = refusals.remove(&controller).unwrap_or_else(|| "no such control group".to_owned());
-                missing.push(format!("{} ({why})", controller.name()));
+                missing.insert(controller, why);
             }
         }
         if !missing.is_empty() {
-            tracing::warn!("processes run without these limits here: {}", missing.join(", "));
+            let words = missing.iter().map(|(controller, why)| format!("{} ({why})", controller.name()));
+            let words: Vec<String> = words.collect();
+            tracing::warn!("processes run without these limits here: {}", words.join(", "));
         }
         // For all of them together: one that hangs in the kernel must not hold up the start for each of its groups.
         let deadline = Instant::now() + REMOVE_WAIT;
         for home in &homes {
             home.clear(&is_known, deadline);
         }
-        Self { homes, making: Mutex::default() }
+        Self { homes, missing, making: Mutex::default() }
     }
 
     /// What an instance's groups are called; nothing is made yet.
@@ -99,20 +105,24 @@ impl Cgroups {
         Group { places: self.homes.iter().map(place).collect() }
     }
 
-    /// Makes a group with its limits. What the kernel refuses is said, and left away.
-    pub(super) fn make(&self, instance: &InstanceId, limits: &Limits) -> Group {
+    /// Makes a group with its limits. What cannot be set is left away, and said in words: to the log, and as what
+    /// is returned beside the group.
+    pub(super) fn make(&self, instance: &InstanceId, limits: &Limits) -> (Group, Vec<String>) {
         let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let can_pin = self.homes.iter().any(|home| home.controllers.contains(&Controller::Cpuset));
         let mut group = Group::default();
+        let mut unset = self.missing.clone();
         for home in &self.homes {
             let dir = home.dir.join(instance.as_str());
-            let refused = |controller: &'static str, error: &io::Error| {
-                metrics::counter!("muster_executor_process_limit_failures_total", "controller" => controller)
+            let mut refused = |controller: Controller, error: &io::Error| {
+                let name = controller.name();
+                metrics::counter!("muster_executor_process_limit_failures_total", "controller" => name)
                     .increment(1);
-                tracing::warn!(%instance, controller, %error, "this workload runs without this limit");
+                tracing::warn!(%instance, controller = name, %error, "this workload runs without this limit");
+                unset.insert(controller, error.to_string());
             };
             if let Err(error) = home.make(&dir) {
-                home.controllers.iter().for_each(|controller| refused(controller.name(), &error));
+                home.controllers.iter().for_each(|&controller| refused(controller, &error));
                 // What is there is what the workload is in.
                 let _ = fs::remove_dir(&dir);
                 continue;
@@ -123,12 +133,12 @@ impl Cgroups {
                     continue;
                 }
                 if let Err(error) = put(&path, &setting.value) {
-                    refused(setting.controller.name(), &error);
+                    refused(setting.controller, &error);
                 }
             }
             group.places.push(Place { dir, version: home.version });
         }
-        group
+        (group, plan::unenforced(limits, can_pin, &unset))
     }
 
     /// Removes an instance's groups, and what held them when it was the last.
