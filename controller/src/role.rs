@@ -38,7 +38,7 @@ pub struct ControllerArgs {
     pub config: PathBuf,
 }
 
-/// Runs a controller until SIGTERM or SIGINT.
+/// Runs a controller until SIGTERM, SIGINT or SIGHUP.
 pub async fn run(args: ControllerArgs, world: World) -> Result<(), RoleError> {
     muster_platform::telemetry::init_logs();
     // Installs the recorder before the first count.

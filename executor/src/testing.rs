@@ -117,7 +117,7 @@ impl Node {
 }
 
 fn workload() -> Workload {
-    Workload::Process { shim_pid: 1, shim_start_ticks: 0, pid: 2, start_ticks: 0 }
+    Workload::Process { shim_pid: 1, shim_start_ticks: 0, pid: 2, start_ticks: 0, warnings: Vec::new() }
 }
 
 impl Runner for Node {

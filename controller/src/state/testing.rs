@@ -113,6 +113,7 @@ pub(crate) fn record(id: &str, slot: &SlotId, epoch: Epoch, way: &[InstanceState
         timeline,
         probes: Vec::new(),
         evidence: None,
+        warnings: Vec::new(),
     }
 }
 

@@ -29,8 +29,8 @@ impl Turn {
         }
     }
 
-    /// The ports are nobody's, or somebody outside Muster holds one: then others are leased.
-    pub(super) fn ports_checked(&mut self, answer: Result<(), String>) {
+    /// The ports can be had, or one of them cannot: then others are leased.
+    pub(super) fn ports_checked(&mut self, answer: Result<(), NoRoom>) {
         if self.instance.state() != InstanceState::Pending || !self.instance.holds_lease() {
             return;
         }
@@ -42,11 +42,11 @@ impl Turn {
                 self.enter(InstanceState::Provisioning, None, "");
                 self.act(Effect::Provision, patience::provision(&self.instance.spec));
             }
-            Err(message) => {
+            Err(no_room) => {
                 let record = &mut self.instance.record;
                 record.local_info = None;
                 record.resources.clear();
-                self.complain(Reason::PortInUse, &message);
+                self.complain(no_room.reason, &no_room.message);
                 self.instance.pace.deadline = None;
                 self.instance.pace.tries += 1;
                 if self.instance.spec.is_host_level() || self.instance.pace.tries >= patience::LEASE_TRIES {

@@ -112,6 +112,7 @@ impl Instance {
             timeline: Vec::new(),
             probes: Vec::new(),
             evidence: None,
+            warnings: Vec::new(),
         };
         // It asks for its lease as soon as it is woken, which is at once.
         let pace = Pace { retry: Some(now.mono), ..Pace::default() };
@@ -152,6 +153,7 @@ impl Instance {
             timeline: Vec::new(),
             probes: Vec::new(),
             evidence: None,
+            warnings: Vec::new(),
         };
         Self::of(record, spec.unwrap_or_default())
     }

@@ -9,6 +9,7 @@ mod access;
 pub(crate) mod docker;
 mod file;
 mod kin;
+mod mark;
 mod open;
 mod place;
 pub(crate) mod process;
@@ -55,7 +56,7 @@ pub struct LaunchPlan {
     pub env: BTreeMap<String, String>,
 }
 
-/// What identifies a running workload across restarts of the executor. Kept in the journal.
+/// What identifies a running workload across restarts of the executor, and what it lacks. Kept in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "runner", rename_all = "camelCase")]
 pub enum Workload {
@@ -74,7 +75,21 @@ pub enum Workload {
         pid: u32,
         /// The workload's start time in clock ticks since boot.
         start_ticks: u64,
+        /// What it runs without, in words.
+        #[serde(default)]
+        warnings: Vec<String>,
     },
+}
+
+impl Workload {
+    /// What it runs without although it was asked for, in words.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Self::Docker { .. } => &[],
+            Self::Process { warnings, .. } => warnings,
+        }
+    }
 }
 
 /// How a workload ended. Neither code nor signal: its exit status is unknown, because who should have

@@ -101,9 +101,9 @@ impl Performer {
         let work: BoxFuture<'static, Event> = match effect {
             Effect::Cancel | Effect::Lease => return None,
             Effect::CheckPorts => {
-                let world = self.world.clone();
+                let (world, runner) = (self.world.clone(), instance.record.runner);
                 return Some(Box::pin(async move {
-                    let answer = check_ports(&world, &plan.place.local_info).await;
+                    let answer = check_ports(&world, &plan.place.local_info, runner).await;
                     Message::PortsChecked { instance: id, answer }
                 }));
             }

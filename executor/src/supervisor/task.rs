@@ -17,7 +17,7 @@ use super::perform::Performer;
 use super::standing::Standing;
 use crate::fetched::Fetched;
 use crate::journal::Journal;
-use crate::lease::TakenPort;
+use crate::lease::PortError;
 use crate::machine::{Event, Now};
 use crate::probe::Prober;
 use crate::runner::{Listed, RunnerEvent, Runners};
@@ -51,7 +51,7 @@ pub(crate) enum Message {
         /// Of which instance.
         instance: InstanceId,
         /// How.
-        answer: Result<(), TakenPort>,
+        answer: Result<(), PortError>,
     },
     /// What a runner knows.
     Listed {

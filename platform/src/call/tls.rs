@@ -28,7 +28,7 @@ const BUNDLES: [&str; 4] = [
 pub enum Trust {
     /// Those that this machine trusts.
     Machine,
-    /// Anybody's: the spec says `insecure`. A check only asks whether somebody answers on a port of this node; a
+    /// Anybody's: the spec says `insecure`. A check only asks whether its own workload answers; a
     /// fetch trusts its network, as its author chose.
     Anybody,
 }
@@ -36,7 +36,7 @@ pub enum Trust {
 /// What is spoken inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speak {
-    /// HTTP/1.1, which needs not be agreed on.
+    /// HTTP/1.1, which need not be agreed on.
     Http1,
     /// HTTP/2, which a server may serve beside HTTP/1.1 and must be told of.
     Http2,
@@ -91,7 +91,7 @@ fn machine_config() -> Result<Arc<ClientConfig>, CallError> {
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(bundle)
         .map_err(|error| CallError(format!("cannot read the CA certificates in {bundle}: {error}")))?;
-    // A bundle may hold certificates that are no authorities; the others count.
+    // A bundle may hold what is no certificate of an authority; the others count.
     roots.add_parsable_certificates(certificates.flatten());
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use muster_common::evidence::{
     MAX_LOG_TAIL_BYTES, MAX_MESSAGE_BYTES, MAX_PROBE_ANSWER_BYTES, MAX_PROBE_RECORDS, MAX_TIMELINE,
+    MAX_WARNINGS,
 };
 use muster_common::executor::ExecutorRecord;
 use muster_common::id::SlotId;
@@ -73,7 +74,7 @@ fn wire_record() -> v1::InstanceRecord {
 #[test]
 fn a_record_is_refused_by_the_name_of_its_bad_field() {
     type Damage = fn(&mut v1::InstanceRecord);
-    let table: [(&str, Damage); 14] = [
+    let table: [(&str, Damage); 15] = [
         ("InstanceRecord.id", |r| r.id = "../x".into()),
         ("InstanceRecord.slot", |r| r.slot = None),
         ("SlotId.executor", |r| r.slot.as_mut().unwrap().executor.clear()),
@@ -82,6 +83,7 @@ fn a_record_is_refused_by_the_name_of_its_bad_field() {
         ("InstanceRecord.runner", |r| r.runner.clear()),
         ("InstanceRecord.error_message", |r| r.error_message = "x".repeat(MAX_MESSAGE_BYTES + 1)),
         ("InstanceRecord.timeline", |r| r.timeline = vec![r.timeline[0].clone(); MAX_TIMELINE + 1]),
+        ("InstanceRecord.warnings", |r| r.warnings = vec![String::new(); MAX_WARNINGS + 1]),
         ("InstanceRecord.probes", |r| r.probes = vec![r.probes[0].clone(); MAX_PROBE_RECORDS + 1]),
         ("Transition.to", |r| r.timeline[0].to = "UP".into()),
         ("ProbeRecord.answer", |r| r.probes[0].answer = "x".repeat(MAX_PROBE_ANSWER_BYTES + 1)),
