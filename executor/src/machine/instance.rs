@@ -205,12 +205,13 @@ impl Instance {
     }
 
     /// Whether what is known now must survive a crash before anything else happens. Not so on those steps of
-    /// the way up that the runner and a check can tell again: they cost no fsync. UNKNOWN must: its version is
-    /// what those told after this start count on from, and what those told after the next one skip ahead of.
+    /// the way up that the runner tells again: they cost no fsync. READY must: it is not for a workload that serves
+    /// already to prove itself again. UNKNOWN must: its version is what those told after this start count on from,
+    /// and what those told after the next one skip ahead of.
     #[must_use]
     pub fn must_last(&self) -> bool {
-        use InstanceState::{Provisioning, Ready, Unready};
-        !matches!(self.record.state, Provisioning | Unready | Ready)
+        use InstanceState::{Provisioning, Unready};
+        !matches!(self.record.state, Provisioning | Unready)
     }
 
     /// Whether ports and resources are set aside for it.
