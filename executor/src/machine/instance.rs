@@ -45,6 +45,22 @@ pub struct Resume {
     pub rebooted: bool,
 }
 
+impl Resume {
+    /// Where a workload that still runs is taken up on its way down. Hooks are for those that served.
+    #[must_use]
+    pub(super) fn way_down(&self) -> Descent {
+        use InstanceState::{ReadinessCheckFailed, Stopping, Unhealthy};
+        match (self.state, self.descent) {
+            (state, _) if state.is_running() => Descent::Hook(0),
+            (
+                Stopping | Unhealthy | ReadinessCheckFailed,
+                Some(step @ (Descent::Hook(_) | Descent::Pause)),
+            ) => step,
+            _ => Descent::Stop,
+        }
+    }
+}
+
 /// How far down an instance is. In STOPPING, UNHEALTHY and `READINESS_CHECK_FAILED` it is one of the
 /// first five, in DEPROVISIONING one of the last four (`Find` and `Stop` belong to both).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
