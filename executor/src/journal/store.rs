@@ -5,7 +5,6 @@ use std::fs::{File, Permissions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use muster_common::id::ExecutorId;
 use muster_platform::Disk;
@@ -26,8 +25,6 @@ const MODE: u32 = 0o600;
 const DAMAGED_KEPT: u32 = 4;
 /// Records are small and read once: redb's default of 1 GiB is not for an agent.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
-/// Between two tries to commit while the disk does not take it (full, say).
-const COMMIT_RETRY: Duration = Duration::from_secs(1);
 
 type Table = TableDefinition<'static, &'static str, &'static [u8]>;
 
@@ -65,6 +62,21 @@ pub(crate) enum OpenError {
         /// The store's own words.
         source: Box<redb::Error>,
     },
+}
+
+/// The disk does not take what is to be written: it is full, say.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct CommitError(#[source] redb::Error);
+
+impl CommitError {
+    /// What is wrong, as one of a few words.
+    pub(crate) fn kind(&self) -> String {
+        match &self.0 {
+            redb::Error::Io(error) => format!("{:?}", error.kind()),
+            _ => "Other".to_owned(),
+        }
+    }
 }
 
 /// One start of the executor.
@@ -110,27 +122,10 @@ impl Journal {
         Ok((Self { path, disk, database: Some(Arc::new(database)) }, incarnation, contents))
     }
 
-    /// Writes `batch`; returns when it is written. While the disk does not take it (it is full, say)
-    /// nothing else is decided and everything that runs goes on running: the write is tried again until
-    /// it works.
-    pub(crate) async fn commit(&mut self, batch: Batch) {
-        let batch = Arc::new(batch);
-        loop {
-            match self.try_commit(Arc::clone(&batch)).await {
-                Ok(()) => return,
-                Err(error) => {
-                    // After a failed write redb wants the file opened anew.
-                    self.database = None;
-                    metrics::counter!("muster_executor_journal_errors_total").increment(1);
-                    tracing::error!(%error, path = %self.path.display(), "the journal cannot be written; trying again");
-                    tokio::time::sleep(COMMIT_RETRY).await;
-                }
-            }
-        }
-    }
-
-    async fn try_commit(&mut self, batch: Arc<Batch>) -> Result<(), redb::Error> {
-        let (path, database) = (self.path.clone(), self.database.clone());
+    /// Writes `batch`, all of it or nothing. What could not be written may be tried again.
+    pub(crate) async fn commit(&mut self, batch: Arc<Batch>) -> Result<(), CommitError> {
+        // After a failed write redb wants the file opened anew.
+        let (path, database) = (self.path.clone(), self.database.take());
         let work = move || {
             let database = match database {
                 Some(database) => database,
@@ -139,7 +134,8 @@ impl Journal {
             write(&database, &batch)?;
             Ok::<_, redb::Error>(database)
         };
-        self.database = Some(self.disk.run(work).await??);
+        let written = self.disk.run(work).await.map_err(redb::Error::Io).and_then(|written| written);
+        self.database = Some(written.map_err(CommitError)?);
         Ok(())
     }
 }
@@ -221,7 +217,7 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     if !batch.durable {
         transaction.set_durability(Durability::None)?;
     }
-    for (drawer, key, value) in &batch.changes {
+    for ((drawer, key), value) in &batch.changes {
         let mut table = transaction.open_table(drawer.table())?;
         match value {
             Some(value) => table.insert(key.as_str(), value.as_slice())?,

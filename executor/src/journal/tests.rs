@@ -72,10 +72,10 @@ async fn what_is_written_is_read_again() {
     batch.mint(&unknown);
     batch.slot(&slot);
     batch.table(7, &table);
-    journal.commit(batch).await;
+    journal.commit(Arc::new(batch)).await.unwrap();
     let mut acked = Batch::default();
     acked.acked_instance(&InstanceId::new("SI-1").unwrap(), 1);
-    journal.commit(acked).await;
+    journal.commit(Arc::new(acked)).await.unwrap();
     drop(journal);
 
     let (mut journal, second, contents) = open(dir.path(), "boot-2").await;
@@ -89,7 +89,7 @@ async fn what_is_written_is_read_again() {
     let mut batch = Batch::default();
     batch.forget_instance(&InstanceId::new("SI-1").unwrap());
     batch.is_whole_again();
-    journal.commit(batch).await;
+    journal.commit(Arc::new(batch)).await.unwrap();
     drop(journal);
     let (_, _, contents) = open(dir.path(), "boot-2").await;
     assert_eq!(contents.instances.len(), 1);
@@ -105,7 +105,7 @@ async fn one_damaged_record_costs_only_itself() {
     batch.mint(&instance("SI-1"));
     batch.mint(&instance("SI-2"));
     batch.put(Drawer::Instances, "SI-1".to_owned(), vec![0xff; 40]);
-    journal.commit(batch).await;
+    journal.commit(Arc::new(batch)).await.unwrap();
     drop(journal);
     let (journal, _, contents) = open(dir.path(), "b").await;
     assert_eq!((contents.instances.len(), contents.damaged), (1, 1));
@@ -164,7 +164,7 @@ proptest! {
             batch.put(Drawer::Slots, "web-1/0".to_owned(), junk.clone());
             batch.put(Drawer::Acked, "SI-2".to_owned(), junk.clone());
             batch.put(Drawer::Meta, super::batch::META_TABLE.to_owned(), junk);
-            journal.commit(batch).await;
+            journal.commit(Arc::new(batch)).await.unwrap();
             drop(journal);
             let (_, _, contents) = open(dir.path(), "b").await;
             assert!(contents.instances.iter().any(|instance| instance.id().as_str() == "SI-2"));

@@ -19,7 +19,8 @@ use crate::runner::{Exit, Place, Workload};
 pub struct Now {
     /// Wall-clock time, for records. May jump.
     pub wall: Timestamp,
-    /// Time since the executor's process started, for deadlines. Never jumps.
+    /// Time since the executor's process started, for deadlines. Never jumps; stands still while the journal
+    /// cannot be written, since nobody can be blamed for what is not decided then.
     pub mono: Duration,
 }
 
