@@ -86,12 +86,14 @@ impl Executor {
         prober: Arc<dyn Prober>,
     ) -> Result<Self, RoleError> {
         let boot_id = read_line(Path::new("/proc/sys/kernel/random/boot_id"));
-        let opened = Journal::open(data_dir.path(), world.disk, &config.id, &boot_id).await;
+        let now = world.clock.now();
+        let opened = Journal::open(data_dir.path(), world.disk, &config.id, &boot_id, now).await;
         let (journal, incarnation, contents) = opened.map_err(|error| refused(&error))?;
         tracing::info!(
             executor = %config.id,
             incarnation = incarnation.number,
             rebooted = incarnation.rebooted,
+            journal_was_closed = incarnation.was_closed,
             instances = contents.instances.len(),
             damaged = contents.damaged,
             "starting on what the journal says"

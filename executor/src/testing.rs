@@ -368,7 +368,9 @@ impl Bench {
     pub(crate) async fn start(&mut self) {
         let id = ExecutorId::new("e1").unwrap();
         let (journal, incarnation, contents) =
-            Journal::open(self.dir.path(), Disk::Inline, &id, &self.boot_id).await.unwrap();
+            Journal::open(self.dir.path(), Disk::Inline, &id, &self.boot_id, self.world.clock.now())
+                .await
+                .unwrap();
         let room = Room {
             hostname: "node".to_owned(),
             layout: NodeLayout {

@@ -8,6 +8,7 @@
 
 mod batch;
 mod contents;
+mod quarantine;
 mod record;
 mod store;
 

@@ -71,8 +71,8 @@ impl Outside {
     }
 
     fn boot(&self) -> Core {
-        let (contents, damaged) = Contents::read(self.disk.clone());
-        assert!(damaged.is_empty());
+        let (contents, aside) = Contents::read(self.disk.clone());
+        assert!(aside.is_undamaged());
         let mut core = Core::new(ExecutorId::new("e1").unwrap(), room(), contents, false);
         // The session sends the table again; a repeated one changes nothing.
         core.take_table(1, self.table.clone());
