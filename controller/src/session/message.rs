@@ -64,11 +64,11 @@ impl TryFrom<v1::Register> for Registration {
         let record = register.executor.ok_or("register.executor is missing")?;
         let record =
             ExecutorRecord::try_from(record).map_err(|error| format!("register.executor: {error}"))?;
-        let holds = register.holds.map(|inventory| {
-            let ids = inventory.instances.iter().map(InstanceId::new);
-            ids.collect::<Result<Vec<_>, _>>().map_err(|error| format!("register.holds: {error}"))
-        });
-        Ok(Self { record, table: Revision(register.table_revision), holds: holds.transpose()? })
+        // What is no id to this version is none of an instance that it knows.
+        let ids = |inventory: v1::Inventory| {
+            inventory.instances.into_iter().filter_map(|id| InstanceId::new(id).ok()).collect()
+        };
+        Ok(Self { record, table: Revision(register.table_revision), holds: register.holds.map(ids) })
     }
 }
 

@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::client::Session;
+use super::inventory::inventory;
 use super::report::Sent;
 use crate::slots::SlotKey;
 use crate::supervisor::{Handle, Message};
@@ -126,11 +127,10 @@ impl<'a> Link<'a> {
     fn register(&self) -> v1::Register {
         let standing = self.supervisor.standing();
         let standing = standing.borrow();
-        let instances = standing.holds.iter().map(InstanceId::to_string).collect();
         v1::Register {
             executor: Some((&self.session.executor).into()),
             table_revision: standing.table_revision.0,
-            holds: Some(v1::Inventory { instances }),
+            holds: inventory(&standing),
         }
     }
 
