@@ -63,6 +63,7 @@ async fn what_is_written_is_read_again() {
         rebooted: true,
     });
     unknown.accounted = true;
+    unknown.ended = 3;
     let mut slot = Slot::assigned(&row(), Timestamp(5));
     slot.kept_old = Some(Epoch(3));
     slot.failures = 4;

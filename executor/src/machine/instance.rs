@@ -101,6 +101,9 @@ pub struct Instance {
     pub descent: Option<Descent>,
     /// Whether the slot keeper has taken its end into account. Owned by the slot keeper.
     pub accounted: bool,
+    /// Which of the ends on this node it was, counted from one; 0 before its end. Owned by the supervisor: the
+    /// node's clock may step back, this does not.
+    pub ended: u64,
     /// Timers and counters. Not written down: a restart starts them anew.
     pub(crate) pace: Pace,
 }
@@ -186,6 +189,7 @@ impl Instance {
             resume: None,
             descent: None,
             accounted: false,
+            ended: 0,
             pace,
         }
     }
@@ -263,6 +267,7 @@ impl Instance {
             && self.resume == other.resume
             && self.descent == other.descent
             && self.accounted == other.accounted
+            && self.ended == other.ended
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! It holds the instances and the slots, steps the machine, asks the slot keeper, and gives out leases, until
 //! nothing is left to decide; [`Core::decide`] then hands over the turn's [`Output`]. `room` gives out leases,
-//! `reports` keeps account of what controllers have confirmed, `strays` takes in what no record stands for.
+//! `reports` keeps account of what controllers have confirmed, `ends` of what is over, `strays` takes in what no record stands for.
 
+mod ends;
 mod reports;
 mod room;
 mod strays;
@@ -18,8 +19,8 @@ use muster_common::id::{ExecutorId, InstanceId, SlotId};
 use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::reason::Reason;
 use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable};
-use muster_common::time::Timestamp;
 
+use self::ends::Ends;
 use self::reports::Details;
 pub(super) use self::strays::StrayFate;
 use self::strays::{Hearing, Stray};
@@ -66,8 +67,8 @@ pub(crate) struct Core {
     /// Instances that live, or whose end has not been taken into account.
     instances: BTreeMap<InstanceId, Instance>,
     by_slot: BTreeMap<SlotKey, BTreeSet<InstanceId>>,
-    /// Instances that are over and wait for their acknowledgement, by when they ended.
-    ended: BTreeSet<(Timestamp, InstanceId)>,
+    /// Instances that are over and wait for their acknowledgement.
+    ends: Ends,
     acked: BTreeMap<String, u64>,
     strays: BTreeMap<InstanceId, Stray>,
     /// Instances that were forgotten since the runners were last asked: a late answer may name them still.
@@ -101,7 +102,7 @@ impl Core {
             slots: contents.slots.into_iter().map(|slot| (slot.key(), slot)).collect(),
             instances: BTreeMap::new(),
             by_slot: BTreeMap::new(),
-            ended: BTreeSet::new(),
+            ends: Ends::default(),
             acked: contents.acked,
             strays: BTreeMap::new(),
             forgotten: BTreeSet::new(),
@@ -123,7 +124,7 @@ impl Core {
         instances.sort_by_key(|instance| (instance.record.updated, instance.id().clone()));
         for instance in instances {
             if instance.is_over() {
-                core.ended.insert(end_of(&instance));
+                core.ends.insert(&instance);
             } else {
                 core.events.push_back((instance.id().clone(), Event::Restarted { rebooted }));
             }
@@ -138,6 +139,7 @@ impl Core {
         if let Some((term, table)) = contents.table {
             core.apply_table(term, table);
         }
+        core.bound_details();
         core.standing.live = core.live().count();
         core
     }
@@ -294,7 +296,7 @@ impl Core {
 
     fn step(&mut self, id: &InstanceId, event: Event, now: Now) {
         let Some(before) = self.instances.get(id) else { return };
-        let (after, effects) = step(before, event, now);
+        let (mut after, effects) = step(before, event, now);
         let made = after.record.timeline.len().saturating_sub(before.record.timeline.len());
         let made = if after.state() == before.state() { made } else { made.max(1) };
         let mut since = before.record.timeline.last().map_or(before.record.created, |last| last.at);
@@ -307,12 +309,15 @@ impl Core {
             });
             since = transition.at;
         }
+        let ended = after.is_over() && !before.is_over();
+        if ended {
+            self.ends.count(&mut after);
+        }
         let is_new = !after.same_on_disk(before);
         let moved = after.state() != before.state()
             || after.record.reason != before.record.reason
             || after.exit != before.exit;
         let gave_back = before.holds_lease() && !after.holds_lease();
-        let ended = after.is_over() && !before.is_over();
         let key = key_of(&after.record.slot);
         self.instances.insert(id.clone(), after);
         if is_new {
@@ -322,7 +327,6 @@ impl Core {
             self.dirty.insert(key);
         }
         if ended {
-            self.ended.extend(self.instances.get(id).map(end_of));
             self.output.over.push(id.clone());
             self.bound_details();
         }
@@ -382,11 +386,6 @@ impl Core {
     pub(crate) fn records(&self) -> Vec<InstanceRecord> {
         self.instances.values().map(|instance| instance.record.clone()).collect()
     }
-}
-
-/// What orders ended instances: an ended record changes no more.
-fn end_of(instance: &Instance) -> (Timestamp, InstanceId) {
-    (instance.record.updated, instance.id().clone())
 }
 
 fn key_of(slot: &SlotId) -> SlotKey {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_common::executor::NodeLayout;
-use muster_common::id::ExecutorId;
+use muster_common::id::{ExecutorId, InstanceId};
 use muster_common::time::Timestamp;
 
 use super::{Core, Details};
@@ -18,12 +18,16 @@ use crate::testing::table;
 struct CrashLoop {
     core: Core,
     now: Duration,
+    /// What people's clock says of it.
+    wall: fn(Duration) -> Timestamp,
+    /// Who ended, in order.
+    ended: Vec<InstanceId>,
 }
 
 impl CrashLoop {
     fn turn(&mut self) {
         self.now += Duration::from_secs(1000);
-        let now = Now { wall: Timestamp(1_000_000).plus(self.now), mono: self.now };
+        let now = Now { wall: (self.wall)(self.now), mono: self.now };
         let mut random = self.now.as_secs();
         self.core.wake(now);
         self.core.decide(now, &mut || {
@@ -50,11 +54,11 @@ impl CrashLoop {
             self.turn();
         }
         assert!(self.core.instance(&id).unwrap().is_over());
+        self.ended.push(id);
     }
 }
 
-#[test]
-fn while_nobody_listens_detail_is_dropped_and_no_end() {
+fn filled(details: Details) -> Core {
     let room = Room {
         hostname: "node".to_owned(),
         layout: NodeLayout { cores: BTreeMap::from([(0, vec![0])]), memory: BTreeMap::from([(0, 4096)]) },
@@ -63,25 +67,33 @@ fn while_nobody_listens_detail_is_dropped_and_no_end() {
     };
     let contents = Contents { is_whole: true, ..Contents::default() };
     let mut core = Core::new(ExecutorId::new("e1").unwrap(), room, contents, false);
-    core.details = Details { in_full: 3, in_outline: 6 };
+    core.details = details;
     let mut wanted = table(1, 1, 1);
     let row = &mut wanted.rows[0];
     let mut spec = row.spec.as_ref().clone();
     spec.restart_policy = serde_json::from_str(r#"{"backoff": ["1s"], "budget": 1000}"#).unwrap();
     row.spec = spec.into();
     core.take_table(1, wanted);
-    let mut crashing = CrashLoop { core, now: Duration::ZERO };
-    for _ in 0..10 {
-        crashing.crash();
-    }
-    let mut records = crashing.core.records();
-    records.retain(|record| record.state.is_terminal());
-    records.sort_by_key(|record| std::cmp::Reverse(record.updated));
-    assert_eq!(records.len(), 10);
-    for (age, record) in records.iter().enumerate() {
-        let evidence = record.evidence.as_ref().unwrap();
-        assert_eq!(evidence.exit_code, Some(1));
-        assert_eq!(evidence.log_tail.is_empty(), age >= 3, "{age}");
-        assert_eq!(record.timeline.len() == 1, age >= 6, "{age}");
+    core
+}
+
+#[test]
+fn while_nobody_listens_detail_is_dropped_and_no_end_whatever_the_clock_does() {
+    let on: fn(Duration) -> Timestamp = |now| Timestamp(1_000_000_000).plus(now);
+    let back: fn(Duration) -> Timestamp =
+        |now| Timestamp(1_000_000_000 - u64::try_from(now.as_millis()).unwrap());
+    for wall in [on, back] {
+        let core = filled(Details { in_full: 3, in_outline: 6 });
+        let mut crashing = CrashLoop { core, now: Duration::ZERO, wall, ended: Vec::new() };
+        for _ in 0..10 {
+            crashing.crash();
+        }
+        for (age, id) in crashing.ended.iter().rev().enumerate() {
+            let record = &crashing.core.instance(id).unwrap().record;
+            let evidence = record.evidence.as_ref().unwrap();
+            assert_eq!(evidence.exit_code, Some(1));
+            assert_eq!(evidence.log_tail.is_empty(), age >= 3, "{age}");
+            assert_eq!(record.timeline.len() == 1, age >= 6, "{age}");
+        }
     }
 }
