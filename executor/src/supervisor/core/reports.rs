@@ -27,16 +27,21 @@ impl Default for Details {
     }
 }
 
+/// What controllers confirm of an instance that they refuse: nothing more of it is to be told.
+const REFUSED: u64 = u64::MAX;
+
 impl Core {
-    /// These versions are committed upstream. One that was never reached was said of something else (an
-    /// earlier life of the same slot, a journal that was lost) and confirms nothing of what is known now.
+    /// These versions are committed upstream. One that was never reached here was told before the journal was lost
+    /// or put back from a copy, and stands in the way of what is true now: that is told once more, as a later one.
     pub(crate) fn acknowledge(&mut self, instances: Vec<(InstanceId, u64)>, slots: Vec<(SlotKey, u64)>) {
         for (id, version) in instances {
-            let Some(instance) = self.instances.get(&id) else { continue };
-            if version > instance.record.version {
+            let Some(instance) = self.instances.get_mut(&id) else { continue };
+            if version > instance.record.version && version != REFUSED {
+                instance.record.version = version + 1;
+                self.write_instance(&id);
                 continue;
             }
-            let is_last = version == instance.record.version;
+            let is_last = version >= instance.record.version;
             self.acked.insert(id.to_string(), version);
             self.output.batch.acked_instance(&id, version);
             if is_last {
@@ -46,8 +51,11 @@ impl Core {
             }
         }
         for (key, version) in slots {
-            let Some(slot) = self.slots.get(&key) else { continue };
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
             if version > slot.status.version {
+                slot.status.version = version.saturating_add(1);
+                self.output.batch.slot(slot);
+                self.republish_slot(&key);
                 continue;
             }
             if version == slot.status.version {

@@ -97,3 +97,44 @@ fn while_nobody_listens_detail_is_dropped_and_no_end_whatever_the_clock_does() {
         }
     }
 }
+
+#[test]
+fn an_acknowledgement_of_a_later_version_is_answered_with_what_is_true_now() {
+    let mut crashing = CrashLoop {
+        core: filled(Details::default()),
+        now: Duration::ZERO,
+        wall: |now| Timestamp(1_000_000_000).plus(now),
+        ended: Vec::new(),
+    };
+    crashing.crash();
+    let id = crashing.ended[0].clone();
+    let key = crashing.core.standing().unacked_slots.keys().next().unwrap().clone();
+    let slot_version = crashing.core.standing().unacked_slots[&key].version;
+    let told = |core: &Core| {
+        let standing = core.standing();
+        let instance = standing.unacked_instances.get(&id).map(|record| record.version);
+        (instance, standing.unacked_slots.get(&key).map(|status| status.version))
+    };
+    // The journal was put back from a copy: the controllers know more than it does.
+    let (later, later_slot) = (5000, slot_version + 5000);
+    crashing.core.acknowledge(vec![(id.clone(), later)], vec![(key.clone(), later_slot)]);
+    assert_eq!(told(&crashing.core), (Some(later + 1), Some(later_slot + 1)));
+    crashing.core.acknowledge(vec![(id.clone(), later + 1)], vec![(key.clone(), later_slot + 1)]);
+    assert_eq!(told(&crashing.core), (None, None));
+    assert!(crashing.core.instance(&id).is_none(), "it is over and told");
+}
+
+#[test]
+fn what_controllers_refuse_is_not_told_again() {
+    let mut crashing = CrashLoop {
+        core: filled(Details::default()),
+        now: Duration::ZERO,
+        wall: |now| Timestamp(1_000_000_000).plus(now),
+        ended: Vec::new(),
+    };
+    crashing.crash();
+    let id = crashing.ended[0].clone();
+    crashing.core.acknowledge(vec![(id.clone(), u64::MAX)], Vec::new());
+    assert!(!crashing.core.standing().unacked_instances.contains_key(&id));
+    assert!(crashing.core.instance(&id).is_none());
+}

@@ -70,19 +70,6 @@ async fn what_is_acknowledged_and_over_is_forgotten_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_acknowledgement_of_what_was_never_said_confirms_nothing() {
-    let bench = Bench::new().await;
-    bench.table(table(1, 1, 1)).await;
-    let record = bench.until_state(Healthy).await;
-    let instances = vec![(record.id.clone(), record.version + 1)];
-    bench.handle().tell(Message::Acknowledged { instances, slots: Vec::new() }).await.unwrap();
-    // The second answer comes after the turn that the first one was given in.
-    bench.inspect().await;
-    bench.inspect().await;
-    assert!(bench.handle().standing().borrow().unacked_instances.contains_key(&record.id));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_slot_that_is_taken_away_is_emptied_in_every_state() {
     for state in [Pending, Provisioning, Starting, Unready, Ready, Healthy, Stopping, Deprovisioning] {
         let bench = Bench::new().await;
