@@ -338,7 +338,7 @@ pub(crate) fn table(revision: u64, epoch: u64, slots: u32) -> SlotTable {
         mode: ReplaceMode::StartFirst,
         spec: Arc::clone(&spec),
     };
-    SlotTable { revision: Revision(revision), rows: (0..slots).map(row).collect() }
+    SlotTable { revision: Revision(revision), rows: (0..slots).map(row).collect(), unreadable: Vec::new() }
 }
 
 /// A supervisor that can be killed and started again on what it left behind.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, Revision, ServiceId, SlotId};
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
-use muster_common::slot::{ReplaceMode, SlotAssignment, SlotTable};
+use muster_common::slot::{ReplaceMode, SlotAssignment, SlotTable, UnreadableRow};
 use muster_common::time::Timestamp;
 use muster_platform::Disk;
 use proptest::prelude::*;
@@ -67,7 +67,14 @@ async fn what_is_written_is_read_again() {
     let mut slot = Slot::assigned(&row(), Timestamp(5));
     slot.kept_old = Some(Epoch(3));
     slot.failures = 4;
-    let table = SlotTable { revision: Revision(8), rows: vec![row()] };
+    let unreadable = UnreadableRow {
+        service: "later-1".to_owned(),
+        index: 2,
+        epoch: Epoch(9),
+        generation: Generation(8),
+        problem: "of a later version".to_owned(),
+    };
+    let table = SlotTable { revision: Revision(8), rows: vec![row()], unreadable: vec![unreadable] };
     let mut batch = Batch::default();
     batch.mint(&instance("SI-1"));
     batch.mint(&unknown);

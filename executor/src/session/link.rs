@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use muster_common::id::{InstanceId, ServiceId};
-use muster_common::slot::SlotTable;
+use muster_common::slot::{SlotTable, UnreadableRow};
 use muster_platform::{ExpectedPeer, channel};
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body as Down;
@@ -127,9 +127,11 @@ impl<'a> Link<'a> {
     fn register(&self) -> v1::Register {
         let standing = self.supervisor.standing();
         let standing = standing.borrow();
+        // What could not be read may have been mended, or this program may be a newer one: the table is wanted again.
+        let table_revision = if standing.unreadable_rows == 0 { standing.table_revision.0 } else { 0 };
         v1::Register {
             executor: Some((&self.session.executor).into()),
-            table_revision: standing.table_revision.0,
+            table_revision,
             holds: inventory(&standing),
         }
     }
@@ -200,6 +202,14 @@ impl<'a> Link<'a> {
             Some(Down::Table(table)) => {
                 self.recognise(message.term)?;
                 let table = SlotTable::try_from(table).map_err(End::lost)?;
+                for UnreadableRow { service, index, problem, .. } in &table.unreadable {
+                    tracing::error!(
+                        service,
+                        index,
+                        problem,
+                        "a row of the slot table cannot be read; what its slot holds stays as it is"
+                    );
+                }
                 self.tell(Message::Table { term: message.term, table }).await
             }
             Some(Down::Ack(ack)) => {

@@ -24,6 +24,8 @@ pub struct Standing {
     pub holds: OrdSet<InstanceId>,
     /// The slot table that is worked on.
     pub table_revision: Revision,
+    /// How many of its rows cannot be read.
+    pub unreadable_rows: usize,
     /// The highest term that a table came from.
     pub term: u64,
     /// Instances that are not over.

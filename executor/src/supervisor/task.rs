@@ -342,6 +342,8 @@ impl Supervisor {
         if let Some(news) = self.core.news() {
             let unacked = u32::try_from(news.unacked_instances.len()).unwrap_or(u32::MAX);
             metrics::gauge!("muster_executor_unacknowledged_reports").set(f64::from(unacked));
+            let unreadable = u32::try_from(news.unreadable_rows).unwrap_or(u32::MAX);
+            metrics::gauge!("muster_executor_unreadable_rows").set(f64::from(unreadable));
             self.standing.send_replace(news.clone());
         }
     }

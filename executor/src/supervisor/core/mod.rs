@@ -15,10 +15,10 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use muster_common::id::{ExecutorId, InstanceId, SlotId};
+use muster_common::id::{ExecutorId, InstanceId, ServiceId, SlotId};
 use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::reason::Reason;
-use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable};
+use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable, UnreadableRow};
 
 use self::ends::Ends;
 use self::reports::Details;
@@ -61,6 +61,7 @@ pub(crate) struct Core {
     executor: ExecutorId,
     room: Room,
     rows: BTreeMap<SlotKey, SlotAssignment>,
+    unreadable: BTreeMap<SlotKey, UnreadableRow>,
     /// Whether there ever was a table; without one nothing is known to be unwanted.
     has_table: bool,
     slots: BTreeMap<SlotKey, Slot>,
@@ -98,6 +99,7 @@ impl Core {
             port_cursor: *room.ports.start(),
             room,
             rows: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             has_table: false,
             slots: contents.slots.into_iter().map(|slot| (slot.key(), slot)).collect(),
             instances: BTreeMap::new(),
@@ -208,6 +210,7 @@ impl Core {
             return;
         }
         let is_repeated = (term, table.revision) == known
+            && unreadable_of(&table) == self.unreadable
             && table.rows.len() == self.rows.len()
             && table.rows.iter().all(|row| self.rows.get(&SlotKey::of(row)) == Some(row));
         if self.has_table && is_repeated {
@@ -222,6 +225,11 @@ impl Core {
         self.has_news = true;
         self.standing.term = term;
         self.standing.table_revision = table.revision;
+        let unreadable = unreadable_of(&table);
+        self.standing.unreadable_rows = unreadable.len();
+        let before = std::mem::replace(&mut self.unreadable, unreadable);
+        self.dirty.extend(before.into_keys());
+        self.dirty.extend(self.unreadable.keys().cloned());
         let rows: BTreeMap<SlotKey, SlotAssignment> =
             table.rows.into_iter().map(|row| (SlotKey::of(&row), row)).collect();
         let before = std::mem::replace(&mut self.rows, rows);
@@ -342,11 +350,12 @@ impl Core {
     }
 
     fn keep(&mut self, key: &SlotKey, now: Now, random: &mut dyn FnMut() -> u64) {
-        let wanted = match self.rows.get(key) {
+        let wanted = match (self.rows.get(key), self.unreadable.get(key)) {
             _ if self.draining => Wanted::Empty(Reason::Draining),
-            Some(row) => Wanted::Filled(row),
-            None if self.has_table => Wanted::Empty(Reason::SlotRemoved),
-            None => return,
+            (Some(row), _) => Wanted::Filled(row),
+            (None, Some(row)) => Wanted::Unreadable(key, row),
+            (None, None) if self.has_table => Wanted::Empty(Reason::SlotRemoved),
+            (None, None) => return,
         };
         let instances: Vec<&Instance> = self.in_slot(key).collect();
         let decision = keep(wanted, self.slots.get(key), &instances, now.wall, random);
@@ -386,6 +395,15 @@ impl Core {
     pub(crate) fn records(&self) -> Vec<InstanceRecord> {
         self.instances.values().map(|instance| instance.record.clone()).collect()
     }
+}
+
+/// By slot. What is no service to this version has no slot here.
+fn unreadable_of(table: &SlotTable) -> BTreeMap<SlotKey, UnreadableRow> {
+    let rows = table.unreadable.iter().filter_map(|row| {
+        let service = ServiceId::new(row.service.as_str()).ok()?;
+        Some((SlotKey { service, index: row.index }, row.clone()))
+    });
+    rows.collect()
 }
 
 fn key_of(slot: &SlotId) -> SlotKey {
