@@ -185,8 +185,11 @@ fn open(path: &Path) -> Result<(Database, Repair), DatabaseError> {
 fn open_checked(path: &Path) -> Result<(Database, bool), DatabaseError> {
     let (mut database, repair) = open(path)?;
     if repair == Repair::TookBack || !database.check_integrity()? {
-        // A write that a crash interrupted looks the same; then nothing came of it, and this costs a question.
-        tracing::error!(journal = %path.display(), "the journal was damaged and went back to an earlier state; what runs makes up for it");
+        // A write that a loss of power interrupted looks the same. Nothing came of it then, and this costs a question.
+        tracing::error!(
+            journal = %path.display(),
+            "the journal was damaged, or not written to its end, and went back to an earlier state; what runs makes up for it"
+        );
         note_incomplete(&database)?;
     }
     Ok((database, repair == Repair::None))
