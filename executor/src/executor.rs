@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::get;
 use muster_common::executor::ExecutorRecord;
 use muster_common::exit::Exit;
@@ -23,7 +24,7 @@ use crate::lease::{Room, discover, outgoing_overlap};
 use crate::probe::Prober;
 use crate::runner::Runners;
 use crate::session::{self, Session};
-use crate::supervisor::{self, Core, Handle, Message, Parts, Standing, SupervisorGone};
+use crate::supervisor::{self, Core, Handle, JOURNAL_TROUBLE, Message, Parts, Standing, SupervisorGone};
 use crate::systemd::Subject;
 use std::sync::Arc;
 
@@ -86,12 +87,14 @@ impl Executor {
         prober: Arc<dyn Prober>,
     ) -> Result<Self, RoleError> {
         let boot_id = read_line(Path::new("/proc/sys/kernel/random/boot_id"));
-        let opened = Journal::open(data_dir.path(), world.disk, &config.id, &boot_id).await;
+        let now = world.clock.now();
+        let opened = Journal::open(data_dir.path(), world.disk, &config.id, &boot_id, now).await;
         let (journal, incarnation, contents) = opened.map_err(|error| refused(&error))?;
         tracing::info!(
             executor = %config.id,
             incarnation = incarnation.number,
             rebooted = incarnation.rebooted,
+            journal_was_closed = incarnation.was_closed,
             instances = contents.instances.len(),
             damaged = contents.damaged,
             "starting on what the journal says"
@@ -195,12 +198,22 @@ async fn serve(listener: Box<dyn Listener>, supervisor: Handle, shutdown: Cancel
 
 /// `/metrics` and `/healthz`: users talk to controllers.
 fn api(supervisor: Handle) -> Router {
+    let standing = supervisor.standing();
     let observe = move || {
         let depth = u32::try_from(supervisor.queue_depth()).unwrap_or(u32::MAX);
         metrics::gauge!("muster_executor_queue_depth", "queue" => "supervisor").set(f64::from(depth));
     };
     let metrics = telemetry::metrics_router_with(observe);
-    Router::new().route("/healthz", get(|| async { "ok\n" })).merge(metrics)
+    Router::new()
+        .route("/healthz", get(move || std::future::ready(health(&standing.borrow()))))
+        .merge(metrics)
+}
+
+fn health(standing: &Standing) -> (StatusCode, String) {
+    match &standing.journal_trouble {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{JOURNAL_TROUBLE}: {why}\n")),
+    }
 }
 
 fn refused(error: &OpenError) -> RoleError {

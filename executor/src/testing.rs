@@ -355,7 +355,7 @@ pub(crate) fn table(revision: u64, epoch: u64, slots: u32) -> SlotTable {
         mode: ReplaceMode::StartFirst,
         spec: Arc::clone(&spec),
     };
-    SlotTable { revision: Revision(revision), rows: (0..slots).map(row).collect() }
+    SlotTable { revision: Revision(revision), rows: (0..slots).map(row).collect(), unreadable: Vec::new() }
 }
 
 /// A supervisor that can be killed and started again on what it left behind.
@@ -380,7 +380,9 @@ impl Bench {
     pub(crate) async fn start(&mut self) {
         let id = ExecutorId::new("e1").unwrap();
         let (journal, incarnation, contents) =
-            Journal::open(self.dir.path(), Disk::Inline, &id, &self.boot_id).await.unwrap();
+            Journal::open(self.dir.path(), Disk::Inline, &id, &self.boot_id, self.world.clock.now())
+                .await
+                .unwrap();
         let room = Room {
             hostname: "node".to_owned(),
             layout: NodeLayout {

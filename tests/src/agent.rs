@@ -186,7 +186,7 @@ pub fn place() -> Place {
 /// What must be.
 #[must_use]
 pub fn table(revision: u64, rows: Vec<SlotAssignment>) -> SlotTable {
-    SlotTable { revision: Revision(revision), rows }
+    SlotTable { revision: Revision(revision), rows, unreadable: Vec::new() }
 }
 
 /// The healthy instances of a service.

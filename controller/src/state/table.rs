@@ -22,5 +22,5 @@ pub(crate) fn slot_table(state: &State, executor: &ExecutorId) -> SlotTable {
             spec: Arc::clone(&service.spec),
         })
     });
-    SlotTable { revision: record.table_revision, rows: rows.collect() }
+    SlotTable { revision: record.table_revision, rows: rows.collect(), unreadable: Vec::new() }
 }

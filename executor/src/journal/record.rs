@@ -35,6 +35,7 @@ impl From<&Instance> for v1::JournalInstance {
             }),
             descent: instance.descent.map(Into::into),
             accounted: instance.accounted,
+            ended: instance.ended,
         }
     }
 }
@@ -58,6 +59,7 @@ pub(super) fn read_instance(
         resume: message.resume.as_ref().map(read_resume).transpose()?,
         descent: message.descent.as_ref().map(read_descent).transpose()?,
         accounted: message.accounted,
+        ended: message.ended,
         ..Instance::of(record, Arc::new(spec))
     })
 }

@@ -294,12 +294,11 @@ impl Turn {
 
     /// What the runner found while an instance was on its way down.
     pub(super) fn found_descending(&mut self, found: Found) {
-        let was = self.instance.resume.take().map(|Resume { state, .. }| state);
+        let resume = self.instance.resume.take();
         match found {
             Found::Running(workload) => {
                 self.instance.workload = Some(workload);
-                let served = was.is_some_and(InstanceState::is_running);
-                self.descend(if served { Descent::Hook(0) } else { Descent::Stop });
+                self.descend(resume.as_ref().map_or(Descent::Stop, Resume::way_down));
             }
             Found::Ended(workload, exit) => {
                 self.instance.workload = Some(workload);
