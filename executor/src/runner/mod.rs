@@ -93,6 +93,15 @@ pub struct Exit {
     pub removed: bool,
 }
 
+impl Exit {
+    /// Whether this says more about the same end than what is known of it.
+    pub(crate) fn says_more_than(&self, known: &Self) -> bool {
+        let is_same = (known.code, known.signal) == (self.code, self.signal)
+            || (known.code, known.signal) == (None, None);
+        is_same && self != known && self.oom_killed >= known.oom_killed && self.removed >= known.removed
+    }
+}
+
 /// What the runner finds of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
@@ -109,7 +118,7 @@ pub enum Found {
 /// Something that happened without being asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunnerEvent {
-    /// A workload ended. May be repeated.
+    /// A workload ended. May be repeated, and a later word may say more of how it ended.
     Exited {
         /// Which.
         instance: InstanceId,

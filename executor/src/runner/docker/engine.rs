@@ -119,13 +119,13 @@ impl Engine {
         limit: Duration,
         work: impl AsyncFnOnce(Docker) -> Result<T, bollard::errors::Error>,
     ) -> Result<T, EngineError> {
+        let mut count = Count { name, outcome: "dropped" };
         let called = async { work(self.client().await?).await.map_err(|error| self.sort(error)) };
         let (outcome, done) = match timeout(limit, called).await {
             Ok(done) => (outcome_of(&done), done),
             Err(_) => ("timeout", Err(self.unreachable(format!("no answer within {limit:?}")))),
         };
-        metrics::counter!("muster_executor_engine_calls_total", "call" => name, "outcome" => outcome)
-            .increment(1);
+        count.outcome = outcome;
         done
     }
 
@@ -192,7 +192,22 @@ impl Engine {
     }
 }
 
-/// What a call is counted as: `ok`, `not_found`, `conflict`, `refused`, `unreachable`; beside these `timeout`.
+/// Counts a call when it is over, also when whoever made it does not wait for its end: a stop is let go when the
+/// container is seen to end.
+struct Count {
+    name: &'static str,
+    outcome: &'static str,
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        let labels = [("call", self.name), ("outcome", self.outcome)];
+        metrics::counter!("muster_executor_engine_calls_total", &labels).increment(1);
+    }
+}
+
+/// What a call is counted as: `ok`, `not_found`, `conflict`, `refused`, `unreachable`; beside these `timeout` and
+/// `dropped`.
 const fn outcome_of<T>(done: &Result<T, EngineError>) -> &'static str {
     match done {
         Ok(_) => "ok",
