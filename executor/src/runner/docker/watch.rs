@@ -159,10 +159,12 @@ impl Watcher {
                     }
                     Some(Err(error)) => {
                         tracing::info!(error = %self.engine.sort(error), "the engine's events broke off");
+                        self.engine.part().await;
                         false
                     }
                     None => {
                         tracing::info!("the engine's events ended");
+                        self.engine.part().await;
                         false
                     }
                 },
