@@ -64,7 +64,11 @@ impl NodeProber {
                     }
                 };
                 let late = |_| Err(ProbeError(format!("no answer within {limit:?}")));
-                timeout(limit, called).await.unwrap_or_else(late)
+                let found = timeout(limit, called).await.unwrap_or_else(late);
+                if found.is_err() {
+                    self.runner(plan)?.doubt_address(&plan.instance, workload);
+                }
+                found
             }
         }
     }

@@ -244,6 +244,9 @@ pub trait Runner: Send + Sync {
         Box::pin(std::future::ready(Ok(None)))
     }
 
+    /// A call to that address was not answered: it may be another one by now, and is found out anew for later calls.
+    fn doubt_address(&self, _instance: &InstanceId, _workload: &Workload) {}
+
     /// The last `max_bytes` of the workload's output.
     fn log_tail<'a>(
         &'a self,

@@ -85,7 +85,7 @@ const WATCH_QUEUE: usize = 256;
 pub struct DockerRunner {
     engine: Arc<Engine>,
     owner: Owner,
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
     access: HostAccess,
     pulls: Pulls,
     open_files: Option<u64>,
@@ -114,7 +114,7 @@ impl DockerRunner {
         Self {
             engine,
             owner,
-            addresses: Addresses::default(),
+            addresses: Arc::default(),
             access: HostAccess::default(),
             pulls,
             open_files: None,
@@ -350,11 +350,29 @@ impl DockerRunner {
             return Ok(known.own());
         }
         match self.inspect(container).await.map_err(|error| error.at("find container"))? {
-            Some(found) if found.state.as_ref().is_some_and(|state| state.running == Some(true)) => {
-                Ok(self.addresses.keep(instance, &found).own())
-            }
+            Some(found) if runs(&found) => Ok(self.addresses.keep(instance, &found).own()),
             _ => Err(RunnerError::Failed { step: "find container", why: "it does not run".to_owned() }),
         }
+    }
+
+    /// Asks beside the checks, which go on meanwhile: an engine that hangs holds none of them up.
+    fn doubt_address(&self, instance: &InstanceId, container: &str) {
+        if !self.addresses.shall_ask_again(instance) {
+            return;
+        }
+        let (engine, addresses) = (Arc::clone(&self.engine), Arc::clone(&self.addresses));
+        let (instance, container) = (instance.clone(), container.to_owned());
+        tokio::spawn(async move {
+            let shown = engine
+                .call("inspect_container", async |client| client.inspect_container(&container, None).await)
+                .await;
+            match shown {
+                Ok(found) if runs(&found) => addresses.renew(&instance, &found),
+                // Its end is told by others.
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%instance, %error, "an address in doubt is not known yet"),
+            }
+        });
     }
 
     async fn watch(&self, container: &str, instance: &InstanceId) {
@@ -380,6 +398,10 @@ fn labels(container: &ContainerInspectResponse) -> Option<&HashMap<String, Strin
 fn seems_to_run(state: ContainerSummaryStateEnum) -> bool {
     use ContainerSummaryStateEnum::{PAUSED, RESTARTING, RUNNING};
     matches!(state, RUNNING | PAUSED | RESTARTING)
+}
+
+fn runs(found: &ContainerInspectResponse) -> bool {
+    found.state.as_ref().is_some_and(|state| state.running == Some(true))
 }
 
 fn never_started(state: &ContainerState) -> bool {
@@ -454,6 +476,12 @@ impl Runner for DockerRunner {
         workload: &'a Workload,
     ) -> BoxFuture<'a, Result<Option<IpAddr>, RunnerError>> {
         Box::pin(async move { self.address(instance, container_of(workload)?).await })
+    }
+
+    fn doubt_address(&self, instance: &InstanceId, workload: &Workload) {
+        if let Ok(container) = container_of(workload) {
+            self.doubt_address(instance, container);
+        }
     }
 
     fn log_tail<'a>(
