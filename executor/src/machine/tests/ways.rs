@@ -207,6 +207,39 @@ fn a_second_word_about_an_end_adds_to_the_first_and_takes_nothing_away() {
 }
 
 #[test]
+fn a_runner_that_is_away_for_long_is_no_fault_of_the_service() {
+    let away = || Trouble::Unavailable("no engine answers".to_owned());
+    let starting = [
+        (0, Event::Woke, Pending),
+        (1, Event::Leased(Ok(lease())), Pending),
+        (2, Event::PortsChecked(Ok(())), Provisioning),
+        (3, Event::Provisioned(Ok(())), Starting),
+    ];
+    for (steps, state) in [(&starting[..3], Provisioning), (&starting[..], Starting)] {
+        let (mut instance, _) = script(minted(spec()), steps);
+        let mut now = 10;
+        // Every try is answered, for an hour: longer than any of its deadlines.
+        while now < 3_600_000 {
+            let answer = match state {
+                Provisioning => Event::Provisioned(Err(away())),
+                _ => Event::Started(Err(away())),
+            };
+            (instance, _) = step(&instance, answer, at(now));
+            assert_eq!((instance.state(), instance.record.reason), (state, Some(Reason::RunnerUnavailable)));
+            assert_eq!(instance.record.error_message, "no engine answers");
+            now = u64::try_from(instance.next_wake().unwrap().as_millis()).unwrap();
+            let effects;
+            (instance, effects) = step(&instance, Event::Woke, at(now));
+            assert!(matches!(effects[..], [Effect::Provision | Effect::Start]), "{effects:?}");
+        }
+        // One that is never answered is given up.
+        now = u64::try_from(instance.deadline().unwrap().as_millis()).unwrap();
+        let (instance, _) = step(&instance, Event::Woke, at(now));
+        assert_eq!((instance.state(), instance.record.reason), (Deprovisioning, Some(Reason::TimedOut)));
+    }
+}
+
+#[test]
 fn an_exit_that_overtakes_the_answer_to_the_start_is_not_lost() {
     let steps = [
         (0, Event::Woke, Pending),
