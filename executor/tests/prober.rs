@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tonic_health::ServingStatus;
 
-use support::server::{endless, self_signed, server, tls_server};
+use support::server::{endless, left_open, self_signed, server, tls_server};
 use support::{Node, PATIENCE, processes_of, script, until};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -112,6 +112,13 @@ async fn http_keeps_the_first_kilobyte_of_an_answer_without_end() {
     let outcome = Target::on(port).await.ask(http("/"), LONG).await;
     assert!(outcome.passed, "{}", outcome.answer);
     assert_eq!(outcome.answer, "x".repeat(1024));
+}
+
+#[tokio::test]
+async fn http_passes_by_its_status_although_the_body_stays_open() {
+    let port = left_open().await;
+    let outcome = Target::on(port).await.ask(http("/"), SHORT).await;
+    assert_eq!((outcome.passed, outcome.code, outcome.answer.as_str()), (true, Some(200), "hello"));
 }
 
 #[tokio::test]

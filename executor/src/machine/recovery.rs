@@ -125,10 +125,7 @@ impl Turn {
     fn found_ended(&mut self, workload: Option<Workload>, exit: &Exit, resume: &Resume) {
         self.instance.workload = workload.or(self.instance.workload.take());
         let was_seen = self.instance.exit.is_some();
-        if !was_seen {
-            self.instance.record.finished = Some(self.now.wall);
-            self.instance.exit = Some(exit.clone());
-        }
+        self.note_exit(exit.clone());
         match resume.state {
             InstanceState::Deprovisioning => {
                 self.restore(resume);

@@ -160,7 +160,6 @@ impl Turn {
     fn try_again(&mut self) {
         match self.instance.state() {
             InstanceState::Pending => self.ask_for_room(),
-            // The deadline of the first try goes on: repeating does not buy time.
             InstanceState::Provisioning => self.effects.push(Effect::Provision),
             InstanceState::Starting => self.effects.push(Effect::Start),
             InstanceState::Unknown => self.effects.push(Effect::Find),

@@ -107,6 +107,15 @@ pub struct Exit {
     pub removed: bool,
 }
 
+impl Exit {
+    /// Whether this says more about the same end than what is known of it.
+    pub(crate) fn says_more_than(&self, known: &Self) -> bool {
+        let is_same = (known.code, known.signal) == (self.code, self.signal)
+            || (known.code, known.signal) == (None, None);
+        is_same && self != known && self.oom_killed >= known.oom_killed && self.removed >= known.removed
+    }
+}
+
 /// What the runner finds of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
@@ -123,7 +132,7 @@ pub enum Found {
 /// Something that happened without being asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunnerEvent {
-    /// A workload ended. May be repeated.
+    /// A workload ended. May be repeated, and a later word may say more of how it ended.
     Exited {
         /// Which.
         instance: InstanceId,
@@ -248,6 +257,9 @@ pub trait Runner: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<IpAddr>, RunnerError>> {
         Box::pin(std::future::ready(Ok(None)))
     }
+
+    /// A call to that address was not answered: it may be another one by now, and is found out anew for later calls.
+    fn doubt_address(&self, _instance: &InstanceId, _workload: &Workload) {}
 
     /// The last `max_bytes` of the workload's output.
     fn log_tail<'a>(

@@ -14,6 +14,7 @@ use muster_common::instance::{LocalInfo, RunnerKind};
 use muster_common::spec::CheckMode;
 use muster_platform::World;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::task::Message;
@@ -258,8 +259,8 @@ fn plan_of(instance: &Instance) -> LaunchPlan {
 /// Asks the runner, and words its answer for the machine.
 async fn call(runner: &dyn Runner, plan: &LaunchPlan, workload: Option<&Workload>, effect: &Effect) -> Event {
     let id = &plan.instance;
-    let begun = tokio::time::Instant::now();
-    let event = match effect {
+    let _timer = Timer { call: name_of(effect), runner: runner.kind(), begun: Instant::now() };
+    match effect {
         Effect::Provision => Event::Provisioned(runner.provision(plan).await.map_err(Into::into)),
         Effect::Start => Event::Started(runner.start(plan).await.map_err(Into::into)),
         Effect::Stop { grace } => Event::Stopped(match workload {
@@ -280,10 +281,22 @@ async fn call(runner: &dyn Runner, plan: &LaunchPlan, workload: Option<&Workload
         | Effect::RunHook { .. }
         | Effect::Cancel
         | Effect::Probe { .. } => Event::Found(runner.find(id, workload).await.map_err(Into::into)),
-    };
-    let labels = [("call", name_of(effect)), ("runner", runner.kind().as_str())];
-    metrics::histogram!("muster_executor_runner_call_seconds", &labels).record(begun.elapsed().as_secs_f64());
-    event
+    }
+}
+
+/// How long a runner's call took, also one that was let go: a stop is when the workload is seen to end.
+struct Timer {
+    call: &'static str,
+    runner: RunnerKind,
+    begun: Instant,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        let labels = [("call", self.call), ("runner", self.runner.as_str())];
+        metrics::histogram!("muster_executor_runner_call_seconds", &labels)
+            .record(self.begun.elapsed().as_secs_f64());
+    }
 }
 
 const fn name_of(effect: &Effect) -> &'static str {

@@ -9,6 +9,8 @@
 //! | `pull` | pulls of images: one per reference, a few at a time |
 //! | `credentials` | what the node shows to registries |
 //! | `exec` | a command inside a container |
+//! | `files` | the files that are placed in a container before its start |
+//! | `log` | what a container wrote |
 //!
 //! An engine that is away is a normal event: every call then says so within its limit, and works again
 //! as soon as the engine does. What each trouble means for a container:
@@ -30,6 +32,8 @@ mod container;
 mod credentials;
 mod engine;
 mod exec;
+mod files;
+mod log;
 mod pull;
 mod watch;
 
@@ -39,15 +43,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::body_full;
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
 };
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use muster_common::id::{ExecutorId, InstanceId};
 use muster_common::instance::RunnerKind;
@@ -61,7 +63,7 @@ use self::credentials::Credentials;
 use self::engine::{Engine, EngineError};
 use self::pull::Pulls;
 use self::watch::{Watch, Watcher};
-use super::file::{self, PlacedFile};
+use super::file;
 use super::step::Step;
 use super::{
     CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, ProvisionError, Runner, RunnerError,
@@ -76,9 +78,6 @@ pub const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// How much longer than the grace a stop may take: the engine's kill and clean-up.
 const STOP_MARGIN: Duration = Duration::from_secs(30);
 
-/// The lines that are asked for when the end of a log is read; its bytes are what counts.
-const TAIL_LINES: &str = "500";
-
 /// Wishes to the watching task that may wait.
 const WATCH_QUEUE: usize = 256;
 
@@ -86,7 +85,7 @@ const WATCH_QUEUE: usize = 256;
 pub struct DockerRunner {
     engine: Arc<Engine>,
     owner: Owner,
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
     access: HostAccess,
     pulls: Pulls,
     open_files: Option<u64>,
@@ -115,7 +114,7 @@ impl DockerRunner {
         Self {
             engine,
             owner,
-            addresses: Addresses::default(),
+            addresses: Arc::default(),
             access: HostAccess::default(),
             pulls,
             open_files: None,
@@ -176,7 +175,7 @@ impl DockerRunner {
         let (container, state) = self.create(plan, &container::with_tag(url)).await?;
         creating.done();
         if state.is_none_or(|state| never_started(&state)) {
-            self.place(&container, files).await?;
+            files::place(&self.engine, &container, files).await?;
             let starting = step("start");
             self.engine
                 .call("start_container", async |client| client.start_container(&container, None).await)
@@ -221,24 +220,6 @@ impl DockerRunner {
                 why: format!("a container named {name} exists, and somebody else made it"),
             })
         }
-    }
-
-    async fn place(&self, container: &str, files: Vec<PlacedFile>) -> Result<(), StartError> {
-        if files.is_empty() {
-            return Ok(());
-        }
-        let placing = step("place");
-        let archive = archive(&files)
-            .map_err(|error| StartError::Failed { step: "place config", why: error.to_string() })?;
-        let options = UploadToContainerOptionsBuilder::default().path("/").build();
-        self.engine
-            .call("upload_to_container", async |client| {
-                client.upload_to_container(container, Some(options), body_full(archive.into())).await
-            })
-            .await
-            .map_err(|error| error.at_start("place config"))?;
-        placing.done();
-        Ok(())
     }
 
     async fn stop(&self, container: &str, grace: Duration) -> Result<Exit, RunnerError> {
@@ -369,40 +350,35 @@ impl DockerRunner {
             return Ok(known.own());
         }
         match self.inspect(container).await.map_err(|error| error.at("find container"))? {
-            Some(found) if found.state.as_ref().is_some_and(|state| state.running == Some(true)) => {
-                Ok(self.addresses.keep(instance, &found).own())
-            }
+            Some(found) if runs(&found) => Ok(self.addresses.keep(instance, &found).own()),
             _ => Err(RunnerError::Failed { step: "find container", why: "it does not run".to_owned() }),
         }
+    }
+
+    /// Asks beside the checks, which go on meanwhile: an engine that hangs holds none of them up.
+    fn doubt_address(&self, instance: &InstanceId, container: &str) {
+        if !self.addresses.shall_ask_again(instance) {
+            return;
+        }
+        let (engine, addresses) = (Arc::clone(&self.engine), Arc::clone(&self.addresses));
+        let (instance, container) = (instance.clone(), container.to_owned());
+        tokio::spawn(async move {
+            let shown = engine
+                .call("inspect_container", async |client| client.inspect_container(&container, None).await)
+                .await;
+            match shown {
+                Ok(found) if runs(&found) => addresses.renew(&instance, &found),
+                // Its end is told by others.
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%instance, %error, "an address in doubt is not known yet"),
+            }
+        });
     }
 
     async fn watch(&self, container: &str, instance: &InstanceId) {
         let wish = Watch { container: container.to_owned(), instance: instance.clone() };
         if self.wishes.send(wish).await.is_err() {
             tracing::debug!(%instance, "nobody listens for exits any more");
-        }
-    }
-
-    async fn log_tail(&self, container: &str, max_bytes: usize) -> Result<String, RunnerError> {
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(TAIL_LINES).build();
-        let read = self.engine.call("logs", async |client| {
-            let mut pieces = client.logs(container, Some(options));
-            let mut tail = Vec::new();
-            while let Some(piece) = pieces.next().await {
-                tail.extend_from_slice(&piece?.into_bytes());
-                if tail.len() > 2 * max_bytes {
-                    tail.drain(..tail.len() - max_bytes);
-                }
-            }
-            Ok(tail)
-        });
-        match read.await {
-            Ok(tail) => {
-                let tail = &tail[tail.len().saturating_sub(max_bytes)..];
-                Ok(String::from_utf8_lossy(tail).into_owned())
-            }
-            Err(error) if error.is_not_found() => Ok(String::new()),
-            Err(error) => Err(error.at("read log")),
         }
     }
 }
@@ -424,6 +400,10 @@ fn seems_to_run(state: ContainerSummaryStateEnum) -> bool {
     matches!(state, RUNNING | PAUSED | RESTARTING)
 }
 
+fn runs(found: &ContainerInspectResponse) -> bool {
+    found.state.as_ref().is_some_and(|state| state.running == Some(true))
+}
+
 fn never_started(state: &ContainerState) -> bool {
     state.status == Some(ContainerStateStatusEnum::CREATED)
 }
@@ -431,20 +411,6 @@ fn never_started(state: &ContainerState) -> bool {
 fn has_ended(state: &ContainerState) -> bool {
     use ContainerStateStatusEnum::{DEAD, EXITED, REMOVING};
     matches!(state.status, Some(EXITED | DEAD | REMOVING))
-}
-
-/// The files as the engine takes them: readable by whatever user the container runs as.
-fn archive(files: &[PlacedFile]) -> std::io::Result<Vec<u8>> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for PlacedFile { path, content } in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        builder
-            .append_data(&mut header, path.trim_start_matches('/'), content.as_slice())
-            .map_err(|error| std::io::Error::new(error.kind(), format!("{path}: {error}")))?;
-    }
-    builder.into_inner()
 }
 
 fn container_of(workload: &Workload) -> Result<&str, RunnerError> {
@@ -512,12 +478,18 @@ impl Runner for DockerRunner {
         Box::pin(async move { self.address(instance, container_of(workload)?).await })
     }
 
+    fn doubt_address(&self, instance: &InstanceId, workload: &Workload) {
+        if let Ok(container) = container_of(workload) {
+            self.doubt_address(instance, container);
+        }
+    }
+
     fn log_tail<'a>(
         &'a self,
         _instance: &'a InstanceId,
         workload: &'a Workload,
         max_bytes: usize,
     ) -> BoxFuture<'a, Result<String, RunnerError>> {
-        Box::pin(async move { self.log_tail(container_of(workload)?, max_bytes).await })
+        Box::pin(async move { log::tail(&self.engine, container_of(workload)?, max_bytes).await })
     }
 }
