@@ -59,7 +59,7 @@ pub struct ExecutorConfig {
     /// How PROCESS executables are run.
     #[serde(default)]
     pub process: ProcessConfig,
-    /// What is kept of the logs of processes that ended.
+    /// What is kept of the logs of instances that ended.
     #[serde(default)]
     pub logs: LogsConfig,
     /// How the Docker Engine is used.
@@ -124,7 +124,7 @@ impl Default for ProcessConfig {
     }
 }
 
-/// What is kept of the logs of PROCESS instances that are over. Those of living ones are bounded by their spec.
+/// What is kept of the logs of instances that are over. Those of living ones are bounded by their spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct LogsConfig {

@@ -22,7 +22,7 @@ use crate::fetched::{Controllers, Fetched};
 use crate::journal::{Journal, OpenError};
 use crate::lease::{Room, discover, outgoing_overlap};
 use crate::probe::Prober;
-use crate::runner::Runners;
+use crate::runner::{Logs, Runners};
 use crate::session::{self, Session};
 use crate::supervisor::{self, Core, Handle, JOURNAL_TROUBLE, Message, Parts, Standing, SupervisorGone};
 use crate::systemd::Subject;
@@ -35,6 +35,7 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 pub struct Executor {
     supervisor: Handle,
     leader: watch::Receiver<Option<String>>,
+    logs: Logs,
     shutdown: CancellationToken,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
     _data_dir: DataDir,
@@ -109,6 +110,7 @@ impl Executor {
         let controllers =
             Controllers { world: world.clone(), tls: tls.clone(), addresses: config.controllers.clone() };
         let fetched = Arc::new(Fetched::new(world.clone(), data_dir.path(), Arc::new(controllers)));
+        let logs = Logs::new(data_dir.path().to_owned(), &runners);
         let parts = Parts { world: world.clone(), core, journal, runners, prober, fetched };
         let (handle, supervising) = supervisor::spawn(parts, shutdown.clone());
         let (leader, seen_leader) = watch::channel(None);
@@ -125,13 +127,19 @@ impl Executor {
             ("session", tokio::spawn(session::run(session, shutdown.clone()))),
             ("api", tokio::spawn(serve(listener, handle.clone(), shutdown.clone()))),
         ];
-        Ok(Self { supervisor: handle, leader: seen_leader, shutdown, tasks, _data_dir: data_dir })
+        Ok(Self { supervisor: handle, leader: seen_leader, logs, shutdown, tasks, _data_dir: data_dir })
     }
 
     /// How things stand, now and later.
     #[must_use]
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.supervisor.standing()
+    }
+
+    /// What its instances wrote, of the living and of those that are over.
+    #[must_use]
+    pub const fn logs(&self) -> &Logs {
+        &self.logs
     }
 
     /// What the service manager is told of.
@@ -285,8 +293,11 @@ mod tests {
     async fn a_task_that_panics_is_named() {
         let bench = Bench::new().await;
         let dir = tempfile::tempdir().unwrap();
+        let (_, events) = tokio::sync::mpsc::channel(1);
+        let runners = Runners { docker: None, process: None, events };
         let mut executor = Executor {
             supervisor: bench.handle().clone(),
+            logs: Logs::new(dir.path().to_owned(), &runners),
             leader: watch::Sender::new(None).subscribe(),
             shutdown: CancellationToken::new(),
             tasks: vec![

@@ -59,6 +59,7 @@ pub use role::{DRAINED, ExecutorArgs, run};
 pub use runner::docker::{CALL_LIMIT, DockerRunner};
 pub use runner::process::{ProcessRunner, shim};
 pub use runner::{
-    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, Place, ProvisionError,
-    Runner, RunnerConfig, RunnerError, RunnerEvent, Runners, StartError, Workload,
+    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Following, Found, HostAccess, InstanceLog, LaunchPlan, Listed,
+    LogError, Logs, Place, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent, Runners,
+    StartError, Workload,
 };

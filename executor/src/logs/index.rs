@@ -45,6 +45,7 @@ impl Moment {
 }
 
 /// The writing end.
+#[derive(Debug)]
 pub(super) struct IndexWriter {
     last: Option<Moment>,
 }

@@ -9,6 +9,7 @@ mod access;
 pub(crate) mod docker;
 mod file;
 mod kin;
+mod logs;
 mod mark;
 mod open;
 mod place;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use access::HostAccess;
+pub use logs::{Following, InstanceLog, LogError, Logs};
 pub use open::RunnerConfig;
 pub use place::{Listed, Place};
 pub(crate) use set::RunnerSet;
@@ -261,7 +263,14 @@ pub trait Runner: Send + Sync {
     /// A call to that address was not answered: it may be another one by now, and is found out anew for later calls.
     fn doubt_address(&self, _instance: &InstanceId, _workload: &Workload) {}
 
-    /// The last `max_bytes` of the workload's output.
+    /// Brings the files of an instance's log up to date. Whether it is kept somewhere else and copied for now, so that
+    /// it is worth asking again.
+    fn freshen_log<'a>(&'a self, _instance: &'a InstanceId) -> BoxFuture<'a, Result<bool, RunnerError>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
+    /// The last `max_bytes` of the output of a workload that has ended. What is not in this executor's own files yet
+    /// is copied there first.
     fn log_tail<'a>(
         &'a self,
         instance: &'a InstanceId,

@@ -32,7 +32,7 @@ pub struct RunnerConfig {
     pub shim: Option<PathBuf>,
     /// How processes are run.
     pub process: ProcessConfig,
-    /// What is kept of the logs of processes that ended.
+    /// What is kept of the logs of instances that ended.
     pub logs: LogsConfig,
     /// How the Docker Engine is used.
     pub docker: DockerConfig,
@@ -57,6 +57,9 @@ impl Runners {
             let socket = config.docker.socket.clone().unwrap_or_else(default_socket);
             let docker = DockerRunner::open(&socket, &config.executor, &data_dir, CALL_LIMIT, sender.clone());
             let docker = docker.allowing(access.clone()).configured(&config.docker);
+            // Beside a process runner that one looks after all logs.
+            let is_alone = config.choice == RunnerChoice::Docker;
+            let docker = if is_alone { docker.sweeping(&config.logs) } else { docker };
             if let Err(why) = docker.check().await {
                 tracing::warn!("DOCKER executables cannot be run for now: {why}");
             }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 mod configured;
+mod logs;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,13 +61,17 @@ impl Bench {
 
     /// All runners of a node.
     async fn open_all(&self) -> Runners {
+        self.open_as(RunnerChoice::Auto, LogsConfig::default()).await
+    }
+
+    async fn open_as(&self, choice: RunnerChoice, logs: LogsConfig) -> Runners {
         let config = RunnerConfig {
-            choice: RunnerChoice::Auto,
+            choice,
             executor: self.executor.clone(),
             data_dir: self.dir.path().to_owned(),
             shim: None,
             process: ProcessConfig::default(),
-            logs: LogsConfig::default(),
+            logs,
             docker: DockerConfig::default(),
             host_access: HostAccessConfig::default(),
         };

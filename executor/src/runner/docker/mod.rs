@@ -10,7 +10,8 @@
 //! | `credentials` | what the node shows to registries |
 //! | `exec` | a command inside a container |
 //! | `files` | the files that are placed in a container before its start |
-//! | `log` | what a container wrote |
+//! | `log` | what a container wrote, and the copy of it that outlives the container |
+//! | `stamp` | the time that the engine writes before a line |
 //!
 //! An engine that is away is a normal event: every call then says so within its limit, and works again
 //! as soon as the engine does. What each trouble means for a container:
@@ -35,6 +36,7 @@ mod exec;
 mod files;
 mod log;
 mod pull;
+mod stamp;
 mod watch;
 
 use std::collections::HashMap;
@@ -61,6 +63,7 @@ use self::address::Addresses;
 use self::container::{Owner, label};
 use self::credentials::Credentials;
 use self::engine::{Engine, EngineError};
+use self::log::Logs;
 use self::pull::Pulls;
 use self::watch::{Watch, Watcher};
 use super::file;
@@ -69,7 +72,8 @@ use super::{
     CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, ProvisionError, Runner, RunnerError,
     RunnerEvent, StartError, Workload,
 };
-use crate::config::DockerConfig;
+use crate::config::{DockerConfig, LogsConfig};
+use crate::logs::keep_swept;
 
 /// How long an ordinary call may take. Creating a container took 2.4 s while an engine started fifty
 /// others on two cores.
@@ -86,11 +90,13 @@ pub struct DockerRunner {
     engine: Arc<Engine>,
     owner: Owner,
     addresses: Arc<Addresses>,
+    logs: Logs,
     access: HostAccess,
     pulls: Pulls,
     open_files: Option<u64>,
     wishes: mpsc::Sender<Watch>,
     _watcher: AbortOnDropHandle<()>,
+    _sweep: Option<AbortOnDropHandle<()>>,
 }
 
 impl DockerRunner {
@@ -115,12 +121,21 @@ impl DockerRunner {
             engine,
             owner,
             addresses: Arc::default(),
+            logs: Logs::new(data_dir.to_owned()),
             access: HostAccess::default(),
             pulls,
             open_files: None,
             wishes,
             _watcher: watcher,
+            _sweep: None,
         }
+    }
+
+    /// The same runner, which looks after the logs below its data directory.
+    #[must_use]
+    pub fn sweeping(self, logs: &LogsConfig) -> Self {
+        let sweep = keep_swept(self.logs.data_dir().to_owned(), logs.retention());
+        Self { _sweep: Some(sweep), ..self }
     }
 
     /// The same runner, which pulls images and limits containers as the node's configuration says.
@@ -183,6 +198,7 @@ impl DockerRunner {
                 .map_err(|error| error.at_start("start container"))?;
             starting.done();
         }
+        self.logs.expect(plan, &container);
         self.watch(&container, &plan.instance).await;
         Ok(Workload::Docker { container_id: container })
     }
@@ -246,6 +262,7 @@ impl DockerRunner {
     async fn remove(&self, instance: &InstanceId) -> Result<(), RunnerError> {
         self.addresses.forget(instance);
         for container in self.containers(instance).await.map_err(|error| error.at("remove container"))? {
+            let kept = self.logs.complete(&self.engine, instance, &container).await;
             let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
             let removed = self
                 .engine
@@ -258,7 +275,12 @@ impl DockerRunner {
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.at("remove container")),
             }
+            // Only now is it certain that nothing more comes of it.
+            if let Err(error) = kept {
+                error.report(instance);
+            }
         }
+        self.logs.forget(instance);
         Ok(())
     }
 
@@ -290,6 +312,7 @@ impl DockerRunner {
         if never_started(&state) {
             return Found::NeverStarted;
         }
+        self.logs.keep(instance, &container, &found);
         if has_ended(&state) {
             let exit = container::exit_of(&state);
             return Found::Ended(Workload::Docker { container_id: container }, exit);
@@ -484,12 +507,18 @@ impl Runner for DockerRunner {
         }
     }
 
+    fn freshen_log<'a>(&'a self, instance: &'a InstanceId) -> BoxFuture<'a, Result<bool, RunnerError>> {
+        Box::pin(self.logs.freshen(&self.engine, instance))
+    }
+
     fn log_tail<'a>(
         &'a self,
-        _instance: &'a InstanceId,
+        instance: &'a InstanceId,
         workload: &'a Workload,
         max_bytes: usize,
     ) -> BoxFuture<'a, Result<String, RunnerError>> {
-        Box::pin(async move { log::tail(&self.engine, container_of(workload)?, max_bytes).await })
+        Box::pin(async move {
+            self.logs.collect(&self.engine, instance, container_of(workload)?, max_bytes).await
+        })
     }
 }
