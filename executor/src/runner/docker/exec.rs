@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::engine::{Engine, EngineError};
 use crate::runner::kin::{self, ProcessId};
+use crate::runner::mark::{CommandMark, VARIABLE};
 use crate::runner::{COMMAND_OUTPUT_MAX, CommandOutput, RunnerError};
 
 /// How long the engine may take to say whether a command that is late still runs. Within what a check may take
@@ -36,9 +37,6 @@ const BEGIN_INTERVAL: Duration = Duration::from_millis(250);
 /// How long the kill from inside may take.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
-/// The variable by which a command and all that it starts are known.
-const MARK: &str = "MUSTER_COMMAND";
-
 /// Kills whoever has `$1` in its environment; fails where it found nobody. This one itself has it not.
 const KILL_MARKED: &str = r#"found=1
 for dir in /proc/[0-9]*; do
@@ -49,13 +47,15 @@ exit $found"#;
 /// Runs `argv` in the container and waits for it, at most `limit`.
 pub(super) async fn run(
     engine: &Arc<Engine>,
+    executor: &CommandMark,
     container: &str,
     argv: &[String],
     limit: Duration,
 ) -> Result<CommandOutput, RunnerError> {
     let at = |error: EngineError| error.at("command");
     let deadline = Instant::now() + limit;
-    let mark = format!("{MARK}={}", Uuid::new_v4().simple());
+    // Its own, which begins with that of all commands of this executor: the next one ends them by it.
+    let mark = format!("{VARIABLE}={}-{}", executor.value(), Uuid::new_v4().simple());
     let options = CreateExecOptions {
         cmd: Some(argv.to_vec()),
         env: Some(vec![mark.clone()]),
@@ -212,10 +212,13 @@ mod tests {
     #[test]
     fn who_carries_the_mark_is_killed_from_inside() {
         let mark = Uuid::new_v4().simple().to_string();
-        let sleeper = |mark: &str| Command::new("sleep").arg("1000").env(MARK, mark).spawn().unwrap();
+        let sleeper = |mark: &str| Command::new("sleep").arg("1000").env(VARIABLE, mark).spawn().unwrap();
         let (mut marked, mut other) = (sleeper(&mark), sleeper("another"));
         let kill = || {
-            Command::new("sh").args(["-c", KILL_MARKED, "sh", &format!("{MARK}={mark}")]).status().unwrap()
+            Command::new("sh")
+                .args(["-c", KILL_MARKED, "sh", &format!("{VARIABLE}={mark}")])
+                .status()
+                .unwrap()
         };
         assert!(kill().success());
         assert_eq!(marked.wait().unwrap().signal(), Some(9));

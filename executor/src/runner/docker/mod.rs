@@ -8,6 +8,7 @@
 //! | `watch` | the task that sees containers end |
 //! | `pull` | pulls of images: one per reference, a few at a time |
 //! | `credentials` | what the node shows to registries |
+//! | `find` | what the engine knows of this executor's containers |
 //! | `exec` | a command inside a container |
 //! | `files` | the files that are placed in a container before its start |
 //! | `log` | what a container wrote, and the copy of it that outlives the container |
@@ -34,23 +35,20 @@ mod credentials;
 mod engine;
 mod exec;
 mod files;
+mod find;
 mod log;
 mod pull;
 mod stamp;
 mod watch;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum,
-};
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-    StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 use futures::future::BoxFuture;
 use muster_common::id::{ExecutorId, InstanceId};
@@ -60,13 +58,15 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::address::Addresses;
-use self::container::{Owner, label};
+use self::container::Owner;
 use self::credentials::Credentials;
 use self::engine::{Engine, EngineError};
+use self::find::labels;
 use self::log::Logs;
 use self::pull::Pulls;
 use self::watch::{Watch, Watcher};
 use super::file;
+use super::mark::CommandMark;
 use super::step::Step;
 use super::{
     CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, ProvisionError, Runner, RunnerError,
@@ -89,6 +89,8 @@ const WATCH_QUEUE: usize = 256;
 pub struct DockerRunner {
     engine: Arc<Engine>,
     owner: Owner,
+    /// What its commands are known by, should it be killed while they run.
+    mark: CommandMark,
     addresses: Arc<Addresses>,
     logs: Logs,
     access: HostAccess,
@@ -120,6 +122,7 @@ impl DockerRunner {
         Self {
             engine,
             owner,
+            mark: CommandMark::of(data_dir),
             addresses: Arc::default(),
             logs: Logs::new(data_dir.to_owned()),
             access: HostAccess::default(),
@@ -284,90 +287,6 @@ impl DockerRunner {
         Ok(())
     }
 
-    async fn find(&self, instance: &InstanceId, known: Option<&Workload>) -> Result<Found, RunnerError> {
-        let at = |error: EngineError| error.at("find container");
-        // The id from the journal saves a search; the labels still tell whose it is.
-        if let Some(Workload::Docker { container_id }) = known
-            && let Some(found) = self.inspect(container_id).await.map_err(at)?
-            && labels(&found).is_some_and(|labels| self.owner.made(labels, instance))
-        {
-            return Ok(self.judge(instance, container_id.clone(), found).await);
-        }
-        for container in self.containers(instance).await.map_err(at)? {
-            if let Some(found) = self.inspect(&container).await.map_err(at)? {
-                return Ok(self.judge(instance, container, found).await);
-            }
-        }
-        Ok(Found::Nothing)
-    }
-
-    /// What a container's state means for its instance; one that runs is watched from now on.
-    async fn judge(
-        &self,
-        instance: &InstanceId,
-        container: String,
-        found: ContainerInspectResponse,
-    ) -> Found {
-        let state = found.state.clone().unwrap_or_default();
-        if never_started(&state) {
-            return Found::NeverStarted;
-        }
-        self.logs.keep(instance, &container, &found);
-        if has_ended(&state) {
-            let exit = container::exit_of(&state);
-            return Found::Ended(Workload::Docker { container_id: container }, exit);
-        }
-        self.addresses.keep(instance, &found);
-        self.watch(&container, instance).await;
-        Found::Running(Workload::Docker { container_id: container })
-    }
-
-    /// Ids of this executor's containers for an instance: one, or none.
-    async fn containers(&self, instance: &InstanceId) -> Result<Vec<String>, EngineError> {
-        let mut filter = self.owner.filter();
-        filter.push(format!("{}={instance}", label::INSTANCE));
-        let found = self.summaries(filter).await?;
-        Ok(found.into_iter().filter_map(|container| container.id).collect())
-    }
-
-    async fn list(&self) -> Result<Vec<Listed>, RunnerError> {
-        let found = self.summaries(self.owner.filter()).await.map_err(|error| error.at("list containers"))?;
-        let mut listed: Vec<Listed> = found
-            .into_iter()
-            .filter_map(|container| {
-                let labels = container.labels?;
-                let instance = InstanceId::new(labels.get(label::INSTANCE)?).ok()?;
-                let place = labels.get(label::PLACE).and_then(|place| serde_json::from_str(place).ok());
-                let runs = container.state.is_some_and(seems_to_run);
-                Some(Listed { instance, place, runs })
-            })
-            .collect();
-        listed.sort_by(|one, other| one.instance.cmp(&other.instance));
-        listed.dedup_by(|one, other| one.instance == other.instance);
-        Ok(listed)
-    }
-
-    async fn summaries(
-        &self,
-        labels: Vec<String>,
-    ) -> Result<Vec<bollard::models::ContainerSummary>, EngineError> {
-        let filters = HashMap::from([("label".to_owned(), labels)]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        self.engine.call("list_containers", async |client| client.list_containers(Some(options)).await).await
-    }
-
-    async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
-        match self
-            .engine
-            .call("inspect_container", async |client| client.inspect_container(container, None).await)
-            .await
-        {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     async fn address(&self, instance: &InstanceId, container: &str) -> Result<Option<IpAddr>, RunnerError> {
         if let Some(known) = self.addresses.get(instance) {
             return Ok(known.own());
@@ -412,15 +331,6 @@ fn pulls(engine: &Arc<Engine>, config: &DockerConfig) -> Pulls {
 
 fn step(name: &'static str) -> Step {
     Step::begin(RunnerKind::Docker, name)
-}
-
-fn labels(container: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
-    container.config.as_ref()?.labels.as_ref()
-}
-
-fn seems_to_run(state: ContainerSummaryStateEnum) -> bool {
-    use ContainerSummaryStateEnum::{PAUSED, RESTARTING, RUNNING};
-    matches!(state, RUNNING | PAUSED | RESTARTING)
 }
 
 fn runs(found: &ContainerInspectResponse) -> bool {
@@ -490,7 +400,9 @@ impl Runner for DockerRunner {
         argv: &'a [String],
         timeout: Duration,
     ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>> {
-        Box::pin(async move { exec::run(&self.engine, container_of(workload)?, argv, timeout).await })
+        Box::pin(
+            async move { exec::run(&self.engine, &self.mark, container_of(workload)?, argv, timeout).await },
+        )
     }
 
     fn address<'a>(
