@@ -443,6 +443,34 @@ async fn docker_command_is_killed_when_its_time_is_up() {
 }
 
 #[tokio::test]
+async fn docker_command_that_a_killed_executor_left_is_ended_by_the_next() {
+    let name = "docker_command_that_a_killed_executor_left_is_ended_by_the_next";
+    let Some(bench) = Bench::new(name).await else { return };
+    let (runner, _events) = bench.open();
+    let plan = bench.plan(&["sleep"]);
+    let workload = start(&runner, &plan).await;
+    let processes = async || {
+        let top = bench.engine.top_processes(id(&workload), None).await.unwrap();
+        top.processes.unwrap().len()
+    };
+    let argv = ["/service", "deaf"].map(str::to_owned);
+    let command = Runner::command(&runner, &plan, &workload, &argv, LONG);
+    tokio::select! {
+        ended = command => panic!("{ended:?}"),
+        () = async { while processes().await < 2 { tokio::time::sleep(Duration::from_millis(20)).await } } => {}
+    }
+    // Whoever asked for it is gone without a word.
+    drop(runner);
+    assert_eq!(processes().await, 2, "an engine does not end it");
+    let runner = bench.open_all().await.docker.unwrap();
+    assert_eq!(processes().await, 1, "it outlived the executor that asked for it");
+    let found = runner.find(&plan.instance, None).await.unwrap();
+    assert_eq!(found, Found::Running(workload.clone()), "the container was not touched");
+    runner.stop(&plan.instance, &workload, LONG).await.unwrap();
+    runner.remove(&plan.instance).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_engine_that_hangs_or_is_away_holds_nobody_up() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("hung.sock");
