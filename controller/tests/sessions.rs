@@ -100,15 +100,24 @@ async fn a_stream_that_does_not_begin_as_it_must_ends_with_the_reason() {
     let status = nameless.end().await.unwrap();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("register.executor"), "{status}");
+    cluster.stop().await;
+}
 
-    let mut odd = Session::open(&tls, &at, register("e1", 1, 0)).await.unwrap();
-    odd.welcome().await;
-    let mut record = instance("SI-1", "WEB-1", "e1", &v1::SlotAssignment::default(), "HEALTHY");
-    record.state = "FLYING".to_owned();
-    odd.report(vec![record], Vec::new()).await;
-    let status = odd.end().await.unwrap();
-    assert_eq!(status.code(), Code::InvalidArgument);
-    assert!(status.message().contains("FLYING"), "{status}");
+#[tokio::test]
+async fn a_record_that_cannot_be_read_costs_itself_alone() {
+    let cluster = Cluster::start(1).await;
+    let tls = cluster.executor("e1");
+    let at = address(&cluster, 0);
+    let mut session = Session::open(&tls, &at, register("e1", 1, 0)).await.unwrap();
+    session.welcome().await;
+    session.table().await;
+    let good = instance("SI-1", "WEB-1", "e1", &v1::SlotAssignment::default(), "HEALTHY");
+    let odd = v1::InstanceRecord { id: "SI-2".to_owned(), state: "FLYING".to_owned(), ..good.clone() };
+    session.report(vec![odd, good], Vec::new()).await;
+    // Who can read it may be told later: it is not acknowledged.
+    let acked: Vec<String> = session.ack().await.instances.into_iter().map(|ack| ack.id).collect();
+    assert_eq!(acked, ["SI-1"]);
+    assert!(cluster.controllers[0].state().borrow().instance(&InstanceId::new("SI-2").unwrap()).is_none());
     cluster.stop().await;
 }
 
