@@ -5,13 +5,18 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use muster_common::id::ExecutorId;
 use muster_common::instance::{InstancePort, RunnerKind};
 use muster_common::spec::{CheckMode, PortType};
-use muster_executor::{LaunchPlan, NodeProber, ProbeOutcome, Prober, ProcessConfig, Workload};
+use muster_executor::{
+    CALL_LIMIT, DockerRunner, LaunchPlan, NodeProber, ProbeOutcome, Prober, ProcessConfig, Runners, Workload,
+};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tonic_health::ServingStatus;
 
 use support::server::{endless, left_open, self_signed, server, tls_server};
@@ -141,6 +146,30 @@ async fn what_does_not_answer_is_given_up_in_time() {
     assert!(!outcome.passed && outcome.answer.contains("refused"), "{}", outcome.answer);
     let outcome = target.ask(json!({"type": "TCP", "portName": "main"}), LONG).await;
     assert!(!outcome.passed && outcome.answer.contains("refused"), "{}", outcome.answer);
+}
+
+#[tokio::test]
+async fn who_does_not_know_where_to_ask_because_the_engine_hangs_asked_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("hung.sock");
+    // Takes connections, never answers.
+    let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let (sender, events) = mpsc::channel(1);
+    let executor = ExecutorId::new("test").unwrap();
+    let docker = DockerRunner::open(&socket, &executor, dir.path(), CALL_LIMIT, sender);
+    let runners = Runners { docker: Some(Arc::new(docker)), process: None, events };
+    let mut plan = script("exit 0");
+    let image = json!({"type": "DOCKER", "url": "web:1", "dockerPullTimeout": "60s"});
+    Arc::make_mut(&mut plan.spec).executable = Some(serde_json::from_value(image).unwrap());
+    let port = InstancePort { container_port: 80, host_port: 80, port_type: PortType::Http };
+    plan.place.local_info.ports.insert("main".to_owned(), port);
+    let workload = Workload::Docker { container_id: "abc".to_owned() };
+    let mode: CheckMode = serde_json::from_value(http("/")).unwrap();
+    let outcome = NodeProber::new(&runners).probe(&mode, SHORT, &plan, &workload).await;
+    assert!(!outcome.passed && !outcome.asked, "{outcome:?}");
+    for said in [socket.to_str().unwrap(), "no answer within 200ms"] {
+        assert!(outcome.answer.contains(said), "{}", outcome.answer);
+    }
 }
 
 #[tokio::test]

@@ -217,7 +217,7 @@ async fn docker_container_that_is_moved_to_another_address_is_probed_there() {
         }
     };
     until_it_passes().await;
-    let before = runner.address(&plan.instance, &workload).await.unwrap().unwrap();
+    let before = runner.address(&plan.instance, &workload, LONG).await.unwrap().unwrap();
     let name = id(&workload).to_owned();
     let leave = bollard::models::NetworkDisconnectRequest { container: name.clone(), force: None };
     bench.engine.disconnect_network("bridge", leave).await.unwrap();
@@ -227,7 +227,7 @@ async fn docker_container_that_is_moved_to_another_address_is_probed_there() {
     let join = bollard::models::NetworkConnectRequest { container: name, ..Default::default() };
     bench.engine.connect_network("bridge", join).await.unwrap();
     until_it_passes().await;
-    assert_ne!(runner.address(&plan.instance, &workload).await.unwrap().unwrap(), before);
+    assert_ne!(runner.address(&plan.instance, &workload, LONG).await.unwrap().unwrap(), before);
     runner.remove(&plan.instance).await.unwrap();
     runner.remove(&other.instance).await.unwrap();
 }
