@@ -87,9 +87,58 @@ async fn end_commands(data_dir: &Path) {
 }
 
 fn default_socket() -> PathBuf {
-    let named = std::env::var("DOCKER_HOST").ok();
-    match named.as_deref().and_then(|host| host.strip_prefix("unix://")) {
-        Some(path) => Path::new(path).to_owned(),
-        None => PathBuf::from(DOCKER_SOCKET),
+    let named = std::env::var_os("DOCKER_HOST").unwrap_or_default();
+    match DockerHost::of(&named.to_string_lossy()) {
+        DockerHost::Unset => PathBuf::from(DOCKER_SOCKET),
+        DockerHost::Socket(path) => path.to_owned(),
+        DockerHost::Other { scheme } => {
+            tracing::warn!(
+                scheme,
+                "DOCKER_HOST does not name a socket of this node (unix://PATH): {DOCKER_SOCKET} is used instead"
+            );
+            PathBuf::from(DOCKER_SOCKET)
+        }
+    }
+}
+
+/// What the variable names.
+#[derive(Debug, PartialEq, Eq)]
+enum DockerHost<'a> {
+    Unset,
+    Socket(&'a Path),
+    /// An engine that is reached in another way. The rest of the address can hold a password.
+    Other {
+        scheme: &'a str,
+    },
+}
+
+impl<'a> DockerHost<'a> {
+    fn of(named: &'a str) -> Self {
+        match named.split_once("://") {
+            Some(("unix", path)) if !path.is_empty() => Self::Socket(Path::new(path)),
+            Some((scheme, _)) => Self::Other { scheme },
+            None if named.is_empty() => Self::Unset,
+            None => Self::Other { scheme: "" },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_of_this_node_is_taken_from_docker_host() {
+        assert_eq!(DockerHost::of(""), DockerHost::Unset);
+        let socket = Path::new("/run/user/1000/docker.sock");
+        assert_eq!(DockerHost::of("unix:///run/user/1000/docker.sock"), DockerHost::Socket(socket));
+        for (named, scheme) in [
+            ("tcp://engine:2376", "tcp"),
+            ("ssh://joe:secret@engine", "ssh"),
+            ("unix://", "unix"),
+            ("/run/docker.sock", ""),
+        ] {
+            assert_eq!(DockerHost::of(named), DockerHost::Other { scheme }, "{named}");
+        }
     }
 }
