@@ -50,7 +50,7 @@ impl Runners {
         let data_dir = std::fs::canonicalize(&config.data_dir)
             .map_err(|source| OpenError::Directory { path: config.data_dir.clone(), source })?;
 
-        end_commands(&data_dir).await;
+        end_commands(&config.executor, &data_dir).await;
         let access = HostAccess { paths: config.host_access.clone(), devices: config.docker.allow_devices };
         let mut runners = Self { docker: None, process: None, events };
         if config.choice != RunnerChoice::Process {
@@ -67,7 +67,8 @@ impl Runners {
         }
         if config.choice != RunnerChoice::Docker {
             let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-            let process = ProcessRunner::open(&data_dir, shim, config.process.clone(), &config.logs, sender)?;
+            let (id, process, logs) = (&config.executor, config.process.clone(), &config.logs);
+            let process = ProcessRunner::open(id, &data_dir, shim, process, logs, sender)?;
             runners.process = Some(Arc::new(process.allowing(access)));
         }
         Ok(runners)
@@ -76,8 +77,8 @@ impl Runners {
 
 /// Ends what an executor before this one left in the middle of a check or a hook. Those of containers are among
 /// them where the node's pids are seen. A node that starts all the same is of more use than one that does not.
-async fn end_commands(data_dir: &Path) {
-    let mark = CommandMark::of(data_dir);
+async fn end_commands(executor: &ExecutorId, data_dir: &Path) {
+    let mark = CommandMark::of(executor, data_dir);
     let ended = tokio::task::spawn_blocking(move || mark.end_all()).await;
     match ended.unwrap_or_else(|error| Err(error.into())) {
         Ok(0) => {}

@@ -123,7 +123,7 @@ impl DockerRunner {
         Self {
             engine,
             owner,
-            mark: CommandMark::of(data_dir),
+            mark: CommandMark::of(executor, data_dir),
             addresses: Arc::default(),
             logs: Logs::new(data_dir.to_owned()),
             access: HostAccess::default(),
