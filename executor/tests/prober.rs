@@ -61,6 +61,19 @@ impl Target {
     }
 }
 
+/// A busy machine may not come to it in a short time: tries with ever more.
+async fn with_more_time(target: &Target, mode: Value, seen: impl Fn(&ProbeOutcome) -> bool) {
+    let mut limit = SHORT;
+    loop {
+        let outcome = target.ask(mode.clone(), limit).await;
+        if seen(&outcome) {
+            return;
+        }
+        limit *= 2;
+        assert!(limit < PATIENCE, "{outcome:?}");
+    }
+}
+
 fn http(path: &str) -> Value {
     json!({"type": "HTTP", "portName": "main", "path": path, "successCodes": [200, 204]})
 }
@@ -122,8 +135,10 @@ async fn http_keeps_the_first_kilobyte_of_an_answer_without_end() {
 #[tokio::test]
 async fn http_passes_by_its_status_although_the_body_stays_open() {
     let port = left_open().await;
-    let outcome = Target::on(port).await.ask(http("/"), SHORT).await;
-    assert_eq!((outcome.passed, outcome.code, outcome.answer.as_str()), (true, Some(200), "hello"));
+    with_more_time(&Target::on(port).await, http("/"), |outcome| {
+        (outcome.passed, outcome.code, outcome.answer.as_str()) == (true, Some(200), "hello")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -315,11 +330,12 @@ async fn cmd_that_takes_too_long_is_killed_with_what_it_started() {
     let target = Target::on(1).await;
     let command = "echo before; sleep 3600 & sleep 3600 & wait";
     let mode = json!({"type": "CMD", "command": command});
-    let outcome = target.ask(mode.clone(), SHORT).await;
-    assert!(!outcome.passed && outcome.code.is_none() && outcome.latency >= SHORT, "{outcome:?}");
-    for said in ["took longer than 200ms", "was killed", "before"] {
-        assert!(outcome.answer.contains(said), "{said} in {}", outcome.answer);
-    }
+    with_more_time(&target, mode.clone(), |outcome| {
+        assert!(!outcome.passed && outcome.code.is_none() && outcome.latency >= SHORT, "{outcome:?}");
+        assert!(outcome.answer.contains("took longer than"), "{}", outcome.answer);
+        ["was killed", "before"].iter().all(|said| outcome.answer.contains(said))
+    })
+    .await;
     let nobody = || processes_of(&target.plan.instance).is_empty();
     until("nobody is left of the command", nobody).await;
 
