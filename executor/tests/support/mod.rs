@@ -4,6 +4,10 @@
 #![allow(dead_code)]
 
 pub(crate) mod server;
+/// One home for all tests; in its own crate it is public.
+#[allow(unreachable_pub)]
+#[path = "../../../tests/src/small_disk.rs"]
+pub(crate) mod small_disk;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

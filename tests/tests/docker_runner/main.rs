@@ -26,6 +26,7 @@ use muster_executor::{LogsConfig, ProcessConfig, RunnerChoice};
 use muster_executor::{NodeProber, Prober};
 use muster_tests::agent::place;
 use muster_tests::docker_image::{TestImage, engine_or_skip};
+use muster_tests::ports::free_port;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -137,10 +138,6 @@ async fn remove(runner: &DockerRunner, plan: &LaunchPlan) {
 
 fn code(code: i32) -> Exit {
     Exit { code: Some(code), ..Exit::default() }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[tokio::test]
