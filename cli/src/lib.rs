@@ -21,6 +21,7 @@ mod role;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use muster_platform::run_to_end;
 
 use args::{Command, Muster};
 use error::CliError;
@@ -48,7 +49,8 @@ fn run(muster: Muster) -> Result<(), CliError> {
     } else {
         tokio::runtime::Builder::new_current_thread().enable_all().build()
     };
-    runtime.map_err(|error| CliError::failure(format!("cannot start: {error}")))?.block_on(dispatch(muster))
+    let runtime = runtime.map_err(|error| CliError::failure(format!("cannot start: {error}")))?;
+    run_to_end(runtime, dispatch(muster))
 }
 
 async fn dispatch(muster: Muster) -> Result<(), CliError> {

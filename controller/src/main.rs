@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use muster_common::exit::Exit;
 use muster_controller::{ControllerArgs, run};
-use muster_platform::World;
+use muster_platform::{World, run_to_end};
 
 /// A controller of a Muster cluster
 #[derive(Debug, Parser)]
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
             return ExitCode::from(Exit::Failure.code());
         }
     };
-    match runtime.block_on(run(program.args, World::system())) {
+    match run_to_end(runtime, run(program.args, World::system())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("muster: {error}");

@@ -5,13 +5,18 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use muster_common::id::ExecutorId;
 use muster_common::instance::{InstancePort, RunnerKind};
 use muster_common::spec::{CheckMode, PortType};
-use muster_executor::{LaunchPlan, NodeProber, ProbeOutcome, Prober, ProcessConfig, Workload};
+use muster_executor::{
+    CALL_LIMIT, DockerRunner, LaunchPlan, NodeProber, ProbeOutcome, Prober, ProcessConfig, Runners, Workload,
+};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tonic_health::ServingStatus;
 
 use support::server::{endless, left_open, self_signed, server, tls_server};
@@ -53,6 +58,19 @@ impl Target {
         let outcome = self.prober.probe(&mode, limit, &self.plan, &self.workload).await;
         assert!(begun.elapsed() < limit + PATIENCE / 3, "it took {:?}", begun.elapsed());
         outcome
+    }
+}
+
+/// A busy machine may not come to it in a short time: tries with ever more.
+async fn with_more_time(target: &Target, mode: Value, seen: impl Fn(&ProbeOutcome) -> bool) {
+    let mut limit = SHORT;
+    loop {
+        let outcome = target.ask(mode.clone(), limit).await;
+        if seen(&outcome) {
+            return;
+        }
+        limit *= 2;
+        assert!(limit < PATIENCE, "{outcome:?}");
     }
 }
 
@@ -117,8 +135,10 @@ async fn http_keeps_the_first_kilobyte_of_an_answer_without_end() {
 #[tokio::test]
 async fn http_passes_by_its_status_although_the_body_stays_open() {
     let port = left_open().await;
-    let outcome = Target::on(port).await.ask(http("/"), SHORT).await;
-    assert_eq!((outcome.passed, outcome.code, outcome.answer.as_str()), (true, Some(200), "hello"));
+    with_more_time(&Target::on(port).await, http("/"), |outcome| {
+        (outcome.passed, outcome.code, outcome.answer.as_str()) == (true, Some(200), "hello")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -141,6 +161,30 @@ async fn what_does_not_answer_is_given_up_in_time() {
     assert!(!outcome.passed && outcome.answer.contains("refused"), "{}", outcome.answer);
     let outcome = target.ask(json!({"type": "TCP", "portName": "main"}), LONG).await;
     assert!(!outcome.passed && outcome.answer.contains("refused"), "{}", outcome.answer);
+}
+
+#[tokio::test]
+async fn who_does_not_know_where_to_ask_because_the_engine_hangs_asked_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("hung.sock");
+    // Takes connections, never answers.
+    let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let (sender, events) = mpsc::channel(1);
+    let executor = ExecutorId::new("test").unwrap();
+    let docker = DockerRunner::open(&socket, &executor, dir.path(), CALL_LIMIT, sender);
+    let runners = Runners { docker: Some(Arc::new(docker)), process: None, events };
+    let mut plan = script("exit 0");
+    let image = json!({"type": "DOCKER", "url": "web:1", "dockerPullTimeout": "60s"});
+    Arc::make_mut(&mut plan.spec).executable = Some(serde_json::from_value(image).unwrap());
+    let port = InstancePort { container_port: 80, host_port: 80, port_type: PortType::Http };
+    plan.place.local_info.ports.insert("main".to_owned(), port);
+    let workload = Workload::Docker { container_id: "abc".to_owned() };
+    let mode: CheckMode = serde_json::from_value(http("/")).unwrap();
+    let outcome = NodeProber::new(&runners).probe(&mode, SHORT, &plan, &workload).await;
+    assert!(!outcome.passed && !outcome.asked, "{outcome:?}");
+    for said in [socket.to_str().unwrap(), "no answer within 200ms"] {
+        assert!(outcome.answer.contains(said), "{}", outcome.answer);
+    }
 }
 
 #[tokio::test]
@@ -286,11 +330,12 @@ async fn cmd_that_takes_too_long_is_killed_with_what_it_started() {
     let target = Target::on(1).await;
     let command = "echo before; sleep 3600 & sleep 3600 & wait";
     let mode = json!({"type": "CMD", "command": command});
-    let outcome = target.ask(mode.clone(), SHORT).await;
-    assert!(!outcome.passed && outcome.code.is_none() && outcome.latency >= SHORT, "{outcome:?}");
-    for said in ["took longer than 200ms", "was killed", "before"] {
-        assert!(outcome.answer.contains(said), "{said} in {}", outcome.answer);
-    }
+    with_more_time(&target, mode.clone(), |outcome| {
+        assert!(!outcome.passed && outcome.code.is_none() && outcome.latency >= SHORT, "{outcome:?}");
+        assert!(outcome.answer.contains("took longer than"), "{}", outcome.answer);
+        ["was killed", "before"].iter().all(|said| outcome.answer.contains(said))
+    })
+    .await;
     let nobody = || processes_of(&target.plan.instance).is_empty();
     until("nobody is left of the command", nobody).await;
 

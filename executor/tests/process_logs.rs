@@ -5,8 +5,7 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use muster_common::spec::LoggingSpec;
 use muster_executor::{LaunchPlan, LogFollower, LogPosition, LogReader, Runner, RunnerEvent};
 use tokio::time::timeout;
 
+use support::small_disk::SmallDisk;
 use support::{Node, PATIENCE, script, until};
 
 fn with_logging(mut plan: LaunchPlan, max_size: &str, max_files: u32) -> LaunchPlan {
@@ -26,47 +26,13 @@ fn scratch(node: &Node, plan: &LaunchPlan, name: &str) -> PathBuf {
     node.dir().join("scratch").join(plan.instance.as_str()).join(name)
 }
 
-/// A small file system of its own; gone when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, in words: it may not be mounted here.
-    fn mount(at: &Path, size: &str) -> Result<Self, String> {
-        let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "muster-test"])
-            .arg(at)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| error.to_string())?;
-        if output.status.success() {
-            Ok(Self(at.to_owned()))
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a shim of a test that failed may still have a file open in it.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_does_not_hold_up_a_service_and_its_loss_is_counted_and_said() {
     const WRITTEN: usize = 3_000_000;
     let node = Node::new();
     drop(node.open());
     let logs = node.dir().join("logs");
-    let _disk = match SmallDisk::mount(&logs, "1m") {
-        Ok(disk) => disk,
-        Err(why) => {
-            assert!(std::env::var("MUSTER_REQUIRE_DOCKER").as_deref() != Ok("1"), "{why}");
-            eprintln!("skipped a_full_disk_does_not_hold_up_a_service: it may not mount: {why}");
-            return;
-        }
-    };
+    let Some(_disk) = SmallDisk::mount(&logs, "1m") else { return };
     let filler = logs.join("filler");
     fs::write(&filler, vec![0; 512 << 10]).unwrap();
     let (runner, mut events) = node.open();

@@ -15,6 +15,7 @@
 //! | [`systemd`] | what the service manager is told |
 //! | [`telemetry`] | logs and metrics |
 //! | [`shutdown`] | the signals that end a role |
+//! | [`runtime`] | a program's threads, to its end |
 //!
 //! Tasks: [`serve::serve_cluster`] and [`serve::serve_plain`] each run an accept loop and one task
 //! for each connection; nothing here holds state that outlives them.
@@ -28,6 +29,7 @@ pub mod config;
 pub mod datadir;
 mod own_process;
 pub mod role_error;
+pub mod runtime;
 pub mod serve;
 pub mod shutdown;
 pub mod systemd;
@@ -39,6 +41,7 @@ pub use bind::{BindError, bind};
 pub use channel::{ExpectedPeer, channel};
 pub use datadir::DataDir;
 pub use role_error::RoleError;
+pub use runtime::run_to_end;
 pub use serve::{serve_cluster, serve_plain};
 pub use tls::{Authority, IssuedCertificate, PeerIdentity, TlsError, TlsFiles, TlsIdentity};
 pub use world::{Clock, Connection, Disk, Entropy, Listener, Network, Stream, World};

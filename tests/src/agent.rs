@@ -1,7 +1,6 @@
 //! A real executor under a controller of one: the real program, killed, started again, told to stop.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use muster_executor::Place;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::controller::{Controller, Records, write_certificate};
+use crate::ports::free_port;
 
 /// An executor's directory and configuration; the process is killed with it.
 pub struct Agent {
@@ -137,10 +137,6 @@ pub fn is_alive(pid: u32) -> bool {
         .is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')))
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A shell script as a service whose checks pass while it runs.
 #[must_use]
 pub fn row(name: &str, epoch: u64, script: &str) -> SlotAssignment {
@@ -155,13 +151,19 @@ pub fn row(name: &str, epoch: u64, script: &str) -> SlotAssignment {
         serde_json::Value::from(script)
     ))
     .unwrap();
+    slot(&Arc::new(spec), 0, epoch)
+}
+
+/// A slot of a service.
+#[must_use]
+pub fn slot(spec: &Arc<LocalServiceSpec>, index: u32, epoch: u64) -> SlotAssignment {
     SlotAssignment {
         service: spec.service_id().unwrap(),
-        index: 0,
+        index,
         epoch: Epoch(epoch),
         generation: Generation(epoch),
         mode: ReplaceMode::StartFirst,
-        spec: Arc::new(spec),
+        spec: Arc::clone(spec),
     }
 }
 

@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use muster_common::envelope::Envelope;
@@ -13,14 +12,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::ports::{BASES, next_base};
+
 /// Nothing that these tests wait for takes longer on a busy machine with two cores.
 pub const BOUND: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Port bases that tests try: below the kernel's ephemeral ports, a cluster's width apart.
-const FIRST_BASE: u16 = 10_000;
-const BASE_STEP: u16 = 1_500;
-const BASES: u16 = 14;
 /// `muster dev` says so when a port is taken (DESIGN §7: conflict).
 const CONFLICT: i32 = 5;
 
@@ -217,24 +214,6 @@ fn data<T: DeserializeOwned>(answer: reqwest::blocking::Response) -> Result<T, S
     let envelope: Envelope<T> =
         serde_json::from_str(&text).map_err(|error| format!("{status} {error}: {text}"))?;
     envelope.data.filter(|_| status.is_success()).ok_or(text)
-}
-
-/// A port base at which nothing listens now, for a cluster that a test starts by itself.
-#[must_use]
-pub fn free_port_base() -> u16 {
-    let is_free = |base: &u16| {
-        let ports = (0..3).chain(100..103).chain(200..202).map(|offset| base + offset);
-        ports.into_iter().all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok())
-    };
-    (0..BASES).map(|_| next_base()).find(is_free).expect("a free port base")
-}
-
-/// A port base that no other cluster of this process was given.
-fn next_base() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let offset = u16::try_from(std::process::id() % u32::from(BASES)).unwrap_or_default();
-    let turn = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(offset) % BASES;
-    FIRST_BASE + BASE_STEP * turn
 }
 
 /// The end of every role's log, for a failure's message.

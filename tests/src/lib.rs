@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod controller;
 pub mod docker_image;
 pub mod engine;
+pub mod ports;
 pub mod registry;
 pub mod simulation;
 pub mod small_disk;

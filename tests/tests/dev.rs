@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use muster_tests::cluster::{BOUND, DevCluster, free_port_base, is_alive, signal};
+use muster_tests::cluster::{BOUND, DevCluster, is_alive, signal};
+use muster_tests::ports::free_port_base;
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");

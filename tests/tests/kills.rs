@@ -11,13 +11,13 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use muster_common::evidence::{MAX_TIMELINE, Transition};
-use muster_common::id::{Epoch, Generation, InstanceId};
+use muster_common::id::InstanceId;
 use muster_common::instance::{InstanceRecord, InstanceState};
 use muster_common::reason::Reason;
 use muster_common::slot::{ReplaceMode, SlotAssignment};
 use muster_common::spec::LocalServiceSpec;
 use muster_executor::Place;
-use muster_tests::agent::{Agent, is_alive, table};
+use muster_tests::agent::{Agent, is_alive, slot, table};
 use muster_tests::controller::{Controller, Records};
 use muster_tests::docker_image::{TestImage, engine_or_skip};
 use serde_json::{Value, json};
@@ -104,14 +104,8 @@ impl Service {
             "restartPolicy": {"backoff": [if self.in_container { "1s" } else { "200ms" }], "budget": 100_000},
         });
         let spec: LocalServiceSpec = serde_json::from_value(spec).unwrap();
-        SlotAssignment {
-            service: spec.service_id().unwrap(),
-            index: 0,
-            epoch: Epoch(epoch),
-            generation: Generation(epoch),
-            mode: if round.is_multiple_of(2) { ReplaceMode::StartFirst } else { ReplaceMode::StopFirst },
-            spec: Arc::new(spec),
-        }
+        let mode = if round.is_multiple_of(2) { ReplaceMode::StartFirst } else { ReplaceMode::StopFirst };
+        SlotAssignment { mode, ..slot(&Arc::new(spec), 0, epoch) }
     }
 
     fn executable(&self, image: Option<&TestImage>) -> Value {

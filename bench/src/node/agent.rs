@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use muster_common::id::{Epoch, Generation, ServiceId};
 use muster_common::instance::InstanceState;
-use muster_common::slot::{ReplaceMode, SlotAssignment};
 use muster_common::spec::LocalServiceSpec;
-use muster_tests::agent::{Agent, table};
+use muster_tests::agent::{Agent, slot, table};
 use muster_tests::controller::{Controller, Records};
 use serde_json::json;
 
@@ -21,7 +19,6 @@ pub(super) struct Node {
     controller: Controller,
     agent: Agent,
     revision: u64,
-    service: ServiceId,
     spec: Arc<LocalServiceSpec>,
 }
 
@@ -41,10 +38,9 @@ impl Node {
             "restartPolicy": {"backoff": ["0s"], "jitter": 0, "budget": 1_000_000},
         });
         let spec: LocalServiceSpec = serde_json::from_value(spec).context("reading the benchmark's spec")?;
-        let service = spec.service_id()?;
         let controller = Controller::start().await;
         let agent = Agent::of(command(program)?, &controller, "runner: docker\n");
-        let node = Self { controller, agent, revision: 0, service, spec: Arc::new(spec) };
+        let node = Self { controller, agent, revision: 0, spec: Arc::new(spec) };
         node.agent.until_it_listens().await;
         Ok(node)
     }
@@ -52,15 +48,8 @@ impl Node {
     /// Asks for so many instances, without waiting for them.
     pub(super) fn ask(&mut self, count: u32) {
         self.revision += 1;
-        let row = |index| SlotAssignment {
-            service: self.service.clone(),
-            index,
-            epoch: Epoch(1),
-            generation: Generation(1),
-            mode: ReplaceMode::StartFirst,
-            spec: Arc::clone(&self.spec),
-        };
-        self.controller.set_table(table(self.revision, (0..count).map(row).collect()));
+        let rows = (0..count).map(|index| slot(&self.spec, index, 1)).collect();
+        self.controller.set_table(table(self.revision, rows));
     }
 
     /// From the table that asks for so many instances until the last one is HEALTHY.

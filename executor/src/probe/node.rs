@@ -58,13 +58,12 @@ impl NodeProber {
             | CheckMode::Tcp { port_name }
             | CheckMode::Grpc { port_name, .. } => {
                 let deadline = Instant::now() + limit;
-                let called = async {
-                    match self.target(port_name, plan, workload).await? {
-                        Ok(target) => call(mode, target, limit, deadline).await,
-                        Err(error) => Ok(Finding::of_runner(&error)),
-                    }
+                let target = match self.target(port_name, limit, plan, workload).await? {
+                    Ok(target) => target,
+                    Err(error) => return Ok(Finding::of_runner(&error)),
                 };
                 let late = |_| Err(ProbeError(format!("no answer within {limit:?}")));
+                let called = call(mode, target, limit, deadline);
                 let found = timeout_at(deadline, called).await.unwrap_or_else(late);
                 if found.is_err() {
                     self.runner(plan)?.doubt_address(&plan.instance, workload);
@@ -98,16 +97,18 @@ impl NodeProber {
         })
     }
 
-    /// Where the workload's port is called.
+    /// Where the workload's port is called. The runner keeps the limit: one that does not say so in time was no use
+    /// to ask the workload.
     async fn target(
         &self,
         port_name: &str,
+        limit: Duration,
         plan: &LaunchPlan,
         workload: &Workload,
     ) -> Result<Result<Target, RunnerError>, ProbeError> {
         let port = plan.place.local_info.ports.get(port_name);
         let port = port.ok_or_else(|| ProbeError(format!("the instance has no port named '{port_name}'")))?;
-        let own = self.runner(plan)?.address(&plan.instance, workload).await;
+        let own = self.runner(plan)?.address(&plan.instance, workload, limit).await;
         Ok(own.map(|own| Target::of(port, own)))
     }
 

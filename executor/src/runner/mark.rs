@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use muster_common::id::ExecutorId;
 use rustix::process::Signal;
 use uuid::Uuid;
 
@@ -19,17 +20,20 @@ const END_WAIT: Duration = Duration::from_secs(10);
 /// How often the kill is repeated: who forks meanwhile is caught the next time.
 const END_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The name of one data directory's executor, among all on the machine.
-pub(super) fn executor_name(data_dir: &Path) -> String {
-    format!("muster-{}", Uuid::new_v3(&Uuid::NAMESPACE_URL, data_dir.as_os_str().as_encoded_bytes()).simple())
+/// Stands for a data directory, among those of all executors that see the same files.
+pub(super) fn data_dir_id(data_dir: &Path) -> Uuid {
+    Uuid::new_v3(&Uuid::NAMESPACE_URL, data_dir.as_os_str().as_encoded_bytes())
 }
 
-/// The mark of one executor's commands. The next executor on the same data directory has the same.
+/// The mark of one executor's commands. The next one with the same id and data directory has the same.
 pub(super) struct CommandMark(String);
 
 impl CommandMark {
-    pub(super) fn of(data_dir: &Path) -> Self {
-        Self(executor_name(data_dir))
+    /// Executors in containers may have the same path for their own directories and see each other's processes:
+    /// the id tells them apart.
+    pub(super) fn of(executor: &ExecutorId, data_dir: &Path) -> Self {
+        let name = Uuid::new_v3(&data_dir_id(data_dir), executor.as_str().as_bytes());
+        Self(format!("muster-{}", name.simple()))
     }
 
     /// What [`VARIABLE`] says, or begins with.
@@ -69,19 +73,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_who_bears_this_data_directorys_mark_is_ended() {
+    fn only_who_bears_this_executors_mark_is_ended() {
         let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let [mine, other] = [0, 1].map(|at: usize| CommandMark::of(dirs[at].path()));
+        let mark = |id: &str, at: usize| CommandMark::of(&ExecutorId::new(id).unwrap(), dirs[at].path());
+        let (mine, others) = (mark("e1", 0), [mark("e1", 1), mark("e10", 0)]);
         let sleeper = |value: String| Command::new("sleep").arg("1000").env(VARIABLE, value).spawn().unwrap();
         let (mut plain, mut longer) =
             (sleeper(mine.value().to_owned()), sleeper(format!("{}-7", mine.value())));
-        let mut stranger = sleeper(other.value().to_owned());
+        let mut strangers = others.each_ref().map(|other| sleeper(other.value().to_owned()));
         assert_eq!(mine.end_all().unwrap(), 2);
         for child in [&mut plain, &mut longer] {
             assert_eq!(child.wait().unwrap().signal(), Some(9));
         }
-        assert!(stranger.try_wait().unwrap().is_none());
-        assert_eq!(other.end_all().unwrap(), 1);
-        stranger.wait().unwrap();
+        for (other, stranger) in others.iter().zip(&mut strangers) {
+            assert!(stranger.try_wait().unwrap().is_none());
+            assert_eq!(other.end_all().unwrap(), 1);
+            assert_eq!(stranger.wait().unwrap().signal(), Some(9));
+        }
     }
 }

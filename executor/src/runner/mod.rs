@@ -251,11 +251,12 @@ pub trait Runner: Send + Sync {
     ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>>;
 
     /// The workload's own address, at which its container ports are open, where it has one that this node
-    /// reaches. Others are called at their host ports.
+    /// reaches. Others are called at their host ports. Whoever cannot say so within `timeout` is unavailable.
     fn address<'a>(
         &'a self,
         _instance: &'a InstanceId,
         _workload: &'a Workload,
+        _timeout: Duration,
     ) -> BoxFuture<'a, Result<Option<IpAddr>, RunnerError>> {
         Box::pin(std::future::ready(Ok(None)))
     }

@@ -50,7 +50,7 @@ impl Runners {
         let data_dir = std::fs::canonicalize(&config.data_dir)
             .map_err(|source| OpenError::Directory { path: config.data_dir.clone(), source })?;
 
-        end_commands(&data_dir).await;
+        end_commands(&config.executor, &data_dir).await;
         let access = HostAccess { paths: config.host_access.clone(), devices: config.docker.allow_devices };
         let mut runners = Self { docker: None, process: None, events };
         if config.choice != RunnerChoice::Process {
@@ -67,7 +67,8 @@ impl Runners {
         }
         if config.choice != RunnerChoice::Docker {
             let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-            let process = ProcessRunner::open(&data_dir, shim, config.process.clone(), &config.logs, sender)?;
+            let (id, process, logs) = (&config.executor, config.process.clone(), &config.logs);
+            let process = ProcessRunner::open(id, &data_dir, shim, process, logs, sender)?;
             runners.process = Some(Arc::new(process.allowing(access)));
         }
         Ok(runners)
@@ -76,8 +77,8 @@ impl Runners {
 
 /// Ends what an executor before this one left in the middle of a check or a hook. Those of containers are among
 /// them where the node's pids are seen. A node that starts all the same is of more use than one that does not.
-async fn end_commands(data_dir: &Path) {
-    let mark = CommandMark::of(data_dir);
+async fn end_commands(executor: &ExecutorId, data_dir: &Path) {
+    let mark = CommandMark::of(executor, data_dir);
     let ended = tokio::task::spawn_blocking(move || mark.end_all()).await;
     match ended.unwrap_or_else(|error| Err(error.into())) {
         Ok(0) => {}
@@ -87,9 +88,58 @@ async fn end_commands(data_dir: &Path) {
 }
 
 fn default_socket() -> PathBuf {
-    let named = std::env::var("DOCKER_HOST").ok();
-    match named.as_deref().and_then(|host| host.strip_prefix("unix://")) {
-        Some(path) => Path::new(path).to_owned(),
-        None => PathBuf::from(DOCKER_SOCKET),
+    let named = std::env::var_os("DOCKER_HOST").unwrap_or_default();
+    match DockerHost::of(&named.to_string_lossy()) {
+        DockerHost::Unset => PathBuf::from(DOCKER_SOCKET),
+        DockerHost::Socket(path) => path.to_owned(),
+        DockerHost::Other { scheme } => {
+            tracing::warn!(
+                scheme,
+                "DOCKER_HOST does not name a socket of this node (unix://PATH): {DOCKER_SOCKET} is used instead"
+            );
+            PathBuf::from(DOCKER_SOCKET)
+        }
+    }
+}
+
+/// What the variable names.
+#[derive(Debug, PartialEq, Eq)]
+enum DockerHost<'a> {
+    Unset,
+    Socket(&'a Path),
+    /// An engine that is reached in another way. The rest of the address can hold a password.
+    Other {
+        scheme: &'a str,
+    },
+}
+
+impl<'a> DockerHost<'a> {
+    fn of(named: &'a str) -> Self {
+        match named.split_once("://") {
+            Some(("unix", path)) if !path.is_empty() => Self::Socket(Path::new(path)),
+            Some((scheme, _)) => Self::Other { scheme },
+            None if named.is_empty() => Self::Unset,
+            None => Self::Other { scheme: "" },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_of_this_node_is_taken_from_docker_host() {
+        assert_eq!(DockerHost::of(""), DockerHost::Unset);
+        let socket = Path::new("/run/user/1000/docker.sock");
+        assert_eq!(DockerHost::of("unix:///run/user/1000/docker.sock"), DockerHost::Socket(socket));
+        for (named, scheme) in [
+            ("tcp://engine:2376", "tcp"),
+            ("ssh://joe:secret@engine", "ssh"),
+            ("unix://", "unix"),
+            ("/run/docker.sock", ""),
+        ] {
+            assert_eq!(DockerHost::of(named), DockerHost::Other { scheme }, "{named}");
+        }
     }
 }

@@ -4,6 +4,10 @@
 #![allow(dead_code)]
 
 pub(crate) mod server;
+/// One home for all tests; in its own crate it is public.
+#[allow(unreachable_pub)]
+#[path = "../../../tests/src/small_disk.rs"]
+pub(crate) mod small_disk;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +28,10 @@ use uuid::Uuid;
 
 /// The longest that any condition may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+fn executor() -> ExecutorId {
+    ExecutorId::new("test").unwrap()
+}
 
 /// A node's directory, and a runner on it that can be opened again and again.
 pub(crate) struct Node {
@@ -50,14 +58,15 @@ impl Node {
     pub(crate) fn open_with(&self, config: ProcessConfig) -> (ProcessRunner, mpsc::Receiver<RunnerEvent>) {
         let (events, receiver) = mpsc::channel(256);
         let shim = PathBuf::from(env!("CARGO_BIN_EXE_muster-executor"));
-        (ProcessRunner::open(self.dir(), shim, config, &LogsConfig::default(), events).unwrap(), receiver)
+        let logs = LogsConfig::default();
+        (ProcessRunner::open(&executor(), self.dir(), shim, config, &logs, events).unwrap(), receiver)
     }
 
     /// Everything that an executor without containers would open.
     pub(crate) async fn open_all(&self, process: ProcessConfig) -> Runners {
         let config = RunnerConfig {
             choice: RunnerChoice::Process,
-            executor: ExecutorId::new("test").unwrap(),
+            executor: executor(),
             data_dir: self.dir().to_owned(),
             shim: Some(PathBuf::from(env!("CARGO_BIN_EXE_muster-executor"))),
             process,

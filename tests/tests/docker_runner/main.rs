@@ -26,6 +26,7 @@ use muster_executor::{LogsConfig, ProcessConfig, RunnerChoice};
 use muster_executor::{NodeProber, Prober};
 use muster_tests::agent::place;
 use muster_tests::docker_image::{TestImage, engine_or_skip};
+use muster_tests::ports::free_port;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -139,10 +140,6 @@ fn code(code: i32) -> Exit {
     Exit { code: Some(code), ..Exit::default() }
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 #[tokio::test]
 async fn docker_runs_to_an_exit_code_with_its_log() {
     let Some(bench) = Bench::new("docker_runs_to_an_exit_code_with_its_log").await else { return };
@@ -217,7 +214,7 @@ async fn docker_container_that_is_moved_to_another_address_is_probed_there() {
         }
     };
     until_it_passes().await;
-    let before = runner.address(&plan.instance, &workload).await.unwrap().unwrap();
+    let before = runner.address(&plan.instance, &workload, LONG).await.unwrap().unwrap();
     let name = id(&workload).to_owned();
     let leave = bollard::models::NetworkDisconnectRequest { container: name.clone(), force: None };
     bench.engine.disconnect_network("bridge", leave).await.unwrap();
@@ -227,7 +224,7 @@ async fn docker_container_that_is_moved_to_another_address_is_probed_there() {
     let join = bollard::models::NetworkConnectRequest { container: name, ..Default::default() };
     bench.engine.connect_network("bridge", join).await.unwrap();
     until_it_passes().await;
-    assert_ne!(runner.address(&plan.instance, &workload).await.unwrap().unwrap(), before);
+    assert_ne!(runner.address(&plan.instance, &workload, LONG).await.unwrap().unwrap(), before);
     runner.remove(&plan.instance).await.unwrap();
     runner.remove(&other.instance).await.unwrap();
 }

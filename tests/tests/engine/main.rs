@@ -12,11 +12,12 @@ use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use muster_common::instance::{InstanceRecord, InstanceState};
 use muster_common::reason::Reason;
+use muster_tests::agent::{is_alive, slot, table};
 use muster_tests::controller::{PATIENCE, Records};
 use muster_tests::docker_image::import_into;
 use muster_tests::engine::PrivateEngine;
 
-use node::{ALL, Node, OF_EACH, healthy, row, table, was_hurt};
+use node::{ALL, Node, OF_EACH, healthy, was_hurt};
 
 /// More than the three that a check may fail before it takes its instance down.
 const ROUNDS: u32 = 5;
@@ -169,7 +170,7 @@ async fn docker_containers_that_somebody_removes_or_pauses_are_seen_for_what_the
     // None with a command as its check: Engine 20.10 itself hangs when a container is paused while a command is
     // being started in it, and only thawing its control group by hand helps then.
     let http = node.http();
-    node.controller.set_table(table(1, (0..3).map(|index| row(&http, index)).collect()));
+    node.controller.set_table(table(1, (0..3).map(|index| slot(&http, index, 1)).collect()));
     let before = node.until("three are healthy", |records| healthy(records).count() == 3).await;
     let containers = node.by_instance().await;
     let client = node.engine.client().unwrap();
@@ -214,7 +215,7 @@ async fn docker_engine_of_a_test_takes_its_paused_containers_with_it() {
     client.pause_container(&container).await.unwrap();
     let state = client.inspect_container(&container, None).await.unwrap().state.unwrap();
     let pid = u32::try_from(state.pid.unwrap()).unwrap();
-    assert!(state.paused == Some(true) && muster_tests::agent::is_alive(pid));
+    assert!(state.paused == Some(true) && is_alive(pid));
     drop(engine);
-    assert!(!muster_tests::agent::is_alive(pid));
+    assert!(!is_alive(pid));
 }

@@ -1,20 +1,20 @@
 //! A node with an engine of its own: the real executor, a controller of one, and twenty services of two kinds.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use muster_common::id::{Epoch, Generation, Revision};
 use muster_common::instance::{InstanceRecord, InstanceState};
-use muster_common::slot::{ReplaceMode, SlotAssignment, SlotTable};
+use muster_common::slot::SlotTable;
 use muster_common::spec::LocalServiceSpec;
+use muster_tests::agent::{slot, table};
 use muster_tests::controller::{Controller, Records, write_certificate};
 use muster_tests::docker_image::import_into;
 use muster_tests::engine::PrivateEngine;
+use muster_tests::ports::free_port;
 use serde_json::{Value, json};
 
 /// How many containers of each kind.
@@ -40,7 +40,7 @@ impl Node {
         let controller = Controller::start().await;
         let dir = tempfile::tempdir().unwrap();
         let tls = write_certificate(&controller.authority, "test", dir.path());
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let first = ports();
         let config = format!(
             "cluster: test\nid: e1\ndataDir: {dir}/data\nhostname: localhost\nlisten: {{api: '127.0.0.1:{port}'}}\n\
@@ -84,9 +84,8 @@ impl Node {
     /// Ten with a check over the network, ten with a command as their check.
     pub(crate) fn twenty(&self, revision: u64) -> SlotTable {
         let of =
-            |spec: &Arc<LocalServiceSpec>| (0..OF_EACH).map(|index| row(spec, index)).collect::<Vec<_>>();
-        let rows = [of(&self.http()), of(&self.cmd("/service exit 0"))].concat();
-        SlotTable { revision: Revision(revision), rows, unreadable: Vec::new() }
+            |spec: &Arc<LocalServiceSpec>| (0..OF_EACH).map(|index| slot(spec, index, 1)).collect::<Vec<_>>();
+        table(revision, [of(&self.http()), of(&self.cmd("/service exit 0"))].concat())
     }
 
     /// Starts the twenty, and returns when they are healthy.
@@ -173,21 +172,6 @@ fn ports() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);
     25_000 + 200 * (NEXT.fetch_add(1, Ordering::Relaxed) % 30)
-}
-
-pub(crate) fn row(spec: &Arc<LocalServiceSpec>, index: u32) -> SlotAssignment {
-    SlotAssignment {
-        service: spec.service_id().unwrap(),
-        index,
-        epoch: Epoch(1),
-        generation: Generation(1),
-        mode: ReplaceMode::StartFirst,
-        spec: Arc::clone(spec),
-    }
-}
-
-pub(crate) fn table(revision: u64, rows: Vec<SlotAssignment>) -> SlotTable {
-    SlotTable { revision: Revision(revision), rows, unreadable: Vec::new() }
 }
 
 pub(crate) fn healthy(records: &Records) -> impl Iterator<Item = &InstanceRecord> {

@@ -55,6 +55,7 @@ use muster_common::id::{ExecutorId, InstanceId};
 use muster_common::instance::RunnerKind;
 use muster_common::spec::Executable;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::address::Addresses;
@@ -122,7 +123,7 @@ impl DockerRunner {
         Self {
             engine,
             owner,
-            mark: CommandMark::of(data_dir),
+            mark: CommandMark::of(executor, data_dir),
             addresses: Arc::default(),
             logs: Logs::new(data_dir.to_owned()),
             access: HostAccess::default(),
@@ -287,11 +288,18 @@ impl DockerRunner {
         Ok(())
     }
 
-    async fn address(&self, instance: &InstanceId, container: &str) -> Result<Option<IpAddr>, RunnerError> {
+    async fn address(
+        &self,
+        instance: &InstanceId,
+        container: &str,
+        limit: Duration,
+    ) -> Result<Option<IpAddr>, RunnerError> {
         if let Some(known) = self.addresses.get(instance) {
             return Ok(known.own());
         }
-        match self.inspect(container).await.map_err(|error| error.at("find container"))? {
+        let late = |_| Err(self.engine.unreachable(format!("no answer within {limit:?}")));
+        let found = timeout(limit, self.inspect(container)).await.unwrap_or_else(late);
+        match found.map_err(|error| error.at("find container"))? {
             Some(found) if runs(&found) => Ok(self.addresses.keep(instance, &found).own()),
             _ => Err(RunnerError::Failed { step: "find container", why: "it does not run".to_owned() }),
         }
@@ -409,8 +417,9 @@ impl Runner for DockerRunner {
         &'a self,
         instance: &'a InstanceId,
         workload: &'a Workload,
+        timeout: Duration,
     ) -> BoxFuture<'a, Result<Option<IpAddr>, RunnerError>> {
-        Box::pin(async move { self.address(instance, container_of(workload)?).await })
+        Box::pin(async move { self.address(instance, container_of(workload)?, timeout).await })
     }
 
     fn doubt_address(&self, instance: &InstanceId, workload: &Workload) {

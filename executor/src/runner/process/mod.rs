@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use muster_common::id::{InstanceId, ServiceId};
+use muster_common::id::{ExecutorId, InstanceId, ServiceId};
 use muster_common::instance::RunnerKind;
 use muster_common::spec::Executable;
 use rustix::process::Signal;
@@ -110,6 +110,7 @@ impl ProcessRunner {
     /// Opens the runner on `data_dir`, whose owner is this executor alone. `shim` is the program that
     /// is run with the argument `shim`: normally `/proc/self/exe`.
     pub fn open(
+        executor: &ExecutorId,
         data_dir: &Path,
         shim: PathBuf,
         config: ProcessConfig,
@@ -135,7 +136,7 @@ impl ProcessRunner {
             Cgroups::none()
         };
         let inner = Inner {
-            mark: CommandMark::of(&data_dir),
+            mark: CommandMark::of(executor, &data_dir),
             data_dir,
             shim,
             config,

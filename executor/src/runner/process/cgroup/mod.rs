@@ -34,7 +34,7 @@ pub(super) use self::group::Group;
 use self::group::{BESIDE, Place, REMOVE_WAIT, put};
 use self::hierarchy::{Controller, Hierarchy, Version};
 pub(super) use self::plan::Limits;
-use crate::runner::mark::executor_name;
+use crate::runner::mark::data_dir_id;
 
 /// Where the executor itself goes, so that the group above has no processes.
 const AGENT: &str = "muster-agent";
@@ -72,7 +72,7 @@ impl Cgroups {
     pub(super) fn open(data_dir: &Path, is_known: impl Fn(&str) -> bool) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let found = hierarchy::hierarchies(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
-        let name = executor_name(data_dir);
+        let name = format!("muster-{}", data_dir_id(data_dir).simple());
         let mut refusals = BTreeMap::new();
         let homes: Vec<Home> =
             found.into_iter().filter_map(|found| Home::open(found, &name, &mut refusals)).collect();
