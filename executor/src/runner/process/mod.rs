@@ -341,8 +341,14 @@ async fn blocking<T: Send + 'static>(
     step: &'static str,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, RunnerError> {
-    let failed = |error: io::Error| RunnerError::Failed { step, why: error.to_string() };
-    tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.into()))?.map_err(failed)
+    off_worker(work).await.map_err(|error| RunnerError::Failed { step, why: error.to_string() })
+}
+
+/// A disk may hang: then no task but the one that asks it waits.
+async fn off_worker<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.into()))
 }
 
 fn workload(pids: &Pids) -> Workload {
@@ -410,9 +416,14 @@ impl Runner for ProcessRunner {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>> {
         Box::pin(async move {
-            let account = user::account(plan.spec.user_spec.as_ref())
-                .map_err(|why| RunnerError::Failed { step: "command", why })?;
-            let run = self.0.run_dir(&plan.instance);
+            let (user, run) = (plan.spec.user_spec.clone(), self.0.run_dir(&plan.instance));
+            let prepare = move || {
+                let account = user::account(user.as_ref()).map_err(io::Error::other)?;
+                Ok((account, run.group()?.beside()?))
+            };
+            let (account, group) = off_worker(prepare)
+                .await
+                .map_err(|error| command::failed("its account and groups", &error))?;
             let mut env = plan.env.clone();
             env.insert(mark::VARIABLE.to_owned(), self.0.mark.value().to_owned());
             let entry = Entry {
@@ -420,7 +431,7 @@ impl Runner for ProcessRunner {
                 env,
                 working_directory: self.0.working_directory(plan),
                 account,
-                group: blocking("command", move || run.group()?.beside()).await?,
+                group,
                 limits: ProcessLimits::of(&self.0.config),
             };
             command::run(&entry, &self.0.shim, timeout).await
