@@ -305,10 +305,17 @@ impl Inner {
 
     async fn remove(self: &Arc<Self>, instance: &InstanceId) -> Result<(), RunnerError> {
         self.stop(instance, Duration::ZERO).await?;
-        // Checks and hooks that an executor before this one left behind.
+        // Whom the shim could not end, and checks and hooks that an executor before this one left behind.
         let failed =
             |error: io::Error| RunnerError::Failed { step: "remove process", why: error.to_string() };
-        watch::kill_strays(instance, &self.run_dir(instance), None, None).await.map_err(failed)?;
+        let run = self.run_dir(instance);
+        let pids = match run.pids() {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            answer => answer.map_err(failed)?,
+        };
+        // Numbers of another boot are nobody's.
+        let workload = pids.filter(|pids| pids.boot_id == self.boot_id).map(|pids| pids.workload);
+        watch::kill_strays(instance, &run, workload, None).await.map_err(failed)?;
         self.watches.forget(instance);
         // The run directory goes last: as long as it is there, the instance is listed.
         let (scratch, run) = (self.scratch(instance), self.run_dir(instance));
