@@ -22,6 +22,7 @@
 //! | [`session`] | the connection to the leading controller |
 //! | [`fetched`] | files that controllers fetch for this node, and what is kept of them |
 //! | [`runner`], [`probe`] | what starts workloads and asks them: traits, and what implements them |
+//! | [`want`] | errors that are about this node, and say nothing of a workload |
 //! | [`systemd`] | what the service manager is told |
 //! | [`logs`] | what processes write: rotation, retention, reading |
 //! | [`config`] | the configuration file |
@@ -47,6 +48,7 @@ mod supervisor;
 mod systemd;
 #[cfg(test)]
 mod testing;
+mod want;
 
 pub use config::{
     DockerConfig, ExecutorConfig, ExecutorListen, HostAccessConfig, LogsConfig, OnTerminate, PortRange,

@@ -14,6 +14,7 @@ use crate::executor::Executor;
 use crate::probe::NodeProber;
 use crate::runner::{RunnerConfig, Runners};
 use crate::systemd::Manager;
+use crate::want;
 
 /// The command line of an executor.
 #[derive(Debug, Clone, clap::Args)]
@@ -42,6 +43,9 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
     // Installs the recorder before the first count.
     telemetry::metrics();
     let _upkeep = telemetry::keep_up();
+    if let Err(error) = want::raise_open_files() {
+        tracing::warn!(%error, "the limit on open files cannot be raised; checks may find none left");
+    }
     let config: ExecutorConfig = muster_platform::config::read_yaml(&args.config)?;
     config.check()?;
     let Some(files) = &config.tls else {

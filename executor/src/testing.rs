@@ -47,6 +47,7 @@ struct NodeState {
     unwell: bool,
     never_provisions: bool,
     unlistable: bool,
+    listing_takes: Duration,
     most_at_once: BTreeMap<String, usize>,
 }
 
@@ -102,6 +103,11 @@ impl Node {
     /// Whether the runner says what it knows.
     pub(crate) fn set_listable(&self, listable: bool) {
         self.state().unlistable = !listable;
+    }
+
+    /// How long the runner takes to say what it knows.
+    pub(crate) fn set_listing_takes(&self, takes: Duration) {
+        self.state().listing_takes = takes;
     }
 
     /// The workload ends by itself; announced when a supervisor listens.
@@ -199,6 +205,8 @@ impl Runner for Node {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, RunnerError>> {
         Box::pin(async move {
+            let takes = self.state().listing_takes;
+            sleep(takes).await;
             let state = self.state();
             if state.unlistable {
                 return Err(RunnerError::Unavailable("nobody answers".to_owned()));

@@ -14,6 +14,7 @@ use muster_common::spec::{CheckMode, PortType};
 use muster_executor::{
     CALL_LIMIT, DockerRunner, LaunchPlan, NodeProber, ProbeOutcome, Prober, ProcessConfig, Runners, Workload,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -350,4 +351,55 @@ async fn cmd_that_takes_too_long_is_killed_with_what_it_started() {
         }
     }
     until("nobody is left of the command that was let go", nobody).await;
+}
+
+/// Set in a process that runs one test alone: the limit on open files holds for all threads.
+const ALONE: &str = "MUSTER_TEST_ALONE";
+
+/// Runs the test of this name in a process of its own; `false` in that process.
+fn is_run_alone(name: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return false;
+    }
+    let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = test.args(["--exact", name, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    assert!(output.status.success() && said[0].contains("1 passed"), "{said:?}");
+    true
+}
+
+#[tokio::test]
+async fn a_check_for_which_the_node_has_no_descriptors_left_counts_neither_way() {
+    if is_run_alone("a_check_for_which_the_node_has_no_descriptors_left_counts_neither_way") {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut target = Target::on(listener.local_addr().unwrap().port()).await;
+    let user = muster_common::spec::UserSpec { user: "0".to_owned(), group: Some("0".to_owned()) };
+    if rustix::process::geteuid().is_root() {
+        std::sync::Arc::make_mut(&mut target.plan.spec).user_spec = Some(user);
+    }
+    let before = getrlimit(Resource::Nofile);
+    let limited = async |files: u64, mode: &Value| {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(files), ..before }).unwrap();
+        let outcome = target.ask(mode.clone(), LONG).await;
+        setrlimit(Resource::Nofile, before).unwrap();
+        outcome
+    };
+    let calls =
+        [http("/"), json!({"type": "TCP", "portName": "main"}), json!({"type": "GRPC", "portName": "main"})];
+    for call in calls {
+        let outcome = limited(0, &call).await;
+        assert_eq!((outcome.passed, outcome.asked), (false, false), "{call}: {}", outcome.answer);
+    }
+    // Whatever it is that takes the last one.
+    let command = json!({"type": "CMD", "command": "exit 0"});
+    let mut refused = 0;
+    for files in 0..64 {
+        let outcome = limited(files, &command).await;
+        assert_eq!(outcome.asked, outcome.passed, "{files}: {}", outcome.answer);
+        refused += u32::from(!outcome.asked);
+    }
+    assert!(refused > 0 && refused < 64, "{refused}");
+    assert!(target.ask(json!({"type": "TCP", "portName": "main"}), LONG).await.passed);
 }

@@ -118,8 +118,9 @@ impl Journal {
             let (database, was_closed) = open_or_set_aside(&file)?;
             let failed =
                 |source: redb::Error| OpenError::Disk { path: file.clone(), source: Box::new(source) };
-            let contents = read(&database, now).map_err(failed)?;
+            // First: another's journal is left as it is, damaged records and all.
             let incarnation = Incarnation { was_closed, ..begin(&database, &file, &id, &boot_id)? };
+            let contents = read(&database, now).map_err(failed)?;
             Ok((database, incarnation, contents))
         });
         let (database, incarnation, contents) = match opened.await {

@@ -230,6 +230,21 @@ async fn a_second_process_and_a_foreign_executor_are_refused() {
     assert!(matches!(foreign, Err(OpenError::Foreign { owner, .. }) if owner == "e1"));
 }
 
+#[tokio::test]
+async fn another_executors_journal_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _, _) = open(dir.path(), "b").await;
+    let mut batch = Batch::default();
+    batch.put(Drawer::Instances, "SI-1".to_owned(), vec![0xff; 40]);
+    journal.commit(Arc::new(batch)).await.unwrap();
+    drop(journal);
+    let other = ExecutorId::new("e2").unwrap();
+    let foreign = Journal::open(dir.path(), Disk::Inline, &other, "b", Timestamp(5)).await;
+    assert!(matches!(foreign, Err(OpenError::Foreign { .. })));
+    let (_, incarnation, contents) = open(dir.path(), "b").await;
+    assert_eq!((incarnation.number, contents.damaged), (2, 1), "what is damaged is its owner's to find");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     /// Whatever bytes stand where a record should: the executor starts and knows how many were damaged.

@@ -85,7 +85,7 @@ impl HealthCall<'_> {
         body.send_data(framed(&question), true).map_err(|error| failed(&error))?;
         let (head, body) = response.await.map_err(|error| failed(&error))?.into_parts();
         if head.status != http::StatusCode::OK {
-            return Err(ProbeError(format!(
+            return Err(ProbeError::NoAnswer(format!(
                 "this is no gRPC server: it answers HTTP status {}",
                 head.status
             )));
@@ -105,7 +105,7 @@ impl HealthCall<'_> {
             .header(header::USER_AGENT, "muster-probe")
             .header("grpc-timeout", timeout_text(self.limit))
             .body(())
-            .map_err(|error| ProbeError(format!("the request cannot be made: {error}")))
+            .map_err(|error| ProbeError::NoAnswer(format!("the request cannot be made: {error}")))
     }
 }
 
@@ -129,7 +129,7 @@ async fn read_answer(mut body: RecvStream) -> Result<Health, ProbeError> {
     while let Some(data) = body.data().await {
         let data = data.map_err(|error| failed(&error))?;
         if frame.len() + data.len() > PREFIX_BYTES + MESSAGE_MAX {
-            return Err(ProbeError(format!("the answer is longer than {MESSAGE_MAX} bytes")));
+            return Err(ProbeError::NoAnswer(format!("the answer is longer than {MESSAGE_MAX} bytes")));
         }
         // It fits into the first window: there is no capacity to give back.
         frame.extend_from_slice(&data);
@@ -138,12 +138,12 @@ async fn read_answer(mut body: RecvStream) -> Result<Health, ProbeError> {
     match trailers.as_ref().and_then(Status::from_header_map) {
         Some(status) if status.code() != Code::Ok => Ok(refusal(&status)),
         Some(_) => health_in(&frame),
-        None => Err(ProbeError("the answer broke off before its status".to_owned())),
+        None => Err(ProbeError::NoAnswer("the answer broke off before its status".to_owned())),
     }
 }
 
 fn health_in(frame: &[u8]) -> Result<Health, ProbeError> {
-    let odd = |what: &str| ProbeError(format!("the answer cannot be read: {what}"));
+    let odd = |what: &str| ProbeError::NoAnswer(format!("the answer cannot be read: {what}"));
     let (prefix, message) =
         frame.split_first_chunk::<PREFIX_BYTES>().ok_or_else(|| odd("it has no message"))?;
     let [compressed, length @ ..] = *prefix;
@@ -183,7 +183,7 @@ fn failed(error: &h2::Error) -> ProbeError {
         }
         _ => "",
     };
-    ProbeError(format!("the call failed: {error}{hint}"))
+    ProbeError::NoAnswer(format!("the call failed: {error}{hint}"))
 }
 
 #[cfg(test)]
@@ -204,7 +204,7 @@ mod tests {
             (&[0, 0, 0, 0, 3, 8, 1][..], "length"),
             (&[0, 0, 0, 0, 2, 8, 255][..], "varint"),
         ] {
-            let error = health_in(frame).err().unwrap().0;
+            let Err(ProbeError::NoAnswer(error)) = health_in(frame) else { panic!("{why}: it counts") };
             assert!(error.contains(why), "{error}");
         }
     }

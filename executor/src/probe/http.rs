@@ -68,7 +68,7 @@ impl Call<'_> {
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, ProbeError>>) -> Result<T, ProbeError> {
         timeout(self.connection_timeout, work).await.unwrap_or_else(|_| {
-            Err(ProbeError(format!(
+            Err(ProbeError::NoAnswer(format!(
                 "no connection to {} within {:?}",
                 self.target.address(),
                 self.connection_timeout

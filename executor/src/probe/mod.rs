@@ -25,11 +25,16 @@ const ANSWER_MAX: usize = 1024;
 const CALLED_NAME: &str = "localhost";
 
 /// Why there was no answer, in words for a person.
-struct ProbeError(String);
+enum ProbeError {
+    /// The workload did not give one.
+    NoAnswer(String),
+    /// It was never asked: the node was short of what that takes.
+    NotAsked(String),
+}
 
 impl From<CallError> for ProbeError {
     fn from(CallError(why): CallError) -> Self {
-        Self(why)
+        Self::NoAnswer(why)
     }
 }
 
@@ -38,7 +43,8 @@ impl From<CallError> for ProbeError {
 pub struct ProbeOutcome {
     /// Whether it passed.
     pub passed: bool,
-    /// Whether the workload was asked at all. An engine that is away says nothing of what runs on it.
+    /// Whether the workload was asked at all. An engine that is away says nothing of what runs on it, and neither
+    /// does a node that is out of descriptors.
     pub asked: bool,
     /// How long it took.
     pub latency: Duration,

@@ -28,6 +28,14 @@ struct Finding {
 }
 
 impl Finding {
+    fn of_error(error: ProbeError) -> Self {
+        let (asked, answer) = match error {
+            ProbeError::NoAnswer(why) => (true, why),
+            ProbeError::NotAsked(why) => (false, why),
+        };
+        Self { passed: false, asked, code: None, answer }
+    }
+
     /// The runner could not do as it was told. One that is away was no use to ask the workload.
     fn of_runner(error: &RunnerError) -> Self {
         let asked = !matches!(error, RunnerError::Unavailable(_));
@@ -62,10 +70,10 @@ impl NodeProber {
                     Ok(target) => target,
                     Err(error) => return Ok(Finding::of_runner(&error)),
                 };
-                let late = |_| Err(ProbeError(format!("no answer within {limit:?}")));
+                let late = |_| Err(ProbeError::NoAnswer(format!("no answer within {limit:?}")));
                 let called = call(mode, target, limit, deadline);
                 let found = timeout_at(deadline, called).await.unwrap_or_else(late);
-                if found.is_err() {
+                if matches!(found, Err(ProbeError::NoAnswer(_))) {
                     self.runner(plan)?.doubt_address(&plan.instance, workload);
                 }
                 found
@@ -107,7 +115,8 @@ impl NodeProber {
         workload: &Workload,
     ) -> Result<Result<Target, RunnerError>, ProbeError> {
         let port = plan.place.local_info.ports.get(port_name);
-        let port = port.ok_or_else(|| ProbeError(format!("the instance has no port named '{port_name}'")))?;
+        let port = port
+            .ok_or_else(|| ProbeError::NoAnswer(format!("the instance has no port named '{port_name}'")))?;
         let own = self.runner(plan)?.address(&plan.instance, workload, limit).await;
         Ok(own.map(|own| Target::of(port, own)))
     }
@@ -116,7 +125,7 @@ impl NodeProber {
         let kind = plan.spec.runner();
         self.runners
             .of(kind)
-            .ok_or_else(|| ProbeError(format!("this executor does not run {kind} executables")))
+            .ok_or_else(|| ProbeError::NoAnswer(format!("this executor does not run {kind} executables")))
     }
 }
 
@@ -131,12 +140,7 @@ impl Prober for NodeProber {
         Box::pin(async move {
             let begun = Instant::now();
             let finding = self.ask(mode, timeout, plan, workload).await;
-            let Finding { passed, asked, code, answer } = finding.unwrap_or_else(|ProbeError(why)| Finding {
-                passed: false,
-                asked: true,
-                code: None,
-                answer: why,
-            });
+            let Finding { passed, asked, code, answer } = finding.unwrap_or_else(Finding::of_error);
             ProbeOutcome { passed, asked, latency: begun.elapsed(), code, answer }
         })
     }
@@ -193,7 +197,7 @@ async fn call(
             target.connect().await?;
             Ok(Finding { passed: true, asked: true, code: None, answer: "connected".to_owned() })
         }
-        CheckMode::Cmd { .. } => Err(ProbeError("a command is no call".to_owned())),
+        CheckMode::Cmd { .. } => Err(ProbeError::NoAnswer("a command is no call".to_owned())),
     }
 }
 

@@ -10,6 +10,7 @@ use muster_common::instance::InstancePort;
 use tokio::net::TcpStream;
 
 use super::{CALLED_NAME, ProbeError};
+use crate::want::is_want;
 
 /// An address to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +42,10 @@ impl Target {
 
     /// Opens a connection.
     pub(super) async fn connect(self) -> Result<TcpStream, ProbeError> {
-        TcpStream::connect(self.address)
-            .await
-            .map_err(|error| ProbeError(format!("no connection to {}: {error}", self.address)))
+        TcpStream::connect(self.address).await.map_err(|error| {
+            let why = format!("no connection to {}: {error}", self.address);
+            if is_want(&error) { ProbeError::NotAsked(why) } else { ProbeError::NoAnswer(why) }
+        })
     }
 }
 

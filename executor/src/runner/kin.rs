@@ -14,6 +14,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use crate::want::is_want;
+
 /// One process of this boot, and no other that later gets its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,14 +65,9 @@ impl Stat {
 fn read(pid: u32, file: &str) -> io::Result<Option<Vec<u8>>> {
     match fs::read(format!("/proc/{pid}/{file}")) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if says_nothing(&error) => Err(error),
+        Err(error) if is_want(&error) => Err(error),
         Err(_) => Ok(None),
     }
-}
-
-/// Whether an error is about who asks, and not about who was asked for.
-fn says_nothing(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 impl ProcessId {

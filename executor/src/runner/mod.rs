@@ -178,7 +178,7 @@ pub enum StartError {
 /// A call to a running workload failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunnerError {
-    /// The runner itself cannot be reached; worth another try.
+    /// The runner itself cannot be reached, or has not what the call takes; worth another try.
     #[error("{0}")]
     Unavailable(String),
     /// The call was refused.

@@ -1,5 +1,6 @@
 //! The task: whom to try, when to come back.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_common::executor::ExecutorRecord;
@@ -21,6 +22,9 @@ const JITTER: u32 = 50;
 /// How long a session must have lasted for the next trouble to begin with short pauses again.
 const PROVEN_AFTER: Duration = Duration::from_secs(5);
 
+/// Of how many controllers it is remembered; hints may name ever new ones.
+const COMPLAINTS_MAX: usize = 64;
+
 /// What a session needs.
 pub(crate) struct Session {
     /// The machine.
@@ -35,6 +39,20 @@ pub(crate) struct Session {
     pub supervisor: Handle,
     /// The address of the leader while it is in session with one, for whoever wants to know.
     pub leader: watch::Sender<Option<String>>,
+}
+
+/// What was last said of each controller that there is no session with.
+#[derive(Default)]
+struct Complaints(BTreeMap<String, String>);
+
+impl Complaints {
+    /// Whether that is something else than before.
+    fn is_news(&mut self, address: &str, why: &str) -> bool {
+        if self.0.len() >= COMPLAINTS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(address.to_owned(), why.to_owned()).is_none_or(|before| before != why)
+    }
 }
 
 /// Keeps a session with the leader until `shutdown`.
@@ -54,6 +72,7 @@ async fn keep_connected(session: &Session) {
         Err(_) => tracing::warn!("some instances are still UNKNOWN; opening the session without them"),
     }
     let mut targets = Targets::new(session.controllers.clone());
+    let mut complaints = Complaints::default();
     let mut highest_term = session.supervisor.standing().borrow().term;
     while let Some(address) = targets.next() {
         let mut link = Link::new(session, &mut highest_term);
@@ -63,6 +82,7 @@ async fn keep_connected(session: &Session) {
         // A welcome alone proves nothing: what this executor has to say, or is told, may break every session.
         if link.was_welcomed() && begun.elapsed() >= PROVEN_AFTER {
             targets.welcomed();
+            complaints = Complaints::default();
         }
         let pause = match end {
             End::SupervisorGone => return,
@@ -71,7 +91,12 @@ async fn keep_connected(session: &Session) {
                 targets.hinted(leader)
             }
             End::Lost { why } => {
-                tracing::info!(%address, %why, "no session with this controller");
+                // Said once, not with every try.
+                if complaints.is_news(&address, &why) {
+                    tracing::info!(%address, %why, "no session with this controller");
+                } else {
+                    tracing::debug!(%address, %why, "still no session with this controller");
+                }
                 targets.failed()
             }
         };
@@ -81,4 +106,28 @@ async fn keep_connected(session: &Session) {
     }
     tracing::info!("no controllers are configured; working on the last slot table");
     std::future::pending::<()>().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_words_of_the_same_controller_are_said_once() {
+        let mut complaints = Complaints::default();
+        let said = [
+            ("a", "refused"),
+            ("b", "refused"),
+            ("a", "refused"),
+            ("a", "late"),
+            ("b", "refused"),
+            ("a", "refused"),
+        ]
+        .map(|(address, why)| complaints.is_news(address, why));
+        assert_eq!(said, [true, true, false, true, false, true]);
+        for nth in 0..1000 {
+            complaints.is_news(&nth.to_string(), "refused");
+        }
+        assert!(complaints.0.len() <= COMPLAINTS_MAX);
+    }
 }

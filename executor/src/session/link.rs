@@ -220,7 +220,11 @@ impl<'a> Link<'a> {
     /// may be a candidate whom nobody hears, in a term of its own far above the leader's.
     fn recognise(&mut self, term: u64) -> Result<(), End> {
         if term < *self.highest_term {
-            let why = format!("its term {term} is older than {}", self.highest_term);
+            let why = format!(
+                "its term {term} is older than {}, which this executor obeys; this passes unless the controllers were \
+                 built anew: then stop this executor, move journal.redb out of its data directory and start it again",
+                self.highest_term
+            );
             return Err(End::Lost { why });
         }
         *self.highest_term = term;

@@ -44,7 +44,7 @@ pub(super) struct Performer {
     answers: mpsc::Sender<Message>,
     actions: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
     probes: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
-    listings: Vec<AbortOnDropHandle<()>>,
+    listings: BTreeMap<RunnerKind, AbortOnDropHandle<()>>,
 }
 
 impl Performer {
@@ -63,7 +63,7 @@ impl Performer {
             answers,
             actions: BTreeMap::new(),
             probes: BTreeMap::new(),
-            listings: Vec::new(),
+            listings: BTreeMap::new(),
         }
     }
 
@@ -146,19 +146,29 @@ impl Performer {
         Some(Box::pin(async move { Message::Told { instance: id, event: work.await } }))
     }
 
-    /// Asks every runner what it knows. What a node has no runner for, nothing is known of.
+    /// Whether a runner has still to say what it knows.
+    pub(super) fn is_listing(&self) -> bool {
+        self.listings.values().any(|listing| !listing.is_finished())
+    }
+
+    /// Asks every runner what it knows, but for those that were asked before and take their time: asked anew, they
+    /// would never come to an end. What a node has no runner for, nothing is known of.
     pub(super) fn list(&mut self) {
-        let ask = |kind| {
+        self.listings.retain(|_, listing| !listing.is_finished());
+        for kind in [RunnerKind::Docker, RunnerKind::Process] {
+            if self.listings.contains_key(&kind) {
+                continue;
+            }
             let runner = self.runners.of(kind).cloned();
-            self.spawn(Box::pin(async move {
+            let listing = self.spawn(Box::pin(async move {
                 let known = match runner {
                     Some(runner) => known(runner.as_ref()).await,
                     None => Some(Vec::new()),
                 };
                 Message::Listed { kind, known }
-            }))
-        };
-        self.listings = [RunnerKind::Docker, RunnerKind::Process].map(ask).into();
+            }));
+            self.listings.insert(kind, listing);
+        }
     }
 
     /// Takes away what an instance left that is over, or that nothing is known of.

@@ -308,7 +308,9 @@ impl Supervisor {
         if self.next_listing <= Instant::now() {
             let soon = if self.core.awaits_listing() { LISTING_RETRY } else { LISTING_INTERVAL };
             self.next_listing = Instant::now() + soon;
-            self.core.listing_begins();
+            if !self.performer.is_listing() {
+                self.core.listing_begins();
+            }
             self.performer.list();
             // Here, where no slot comes meanwhile.
             self.fetched.retain(self.core.generations()).await;

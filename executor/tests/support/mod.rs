@@ -3,6 +3,7 @@
 // Each test binary uses its part.
 #![allow(dead_code)]
 
+pub(crate) mod hung_disk;
 pub(crate) mod server;
 /// One home for all tests; in its own crate it is public.
 #[allow(unreachable_pub)]

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::entry::{Entry, judge};
 use super::launch::MAX_REPLY_BYTES;
 use crate::runner::{COMMAND_OUTPUT_MAX, CommandOutput, RunnerError};
+use crate::want::is_want;
 
 /// Kills the command's group when it is dropped, however that comes about: also what the command left
 /// in the background. The group's number stays taken while anybody is in it, and numbers are given out
@@ -35,16 +36,16 @@ impl Drop for ProcessGroup {
 /// Runs what `entry` describes and waits for it, at most `limit`. `shim` is the program that becomes it: only a
 /// process that has one thread can become somebody else.
 pub(super) async fn run(entry: &Entry, shim: &Path, limit: Duration) -> Result<CommandOutput, RunnerError> {
-    let failed = |why: String| RunnerError::Failed { step: "command", why };
-    let program = entry.command.first().ok_or_else(|| failed("it is empty".to_owned()))?;
-    let (reader, writer) = io::pipe().map_err(|error| failed(error.to_string()))?;
+    let empty = || RunnerError::Failed { step: "command", why: "it is empty".to_owned() };
+    let program = entry.command.first().ok_or_else(empty)?;
+    let (reader, writer) = io::pipe().map_err(|error| failed(program, &error))?;
     let mut command = Command::from(entry.process(shim, writer));
     command.kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| failed(format!("{program}: {error}")))?;
+    let mut child = command.spawn().map_err(|error| failed(program, &error))?;
     drop(command);
     let _group = ProcessGroup(child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)));
     let mut output =
-        pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(|error| failed(error.to_string()))?;
+        pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(|error| failed(program, &error))?;
 
     let mut kept = Vec::new();
     let mut chunk = [0; COMMAND_OUTPUT_MAX];
@@ -74,10 +75,21 @@ pub(super) async fn run(entry: &Entry, shim: &Path, limit: Duration) -> Result<C
     let output = String::from_utf8_lossy(&kept).into_owned();
     match ended {
         Ok(Ok(status)) => Ok(CommandOutput { code: code_of(status), output }),
-        Ok(Err(error)) => Err(failed(format!("{program}: {error}"))),
-        Err(_) => Err(failed(format!(
-            "{program} took longer than {limit:?} and was killed; its output: {output:?}"
-        ))),
+        Ok(Err(error)) => Err(failed(program, &error)),
+        Err(_) => Err(RunnerError::Failed {
+            step: "command",
+            why: format!("{program} took longer than {limit:?} and was killed; its output: {output:?}"),
+        }),
+    }
+}
+
+/// Why a command did not run, or how `what` it takes could not be had. Want of resources says nothing of the workload.
+pub(super) fn failed(what: &str, error: &io::Error) -> RunnerError {
+    let why = format!("{what}: {error}");
+    if is_want(error) {
+        RunnerError::Unavailable(format!("no command can be run now: {why}"))
+    } else {
+        RunnerError::Failed { step: "command", why }
     }
 }
 

@@ -9,7 +9,7 @@
 //! | `cgroup` | limits by control groups |
 //! | `limits` | limits that a process carries itself |
 //! | `start` | what is done to start one |
-//! | `starts` | the starts under way |
+//! | `under_way` | what goes on although nobody may wait for it |
 //! | `watch` | the tasks that see a shim end |
 //! | `dirs` | who may enter which directory |
 //! | `command` | a command beside the workload |
@@ -31,7 +31,7 @@ mod limits;
 mod rundir;
 pub mod shim;
 mod start;
-mod starts;
+mod under_way;
 mod user;
 mod watch;
 
@@ -55,7 +55,7 @@ use self::entry::Entry;
 use self::launch::Pids;
 use self::limits::ProcessLimits;
 use self::rundir::RunDir;
-use self::starts::Starts;
+use self::under_way::UnderWay;
 use self::watch::{ExitReceiver, Watches};
 use super::kin::{self, ProcessId};
 use super::mark::{self, CommandMark};
@@ -71,6 +71,9 @@ const KILL_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a shim that lives may take to write down whom it started.
 const SETTLE_WAIT: Duration = Duration::from_secs(10);
+
+/// How long the disk may take to say whether a program is there.
+const PROGRAM_WAIT: Duration = Duration::from_secs(10);
 
 /// How often a condition on the disk is looked at again.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(10);
@@ -101,7 +104,9 @@ struct Inner {
     config: ProcessConfig,
     cgroups: Cgroups,
     mark: CommandMark,
-    starts: Starts,
+    starts: UnderWay<InstanceId>,
+    /// A disk that hangs keeps one look for each service, and no more.
+    looks: UnderWay<ServiceId>,
     watches: Watches,
     _sweep: AbortOnDropHandle<()>,
 }
@@ -143,7 +148,8 @@ impl ProcessRunner {
             cgroups,
             _sweep: sweep,
             boot_id: boot_id.trim().to_owned(),
-            starts: Starts::default(),
+            starts: UnderWay::default(),
+            looks: UnderWay::default(),
             watches: Watches::new(events),
         };
         Ok(Self(Arc::new(inner), HostAccess::default()))
@@ -184,12 +190,38 @@ impl Inner {
         }
     }
 
+    /// Looks for the program, which may be on a disk that hangs: that costs this service alone.
+    async fn provision(&self, plan: &LaunchPlan) -> Result<(), ProvisionError> {
+        let service = &plan.place.service;
+        let look = async {
+            let under_way = loop {
+                match self.looks.begin(service) {
+                    Some(look) => break look,
+                    None => sleep(SETTLE_INTERVAL).await,
+                }
+            };
+            let (plan, directory) = (plan.clone(), self.working_directory(plan));
+            tokio::task::spawn_blocking(move || {
+                let _under_way = under_way;
+                start::check_program(&plan, &directory)
+            })
+            .await
+        };
+        match timeout(PROGRAM_WAIT, look).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => Err(ProvisionError::RunnerUnavailable(error.to_string())),
+            Err(_) => Err(ProvisionError::RunnerUnavailable(format!(
+                "the disk has not said within {PROGRAM_WAIT:?} whether the program of {service} is there"
+            ))),
+        }
+    }
+
     /// Finds out, finishes what a killed shim left unfinished, and watches what runs.
     async fn examine(&self, instance: &InstanceId) -> Result<Condition, RunnerError> {
         let failed = |error: io::Error| RunnerError::Failed { step: "find process", why: error.to_string() };
         let run = self.run_dir(instance);
         let deadline = Instant::now() + SETTLE_WAIT;
-        while self.starts.is_under_way(instance) {
+        while self.starts.contains(instance) {
             if Instant::now() >= deadline {
                 let why = format!("a start of it has not come to its end within {SETTLE_WAIT:?}");
                 return Err(RunnerError::Failed { step: "find process", why });
@@ -274,10 +306,17 @@ impl Inner {
 
     async fn remove(self: &Arc<Self>, instance: &InstanceId) -> Result<(), RunnerError> {
         self.stop(instance, Duration::ZERO).await?;
-        // Checks and hooks that an executor before this one left behind.
+        // Whom the shim could not end, and checks and hooks that an executor before this one left behind.
         let failed =
             |error: io::Error| RunnerError::Failed { step: "remove process", why: error.to_string() };
-        watch::kill_strays(instance, &self.run_dir(instance), None, None).await.map_err(failed)?;
+        let run = self.run_dir(instance);
+        let pids = match run.pids() {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            answer => answer.map_err(failed)?,
+        };
+        // Numbers of another boot are nobody's.
+        let workload = pids.filter(|pids| pids.boot_id == self.boot_id).map(|pids| pids.workload);
+        watch::kill_strays(instance, &run, workload, None).await.map_err(failed)?;
         self.watches.forget(instance);
         // The run directory goes last: as long as it is there, the instance is listed.
         let (scratch, run) = (self.scratch(instance), self.run_dir(instance));
@@ -342,8 +381,14 @@ async fn blocking<T: Send + 'static>(
     step: &'static str,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, RunnerError> {
-    let failed = |error: io::Error| RunnerError::Failed { step, why: error.to_string() };
-    tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.into()))?.map_err(failed)
+    off_worker(work).await.map_err(|error| RunnerError::Failed { step, why: error.to_string() })
+}
+
+/// A disk may hang: then no task but the one that asks it waits.
+async fn off_worker<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.into()))
 }
 
 fn workload(pids: &Pids) -> Workload {
@@ -362,7 +407,7 @@ impl Runner for ProcessRunner {
     }
 
     fn provision<'a>(&'a self, plan: &'a LaunchPlan) -> BoxFuture<'a, Result<(), ProvisionError>> {
-        Box::pin(async move { start::check_program(plan, &self.0.working_directory(plan)) })
+        Box::pin(self.0.provision(plan))
     }
 
     /// Dropping the future does not cancel a start: it goes on, and `find` tells what came of it.
@@ -411,9 +456,14 @@ impl Runner for ProcessRunner {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>> {
         Box::pin(async move {
-            let account = user::account(plan.spec.user_spec.as_ref())
-                .map_err(|why| RunnerError::Failed { step: "command", why })?;
-            let run = self.0.run_dir(&plan.instance);
+            let (user, run) = (plan.spec.user_spec.clone(), self.0.run_dir(&plan.instance));
+            let prepare = move || {
+                let account = user::account(user.as_ref()).map_err(io::Error::other)?;
+                Ok((account, run.group()?.beside()?))
+            };
+            let (account, group) = off_worker(prepare)
+                .await
+                .map_err(|error| command::failed("its account and groups", &error))?;
             let mut env = plan.env.clone();
             env.insert(mark::VARIABLE.to_owned(), self.0.mark.value().to_owned());
             let entry = Entry {
@@ -421,7 +471,7 @@ impl Runner for ProcessRunner {
                 env,
                 working_directory: self.0.working_directory(plan),
                 account,
-                group: blocking("command", move || run.group()?.beside()).await?,
+                group,
                 limits: ProcessLimits::of(&self.0.config),
             };
             command::run(&entry, &self.0.shim, timeout).await

@@ -121,7 +121,8 @@ fn prepare(inner: &Inner, plan: &LaunchPlan, files: &[PlacedFile]) -> Result<(Ch
         return Err(failed("prepare")("it is not a PROCESS executable".to_owned()));
     };
     refuse_container_only(plan, working_directory.is_some()).map_err(failed("prepare"))?;
-    let account = user::account(plan.spec.user_spec.as_ref()).map_err(failed("switch user"))?;
+    let account = user::account(plan.spec.user_spec.as_ref())
+        .map_err(|error| failed("switch user")(error.to_string()))?;
     let rotation = Rotation::of(plan.spec.logging.as_ref()).map_err(failed("prepare log"))?;
 
     let run = inner.run_dir(&plan.instance);

@@ -35,27 +35,43 @@ impl Account {
     }
 }
 
-/// The account that a spec asks for: `None` when that is the executor's own. In words why not, when it
-/// cannot be had.
-pub(super) fn account(wanted: Option<&UserSpec>) -> Result<Option<Account>, String> {
+/// The account cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AccountError {
+    /// The node's own files cannot be read now.
+    #[error("cannot read {path}: {source}")]
+    Unread {
+        /// Which.
+        path: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// In words why not.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The account that a spec asks for: `None` when that is the executor's own.
+pub(super) fn account(wanted: Option<&UserSpec>) -> Result<Option<Account>, AccountError> {
     let Some(wanted) = wanted else { return Ok(None) };
-    let account = resolve(wanted, &read("/etc/passwd")?, &read("/etc/group")?)?;
+    let account =
+        resolve(wanted, &read("/etc/passwd")?, &read("/etc/group")?).map_err(AccountError::Refused)?;
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     if (account.uid, account.gid) == (uid, gid) {
         Ok(None)
     } else if uid == 0 {
         Ok(Some(account))
     } else {
-        Err(format!(
+        Err(AccountError::Refused(format!(
             "the executor runs as user {}, and only root can start a process as user '{}'; \
              run the executor as root or leave userSpec away",
             uid, wanted.user
-        ))
+        )))
     }
 }
 
-fn read(path: &str) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))
+fn read(path: &'static str) -> Result<String, AccountError> {
+    fs::read_to_string(path).map_err(|source| AccountError::Unread { path, source })
 }
 
 /// The files' lines are `name:password:number:…`; a user's group is its fourth member (passwd(5)).

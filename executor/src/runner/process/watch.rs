@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::launch::Pids;
+use super::launch::{Ended, Pids};
 use super::rundir::RunDir;
 use crate::runner::kin::{self, ProcessId};
 use crate::runner::{Exit, RunnerEvent};
@@ -121,8 +121,9 @@ async fn announce(events: &mpsc::Sender<RunnerEvent>, instance: InstanceId, exit
 }
 
 /// How a workload ended whose shim is gone. A shim that was killed itself has not said: then nothing
-/// of the workload may go on unwatched, and its exit status is unknown. On `session` see
-/// [`kin::strays`].
+/// of the workload may go on unwatched, and its exit status is unknown. One that has said, but could not end
+/// everybody, keeps no exit status from being known: whoever is left after one more blow is the removal's to go on
+/// with. On `session` see [`kin::strays`].
 pub(super) async fn conclude(
     instance: &InstanceId,
     run: &RunDir,
@@ -136,11 +137,24 @@ pub(super) async fn conclude(
         }
         answer => answer?,
     };
-    if !ended.as_ref().is_some_and(|ended| ended.alone) {
-        tracing::warn!(%instance, "the shim ended before its work was done; killing what it left");
-        kill_strays(instance, run, Some(pids.workload), session).await?;
+    let workload = Some(pids.workload);
+    match ended {
+        Some(Ended { exit, alone: true }) => Ok(exit),
+        Some(Ended { exit, alone: false }) => {
+            match strike(instance, run, workload, session).await {
+                Ok(left) => tracing::warn!(%instance, ?left, "the workload ended before all that it started"),
+                Err(error) => {
+                    tracing::warn!(%instance, %error, "what the workload left cannot be killed yet");
+                }
+            }
+            Ok(exit)
+        }
+        None => {
+            tracing::warn!(%instance, "the shim ended before its work was done; killing what it left");
+            kill_strays(instance, run, workload, session).await?;
+            Ok(Exit::default())
+        }
     }
-    Ok(ended.map_or_else(Exit::default, |ended| ended.exit))
 }
 
 /// Kills whoever is in the instance's control groups and whatever [`kin::strays`] finds, until nobody is left. An error
@@ -152,18 +166,8 @@ pub(super) async fn kill_strays(
     session: Option<u32>,
 ) -> io::Result<()> {
     let deadline = Instant::now() + STRAY_WAIT;
-    let group = run.group()?;
     loop {
-        let (name, group) = (instance.clone(), group.clone());
-        let search = move || {
-            // At one blow first: who is looked for one by one may fork meanwhile.
-            group.kill()?;
-            let mut left = kin::strays(name.as_str(), workload, session)?;
-            left.extend(group.members()?);
-            Ok::<_, io::Error>(left)
-        };
-        // The task itself fails only when the runtime is shutting down.
-        let left = tokio::task::spawn_blocking(search).await??;
+        let left = strike(instance, run, workload, session).await?;
         if left.is_empty() {
             return Ok(());
         }
@@ -172,9 +176,51 @@ pub(super) async fn kill_strays(
             let why = format!("processes {pids:?} are still there {STRAY_WAIT:?} after SIGKILL");
             return Err(io::Error::other(why));
         }
-        for process in left {
-            process.signal(Signal::KILL)?;
-        }
         sleep(STRAY_INTERVAL).await;
+    }
+}
+
+/// Sends SIGKILL to all of them once; whom it was sent to one by one, because they were still there.
+async fn strike(
+    instance: &InstanceId,
+    run: &RunDir,
+    workload: Option<ProcessId>,
+    session: Option<u32>,
+) -> io::Result<Vec<ProcessId>> {
+    let (name, run) = (instance.clone(), run.clone());
+    let blow = move || {
+        let group = run.group()?;
+        // At one blow first: who is looked for one by one may fork meanwhile.
+        group.kill()?;
+        let mut left = kin::strays(name.as_str(), workload, session)?;
+        left.extend(group.members()?);
+        left.iter().try_for_each(|process| process.signal(Signal::KILL))?;
+        Ok(left)
+    };
+    // The task itself fails only when the runtime is shutting down.
+    tokio::task::spawn_blocking(blow).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_exit_is_known_whoever_cannot_be_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::new(dir.path().to_owned());
+        // A group of which nobody can tell who is in it.
+        let group = dir.path().join("group");
+        std::fs::create_dir_all(group.join("cgroup.procs")).unwrap();
+        let places = serde_json::json!({"places": [{"dir": group, "version": "v2"}]});
+        run.write_group(&serde_json::from_value(places).unwrap()).unwrap();
+        let nobody = ProcessId { pid: u32::MAX, start_ticks: 0 };
+        let pids = Pids { boot_id: String::new(), shim: nobody, workload: nobody, warnings: Vec::new() };
+        let instance = InstanceId::new("SI-1").unwrap();
+        let exit = Exit { code: Some(7), ..Exit::default() };
+        run.write_ended(&Ended { exit: exit.clone(), alone: false }).unwrap();
+        assert_eq!(conclude(&instance, &run, &pids, None).await.unwrap(), exit);
+        // Who takes it away is told what is in the way.
+        kill_strays(&instance, &run, None, None).await.unwrap_err();
     }
 }

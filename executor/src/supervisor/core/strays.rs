@@ -86,7 +86,7 @@ impl Core {
         self.hearing.unheard.contains(&kind)
     }
 
-    /// The runners are about to be asked what they know.
+    /// The runners are about to be asked what they know, and no earlier answer is still on its way.
     pub(crate) fn listing_begins(&mut self) {
         self.forgotten.clear();
     }

@@ -221,6 +221,18 @@ async fn what_no_slot_asks_for_leaves_its_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_runner_that_takes_its_time_to_say_what_it_knows_is_heard() {
+    let mut bench = Bench::new().await;
+    bench.kill().await;
+    bench.lose_journal();
+    // Longer than until others would be asked anew.
+    bench.node.set_listing_takes(Duration::from_secs(10));
+    bench.start().await;
+    bench.table(table(1, 1, 1)).await;
+    bench.until_state(Healthy).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_its_journal_it_starts_nothing_before_it_knows_what_runs() {
     let mut bench = Bench::new().await;
     bench.table(table(1, 1, 1)).await;

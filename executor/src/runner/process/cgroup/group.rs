@@ -191,9 +191,19 @@ pub(super) fn put(path: &Path, value: &str) -> io::Result<()> {
         .write(true)
         .open(path)
         .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()));
-    written.map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot write {value} to {}: {error}", path.display()))
-    })
+    written.map_err(|error| named(format!("cannot write {value} to {}", path.display()), error))
+}
+
+/// An error with what was tried, and the kernel's own word still in it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}")]
+struct Named {
+    what: String,
+    source: io::Error,
+}
+
+pub(super) fn named(what: String, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), Named { what, source: error })
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use muster_common::id::InstanceId;
 use rustix::io::Errno;
 
 pub(super) use self::group::Group;
-use self::group::{BESIDE, Place, REMOVE_WAIT, put};
+use self::group::{BESIDE, Place, REMOVE_WAIT, named, put};
 use self::hierarchy::{Controller, Hierarchy, Version};
 pub(super) use self::plan::Limits;
 use crate::runner::mark::data_dir_id;
@@ -291,7 +291,7 @@ fn inherit_cpuset(from: &Path, to: &Path) -> io::Result<()> {
 fn make_dir(dir: &Path) -> io::Result<()> {
     match fs::create_dir(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", dir.display())))
+            Err(named(format!("cannot make {}", dir.display()), error))
         }
         _ => Ok(()),
     }
