@@ -79,9 +79,10 @@ impl Entries {
         self.bookmark.pass(time);
     }
 
-    /// Some are missing before the first.
+    /// Some are missing before the first. From here on the times begin anew: they may be earlier than those before.
     pub(crate) fn follow_gap(&mut self) {
         self.is_after_gap = true;
+        self.bookmark = Bookmark::default();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -307,9 +308,11 @@ mod tests {
         copy.append(&entries).unwrap();
         entries = Entries::after(copy.bookmark());
         entries.follow_gap();
-        entries.push(entry(9).0, entry(9).1.as_bytes());
+        entries.push(7, entry(9).1.as_bytes());
         copy.append(&entries).unwrap();
         assert_eq!(all(dir.path()), format!("line 0\n{GAP}line 9\n"));
+        let mut seek = Seek::new(copy.bookmark(), true);
+        assert_eq!((seek.next(7), seek.next(8)), (Step::Skip, Step::Take), "also after a clock was set back");
     }
 
     #[test]

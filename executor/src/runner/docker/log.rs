@@ -24,16 +24,14 @@ use tokio::time::Instant;
 use super::container::label;
 use super::engine::{Engine, EngineError};
 use super::stamp;
-use crate::logs::{Entries, LogCopy, LogDir, LogReader, Rotation, Seek, Step};
+use crate::logs::{Bookmark, Entries, LogCopy, LogDir, LogReader, Rotation, Seek, Sought, Step};
 use crate::runner::{LaunchPlan, RunnerError};
 
 /// The lines that are asked for when only the end of a log is read; its bytes are what counts.
 const TAIL_LINES: &str = "500";
 
 /// The lines that are asked for first when a copy is brought up to date: the engine finds them from the end.
-const RECENT_LINES: &str = "1000";
-
-const ALL_LINES: &str = "all";
+const RECENT_LINES: u32 = 1000;
 
 /// How long a log may take to be copied before its end is asked for alone: within the time that evidence has.
 const COLLECT_LIMIT: Duration = Duration::from_secs(6);
@@ -294,6 +292,8 @@ enum Reading {
     ToTheEnd,
     /// The bookmark was not among the lines that were asked for.
     TooFewLines,
+    /// The bookmark is not in the log any more, and all entries seem to be older: they are new.
+    BookmarkLost,
     TooLong,
     Broken(String),
 }
@@ -307,23 +307,58 @@ async fn copy(
     limit: Duration,
 ) -> Result<LogCopy, CopyError> {
     let deadline = Instant::now() + limit;
-    let widths = [RECENT_LINES, ALL_LINES];
-    for &lines in widths.iter().skip(usize::from(copy.bookmark().is_at_start())) {
-        let options = options(lines, true);
+    let mut range = if copy.bookmark().is_at_start() { Range::All } else { Range::Last(RECENT_LINES) };
+    loop {
+        let options = options(&range.lines(), true);
         let poured = engine.call_within("logs", limit + ANSWER_MARGIN, async move |client| {
             let entries = client.logs(container, Some(options));
-            pour(entries, copy, lines == ALL_LINES, deadline).await
+            pour(entries, copy, range, deadline).await
         });
         let reading;
         (copy, reading) = poured.await??;
-        match reading {
-            Reading::ToTheEnd => break,
-            Reading::TooFewLines => {}
+        range = match reading {
+            Reading::ToTheEnd => return Ok(copy),
+            Reading::TooFewLines => range.wider(),
+            Reading::BookmarkLost => Range::AllAnew,
             Reading::TooLong => return Err(CopyError::TooLong(limit)),
             Reading::Broken(words) => return Err(CopyError::Broken(words)),
+        };
+    }
+}
+
+/// How much of a log is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Range {
+    /// So many lines of its end.
+    Last(u32),
+    All,
+    /// All, and none of it was copied before.
+    AllAnew,
+}
+
+impl Range {
+    /// The next one to ask for when the bookmark was not in this one.
+    fn wider(self) -> Self {
+        match self {
+            Self::Last(_) => Self::All,
+            Self::All | Self::AllAnew => Self::AllAnew,
         }
     }
-    Ok(copy)
+
+    fn lines(self) -> String {
+        match self {
+            Self::Last(lines) => lines.to_string(),
+            Self::All | Self::AllAnew => "all".to_owned(),
+        }
+    }
+
+    fn seek(self, bookmark: Bookmark) -> Seek {
+        match self {
+            Self::Last(_) => Seek::new(bookmark, false),
+            Self::All => Seek::new(bookmark, true),
+            Self::AllAnew => Seek::lost(),
+        }
+    }
 }
 
 fn options(lines: &str, timestamps: bool) -> LogsOptions {
@@ -335,16 +370,21 @@ fn options(lines: &str, timestamps: bool) -> LogsOptions {
 async fn pour(
     entries: impl Stream<Item = Result<LogOutput, Error>> + Send,
     mut copy: LogCopy,
-    is_whole: bool,
+    range: Range,
     deadline: Instant,
 ) -> Result<Result<(LogCopy, Reading), CopyError>, Error> {
     let mut entries = pin!(entries);
-    let mut seek = Seek::new(copy.bookmark(), is_whole);
+    let mut seek = range.seek(copy.bookmark());
     let mut taken = Entries::after(copy.bookmark());
     let reading = loop {
         let entry = match entries.next().await {
-            None if seek.is_in_vain() => break Ok(Reading::TooFewLines),
-            None => break Ok(Reading::ToTheEnd),
+            None => {
+                break Ok(match seek.end() {
+                    Sought::Found => Reading::ToTheEnd,
+                    Sought::TooFew => Reading::TooFewLines,
+                    Sought::Lost => Reading::BookmarkLost,
+                });
+            }
             Some(Err(error)) => break Err(error),
             Some(Ok(entry)) => entry.into_bytes(),
         };
