@@ -107,15 +107,22 @@ impl Following {
         self.follower.position()
     }
 
-    /// Waits for the next piece. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Result<LogPiece, LogError> {
+    /// Waits for the next piece. `None`: the instance is over, and all it wrote is read. Dropping the future loses
+    /// nothing.
+    pub async fn next(&mut self) -> Result<Option<LogPiece>, LogError> {
         loop {
             if let Some(piece) = self.follower.look().await? {
-                return Ok(piece);
+                return Ok(Some(piece));
             }
             let is_copied = self.log.logs.freshen(&self.log.instance).await?;
+            let reader = self.log.reader.clone();
+            // Before the look: what is written in between is found by it.
+            let is_over = blocking(move || reader.is_over()).await?;
             if let Some(piece) = self.follower.look().await? {
-                return Ok(piece);
+                return Ok(Some(piece));
+            }
+            if is_over {
+                return Ok(None);
             }
             tokio::time::sleep(if is_copied { COPY_INTERVAL } else { FOLLOW_INTERVAL }).await;
         }

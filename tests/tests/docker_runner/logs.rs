@@ -128,7 +128,9 @@ async fn docker_log_is_followed_across_the_end_of_its_container() {
 
     // A reader that goes on where the last one was, piece by piece, while the container ends and is removed.
     let reading = tokio::spawn(async move {
-        let (more, _) = read_on(&logs, &plan.instance, at, lines(LINES).len() - seen.len()).await;
+        let (more, end) = read_on(&logs, &plan.instance, at, lines(LINES).len() - seen.len()).await;
+        let log = logs.of(&plan.instance).await.unwrap().unwrap();
+        assert_eq!(log.follow(end).next().await.unwrap(), None, "it is over, and that is said");
         (plan, seen + &more)
     });
     timeout(PATIENCE, runners.events.recv()).await.unwrap().unwrap();
@@ -152,7 +154,8 @@ async fn read_on(
     while seen.len() < min_bytes {
         let log = logs.of(instance).await.unwrap().unwrap();
         let mut following = log.follow(at);
-        let piece = timeout(PATIENCE, following.next()).await.unwrap().unwrap();
+        let next = timeout(PATIENCE, following.next()).await.unwrap().unwrap();
+        let piece = next.expect("it is not over before all is read");
         assert!(!piece.is_after_gap);
         seen.extend_from_slice(&piece.bytes);
         at = following.position();
