@@ -23,6 +23,9 @@ use super::writer::OutputLog;
 /// What stands where entries are missing.
 const GAP: &str = "muster: output is missing here: it was removed before it was copied\n";
 
+/// What stands at the end of a copy that is not whole, before the reason.
+const NOT_KEPT: &str = "muster: the rest of the output was not kept: ";
+
 /// How far apart in time entries may be that are indexed as one; as exact as an index is.
 const SPAN_NANOS: u64 = 10_000_000_000;
 
@@ -134,7 +137,6 @@ impl LogCopy {
     }
 
     fn in_file(file: File, dir: LogDir, rotation: Rotation, tail_bytes: usize) -> io::Result<Self> {
-        none_if_gone(fs::remove_file(dir.ended_mark()))?;
         let mut text = String::new();
         // One that is illegible stands for none: then everything is copied again.
         let read = (&file).take(ANCHOR_BYTES).read_to_string(&mut text);
@@ -167,6 +169,10 @@ impl LogCopy {
             let known = usize::try_from(self.repeated).unwrap_or(usize::MAX).min(piece.len());
             self.repeated -= known as u64;
             let fresh = &piece[known..];
+            if !fresh.is_empty() {
+                // It was not over after all.
+                none_if_gone(fs::remove_file(self.dir.ended_mark()))?;
+            }
             self.log.append_at(fresh, UNIX_EPOCH + Duration::from_nanos(time));
             self.tail.extend(fresh);
             self.tail.drain(..self.tail.len().saturating_sub(self.tail_bytes));
@@ -185,9 +191,22 @@ impl LogCopy {
     /// Answers with its end.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.log.say_loss();
-        // On a full disk there is no mark; the sweep will make one.
+        // On a full disk there may be no mark; then it is among the first to go.
         let _ = File::create(self.dir.ended_mark());
         self.tail.into()
+    }
+
+    /// The instance is over, and the rest of its log cannot be had: said at the end of what there is, unless it ended
+    /// before and is whole. Whether that had to be said.
+    pub(crate) fn give_up(mut self, why: &str) -> io::Result<bool> {
+        if self.dir.ended_mark().try_exists()? {
+            return Ok(false);
+        }
+        let last = LogReader::new(self.dir.clone()).tail(usize::MAX, 1)?.bytes;
+        let start = if matches!(last[..], [] | [b'\n']) { "" } else { "\n" };
+        self.log.append(format!("{start}{NOT_KEPT}{why}\n").as_bytes());
+        self.finish();
+        Ok(true)
     }
 
     /// Overwrites the file in its place, which a full disk allows. Not before what was copied already has come again.
@@ -278,6 +297,37 @@ mod tests {
         assert!(!log.ended_mark().exists());
         assert_eq!(open(dir.path()).finish(), b"line 38\nline 39\n");
         assert!(log.ended_mark().exists());
+    }
+
+    #[test]
+    fn a_copy_that_ended_is_so_until_something_new_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = LogDir::new(dir.path().to_owned()).ended_mark();
+        let mut copy = open(dir.path());
+        copy.append(&next(&copy, 3)).unwrap();
+        copy.finish();
+        // Somebody who reads it had begun before it ended.
+        let mut copy = open(dir.path());
+        copy.append(&next(&copy, 3)).unwrap();
+        copy.pause().unwrap();
+        assert!(mark.exists());
+        let mut copy = open(dir.path());
+        copy.append(&next(&copy, 4)).unwrap();
+        assert!(!mark.exists());
+    }
+
+    #[test]
+    fn a_copy_that_is_not_whole_says_so_and_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut copy = open(dir.path());
+        let mut entries = Entries::after(copy.bookmark());
+        entries.push(1, b"half a li");
+        copy.append(&entries).unwrap();
+        copy.pause().unwrap();
+        assert!(open(dir.path()).give_up("it is gone").unwrap());
+        assert!(!open(dir.path()).give_up("it is gone again").unwrap());
+        assert_eq!(all(dir.path()), format!("half a li\n{NOT_KEPT}it is gone\n"));
+        assert!(LogDir::new(dir.path().to_owned()).ended_mark().exists());
     }
 
     #[test]

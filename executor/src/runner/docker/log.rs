@@ -67,7 +67,7 @@ pub(super) enum CopyError {
 
 impl CopyError {
     /// What is missing now is missing for good.
-    pub(super) fn report(&self, instance: &InstanceId) {
+    fn report(&self, instance: &InstanceId) {
         let why = match self {
             Self::Engine(error) if error.is_not_found() => "gone",
             Self::Engine(EngineError::Refused { .. }) => "refused",
@@ -193,8 +193,9 @@ impl Logs {
         match self.copy_to_end(engine, instance, container, max_bytes, COLLECT_LIMIT).await {
             Ok(tail) => Ok(String::from_utf8_lossy(&tail).into_owned()),
             Err(error) if error.is_gone() => {
-                error.report(instance);
-                self.left_over(instance, max_bytes).await
+                let left = self.left_over(instance, max_bytes).await;
+                self.give_up(instance, &error).await;
+                left
             }
             Err(error @ CopyError::Engine(_)) => Err(error.at("read log")),
             Err(error) => {
@@ -212,6 +213,27 @@ impl Logs {
         container: &str,
     ) -> Result<(), CopyError> {
         self.copy_to_end(engine, instance, container, 0, COMPLETE_LIMIT).await.map(drop)
+    }
+
+    /// The container is gone, and what was not copied of its log with it: counted, and said where the copy ends.
+    pub(super) async fn give_up(&self, instance: &InstanceId, error: &CopyError) {
+        let (known, data_dir, id) = (self.get(instance), self.data_dir.clone(), instance.clone());
+        let why = error.to_string();
+        let said = on_disk(move || {
+            let copy = match known {
+                Some(source) => Some((source.dir, source.rotation)),
+                None => LogDir::find(&data_dir, &id)?.map(|dir| (dir, Rotation::of_copy(None))),
+            };
+            copy.map_or(Ok(true), |(dir, rotation)| LogCopy::open(dir, rotation, 0)?.give_up(&why))
+        });
+        match said.await {
+            Ok(true) => error.report(instance),
+            Ok(false) => {}
+            Err(disk) => {
+                error.report(instance);
+                tracing::warn!(error = %disk, %instance, "that the log is not whole could not be written down");
+            }
+        }
     }
 
     /// Brings the copy of the log of a container that runs up to date. Whether there is any such container.

@@ -280,7 +280,7 @@ impl DockerRunner {
             }
             // Only now is it certain that nothing more comes of it.
             if let Err(error) = kept {
-                error.report(instance);
+                self.logs.give_up(instance, &error).await;
             }
         }
         self.logs.forget(instance);
