@@ -58,6 +58,15 @@ impl Anchor {
     }
 }
 
+/// What becomes of entries that there is no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// They stay where they are, and come again.
+    ComeAgain,
+    /// They are lost, counted and said, as for processes: nobody keeps them much longer.
+    Lost,
+}
+
 /// Entries on their way into a copy.
 #[derive(Debug)]
 pub(crate) struct Entries {
@@ -159,8 +168,8 @@ impl LogCopy {
         self.bookmark
     }
 
-    /// Takes the next entries. What there is no room for is lost, counted and said, as for processes.
-    pub(crate) fn append(&mut self, entries: &Entries) -> io::Result<()> {
+    /// Takes the next entries. After an error the copy has to be opened again.
+    pub(crate) fn append(&mut self, entries: &Entries, no_room: NoRoom) -> io::Result<()> {
         if entries.is_after_gap {
             self.repeated = 0;
             self.log.append(GAP.as_bytes());
@@ -173,7 +182,11 @@ impl LogCopy {
                 // It was not over after all.
                 none_if_gone(fs::remove_file(self.dir.ended_mark()))?;
             }
-            self.log.append_at(fresh, UNIX_EPOCH + Duration::from_nanos(time));
+            let time = UNIX_EPOCH + Duration::from_nanos(time);
+            match no_room {
+                NoRoom::ComeAgain => self.log.offer_at(fresh, time)?,
+                NoRoom::Lost => self.log.append_at(fresh, time),
+            }
             self.tail.extend(fresh);
             self.tail.drain(..self.tail.len().saturating_sub(self.tail_bytes));
         }
@@ -274,6 +287,11 @@ mod tests {
         entries
     }
 
+    fn append(copy: &mut LogCopy, end: u64) {
+        let entries = next(copy, end);
+        copy.append(&entries, NoRoom::Lost).unwrap();
+    }
+
     fn all(dir: &Path) -> String {
         let reader = LogReader::new(LogDir::new(dir.to_owned()));
         String::from_utf8(reader.tail(usize::MAX, 1 << 20).unwrap().bytes).unwrap()
@@ -289,7 +307,7 @@ mod tests {
         for end in [0, 4, 5, 17, 17, 40] {
             let mut copy = open(dir.path());
             let entries = next(&copy, end);
-            copy.append(&entries).unwrap();
+            copy.append(&entries, NoRoom::Lost).unwrap();
             copy.pause().unwrap();
             assert_eq!(all(dir.path()), lines(end));
         }
@@ -304,15 +322,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mark = LogDir::new(dir.path().to_owned()).ended_mark();
         let mut copy = open(dir.path());
-        copy.append(&next(&copy, 3)).unwrap();
+        append(&mut copy, 3);
         copy.finish();
         // Somebody who reads it had begun before it ended.
         let mut copy = open(dir.path());
-        copy.append(&next(&copy, 3)).unwrap();
+        append(&mut copy, 3);
         copy.pause().unwrap();
         assert!(mark.exists());
         let mut copy = open(dir.path());
-        copy.append(&next(&copy, 4)).unwrap();
+        append(&mut copy, 4);
         assert!(!mark.exists());
     }
 
@@ -322,7 +340,7 @@ mod tests {
         let mut copy = open(dir.path());
         let mut entries = Entries::after(copy.bookmark());
         entries.push(1, b"half a li");
-        copy.append(&entries).unwrap();
+        copy.append(&entries, NoRoom::Lost).unwrap();
         copy.pause().unwrap();
         assert!(open(dir.path()).give_up("it is gone").unwrap());
         assert!(!open(dir.path()).give_up("it is gone again").unwrap());
@@ -336,7 +354,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let mut copy = open(dir.path());
             let entries = next(&copy, 5);
-            copy.append(&entries).unwrap();
+            copy.append(&entries, NoRoom::Lost).unwrap();
             // Killed in the middle of the next piece: so much of it is there, and the anchor knows nothing of it.
             let rest = lines(20).split_off(lines(5).len());
             copy.log.append(&rest.as_bytes()[..written]);
@@ -344,10 +362,28 @@ mod tests {
             for end in [7, 20] {
                 let mut copy = open(dir.path());
                 let entries = next(&copy, end);
-                copy.append(&entries).unwrap();
+                copy.append(&entries, NoRoom::Lost).unwrap();
             }
             assert_eq!(all(dir.path()), lines(20), "{written}");
         }
+    }
+
+    #[test]
+    fn what_a_full_disk_has_no_room_for_comes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut copy = open(dir.path());
+        append(&mut copy, 2);
+        // The file cannot be rotated: after some of it nothing more can be written.
+        let in_the_way = dir.path().join("output.log.1");
+        fs::create_dir_all(in_the_way.join("something")).unwrap();
+        let entries = next(&copy, 9);
+        copy.append(&entries, NoRoom::ComeAgain).unwrap_err();
+        drop(copy);
+        fs::remove_dir_all(in_the_way).unwrap();
+        assert!(all(dir.path()).len() > lines(2).len());
+        let mut copy = open(dir.path());
+        append(&mut copy, 9);
+        assert_eq!((all(dir.path()), copy.log.lost_bytes()), (lines(9), 0));
     }
 
     #[test]
@@ -355,11 +391,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut copy = open(dir.path());
         let mut entries = next(&copy, 1);
-        copy.append(&entries).unwrap();
+        copy.append(&entries, NoRoom::Lost).unwrap();
         entries = Entries::after(copy.bookmark());
         entries.follow_gap();
         entries.push(7, entry(9).1.as_bytes());
-        copy.append(&entries).unwrap();
+        copy.append(&entries, NoRoom::Lost).unwrap();
         assert_eq!(all(dir.path()), format!("line 0\n{GAP}line 9\n"));
         let mut seek = Seek::new(copy.bookmark(), true);
         assert_eq!((seek.next(7), seek.next(8)), (Step::Skip, Step::Take), "also after a clock was set back");

@@ -29,7 +29,7 @@ mod sweep;
 mod writer;
 
 pub(crate) use bookmark::{Bookmark, Seek, Sought, Step};
-pub(crate) use copy::{Entries, LogCopy};
+pub(crate) use copy::{Entries, LogCopy, NoRoom};
 pub(crate) use files::LogDir;
 pub(crate) use reader::FOLLOW_INTERVAL;
 pub use reader::{LogFollower, LogPiece, LogPosition, LogReader};

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use super::container::label;
 use super::engine::{Engine, EngineError};
 use super::stamp;
-use crate::logs::{Bookmark, Entries, LogCopy, LogDir, LogReader, Rotation, Seek, Sought, Step};
+use crate::logs::{Bookmark, Entries, LogCopy, LogDir, LogReader, NoRoom, Rotation, Seek, Sought, Step};
 use crate::runner::{LaunchPlan, RunnerError};
 
 /// The lines that are asked for when only the end of a log is read; its bytes are what counts.
@@ -190,7 +190,7 @@ impl Logs {
         container: &str,
         max_bytes: usize,
     ) -> Result<String, RunnerError> {
-        match self.copy_to_end(engine, instance, container, max_bytes, COLLECT_LIMIT).await {
+        match self.copy_to_end(engine, instance, container, max_bytes, NoRoom::Lost, COLLECT_LIMIT).await {
             Ok(tail) => Ok(String::from_utf8_lossy(&tail).into_owned()),
             Err(error) if error.is_gone() => {
                 let left = self.left_over(instance, max_bytes).await;
@@ -212,7 +212,7 @@ impl Logs {
         instance: &InstanceId,
         container: &str,
     ) -> Result<(), CopyError> {
-        self.copy_to_end(engine, instance, container, 0, COMPLETE_LIMIT).await.map(drop)
+        self.copy_to_end(engine, instance, container, 0, NoRoom::Lost, COMPLETE_LIMIT).await.map(drop)
     }
 
     /// The container is gone, and what was not copied of its log with it: counted, and said where the copy ends.
@@ -243,7 +243,7 @@ impl Logs {
             let (dir, rotation) = (source.dir.clone(), source.rotation);
             // None: somebody else is just about it.
             if let Some(fresh) = on_disk(move || LogCopy::try_open(dir, rotation)).await? {
-                let fresh = copy(engine, &source.container, fresh, FRESHEN_LIMIT).await?;
+                let fresh = copy(engine, &source.container, fresh, NoRoom::ComeAgain, FRESHEN_LIMIT).await?;
                 on_disk(move || fresh.pause()).await?;
             }
             Ok(())
@@ -262,6 +262,7 @@ impl Logs {
         instance: &InstanceId,
         container: &str,
         tail_bytes: usize,
+        no_room: NoRoom,
         limit: Duration,
     ) -> Result<Vec<u8>, CopyError> {
         let Some(source) = self.source(engine, instance, container).await? else { return Ok(Vec::new()) };
@@ -270,7 +271,7 @@ impl Logs {
             return on_disk(move || Ok(LogReader::new(dir).tail(usize::MAX, tail_bytes)?.bytes)).await;
         }
         let begun = on_disk(move || LogCopy::open(dir, rotation, tail_bytes)).await?;
-        let whole = copy(engine, container, begun, limit).await?;
+        let whole = copy(engine, container, begun, no_room, limit).await?;
         let tail = on_disk(move || Ok(whole.finish())).await?;
         self.change(|known| known.get_mut(instance).map(|source| source.is_complete = true));
         Ok(tail)
@@ -326,6 +327,7 @@ async fn copy(
     engine: &Engine,
     container: &str,
     mut copy: LogCopy,
+    no_room: NoRoom,
     limit: Duration,
 ) -> Result<LogCopy, CopyError> {
     let deadline = Instant::now() + limit;
@@ -334,7 +336,7 @@ async fn copy(
         let options = options(&range.lines(), true);
         let poured = engine.call_within("logs", limit + ANSWER_MARGIN, async move |client| {
             let entries = client.logs(container, Some(options));
-            pour(entries, copy, range, deadline).await
+            pour(entries, copy, no_room, range, deadline).await
         });
         let reading;
         (copy, reading) = poured.await??;
@@ -392,6 +394,7 @@ fn options(lines: &str, timestamps: bool) -> LogsOptions {
 async fn pour(
     entries: impl Stream<Item = Result<LogOutput, Error>> + Send,
     mut copy: LogCopy,
+    no_room: NoRoom,
     range: Range,
     deadline: Instant,
 ) -> Result<Result<(LogCopy, Reading), CopyError>, Error> {
@@ -424,7 +427,7 @@ async fn pour(
             }
         }
         if taken.len() >= BATCH_BYTES {
-            (copy, taken) = match write(copy, taken).await {
+            (copy, taken) = match write(copy, taken, no_room).await {
                 Ok(written) => written,
                 Err(error) => return Ok(Err(error)),
             };
@@ -433,15 +436,19 @@ async fn pour(
             break Ok(Reading::TooLong);
         }
     };
-    let written = write(copy, taken).await;
+    let written = write(copy, taken, no_room).await;
     let reading = reading?;
     Ok(written.map(|(copy, _)| (copy, reading)))
 }
 
 /// Writes entries, and hands back where the next ones go.
-async fn write(mut copy: LogCopy, entries: Entries) -> Result<(LogCopy, Entries), CopyError> {
+async fn write(
+    mut copy: LogCopy,
+    entries: Entries,
+    no_room: NoRoom,
+) -> Result<(LogCopy, Entries), CopyError> {
     on_disk(move || {
-        copy.append(&entries)?;
+        copy.append(&entries, no_room)?;
         Ok((copy, Entries::after(entries.bookmark())))
     })
     .await
