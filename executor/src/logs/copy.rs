@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
@@ -28,6 +28,9 @@ const NOT_KEPT: &str = "muster: the rest of the output was not kept: ";
 
 /// How far apart in time entries may be that are indexed as one; as exact as an index is.
 const SPAN_NANOS: u64 = 10_000_000_000;
+
+/// How often a copy that is removed while its lock is waited for is made anew.
+const LOCK_ATTEMPTS: usize = 10;
 
 /// The bytes that are read in one go.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -128,9 +131,14 @@ pub(crate) struct LogCopy {
 impl LogCopy {
     /// Opens the copy in `dir`, of whose end `tail_bytes` are asked for; waits until nobody else writes it.
     pub(crate) fn open(dir: LogDir, rotation: Rotation, tail_bytes: usize) -> io::Result<Self> {
-        let file = anchor_file(&dir)?;
-        flock(&file, FlockOperation::LockExclusive)?;
-        Self::in_file(file, dir, rotation, tail_bytes)
+        for _ in 0..LOCK_ATTEMPTS {
+            let file = anchor_file(&dir)?;
+            flock(&file, FlockOperation::LockExclusive)?;
+            if is_in_place(&file, &dir)? {
+                return Self::in_file(file, dir, rotation, tail_bytes);
+            }
+        }
+        Err(io::Error::other("it is removed again and again"))
     }
 
     /// The same, unless somebody else is writing it.
@@ -140,7 +148,11 @@ impl LogCopy {
             Err(Errno::WOULDBLOCK) => Ok(None),
             locked => {
                 locked?;
-                Self::in_file(file, dir, rotation, 0).map(Some)
+                if is_in_place(&file, &dir)? {
+                    Self::in_file(file, dir, rotation, 0).map(Some)
+                } else {
+                    Ok(None)
+                }
             }
         }
     }
@@ -151,7 +163,14 @@ impl LogCopy {
         let read = (&file).take(ANCHOR_BYTES).read_to_string(&mut text);
         let anchor = read.ok().and_then(|_| Anchor::parse(&text));
         let reader = LogReader::new(dir.clone());
-        let log = OutputLog::open(dir.clone(), rotation)?;
+        let mut log = OutputLog::open(dir.clone(), rotation)?;
+        // After a power cut it may speak of what never reached the disk. Then nothing it says holds, and everything is
+        // copied again.
+        let is_torn = anchor.is_some_and(|anchor| anchor.at > log.end());
+        let anchor = anchor.filter(|_| !is_torn);
+        if is_torn {
+            say(&mut log, &reader, GAP)?;
+        }
         let repeated = match anchor {
             Some(anchor) => beyond(&reader, anchor)?,
             None => 0,
@@ -172,7 +191,7 @@ impl LogCopy {
     pub(crate) fn append(&mut self, entries: &Entries, no_room: NoRoom) -> io::Result<()> {
         if entries.is_after_gap {
             self.repeated = 0;
-            self.log.append(GAP.as_bytes());
+            say(&mut self.log, &LogReader::new(self.dir.clone()), GAP)?;
         }
         for (time, piece) in entries.pieces() {
             let known = usize::try_from(self.repeated).unwrap_or(usize::MAX).min(piece.len());
@@ -215,9 +234,7 @@ impl LogCopy {
         if self.dir.ended_mark().try_exists()? {
             return Ok(false);
         }
-        let last = LogReader::new(self.dir.clone()).tail(usize::MAX, 1)?.bytes;
-        let start = if matches!(last[..], [] | [b'\n']) { "" } else { "\n" };
-        self.log.append(format!("{start}{NOT_KEPT}{why}\n").as_bytes());
+        say(&mut self.log, &LogReader::new(self.dir.clone()), &format!("{NOT_KEPT}{why}\n"))?;
         self.finish();
         Ok(true)
     }
@@ -237,6 +254,34 @@ impl LogCopy {
 fn anchor_file(dir: &LogDir) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir.path())?;
     File::options().create(true).read(true).write(true).truncate(false).open(dir.copied_file())
+}
+
+/// Writes what is no output on a line of its own.
+fn say(log: &mut OutputLog, reader: &LogReader, line: &str) -> io::Result<()> {
+    let last = reader.tail(usize::MAX, 1)?.bytes;
+    let start = if matches!(last[..], [] | [b'\n']) { "" } else { "\n" };
+    log.append(format!("{start}{line}").as_bytes());
+    Ok(())
+}
+
+/// Whether a file that was locked is still the one that others will lock: the sweep may have removed it before.
+fn is_in_place(file: &File, dir: &LogDir) -> io::Result<bool> {
+    let Some(present) = none_if_gone(fs::metadata(dir.copied_file()))? else { return Ok(false) };
+    let locked = file.metadata()?;
+    Ok((present.dev(), present.ino()) == (locked.dev(), locked.ino()))
+}
+
+/// Removes the files of a copy, unless somebody is writing it; or those of another log. Whether they are gone.
+pub(super) fn remove(dir: &LogDir) -> io::Result<bool> {
+    let lock = none_if_gone(File::open(dir.copied_file()))?;
+    if let Some(lock) = &lock {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            locked => locked?,
+        }
+    }
+    fs::remove_dir_all(dir.path())?;
+    Ok(true)
 }
 
 /// How many bytes went into the copy, or were lost, after its anchor was written. Where rotation took the anchor's
@@ -384,6 +429,38 @@ mod tests {
         let mut copy = open(dir.path());
         append(&mut copy, 9);
         assert_eq!((all(dir.path()), copy.log.lost_bytes()), (lines(9), 0));
+    }
+
+    #[test]
+    fn a_copy_that_is_shorter_than_was_written_down_is_made_anew_after_a_gap() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut copy = open(dir.path());
+        append(&mut copy, 4);
+        let current = copy.dir.current();
+        drop(copy);
+        // The power was cut: the end of the file is gone.
+        File::options().write(true).open(current).unwrap().set_len(10).unwrap();
+        for end in [6, 7] {
+            let mut copy = open(dir.path());
+            append(&mut copy, end);
+        }
+        assert_eq!(all(dir.path()), format!("line 0\nlin\n{GAP}{}", lines(7)));
+    }
+
+    #[test]
+    fn a_copy_that_is_being_written_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("copy");
+        let copy = open(&path);
+        let log = LogDir::new(path.clone());
+        assert!(!remove(&log).unwrap() && path.exists());
+        // Who waits for it meanwhile, and gets it when it is gone, makes it anew.
+        let stale = File::open(log.copied_file()).unwrap();
+        drop(copy);
+        assert!(remove(&log).unwrap() && !path.exists());
+        assert!(!is_in_place(&stale, &log).unwrap());
+        append(&mut open(&path), 2);
+        assert_eq!(all(&path), lines(2));
     }
 
     #[test]

@@ -107,8 +107,10 @@ fn sweep(
     }
     // First what makes room: compression needs some.
     for dir in expired(ended, now, retention) {
-        match fs::remove_dir_all(&dir) {
-            Ok(()) => tracing::debug!(path = %dir.display(), "removed an old log"),
+        match super::copy::remove(&LogDir::new(dir.clone())) {
+            // It is just being copied; the next sweep will see.
+            Ok(false) => continue,
+            Ok(true) => tracing::debug!(path = %dir.display(), "removed an old log"),
             Err(error) => tracing::warn!(%error, path = %dir.display(), "an old log cannot be removed"),
         }
         seen.remove(&dir);
