@@ -43,6 +43,8 @@ pub struct LogPiece {
     /// Whether something before this piece was asked for that is not there any more: retention has removed it, or the
     /// whole log was made anew.
     pub is_after_gap: bool,
+    /// Why there may be more than could be read, in words: who keeps the log did not give the newest.
+    pub trouble: Option<String>,
 }
 
 /// Reads one instance's log.
@@ -135,7 +137,7 @@ impl LogReader {
             }
             kept.drain(..last_lines(&kept, lines));
             let next = LogPosition { segment: current, offset: end };
-            return Ok(LogPiece { bytes: kept, next, is_after_gap: false });
+            return Ok(LogPiece { bytes: kept, next, ..LogPiece::default() });
         }
         Err(io::Error::other(format!("{} is rotated faster than it can be read", self.0.path().display())))
     }

@@ -264,15 +264,28 @@ async fn docker_log_that_cannot_be_read_says_so() {
     Runner::stop(&runner, &syslog.instance, &workload, LONG).await.unwrap();
     let error = Runner::log_tail(&runner, &syslog.instance, &workload, 100).await.unwrap_err().to_string();
     assert!(error.contains("does not support reading"), "{error}");
+    // What was copied before is read all the same, and what is the matter is told.
+    let runners = bench.open_all().await;
+    runners.of(RunnerKind::Docker).unwrap().find(&syslog.instance, None).await.unwrap();
+    let logs = Logs::new(bench.dir.path().to_owned(), &runners);
+    let log = logs.of(&syslog.instance).await.unwrap().unwrap();
+    let tail = log.tail(10, 100).await.unwrap();
+    assert_eq!(tail.bytes, b"exit 3 \n");
+    assert!(tail.trouble.unwrap().contains("does not support reading"));
+    drop(runners);
     remove(&runner, &syslog).await;
 
     // And one that somebody took away.
     let plan = bench.plan(&["exit", "5"]);
     let workload = start(&runner, &plan).await;
-    exited(&mut events).await;
+    // That of the one before may still be told.
+    while exited(&mut events).await.0 != plan.instance {}
     bench.engine.remove_container(id(&workload), None).await.unwrap();
     let error = Runner::log_tail(&runner, &plan.instance, &workload, 100).await.unwrap_err().to_string();
     assert!(error.contains("gone"), "{error}");
+    let said = kept(bench.dir.path(), &plan.instance);
+    assert!(said.starts_with("muster: the rest of the output was not kept: "), "{said}");
+    assert!(log_dir(bench.dir.path(), &plan.instance).join("output.ended").exists());
     remove(&runner, &plan).await;
 }
 

@@ -33,6 +33,9 @@ const TAIL_LINES: &str = "500";
 /// The lines that are asked for first when a copy is brought up to date: the engine finds them from the end.
 const RECENT_LINES: u32 = 1000;
 
+/// The most that are asked for before all of them are.
+const MOST_LINES: u32 = 1_000_000;
+
 /// How long a log may take to be copied before its end is asked for alone: within the time that evidence has.
 const COLLECT_LIMIT: Duration = Duration::from_secs(6);
 
@@ -249,7 +252,7 @@ impl Logs {
             Ok(())
         };
         match freshened.await {
-            Ok(()) | Err(CopyError::TooLong(_)) => Ok(true),
+            Ok(()) => Ok(true),
             Err(error) if error.is_gone() => Ok(true),
             Err(error) => Err(error.at("read log")),
         }
@@ -321,8 +324,8 @@ enum Reading {
     Broken(String),
 }
 
-/// Brings a copy up to date. What is new is nearly always among the last lines; the whole log is asked for when it is
-/// not, and the first time.
+/// Brings a copy up to date. What is new is nearly always among the last lines; more and more are asked for when it is
+/// not, and all of them the first time.
 async fn copy(
     engine: &Engine,
     container: &str,
@@ -364,6 +367,8 @@ impl Range {
     /// The next one to ask for when the bookmark was not in this one.
     fn wider(self) -> Self {
         match self {
+            // The engine finds the last ones from the end: reading all of a large log may take longer than a reader has.
+            Self::Last(lines) if lines < MOST_LINES => Self::Last(lines * 10),
             Self::Last(_) => Self::All,
             Self::All | Self::AllAnew => Self::AllAnew,
         }
@@ -470,4 +475,19 @@ async fn tail(engine: &Engine, container: &str, max_bytes: usize) -> Result<Stri
     });
     let tail = read.await.map_err(|error| error.at("read log"))?;
     Ok(String::from_utf8_lossy(&tail[tail.len().saturating_sub(max_bytes)..]).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_and_more_lines_are_asked_for_and_in_the_end_all() {
+        let mut asked = vec![Range::Last(RECENT_LINES)];
+        while asked.last() != Some(&Range::All) {
+            asked.push(asked[asked.len() - 1].wider());
+        }
+        let asked: Vec<String> = asked.into_iter().map(Range::lines).collect();
+        assert_eq!(asked, ["1000", "10000", "100000", "1000000", "all"]);
+    }
 }
