@@ -20,6 +20,11 @@ impl Bookmark {
         self.entries == 0
     }
 
+    /// Whether the last entry may be of this time: then nothing is new behind it, as far as its time tells.
+    pub(crate) fn is_at(self, time: u64) -> bool {
+        !self.is_at_start() && self.latest == time
+    }
+
     /// One more entry is copied.
     pub(super) fn pass(&mut self, time: u64) {
         if self.entries == 0 || time > self.latest {
@@ -121,9 +126,8 @@ impl Seek {
     /// After the last entry.
     pub(crate) fn end(&self) -> Sought {
         match self.at {
-            At::Behind { .. } | At::Lost => Sought::Found,
             At::Beginning | At::Before if !self.is_whole => Sought::TooFew,
-            At::Beginning => Sought::Found,
+            At::Beginning | At::Behind { .. } | At::Lost => Sought::Found,
             At::Before => Sought::Lost,
         }
     }

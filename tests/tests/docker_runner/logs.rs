@@ -209,6 +209,20 @@ async fn docker_log_that_a_full_disk_has_no_room_for_is_counted_and_holds_up_no_
 }
 
 #[tokio::test]
+async fn docker_log_of_a_container_that_runs_is_copied_without_being_read() {
+    let test = "docker_log_of_a_container_that_runs_is_copied_without_being_read";
+    let Some(bench) = Bench::new(test).await else { return };
+    let runners = bench.open_all().await;
+    let docker = runners.of(RunnerKind::Docker).unwrap();
+    let plan = bench.plan(&["sleep"]);
+    docker.provision(&plan).await.unwrap();
+    docker.start(&plan).await.unwrap();
+    until("it is copied", || kept(bench.dir.path(), &plan.instance) == "asleep\n").await;
+    docker.remove(&plan.instance).await.unwrap();
+    assert_eq!(kept(bench.dir.path(), &plan.instance), "asleep\n");
+}
+
+#[tokio::test]
 async fn docker_log_is_kept_for_its_time() {
     let Some(bench) = Bench::new("docker_log_is_kept_for_its_time").await else { return };
     let (runner, mut events) = bench.open();
