@@ -20,6 +20,11 @@ impl Bookmark {
         self.entries == 0
     }
 
+    /// Whether the last entry may be of this time: then nothing is new behind it, as far as its time tells.
+    pub(crate) fn is_at(self, time: u64) -> bool {
+        !self.is_at_start() && self.latest == time
+    }
+
     /// One more entry is copied.
     pub(super) fn pass(&mut self, time: u64) {
         if self.entries == 0 || time > self.latest {
@@ -52,16 +57,34 @@ pub(crate) struct Seek {
     at: At,
 }
 
+/// What is known after the last entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sought {
+    /// The new ones are all taken.
+    Found,
+    /// The bookmark was not among them, and may be among more.
+    TooFew,
+    /// The bookmark is nowhere any more, and yet no entry is later than it: the clock was set back, and all there are
+    /// are new.
+    Lost,
+}
+
 #[derive(Debug)]
 enum At {
     Beginning,
     Before,
     Behind { left: u64 },
+    Lost,
 }
 
 impl Seek {
     pub(crate) fn new(bookmark: Bookmark, is_whole: bool) -> Self {
         Self { bookmark, is_whole, at: At::Beginning }
+    }
+
+    /// Looks for nothing: the bookmark is known to be lost, so all entries are new and follow a gap.
+    pub(crate) fn lost() -> Self {
+        Self { bookmark: Bookmark::default(), is_whole: true, at: At::Lost }
     }
 
     /// What to do with the next entry.
@@ -72,6 +95,10 @@ impl Seek {
             At::Behind { ref mut left } => {
                 *left -= 1;
                 return Step::Skip;
+            }
+            At::Lost => {
+                self.at = At::Behind { left: 0 };
+                return Step::TakeAfterGap;
             }
             At::Beginning if entries == 0 && self.is_whole => {
                 self.at = At::Behind { left: 0 };
@@ -96,9 +123,13 @@ impl Seek {
         Step::Widen
     }
 
-    /// After the last entry: whether the bookmark was not among them, and may be among more.
-    pub(crate) fn is_in_vain(&self) -> bool {
-        !self.is_whole && !matches!(self.at, At::Behind { .. })
+    /// After the last entry.
+    pub(crate) fn end(&self) -> Sought {
+        match self.at {
+            At::Beginning | At::Before if !self.is_whole => Sought::TooFew,
+            At::Beginning | At::Behind { .. } | At::Lost => Sought::Found,
+            At::Before => Sought::Lost,
+        }
     }
 }
 
@@ -121,7 +152,17 @@ mod tests {
                 Step::Widen => return None,
             }
         }
-        (!seek.is_in_vain()).then_some((taken, gap))
+        match seek.end() {
+            Sought::Found => Some((taken, gap)),
+            Sought::TooFew => None,
+            Sought::Lost => {
+                let mut seek = Seek::lost();
+                let steps: Vec<_> = log.iter().map(|&time| seek.next(time)).collect();
+                assert!(steps[0] == Step::TakeAfterGap && steps[1..].iter().all(|step| *step == Step::Take));
+                assert_eq!(seek.end(), Sought::Found);
+                Some((steps.len(), true))
+            }
+        }
     }
 
     fn after(log: &[u64]) -> Bookmark {
@@ -156,5 +197,13 @@ mod tests {
         assert_eq!(taken(&[], bookmark, 10), Some((0, false)));
         // The one with the latest time is gone, those after it are still there.
         assert_eq!(taken(&LOG[4..], after(&LOG[..5]), 10), Some((5, true)));
+    }
+
+    #[test]
+    fn what_was_written_after_the_clock_was_set_back_is_taken() {
+        let bookmark = after(&[1000]);
+        assert_eq!(taken(&[1000, 100, 101], bookmark, 10), Some((2, false)), "it is still there");
+        assert_eq!(taken(&[100, 101, 102, 103], bookmark, 10), Some((4, true)));
+        assert_eq!(taken(&[100, 101, 102, 103], bookmark, 2), None, "it may be before them");
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
@@ -23,8 +23,14 @@ use super::writer::OutputLog;
 /// What stands where entries are missing.
 const GAP: &str = "muster: output is missing here: it was removed before it was copied\n";
 
+/// What stands at the end of a copy that is not whole, before the reason.
+const NOT_KEPT: &str = "muster: the rest of the output was not kept: ";
+
 /// How far apart in time entries may be that are indexed as one; as exact as an index is.
 const SPAN_NANOS: u64 = 10_000_000_000;
+
+/// How often a copy that is removed while its lock is waited for is made anew.
+const LOCK_ATTEMPTS: usize = 10;
 
 /// The bytes that are read in one go.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -55,6 +61,15 @@ impl Anchor {
     }
 }
 
+/// What becomes of entries that there is no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// They stay where they are, and come again.
+    ComeAgain,
+    /// They are lost, counted and said, as for processes: nobody keeps them much longer.
+    Lost,
+}
+
 /// Entries on their way into a copy.
 #[derive(Debug)]
 pub(crate) struct Entries {
@@ -79,9 +94,10 @@ impl Entries {
         self.bookmark.pass(time);
     }
 
-    /// Some are missing before the first.
+    /// Some are missing before the first. From here on the times begin anew: they may be earlier than those before.
     pub(crate) fn follow_gap(&mut self) {
         self.is_after_gap = true;
+        self.bookmark = Bookmark::default();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -115,9 +131,14 @@ pub(crate) struct LogCopy {
 impl LogCopy {
     /// Opens the copy in `dir`, of whose end `tail_bytes` are asked for; waits until nobody else writes it.
     pub(crate) fn open(dir: LogDir, rotation: Rotation, tail_bytes: usize) -> io::Result<Self> {
-        let file = anchor_file(&dir)?;
-        flock(&file, FlockOperation::LockExclusive)?;
-        Self::in_file(file, dir, rotation, tail_bytes)
+        for _ in 0..LOCK_ATTEMPTS {
+            let file = anchor_file(&dir)?;
+            flock(&file, FlockOperation::LockExclusive)?;
+            if is_in_place(&file, &dir)? {
+                return Self::in_file(file, dir, rotation, tail_bytes);
+            }
+        }
+        Err(io::Error::other("it is removed again and again"))
     }
 
     /// The same, unless somebody else is writing it.
@@ -127,19 +148,29 @@ impl LogCopy {
             Err(Errno::WOULDBLOCK) => Ok(None),
             locked => {
                 locked?;
-                Self::in_file(file, dir, rotation, 0).map(Some)
+                if is_in_place(&file, &dir)? {
+                    Self::in_file(file, dir, rotation, 0).map(Some)
+                } else {
+                    Ok(None)
+                }
             }
         }
     }
 
     fn in_file(file: File, dir: LogDir, rotation: Rotation, tail_bytes: usize) -> io::Result<Self> {
-        none_if_gone(fs::remove_file(dir.ended_mark()))?;
         let mut text = String::new();
         // One that is illegible stands for none: then everything is copied again.
         let read = (&file).take(ANCHOR_BYTES).read_to_string(&mut text);
         let anchor = read.ok().and_then(|_| Anchor::parse(&text));
         let reader = LogReader::new(dir.clone());
-        let log = OutputLog::open(dir.clone(), rotation)?;
+        let mut log = OutputLog::open(dir.clone(), rotation)?;
+        // After a power cut it may speak of what never reached the disk. Then nothing it says holds, and everything is
+        // copied again.
+        let is_torn = anchor.is_some_and(|anchor| anchor.at > log.end());
+        let anchor = anchor.filter(|_| !is_torn);
+        if is_torn {
+            say(&mut log, &reader, GAP)?;
+        }
         let repeated = match anchor {
             Some(anchor) => beyond(&reader, anchor)?,
             None => 0,
@@ -156,17 +187,25 @@ impl LogCopy {
         self.bookmark
     }
 
-    /// Takes the next entries. What there is no room for is lost, counted and said, as for processes.
-    pub(crate) fn append(&mut self, entries: &Entries) -> io::Result<()> {
+    /// Takes the next entries. After an error the copy has to be opened again.
+    pub(crate) fn append(&mut self, entries: &Entries, no_room: NoRoom) -> io::Result<()> {
         if entries.is_after_gap {
             self.repeated = 0;
-            self.log.append(GAP.as_bytes());
+            say(&mut self.log, &LogReader::new(self.dir.clone()), GAP)?;
         }
         for (time, piece) in entries.pieces() {
             let known = usize::try_from(self.repeated).unwrap_or(usize::MAX).min(piece.len());
             self.repeated -= known as u64;
             let fresh = &piece[known..];
-            self.log.append_at(fresh, UNIX_EPOCH + Duration::from_nanos(time));
+            if !fresh.is_empty() {
+                // It was not over after all.
+                none_if_gone(fs::remove_file(self.dir.ended_mark()))?;
+            }
+            let time = UNIX_EPOCH + Duration::from_nanos(time);
+            match no_room {
+                NoRoom::ComeAgain => self.log.offer_at(fresh, time)?,
+                NoRoom::Lost => self.log.append_at(fresh, time),
+            }
             self.tail.extend(fresh);
             self.tail.drain(..self.tail.len().saturating_sub(self.tail_bytes));
         }
@@ -184,9 +223,20 @@ impl LogCopy {
     /// Answers with its end.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.log.say_loss();
-        // On a full disk there is no mark; the sweep will make one.
+        // On a full disk there may be no mark; then it is among the first to go.
         let _ = File::create(self.dir.ended_mark());
         self.tail.into()
+    }
+
+    /// The instance is over, and the rest of its log cannot be had: said at the end of what there is, unless it ended
+    /// before and is whole. Whether that had to be said.
+    pub(crate) fn give_up(mut self, why: &str) -> io::Result<bool> {
+        if self.dir.ended_mark().try_exists()? {
+            return Ok(false);
+        }
+        say(&mut self.log, &LogReader::new(self.dir.clone()), &format!("{NOT_KEPT}{why}\n"))?;
+        self.finish();
+        Ok(true)
     }
 
     /// Overwrites the file in its place, which a full disk allows. Not before what was copied already has come again.
@@ -204,6 +254,34 @@ impl LogCopy {
 fn anchor_file(dir: &LogDir) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir.path())?;
     File::options().create(true).read(true).write(true).truncate(false).open(dir.copied_file())
+}
+
+/// Writes what is no output on a line of its own.
+fn say(log: &mut OutputLog, reader: &LogReader, line: &str) -> io::Result<()> {
+    let last = reader.tail(usize::MAX, 1)?.bytes;
+    let start = if matches!(last[..], [] | [b'\n']) { "" } else { "\n" };
+    log.append(format!("{start}{line}").as_bytes());
+    Ok(())
+}
+
+/// Whether a file that was locked is still the one that others will lock: the sweep may have removed it before.
+fn is_in_place(file: &File, dir: &LogDir) -> io::Result<bool> {
+    let Some(present) = none_if_gone(fs::metadata(dir.copied_file()))? else { return Ok(false) };
+    let locked = file.metadata()?;
+    Ok((present.dev(), present.ino()) == (locked.dev(), locked.ino()))
+}
+
+/// Removes the files of a copy, unless somebody is writing it; or those of another log. Whether they are gone.
+pub(super) fn remove(dir: &LogDir) -> io::Result<bool> {
+    let lock = none_if_gone(File::open(dir.copied_file()))?;
+    if let Some(lock) = &lock {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            locked => locked?,
+        }
+    }
+    fs::remove_dir_all(dir.path())?;
+    Ok(true)
 }
 
 /// How many bytes went into the copy, or were lost, after its anchor was written. Where rotation took the anchor's
@@ -254,6 +332,11 @@ mod tests {
         entries
     }
 
+    fn append(copy: &mut LogCopy, end: u64) {
+        let entries = next(copy, end);
+        copy.append(&entries, NoRoom::Lost).unwrap();
+    }
+
     fn all(dir: &Path) -> String {
         let reader = LogReader::new(LogDir::new(dir.to_owned()));
         String::from_utf8(reader.tail(usize::MAX, 1 << 20).unwrap().bytes).unwrap()
@@ -269,7 +352,7 @@ mod tests {
         for end in [0, 4, 5, 17, 17, 40] {
             let mut copy = open(dir.path());
             let entries = next(&copy, end);
-            copy.append(&entries).unwrap();
+            copy.append(&entries, NoRoom::Lost).unwrap();
             copy.pause().unwrap();
             assert_eq!(all(dir.path()), lines(end));
         }
@@ -280,12 +363,43 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_ended_is_so_until_something_new_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = LogDir::new(dir.path().to_owned()).ended_mark();
+        let mut copy = open(dir.path());
+        append(&mut copy, 3);
+        copy.finish();
+        // Somebody who reads it had begun before it ended.
+        let mut copy = open(dir.path());
+        append(&mut copy, 3);
+        copy.pause().unwrap();
+        assert!(mark.exists());
+        let mut copy = open(dir.path());
+        append(&mut copy, 4);
+        assert!(!mark.exists());
+    }
+
+    #[test]
+    fn a_copy_that_is_not_whole_says_so_and_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut copy = open(dir.path());
+        let mut entries = Entries::after(copy.bookmark());
+        entries.push(1, b"half a li");
+        copy.append(&entries, NoRoom::Lost).unwrap();
+        copy.pause().unwrap();
+        assert!(open(dir.path()).give_up("it is gone").unwrap());
+        assert!(!open(dir.path()).give_up("it is gone again").unwrap());
+        assert_eq!(all(dir.path()), format!("half a li\n{NOT_KEPT}it is gone\n"));
+        assert!(LogDir::new(dir.path().to_owned()).ended_mark().exists());
+    }
+
+    #[test]
     fn what_a_killed_copy_left_is_neither_lost_nor_doubled() {
         for written in 0..60 {
             let dir = tempfile::tempdir().unwrap();
             let mut copy = open(dir.path());
             let entries = next(&copy, 5);
-            copy.append(&entries).unwrap();
+            copy.append(&entries, NoRoom::Lost).unwrap();
             // Killed in the middle of the next piece: so much of it is there, and the anchor knows nothing of it.
             let rest = lines(20).split_off(lines(5).len());
             copy.log.append(&rest.as_bytes()[..written]);
@@ -293,10 +407,60 @@ mod tests {
             for end in [7, 20] {
                 let mut copy = open(dir.path());
                 let entries = next(&copy, end);
-                copy.append(&entries).unwrap();
+                copy.append(&entries, NoRoom::Lost).unwrap();
             }
             assert_eq!(all(dir.path()), lines(20), "{written}");
         }
+    }
+
+    #[test]
+    fn what_a_full_disk_has_no_room_for_comes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut copy = open(dir.path());
+        append(&mut copy, 2);
+        // The file cannot be rotated: after some of it nothing more can be written.
+        let in_the_way = dir.path().join("output.log.1");
+        fs::create_dir_all(in_the_way.join("something")).unwrap();
+        let entries = next(&copy, 9);
+        copy.append(&entries, NoRoom::ComeAgain).unwrap_err();
+        drop(copy);
+        fs::remove_dir_all(in_the_way).unwrap();
+        assert!(all(dir.path()).len() > lines(2).len());
+        let mut copy = open(dir.path());
+        append(&mut copy, 9);
+        assert_eq!((all(dir.path()), copy.log.lost_bytes()), (lines(9), 0));
+    }
+
+    #[test]
+    fn a_copy_that_is_shorter_than_was_written_down_is_made_anew_after_a_gap() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut copy = open(dir.path());
+        append(&mut copy, 4);
+        let current = copy.dir.current();
+        drop(copy);
+        // The power was cut: the end of the file is gone.
+        File::options().write(true).open(current).unwrap().set_len(10).unwrap();
+        for end in [6, 7] {
+            let mut copy = open(dir.path());
+            append(&mut copy, end);
+        }
+        assert_eq!(all(dir.path()), format!("line 0\nlin\n{GAP}{}", lines(7)));
+    }
+
+    #[test]
+    fn a_copy_that_is_being_written_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("copy");
+        let copy = open(&path);
+        let log = LogDir::new(path.clone());
+        assert!(!remove(&log).unwrap() && path.exists());
+        // Who waits for it meanwhile, and gets it when it is gone, makes it anew.
+        let stale = File::open(log.copied_file()).unwrap();
+        drop(copy);
+        assert!(remove(&log).unwrap() && !path.exists());
+        assert!(!is_in_place(&stale, &log).unwrap());
+        append(&mut open(&path), 2);
+        assert_eq!(all(&path), lines(2));
     }
 
     #[test]
@@ -304,12 +468,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut copy = open(dir.path());
         let mut entries = next(&copy, 1);
-        copy.append(&entries).unwrap();
+        copy.append(&entries, NoRoom::Lost).unwrap();
         entries = Entries::after(copy.bookmark());
         entries.follow_gap();
-        entries.push(entry(9).0, entry(9).1.as_bytes());
-        copy.append(&entries).unwrap();
+        entries.push(7, entry(9).1.as_bytes());
+        copy.append(&entries, NoRoom::Lost).unwrap();
         assert_eq!(all(dir.path()), format!("line 0\n{GAP}line 9\n"));
+        let mut seek = Seek::new(copy.bookmark(), true);
+        assert_eq!((seek.next(7), seek.next(8)), (Step::Skip, Step::Take), "also after a clock was set back");
     }
 
     #[test]

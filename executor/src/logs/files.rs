@@ -8,7 +8,7 @@
 //! | `output.state` | by the shim, in place | the number of the segment being written, and the bytes lost so far |
 //! | `output.index` | by the shim | which byte was written when |
 //! | `output.compress` | by the shim, empty | that full segments are to be compressed |
-//! | `output.ended` | by the executor, empty | since when the instance is over |
+//! | `output.ended` | by the executor, empty | since when the instance is over; of a copy: nothing more will come |
 //! | `output.copied` | by the executor, in place | of a container's log: up to which entry the engine's was copied |
 //!
 //! A container's log is written by the executor alone, in the shim's stead.
@@ -127,10 +127,19 @@ impl LogDir {
     /// Whether it is a copy of a log that still grows, as far as can be told: not marked as complete, and brought up to
     /// date not long ago.
     pub(super) fn is_being_copied(&self, now: SystemTime) -> bool {
-        let copied = fs::metadata(self.copied_file()).and_then(|file| file.modified());
         // One from the future, by a clock that was set back, is young.
         let is_recent = |at: SystemTime| now.duration_since(at).unwrap_or_default() < COPY_IDLE;
-        copied.is_ok_and(is_recent) && !self.ended_mark().exists()
+        self.is_unfinished_copy() && self.copied_at().is_ok_and(is_recent)
+    }
+
+    /// Whether it is a copy to which the engine may still have something to add.
+    pub(super) fn is_unfinished_copy(&self) -> bool {
+        self.copied_file().exists() && !self.ended_mark().exists()
+    }
+
+    /// When it was brought up to date last.
+    pub(super) fn copied_at(&self) -> io::Result<SystemTime> {
+        fs::metadata(self.copied_file())?.modified()
     }
 
     /// Every full segment there is, the oldest first; one that is there in both forms stands there twice, the plain

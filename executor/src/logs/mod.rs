@@ -28,8 +28,8 @@ mod rotation;
 mod sweep;
 mod writer;
 
-pub(crate) use bookmark::{Seek, Step};
-pub(crate) use copy::{Entries, LogCopy};
+pub(crate) use bookmark::{Bookmark, Seek, Sought, Step};
+pub(crate) use copy::{Entries, LogCopy, NoRoom};
 pub(crate) use files::LogDir;
 pub(crate) use reader::FOLLOW_INTERVAL;
 pub use reader::{LogFollower, LogPiece, LogPosition, LogReader};

@@ -40,8 +40,11 @@ pub struct LogPiece {
     pub bytes: Vec<u8>,
     /// Where the next piece begins.
     pub next: LogPosition,
-    /// Whether something before this piece was asked for that retention has removed.
+    /// Whether something before this piece was asked for that is not there any more: retention has removed it, or the
+    /// whole log was made anew.
     pub is_after_gap: bool,
+    /// Why there may be more than could be read, in words: who keeps the log did not give the newest.
+    pub trouble: Option<String>,
 }
 
 /// Reads one instance's log.
@@ -66,13 +69,21 @@ impl LogReader {
             let fulls = self.0.fulls()?;
             let current = self.0.current_number(&fulls)?;
             let at = piece.next;
+            let oldest = || start_of(fulls.first().map_or(current, |full| full.number));
             if at.segment > current {
-                return Ok(piece);
+                // No such place was ever given by this log: it was lost and begun again.
+                (piece.next, piece.is_after_gap) = (oldest(), true);
+                continue;
             }
             if at.segment == current {
                 let Some(file) = none_if_gone(File::open(self.0.current()))? else { return Ok(piece) };
+                let is_beyond = file.metadata()?.len() < at.offset;
                 // Only when the number is the same after as before is the opened file that segment.
                 if self.0.current_number(&self.0.fulls()?)? == current {
+                    if is_beyond {
+                        (piece.next, piece.is_after_gap) = (oldest(), true);
+                        continue;
+                    }
                     piece.bytes = read_at(file, at.offset, max_bytes)?;
                     piece.next.offset += piece.bytes.len() as u64;
                     return Ok(piece);
@@ -126,7 +137,7 @@ impl LogReader {
             }
             kept.drain(..last_lines(&kept, lines));
             let next = LogPosition { segment: current, offset: end };
-            return Ok(LogPiece { bytes: kept, next, is_after_gap: false });
+            return Ok(LogPiece { bytes: kept, next, ..LogPiece::default() });
         }
         Err(io::Error::other(format!("{} is rotated faster than it can be read", self.0.path().display())))
     }
@@ -135,6 +146,11 @@ impl LogReader {
     pub fn since(&self, time: SystemTime) -> io::Result<LogPosition> {
         let moments = index::read(&self.0.index_file())?;
         Ok(index::begin(&moments, index::unix_ms(time)).unwrap_or_default())
+    }
+
+    /// Whether nothing will be added to it any more, as far as is known by now; a log that is gone is over, too.
+    pub fn is_over(&self) -> io::Result<bool> {
+        Ok(self.0.ended_mark().try_exists()? || !self.0.path().try_exists()?)
     }
 
     /// Bytes of output that could not be written, ever.
@@ -329,6 +345,22 @@ mod tests {
         assert_eq!((text(&third), third.is_after_gap), ("dddd", false));
         assert!(reader.read(third.next, 100).unwrap().bytes.is_empty());
         assert!(reader.read(LogPosition::default(), 100).unwrap().is_after_gap);
+    }
+
+    #[test]
+    fn a_place_that_is_not_in_the_log_is_a_gap_before_its_oldest() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, reader) = log(dir.path(), 4, 10);
+        log.append(b"aaaa");
+        log.append(b"bb");
+        let end = reader.tail(1, 100).unwrap().next;
+        assert!(!reader.read(end, 100).unwrap().is_after_gap, "its end is in it");
+        for (segment, offset) in [(2, 3), (3, 0), (9, 100)] {
+            let piece = reader.read(LogPosition { segment, offset }, 100).unwrap();
+            assert_eq!((text(&piece), piece.is_after_gap), ("aaaa", true), "{segment} {offset}");
+            let piece = reader.read(piece.next, 100).unwrap();
+            assert_eq!((text(&piece), piece.is_after_gap), ("bb", false), "{segment} {offset}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What becomes of logs over time: full segments are compressed, and the logs of instances that are over are kept
 //! for a time and up to a size, together. An instance is over when it has no run directory: that is made before its
 //! log and removed when its workload is gone for good. The log of one that is not over is never removed. A container
-//! has no run directory; the copy of its log is marked when it is complete. One that is not, and that nobody has read
-//! for long, may go too: the engine has it all.
+//! has no run directory; the copy of its log is marked when it is complete, or when the rest is lost. One that is not,
+//! and into which nothing has come for long, may go too, before all others: the engine has it all.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -34,13 +34,19 @@ pub(crate) struct Retention {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ended {
     dir: PathBuf,
+    /// A copy that was never completed is not the only one: as long as its container is there, the engine has it all.
+    is_only_one: bool,
     at: SystemTime,
     bytes: u64,
 }
 
-/// Those that are to be removed: too old, or beyond what is kept, the newest being kept first.
+/// Those that are to be removed: too old, or beyond what is kept. The newest are kept first, and those that somebody
+/// else may have after all others.
 fn expired(mut ended: Vec<Ended>, now: SystemTime, retention: Retention) -> Vec<PathBuf> {
-    ended.sort_by(|one, other| other.at.cmp(&one.at).then_with(|| one.dir.cmp(&other.dir)));
+    ended.sort_by(|one, other| {
+        let by_need = other.is_only_one.cmp(&one.is_only_one);
+        by_need.then_with(|| other.at.cmp(&one.at)).then_with(|| one.dir.cmp(&other.dir))
+    });
     let mut total = 0_u64;
     ended.retain(|log| {
         // One from the future, by a clock that was set back, is young.
@@ -98,7 +104,9 @@ fn sweep(
             let log = LogDir::new(path.clone());
             let runs = path.file_name().is_none_or(|name| data_dir.join("run").join(name).exists());
             if !runs && !log.is_being_copied(now) {
-                ended.push(Ended { dir: path.clone(), at: ended_since(&log, now), bytes: size(&path) });
+                let is_only_one = !log.is_unfinished_copy();
+                let at = if is_only_one { ended_since(&log, now) } else { log.copied_at().unwrap_or(now) };
+                ended.push(Ended { dir: path.clone(), is_only_one, at, bytes: size(&path) });
             }
             let bytes = log.state().map_or(0, |state| state.lost_bytes);
             count_lost(bytes.saturating_sub(lost.get(&path).copied().unwrap_or(0)));
@@ -107,8 +115,10 @@ fn sweep(
     }
     // First what makes room: compression needs some.
     for dir in expired(ended, now, retention) {
-        match fs::remove_dir_all(&dir) {
-            Ok(()) => tracing::debug!(path = %dir.display(), "removed an old log"),
+        match super::copy::remove(&LogDir::new(dir.clone())) {
+            // It is just being copied; the next sweep will see.
+            Ok(false) => continue,
+            Ok(true) => tracing::debug!(path = %dir.display(), "removed an old log"),
             Err(error) => tracing::warn!(%error, path = %dir.display(), "an old log cannot be removed"),
         }
         seen.remove(&dir);
@@ -185,7 +195,12 @@ mod tests {
     #[test]
     fn the_oldest_go_first_and_the_too_old_in_any_case() {
         let now = SystemTime::now();
-        let ended = |name: &str, days: u32, bytes| Ended { dir: name.into(), at: now - days * DAY, bytes };
+        let ended = |name: &str, days: u32, bytes| Ended {
+            dir: name.into(),
+            is_only_one: true,
+            at: now - days * DAY,
+            bytes,
+        };
         let all = vec![ended("a", 8, 1), ended("b", 3, 50), ended("c", 2, 60), ended("d", 1, 40)];
         let retention = |max_total_bytes| Retention { max_age: 7 * DAY, max_total_bytes };
         assert_eq!(expired(all.clone(), now, retention(1000)), [PathBuf::from("a")]);
@@ -197,6 +212,7 @@ mod tests {
     fn one_that_is_too_large_takes_no_other_along() {
         let log = |name: &str, age: u32, bytes| Ended {
             dir: name.into(),
+            is_only_one: true,
             at: SystemTime::UNIX_EPOCH + 100 * DAY - age * DAY,
             bytes,
         };
@@ -205,6 +221,34 @@ mod tests {
             vec![log("small", 2, 40), log("huge", 1, 500), log("medium", 3, 50), log("too much", 4, 20)];
         let gone = expired(logs, SystemTime::UNIX_EPOCH + 100 * DAY, retention);
         assert_eq!(gone, [PathBuf::from("huge"), PathBuf::from("too much")]);
+    }
+
+    #[test]
+    fn a_copy_of_what_the_engine_may_still_have_goes_before_the_log_of_one_that_ended() {
+        let data = tempfile::tempdir().unwrap();
+        let [ended, quiet, read] = ["SI-1", "SI-2", "SI-3"].map(|instance| log(data.path(), instance, 1000));
+        for dir in [&ended, &quiet, &read] {
+            fs::write(dir.join("output.copied"), "").unwrap();
+        }
+        fs::write(ended.join("output.ended"), "").unwrap();
+        let now = SystemTime::now();
+        run(data.path(), 1500, now);
+        assert!(ended.exists() && quiet.exists() && read.exists(), "what is being copied counts for nothing");
+        // Nothing has come into one of them for two hours, but it runs.
+        let long_ago = now - Duration::from_secs(2 * 3600);
+        File::options()
+            .write(true)
+            .open(quiet.join("output.copied"))
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
+        run(data.path(), 5000, now);
+        assert!(
+            quiet.exists() && !quiet.join("output.ended").exists(),
+            "that it ended is not for the sweep to say"
+        );
+        run(data.path(), 1500, now);
+        assert!(ended.exists() && !quiet.exists() && read.exists());
     }
 
     #[test]

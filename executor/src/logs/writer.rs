@@ -79,6 +79,15 @@ impl OutputLog {
         }
     }
 
+    /// The same, but what cannot be written is not lost: it will come again.
+    pub(super) fn offer_at(&mut self, bytes: &[u8], time: SystemTime) -> io::Result<()> {
+        let outcome = self.try_append(bytes, time, &mut 0);
+        if outcome.is_err() {
+            self.file = None;
+        }
+        outcome
+    }
+
     /// Where the next piece begins.
     pub(super) fn end(&self) -> LogPosition {
         LogPosition { segment: self.state.segment, offset: self.size }

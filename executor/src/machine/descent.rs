@@ -264,15 +264,29 @@ impl Turn {
         }
     }
 
-    pub(super) fn evidence_collected(&mut self, answer: Result<String, String>) {
+    pub(super) fn evidence_collected(&mut self, answer: Result<String, Trouble>) {
         if self.instance.descent != Some(Descent::Evidence) {
             return;
         }
-        let log = match answer {
-            Ok(log) => log,
-            Err(why) => format!("(the end of the log could not be read: {why})"),
-        };
-        self.keep_evidence(&log);
+        match answer {
+            Ok(log) => self.seal_and_remove(&log),
+            Err(Trouble::Failed(why)) => self.seal_without_log(&why),
+            // Nothing could be removed meanwhile either, so waiting for the log costs nothing.
+            Err(trouble @ Trouble::Unavailable(_)) => {
+                if self.instance.pace.tries == 0 {
+                    self.wait(patience::EVIDENCE_AWAY);
+                }
+                self.stumble(&trouble);
+            }
+        }
+    }
+
+    fn seal_without_log(&mut self, why: &str) {
+        self.seal_and_remove(&format!("(the end of the log could not be read: {why})"));
+    }
+
+    fn seal_and_remove(&mut self, log: &str) {
+        self.keep_evidence(log);
         self.descend(Descent::Remove);
     }
 
@@ -358,8 +372,9 @@ impl Turn {
                 let grace = self.stop_grace();
                 self.effects.push(Effect::Stop { grace });
             }
+            Some(Descent::Evidence) => self.effects.push(Effect::CollectEvidence),
             Some(Descent::Remove) => self.effects.push(Effect::Remove),
-            Some(Descent::Settle | Descent::Hook(_) | Descent::Pause | Descent::Evidence) | None => {}
+            Some(Descent::Settle | Descent::Hook(_) | Descent::Pause) | None => {}
         }
     }
 
@@ -371,7 +386,7 @@ impl Turn {
                 self.descend(Descent::Hook(index + 1));
             }
             Some(Descent::Pause) => self.descend(Descent::Stop),
-            Some(Descent::Evidence) => self.evidence_collected(Err(message.to_owned())),
+            Some(Descent::Evidence) => self.seal_without_log(message),
             Some(Descent::Stop) if self.instance.state() != InstanceState::Deprovisioning => {
                 self.complain(Reason::TimedOut, message);
                 self.deprovision(Descent::Stop);

@@ -78,7 +78,7 @@ pub(crate) enum Event {
     /// Answers [`Effect::Stop`].
     Stopped(Result<Exit, Trouble>),
     /// Answers [`Effect::CollectEvidence`]: the end of the log.
-    EvidenceCollected(Result<String, String>),
+    EvidenceCollected(Result<String, Trouble>),
     /// Answers [`Effect::Remove`].
     Removed(Result<(), Trouble>),
     /// The instance has to go.

@@ -29,6 +29,9 @@ pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
 const STOP_SLACK: Duration = Duration::from_secs(20);
 /// For reading the end of a log.
 pub(super) const EVIDENCE: Duration = Duration::from_secs(10);
+/// For the same while the runner is away: an engine that is restarted ends its containers first, and is back within a
+/// minute or so.
+pub(super) const EVIDENCE_AWAY: Duration = Duration::from_secs(120);
 /// For taking away what is left.
 pub(super) const REMOVE: Duration = Duration::from_secs(60);
 /// The first wait before an action that did not work is tried again; doubles up to [`RETRY_MAX`].

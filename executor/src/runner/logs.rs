@@ -2,6 +2,7 @@
 //!
 //! Everything is read from files. Those of a container that runs are a copy, which is brought up to date whenever it is
 //! read; so a position stays true through the container's end, and whoever follows loses and repeats nothing there.
+//! When that fails, what is there is read, and the reader is told why.
 
 use std::io;
 use std::path::PathBuf;
@@ -42,25 +43,43 @@ impl Logs {
 
     /// The log of an instance. `None` when there is none, or none any more.
     pub async fn of(&self, instance: &InstanceId) -> Result<Option<InstanceLog>, LogError> {
-        self.freshen(instance).await?;
+        let freshened = self.freshen(instance).await;
         let (data_dir, id) = (self.data_dir.clone(), instance.clone());
         let reader = blocking(move || LogReader::find(&data_dir, &id)).await?;
+        if let (None, Some(trouble)) = (&reader, freshened.trouble) {
+            return Err(trouble.into());
+        }
         Ok(reader.map(|reader| InstanceLog { logs: self.clone(), instance: instance.clone(), reader }))
     }
 
-    /// Whether it is worth asking again. What is in the files can be read also while a runner is away.
-    async fn freshen(&self, instance: &InstanceId) -> Result<bool, LogError> {
-        let mut is_copied = false;
+    /// What is in the files can be read whatever comes of it.
+    async fn freshen(&self, instance: &InstanceId) -> Freshened {
+        let mut freshened = Freshened::default();
         for runner in self.runners.iter() {
-            is_copied |= match runner.freshen_log(instance).await {
-                Err(RunnerError::Unavailable(error)) => {
-                    tracing::debug!(error, %instance, "a log is not up to date");
-                    true
+            match runner.freshen_log(instance).await {
+                Ok(is_copied) => freshened.is_copied |= is_copied,
+                Err(error) => {
+                    tracing::debug!(%error, %instance, "a log is not up to date");
+                    freshened = Freshened { is_copied: true, trouble: Some(error) };
                 }
-                answer => answer?,
-            };
+            }
         }
-        Ok(is_copied)
+        freshened
+    }
+}
+
+/// What came of having a copy brought up to date.
+#[derive(Default)]
+struct Freshened {
+    /// Whether there is a copy at all, so that it is worth asking again.
+    is_copied: bool,
+    /// Why it may not be up to date.
+    trouble: Option<RunnerError>,
+}
+
+impl Freshened {
+    fn words(&self) -> Option<String> {
+        self.trouble.as_ref().map(ToString::to_string)
     }
 }
 
@@ -75,14 +94,16 @@ pub struct InstanceLog {
 impl InstanceLog {
     /// The last `lines` lines, as far as they are within the last `max_bytes`, and where following them begins.
     pub async fn tail(&self, lines: usize, max_bytes: usize) -> Result<LogPiece, LogError> {
-        self.logs.freshen(&self.instance).await?;
+        let trouble = self.logs.freshen(&self.instance).await.words();
         let reader = self.reader.clone();
-        blocking(move || reader.tail(lines, max_bytes)).await
+        let piece = blocking(move || reader.tail(lines, max_bytes)).await?;
+        Ok(LogPiece { trouble, ..piece })
     }
 
     /// Where to follow from so that nothing written at `time` or later is left out. Begins up to ten seconds earlier.
     pub async fn since(&self, time: SystemTime) -> Result<LogPosition, LogError> {
-        self.logs.freshen(&self.instance).await?;
+        // What is the matter is told to whoever reads on from there.
+        self.logs.freshen(&self.instance).await;
         let reader = self.reader.clone();
         blocking(move || reader.since(time)).await
     }
@@ -90,7 +111,7 @@ impl InstanceLog {
     /// Follows it from a position on; the default one is its beginning.
     #[must_use]
     pub fn follow(&self, from: LogPosition) -> Following {
-        Following { log: self.clone(), follower: LogFollower::new(self.reader.clone(), from) }
+        Following { log: self.clone(), follower: LogFollower::new(self.reader.clone(), from), told: None }
     }
 }
 
@@ -98,6 +119,8 @@ impl InstanceLog {
 pub struct Following {
     log: InstanceLog,
     follower: LogFollower,
+    /// The trouble that was told of last.
+    told: Option<String>,
 }
 
 impl Following {
@@ -107,17 +130,30 @@ impl Following {
         self.follower.position()
     }
 
-    /// Waits for the next piece. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Result<LogPiece, LogError> {
+    /// Waits for the next piece. `None`: the instance is over, and all it wrote is read. A piece that is empty brings
+    /// only word of new trouble. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<Option<LogPiece>, LogError> {
         loop {
             if let Some(piece) = self.follower.look().await? {
-                return Ok(piece);
+                return Ok(Some(piece));
             }
-            let is_copied = self.log.logs.freshen(&self.log.instance).await?;
+            let freshened = self.log.logs.freshen(&self.log.instance).await;
+            let reader = self.log.reader.clone();
+            // Before the look: what is written in between is found by it.
+            let is_over = blocking(move || reader.is_over()).await?;
             if let Some(piece) = self.follower.look().await? {
-                return Ok(piece);
+                return Ok(Some(piece));
             }
-            tokio::time::sleep(if is_copied { COPY_INTERVAL } else { FOLLOW_INTERVAL }).await;
+            if is_over && freshened.trouble.is_none() {
+                return Ok(None);
+            }
+            let trouble = freshened.words();
+            let is_news = trouble.is_some() && trouble != self.told;
+            self.told.clone_from(&trouble);
+            if is_news {
+                return Ok(Some(LogPiece { next: self.position(), trouble, ..LogPiece::default() }));
+            }
+            tokio::time::sleep(if freshened.is_copied { COPY_INTERVAL } else { FOLLOW_INTERVAL }).await;
         }
     }
 }

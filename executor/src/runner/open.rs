@@ -59,7 +59,7 @@ impl Runners {
             let docker = docker.allowing(access.clone()).configured(&config.docker);
             // Beside a process runner that one looks after all logs.
             let is_alone = config.choice == RunnerChoice::Docker;
-            let docker = if is_alone { docker.sweeping(&config.logs) } else { docker };
+            let docker = if is_alone { docker.sweeping(&config.logs) } else { docker }.copying();
             if let Err(why) = docker.check().await {
                 tracing::warn!("DOCKER executables cannot be run for now: {why}");
             }

@@ -278,10 +278,7 @@ async fn call(runner: &dyn Runner, plan: &LaunchPlan, workload: Option<&Workload
             None => Ok(Exit::default()),
         }),
         Effect::CollectEvidence => Event::EvidenceCollected(match workload {
-            Some(workload) => {
-                let tail = runner.log_tail(id, workload, MAX_LOG_TAIL_BYTES).await;
-                tail.map_err(|error| error.to_string())
-            }
+            Some(workload) => runner.log_tail(id, workload, MAX_LOG_TAIL_BYTES).await.map_err(Into::into),
             None => Ok(String::new()),
         }),
         Effect::Remove => Event::Removed(runner.remove(id).await.map_err(Into::into)),
@@ -334,7 +331,7 @@ fn without_runner(kind: RunnerKind, effect: &Effect, untouched: bool) -> Event {
         Effect::Provision => Event::Provisioned(Err(Trouble::Failed(message))),
         Effect::Start => Event::Started(Err(Trouble::Failed(message))),
         Effect::Stop { .. } => Event::Stopped(Err(unavailable())),
-        Effect::CollectEvidence => Event::EvidenceCollected(Err(message)),
+        Effect::CollectEvidence => Event::EvidenceCollected(Err(Trouble::Failed(message))),
         Effect::Remove if untouched => Event::Removed(Ok(())),
         Effect::Remove => Event::Removed(Err(unavailable())),
         _ if untouched => Event::Found(Ok(Found::Nothing)),

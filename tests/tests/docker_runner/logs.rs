@@ -128,7 +128,9 @@ async fn docker_log_is_followed_across_the_end_of_its_container() {
 
     // A reader that goes on where the last one was, piece by piece, while the container ends and is removed.
     let reading = tokio::spawn(async move {
-        let (more, _) = read_on(&logs, &plan.instance, at, lines(LINES).len() - seen.len()).await;
+        let (more, end) = read_on(&logs, &plan.instance, at, lines(LINES).len() - seen.len()).await;
+        let log = logs.of(&plan.instance).await.unwrap().unwrap();
+        assert_eq!(log.follow(end).next().await.unwrap(), None, "it is over, and that is said");
         (plan, seen + &more)
     });
     timeout(PATIENCE, runners.events.recv()).await.unwrap().unwrap();
@@ -152,7 +154,8 @@ async fn read_on(
     while seen.len() < min_bytes {
         let log = logs.of(instance).await.unwrap().unwrap();
         let mut following = log.follow(at);
-        let piece = timeout(PATIENCE, following.next()).await.unwrap().unwrap();
+        let next = timeout(PATIENCE, following.next()).await.unwrap().unwrap();
+        let piece = next.expect("it is not over before all is read");
         assert!(!piece.is_after_gap);
         seen.extend_from_slice(&piece.bytes);
         at = following.position();
@@ -203,6 +206,20 @@ async fn docker_log_that_a_full_disk_has_no_room_for_is_counted_and_holds_up_no_
     let (all, kept) = (lines(LINES), kept(bench.dir.path(), &plan.instance));
     assert!(!kept.is_empty() && all.starts_with(&kept), "{} bytes", kept.len());
     assert_eq!(reader.lost_bytes().unwrap(), (all.len() - kept.len()) as u64);
+}
+
+#[tokio::test]
+async fn docker_log_of_a_container_that_runs_is_copied_without_being_read() {
+    let test = "docker_log_of_a_container_that_runs_is_copied_without_being_read";
+    let Some(bench) = Bench::new(test).await else { return };
+    let runners = bench.open_all().await;
+    let docker = runners.of(RunnerKind::Docker).unwrap();
+    let plan = bench.plan(&["sleep"]);
+    docker.provision(&plan).await.unwrap();
+    docker.start(&plan).await.unwrap();
+    until("it is copied", || kept(bench.dir.path(), &plan.instance) == "asleep\n").await;
+    docker.remove(&plan.instance).await.unwrap();
+    assert_eq!(kept(bench.dir.path(), &plan.instance), "asleep\n");
 }
 
 #[tokio::test]
@@ -261,15 +278,28 @@ async fn docker_log_that_cannot_be_read_says_so() {
     Runner::stop(&runner, &syslog.instance, &workload, LONG).await.unwrap();
     let error = Runner::log_tail(&runner, &syslog.instance, &workload, 100).await.unwrap_err().to_string();
     assert!(error.contains("does not support reading"), "{error}");
+    // What was copied before is read all the same, and what is the matter is told.
+    let runners = bench.open_all().await;
+    runners.of(RunnerKind::Docker).unwrap().find(&syslog.instance, None).await.unwrap();
+    let logs = Logs::new(bench.dir.path().to_owned(), &runners);
+    let log = logs.of(&syslog.instance).await.unwrap().unwrap();
+    let tail = log.tail(10, 100).await.unwrap();
+    assert_eq!(tail.bytes, b"exit 3 \n");
+    assert!(tail.trouble.unwrap().contains("does not support reading"));
+    drop(runners);
     remove(&runner, &syslog).await;
 
     // And one that somebody took away.
     let plan = bench.plan(&["exit", "5"]);
     let workload = start(&runner, &plan).await;
-    exited(&mut events).await;
+    // That of the one before may still be told.
+    while exited(&mut events).await.0 != plan.instance {}
     bench.engine.remove_container(id(&workload), None).await.unwrap();
     let error = Runner::log_tail(&runner, &plan.instance, &workload, 100).await.unwrap_err().to_string();
     assert!(error.contains("gone"), "{error}");
+    let said = kept(bench.dir.path(), &plan.instance);
+    assert!(said.starts_with("muster: the rest of the output was not kept: "), "{said}");
+    assert!(log_dir(bench.dir.path(), &plan.instance).join("output.ended").exists());
     remove(&runner, &plan).await;
 }
 

@@ -63,6 +63,10 @@ async fn assert_each_replaced_once(node: &Node, before: &Records) {
             matches!(record.reason, Some(Reason::Exited | Reason::Signaled | Reason::HealthCheckFailed));
         assert!(told, "{record:#?}");
         assert!(!record.error_message.is_empty(), "{record:#?}");
+        // The engine was away when its containers had ended; their logs were waited for.
+        let tail = &evidence.log_tail;
+        assert!(!tail.contains("could not be read"), "{record:#?}");
+        assert!(record.service_name != "cmd" || tail == "asleep\n", "{record:#?}");
     }
     let others: Vec<_> = records.values().filter(|record| !before.contains_key(record.id.as_str())).collect();
     assert_eq!(others.len(), ALL, "{others:#?}");

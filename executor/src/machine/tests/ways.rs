@@ -158,6 +158,43 @@ fn an_exit_skips_the_hooks_and_keeps_its_code() {
 }
 
 #[test]
+fn the_end_of_a_log_is_waited_for_while_its_keeper_is_away() {
+    let away = || Event::EvidenceCollected(Err(Trouble::Unavailable("no engine answers".to_owned())));
+    let (dead, _) = step(&healthy(), Event::Exited(exited(3)), at(50));
+    let (mut instance, mut now) = (dead.clone(), 60);
+    // Longer than one reading may take.
+    while now < 60_000 {
+        (instance, _) = step(&instance, away(), at(now));
+        assert_eq!(instance.record.error_message, "no engine answers");
+        now = u64::try_from(instance.next_wake().unwrap().as_millis()).unwrap();
+        let effects;
+        (instance, effects) = step(&instance, Event::Woke, at(now));
+        assert_eq!(effects, [Effect::CollectEvidence]);
+    }
+    let found = [
+        (now, Event::EvidenceCollected(Ok("bye".to_owned())), Deprovisioning),
+        (now, Event::Removed(Ok(())), Stopped),
+    ];
+    let (kept, _) = script(instance, &found);
+    assert_eq!(kept.record.evidence.unwrap().log_tail, "bye");
+    assert_eq!(
+        (kept.record.reason, kept.record.error_message.contains("code 3")),
+        (Some(Reason::Exited), true)
+    );
+
+    // One that stays away is not waited for without end, and one that has no log not at all.
+    let (instance, _) = step(&dead, away(), at(60));
+    let end = u64::try_from(instance.deadline().unwrap().as_millis()).unwrap();
+    let (given_up, effects) = step(&instance, Event::Woke, at(end));
+    assert_eq!(effects, [Effect::Remove]);
+    assert!(given_up.record.evidence.unwrap().log_tail.contains("timed out"));
+    let gone = Event::EvidenceCollected(Err(Trouble::Failed("it is gone".to_owned())));
+    let (given_up, effects) = step(&dead, gone, at(60));
+    assert_eq!(effects, [Effect::Remove]);
+    assert!(given_up.record.evidence.unwrap().log_tail.contains("it is gone"));
+}
+
+#[test]
 fn an_exit_ends_the_wait_for_the_stop() {
     let steps = [
         (50, Event::StopRequested(intent()), Stopping),

@@ -1,54 +1,48 @@
 //! What a container wrote, as the engine keeps it, and the copy of it that outlives the container.
 //!
 //! The copy is in the form of processes' logs, below the executor's data directory. It is brought up to date whenever
-//! somebody reads the log of a container that runs, and completed when the container has ended, so that a position in it
-//! stays true through the end. An engine that cannot give the log holds up nobody's end: what is missing is said and
-//! counted.
+//! somebody reads the log of a container that runs, and now and then besides, so that little is left to copy at its end.
+//! It is completed when the container has ended, so that a position in it stays true through the end. A few are copied at
+//! once. An engine that cannot give the log holds up nobody's end: what is missing is said and counted.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bollard::container::LogOutput;
-use bollard::errors::Error;
 use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters::{LogsOptions, LogsOptionsBuilder};
-use futures::{Stream, StreamExt};
 use muster_common::id::{InstanceId, ServiceId};
 use muster_common::spec::LoggingSpec;
-use tokio::time::Instant;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::container::label;
 use super::engine::{Engine, EngineError};
-use super::stamp;
-use crate::logs::{Entries, LogCopy, LogDir, LogReader, Rotation, Seek, Step};
+use super::pour::{copy, has_news, on_disk, tail};
+use crate::logs::{Bookmark, LogCopy, LogDir, LogReader, NoRoom, Rotation};
 use crate::runner::{LaunchPlan, RunnerError};
-
-/// The lines that are asked for when only the end of a log is read; its bytes are what counts.
-const TAIL_LINES: &str = "500";
-
-/// The lines that are asked for first when a copy is brought up to date: the engine finds them from the end.
-const RECENT_LINES: &str = "1000";
-
-const ALL_LINES: &str = "all";
 
 /// How long a log may take to be copied before its end is asked for alone: within the time that evidence has.
 const COLLECT_LIMIT: Duration = Duration::from_secs(6);
 
-/// How long what is left of it may take before the container is removed all the same.
-const COMPLETE_LIMIT: Duration = Duration::from_secs(30);
+/// How long what is left of it may take before the container is removed all the same, as long as the engine gives
+/// something: within the time that a removal has. Waiting for others does not count.
+const COMPLETE_LIMIT: Duration = Duration::from_secs(45);
+
+/// How long one copy of a container that runs may take to be brought up to date; then it goes on the next time.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(20);
+
+/// How many logs are copied at once: when a node is drained it may be all of them.
+const COPIES: usize = 8;
+
+/// How long it may take once through all containers that run, and how long from one to the next.
+const ROUND: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long somebody who reads the log of a container that runs waits for what is new; then it goes on the next time.
 const FRESHEN_LIMIT: Duration = Duration::from_secs(3);
-
-/// How much longer the engine may be silent.
-const ANSWER_MARGIN: Duration = Duration::from_secs(1);
-
-/// The bytes that are written in one go.
-const BATCH_BYTES: usize = 64 << 10;
 
 /// A log could not be copied, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +56,9 @@ pub(super) enum CopyError {
     /// It is not over in time.
     #[error("copying takes longer than {0:?}")]
     TooLong(Duration),
+    /// Nothing more comes, and no end either.
+    #[error("the engine gives nothing more for {0:?}")]
+    Silent(Duration),
     /// There is no place for it.
     #[error("its files cannot be used: {0}")]
     Disk(#[from] io::Error),
@@ -69,13 +66,14 @@ pub(super) enum CopyError {
 
 impl CopyError {
     /// What is missing now is missing for good.
-    pub(super) fn report(&self, instance: &InstanceId) {
+    fn report(&self, instance: &InstanceId) {
         let why = match self {
             Self::Engine(error) if error.is_not_found() => "gone",
             Self::Engine(EngineError::Refused { .. }) => "refused",
             Self::Engine(EngineError::Unreachable { .. } | EngineError::TooOld { .. }) => "unreachable",
             Self::Broken(_) => "broken",
             Self::TooLong(_) => "too_long",
+            Self::Silent(_) => "silent",
             Self::Disk(_) => "disk",
         };
         tracing::warn!(error = %self, %instance, "the log of a container is not kept, or not all of it");
@@ -102,17 +100,31 @@ struct Source {
     rotation: Rotation,
     /// Whether the copy holds all that there will ever be.
     is_complete: bool,
+    /// The last entry that is known to be in the copy.
+    copied: Option<Bookmark>,
+}
+
+/// How a log is copied to its end.
+struct Terms {
+    /// How much of its end is asked for.
+    tail_bytes: usize,
+    no_room: NoRoom,
+    /// How long others may be copied first; as long as it takes when there is no limit.
+    turn_limit: Option<Duration>,
+    /// How long it may take from then on.
+    limit: Duration,
 }
 
 /// What is known of the logs of living instances; kept until they are removed.
 pub(super) struct Logs {
     data_dir: PathBuf,
     known: Mutex<BTreeMap<InstanceId, Source>>,
+    copying: Semaphore,
 }
 
 impl Logs {
     pub(super) fn new(data_dir: PathBuf) -> Self {
-        Self { data_dir, known: Mutex::default() }
+        Self { data_dir, known: Mutex::default(), copying: Semaphore::new(COPIES) }
     }
 
     pub(super) fn data_dir(&self) -> &Path {
@@ -145,6 +157,7 @@ impl Logs {
             dir: LogDir::of(&self.data_dir, service, instance),
             rotation: Rotation::of_copy(logging),
             is_complete: false,
+            copied: None,
         };
         self.change(|known| {
             known.entry(instance.clone()).or_insert_with(source);
@@ -192,11 +205,18 @@ impl Logs {
         container: &str,
         max_bytes: usize,
     ) -> Result<String, RunnerError> {
-        match self.copy_to_end(engine, instance, container, max_bytes, COLLECT_LIMIT).await {
+        let terms = Terms {
+            tail_bytes: max_bytes,
+            no_room: NoRoom::ComeAgain,
+            turn_limit: Some(COLLECT_LIMIT),
+            limit: COLLECT_LIMIT,
+        };
+        match self.copy_to_end(engine, instance, container, terms).await {
             Ok(tail) => Ok(String::from_utf8_lossy(&tail).into_owned()),
             Err(error) if error.is_gone() => {
-                error.report(instance);
-                self.left_over(instance, max_bytes).await
+                let left = self.left_over(instance, max_bytes).await;
+                self.give_up(instance, &error).await;
+                left
             }
             Err(error @ CopyError::Engine(_)) => Err(error.at("read log")),
             Err(error) => {
@@ -213,26 +233,100 @@ impl Logs {
         instance: &InstanceId,
         container: &str,
     ) -> Result<(), CopyError> {
-        self.copy_to_end(engine, instance, container, 0, COMPLETE_LIMIT).await.map(drop)
+        let terms = Terms { tail_bytes: 0, no_room: NoRoom::Lost, turn_limit: None, limit: COMPLETE_LIMIT };
+        self.copy_to_end(engine, instance, container, terms).await.map(drop)
+    }
+
+    /// The container is gone, and what was not copied of its log with it: counted, and said where the copy ends.
+    pub(super) async fn give_up(&self, instance: &InstanceId, error: &CopyError) {
+        let (known, data_dir, id) = (self.get(instance), self.data_dir.clone(), instance.clone());
+        let why = error.to_string();
+        let said = on_disk(move || {
+            let copy = match known {
+                Some(source) => Some((source.dir, source.rotation)),
+                None => LogDir::find(&data_dir, &id)?.map(|dir| (dir, Rotation::of_copy(None))),
+            };
+            copy.map_or(Ok(true), |(dir, rotation)| LogCopy::open(dir, rotation, 0)?.give_up(&why))
+        });
+        match said.await {
+            Ok(true) => error.report(instance),
+            Ok(false) => {}
+            Err(disk) => {
+                error.report(instance);
+                tracing::warn!(error = %disk, %instance, "that the log is not whole could not be written down");
+            }
+        }
     }
 
     /// Brings the copy of the log of a container that runs up to date. Whether there is any such container.
     pub(super) async fn freshen(&self, engine: &Engine, instance: &InstanceId) -> Result<bool, RunnerError> {
         let Some(source) = self.get(instance).filter(|source| !source.is_complete) else { return Ok(false) };
-        let freshened = async {
-            let (dir, rotation) = (source.dir.clone(), source.rotation);
-            // None: somebody else is just about it.
-            if let Some(fresh) = on_disk(move || LogCopy::try_open(dir, rotation)).await? {
-                let fresh = copy(engine, &source.container, fresh, FRESHEN_LIMIT).await?;
-                on_disk(move || fresh.pause()).await?;
-            }
-            Ok(())
-        };
-        match freshened.await {
-            Ok(()) | Err(CopyError::TooLong(_)) => Ok(true),
+        match self.catch_up(engine, instance, source, FRESHEN_LIMIT).await {
+            Ok(()) => Ok(true),
             Err(error) if error.is_gone() => Ok(true),
             Err(error) => Err(error.at("read log")),
         }
+    }
+
+    async fn catch_up(
+        &self,
+        engine: &Engine,
+        instance: &InstanceId,
+        source: Source,
+        limit: Duration,
+    ) -> Result<(), CopyError> {
+        let Source { container, dir, rotation, .. } = source;
+        let _turn = self.turn(Some(limit)).await?;
+        // None: somebody else is just about it.
+        if let Some(fresh) = on_disk(move || LogCopy::try_open(dir, rotation)).await? {
+            let fresh = copy(engine, &container, fresh, NoRoom::ComeAgain, limit).await?;
+            let copied = fresh.bookmark();
+            on_disk(move || fresh.pause()).await?;
+            self.change(|known| known.get_mut(instance).map(|source| source.copied = Some(copied)));
+        }
+        Ok(())
+    }
+
+    /// Waits until few enough others are being copied.
+    async fn turn(&self, limit: Option<Duration>) -> Result<Option<SemaphorePermit<'_>>, CopyError> {
+        // It is never closed.
+        let turn = async { self.copying.acquire().await.ok() };
+        match limit {
+            Some(limit) => timeout(limit, turn).await.map_err(|_| CopyError::TooLong(limit)),
+            None => Ok(turn.await),
+        }
+    }
+
+    /// Brings the copies of containers that run up to date, one after the other, so that little is left to copy when
+    /// they end.
+    pub(super) fn keep_copied(self: Arc<Self>, engine: Arc<Engine>) -> AbortOnDropHandle<()> {
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                let running: Vec<InstanceId> = self.change(|known| {
+                    let unfinished = known.iter().filter(|(_, source)| !source.is_complete);
+                    unfinished.map(|(instance, _)| instance.clone()).collect()
+                });
+                let count = u32::try_from(running.len()).unwrap_or(u32::MAX).max(1);
+                let pause = (ROUND / count).min(MAX_PAUSE);
+                sleep(pause).await;
+                for instance in running {
+                    if let Err(error) = self.keep_up(&engine, &instance).await {
+                        tracing::debug!(%error, %instance, "the copy of a log is not up to date");
+                    }
+                    sleep(pause).await;
+                }
+            }
+        }))
+    }
+
+    async fn keep_up(&self, engine: &Engine, instance: &InstanceId) -> Result<(), CopyError> {
+        let Some(source) = self.get(instance).filter(|source| !source.is_complete) else { return Ok(()) };
+        if let Some(copied) = source.copied
+            && !has_news(engine, &source.container, copied).await?
+        {
+            return Ok(());
+        }
+        self.catch_up(engine, instance, source, CATCH_UP_LIMIT).await
     }
 
     /// Answers with the end of the log.
@@ -241,16 +335,19 @@ impl Logs {
         engine: &Engine,
         instance: &InstanceId,
         container: &str,
-        tail_bytes: usize,
-        limit: Duration,
+        terms: Terms,
     ) -> Result<Vec<u8>, CopyError> {
         let Some(source) = self.source(engine, instance, container).await? else { return Ok(Vec::new()) };
         let Source { dir, rotation, is_complete, .. } = source;
+        let Terms { tail_bytes, no_room, turn_limit, limit } = terms;
         if is_complete {
             return on_disk(move || Ok(LogReader::new(dir).tail(usize::MAX, tail_bytes)?.bytes)).await;
         }
-        let begun = on_disk(move || LogCopy::open(dir, rotation, tail_bytes)).await?;
-        let whole = copy(engine, container, begun, limit).await?;
+        let _turn = self.turn(turn_limit).await?;
+        // Somebody may just be bringing it up to date.
+        let begun = timeout(limit, on_disk(move || LogCopy::open(dir, rotation, tail_bytes))).await;
+        let begun = begun.map_err(|_| CopyError::TooLong(limit))??;
+        let whole = copy(engine, container, begun, no_room, limit).await?;
         let tail = on_disk(move || Ok(whole.finish())).await?;
         self.change(|known| known.get_mut(instance).map(|source| source.is_complete = true));
         Ok(tail)
@@ -280,125 +377,4 @@ fn logging_of(found: &ContainerInspectResponse) -> Option<LoggingSpec> {
         max_files: options.get("max-file")?.parse().ok()?,
         compress: options.get("compress").is_some_and(|value| value == "true"),
     })
-}
-
-async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, CopyError> {
-    // The task itself fails only when the runtime is shutting down.
-    Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::from)??)
-}
-
-/// What came of reading.
-enum Reading {
-    ToTheEnd,
-    /// The bookmark was not among the lines that were asked for.
-    TooFewLines,
-    TooLong,
-    Broken(String),
-}
-
-/// Brings a copy up to date. What is new is nearly always among the last lines; the whole log is asked for when it is
-/// not, and the first time.
-async fn copy(
-    engine: &Engine,
-    container: &str,
-    mut copy: LogCopy,
-    limit: Duration,
-) -> Result<LogCopy, CopyError> {
-    let deadline = Instant::now() + limit;
-    let widths = [RECENT_LINES, ALL_LINES];
-    for &lines in widths.iter().skip(usize::from(copy.bookmark().is_at_start())) {
-        let options = options(lines, true);
-        let poured = engine.call_within("logs", limit + ANSWER_MARGIN, async move |client| {
-            let entries = client.logs(container, Some(options));
-            pour(entries, copy, lines == ALL_LINES, deadline).await
-        });
-        let reading;
-        (copy, reading) = poured.await??;
-        match reading {
-            Reading::ToTheEnd => break,
-            Reading::TooFewLines => {}
-            Reading::TooLong => return Err(CopyError::TooLong(limit)),
-            Reading::Broken(words) => return Err(CopyError::Broken(words)),
-        }
-    }
-    Ok(copy)
-}
-
-fn options(lines: &str, timestamps: bool) -> LogsOptions {
-    LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(timestamps).tail(lines).build()
-}
-
-/// Writes what is new of these entries into the copy, however the reading ends. The engine's errors are told apart from
-/// the disk's.
-async fn pour(
-    entries: impl Stream<Item = Result<LogOutput, Error>> + Send,
-    mut copy: LogCopy,
-    is_whole: bool,
-    deadline: Instant,
-) -> Result<Result<(LogCopy, Reading), CopyError>, Error> {
-    let mut entries = pin!(entries);
-    let mut seek = Seek::new(copy.bookmark(), is_whole);
-    let mut taken = Entries::after(copy.bookmark());
-    let reading = loop {
-        let entry = match entries.next().await {
-            None if seek.is_in_vain() => break Ok(Reading::TooFewLines),
-            None => break Ok(Reading::ToTheEnd),
-            Some(Err(error)) => break Err(error),
-            Some(Ok(entry)) => entry.into_bytes(),
-        };
-        // Without a time it is no entry: the engine says what is the matter.
-        let Some((time, text)) = stamp::split(&entry) else {
-            break Ok(Reading::Broken(String::from_utf8_lossy(&entry).trim_end().to_owned()));
-        };
-        match seek.next(time) {
-            Step::Skip => {}
-            Step::Widen => break Ok(Reading::TooFewLines),
-            Step::Take => taken.push(time, text),
-            Step::TakeAfterGap => {
-                taken.follow_gap();
-                taken.push(time, text);
-            }
-        }
-        if taken.len() >= BATCH_BYTES {
-            (copy, taken) = match write(copy, taken).await {
-                Ok(written) => written,
-                Err(error) => return Ok(Err(error)),
-            };
-        }
-        if Instant::now() >= deadline {
-            break Ok(Reading::TooLong);
-        }
-    };
-    let written = write(copy, taken).await;
-    let reading = reading?;
-    Ok(written.map(|(copy, _)| (copy, reading)))
-}
-
-/// Writes entries, and hands back where the next ones go.
-async fn write(mut copy: LogCopy, entries: Entries) -> Result<(LogCopy, Entries), CopyError> {
-    on_disk(move || {
-        copy.append(&entries)?;
-        Ok((copy, Entries::after(entries.bookmark())))
-    })
-    .await
-}
-
-/// The last `max_bytes` of what a container wrote, without a copy of it.
-async fn tail(engine: &Engine, container: &str, max_bytes: usize) -> Result<String, RunnerError> {
-    let options = options(TAIL_LINES, false);
-    let read = engine.call("logs", async |client| {
-        let mut pieces = client.logs(container, Some(options));
-        let mut tail = Vec::new();
-        while let Some(piece) = pieces.next().await {
-            tail.extend_from_slice(&piece?.into_bytes());
-            if tail.len() > 2 * max_bytes {
-                tail.drain(..tail.len() - max_bytes);
-            }
-        }
-        Ok(tail)
-    });
-    let tail = read.await.map_err(|error| error.at("read log"))?;
-    Ok(String::from_utf8_lossy(&tail[tail.len().saturating_sub(max_bytes)..]).into_owned())
 }

@@ -12,6 +12,7 @@
 //! | `exec` | a command inside a container |
 //! | `files` | the files that are placed in a container before its start |
 //! | `log` | what a container wrote, and the copy of it that outlives the container |
+//! | `pour` | one reading of the log that the engine keeps |
 //! | `stamp` | the time that the engine writes before a line |
 //!
 //! An engine that is away is a normal event: every call then says so within its limit, and works again
@@ -37,6 +38,7 @@ mod exec;
 mod files;
 mod find;
 mod log;
+mod pour;
 mod pull;
 mod stamp;
 mod watch;
@@ -93,13 +95,14 @@ pub struct DockerRunner {
     /// What its commands are known by, should it be killed while they run.
     mark: CommandMark,
     addresses: Arc<Addresses>,
-    logs: Logs,
+    logs: Arc<Logs>,
     access: HostAccess,
     pulls: Pulls,
     open_files: Option<u64>,
     wishes: mpsc::Sender<Watch>,
     _watcher: AbortOnDropHandle<()>,
     _sweep: Option<AbortOnDropHandle<()>>,
+    _copies: Option<AbortOnDropHandle<()>>,
 }
 
 impl DockerRunner {
@@ -125,13 +128,14 @@ impl DockerRunner {
             owner,
             mark: CommandMark::of(executor, data_dir),
             addresses: Arc::default(),
-            logs: Logs::new(data_dir.to_owned()),
+            logs: Arc::new(Logs::new(data_dir.to_owned())),
             access: HostAccess::default(),
             pulls,
             open_files: None,
             wishes,
             _watcher: watcher,
             _sweep: None,
+            _copies: None,
         }
     }
 
@@ -140,6 +144,13 @@ impl DockerRunner {
     pub fn sweeping(self, logs: &LogsConfig) -> Self {
         let sweep = keep_swept(self.logs.data_dir().to_owned(), logs.retention());
         Self { _sweep: Some(sweep), ..self }
+    }
+
+    /// The same runner, which keeps copies of the logs of its containers while they run.
+    #[must_use]
+    pub fn copying(self) -> Self {
+        let copies = Arc::clone(&self.logs).keep_copied(Arc::clone(&self.engine));
+        Self { _copies: Some(copies), ..self }
     }
 
     /// The same runner, which pulls images and limits containers as the node's configuration says.
@@ -281,7 +292,7 @@ impl DockerRunner {
             }
             // Only now is it certain that nothing more comes of it.
             if let Err(error) = kept {
-                error.report(instance);
+                self.logs.give_up(instance, &error).await;
             }
         }
         self.logs.forget(instance);

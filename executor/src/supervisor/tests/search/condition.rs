@@ -264,9 +264,7 @@ impl Condition {
                 Some((_, Made::Ended(code))) => exit(*code),
                 _ => Exit::default(),
             })),
-            Effect::CollectEvidence => {
-                Event::EvidenceCollected(if passed { Ok("log".to_owned()) } else { Err("torn".to_owned()) })
-            }
+            Effect::CollectEvidence => Event::EvidenceCollected(or(trouble).map(|()| "log".to_owned())),
             Effect::Remove => Event::Removed(or(trouble)),
             Effect::Probe { kind } => {
                 let runs = matches!(self.made.get(&id), Some((_, Made::Running)));

@@ -54,10 +54,8 @@ impl Turnout {
         use Turnout::{Away, Done, DoneInSilence, DoneUnheard, Fails, FailsHalfway, Hangs};
         match effect {
             Effect::Lease | Effect::Cancel => &[Done],
-            Effect::CheckPorts | Effect::RunHook { .. } | Effect::CollectEvidence | Effect::Probe { .. } => {
-                &[Done, Fails, Hangs]
-            }
-            Effect::Provision => &[Done, Fails, Away, Hangs],
+            Effect::CheckPorts | Effect::RunHook { .. } | Effect::Probe { .. } => &[Done, Fails, Hangs],
+            Effect::Provision | Effect::CollectEvidence => &[Done, Fails, Away, Hangs],
             Effect::Start => &[Done, Fails, FailsHalfway, Away, DoneUnheard, DoneInSilence, Hangs],
             Effect::Find => &[Done, Away, Hangs],
             Effect::Stop { .. } | Effect::Remove => &[Done, Away, DoneUnheard, DoneInSilence, Hangs],
