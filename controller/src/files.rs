@@ -97,7 +97,8 @@ fn executor_of<T>(request: &Request<T>) -> Result<ExecutorId, Status> {
     }
 }
 
-/// The call that fetches what is asked for, if the executor has a slot of that service and generation.
+/// The call that fetches what is asked for, if the executor has a slot of that service and generation. A start may be
+/// under way while the service is scaled: one for an earlier generation of the slot is the same slot's.
 #[allow(clippy::result_large_err)] // what tonic's handlers return
 fn call_of(
     state: &State,
@@ -107,7 +108,7 @@ fn call_of(
     let service =
         ServiceId::new(&asked.service).map_err(|error| Status::invalid_argument(error.to_string()))?;
     let slot = SlotId { service, executor: executor.clone(), index: asked.index };
-    let held = state.slot(&slot).filter(|held| held.generation == Generation(asked.generation));
+    let held = state.slot(&slot).filter(|held| Generation(asked.generation) <= held.generation);
     let service = held.and_then(|_| state.service(&slot.service)).ok_or_else(|| {
         Status::failed_precondition(format!(
             "here, {executor} has no slot {}/{} of generation {}",

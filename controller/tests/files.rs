@@ -126,6 +126,18 @@ async fn an_executor_gets_only_what_its_own_slots_need() {
 }
 
 #[tokio::test]
+async fn a_start_that_is_under_way_while_the_service_is_scaled_gets_its_file() {
+    let (port, _) = server().await;
+    let cluster = cluster(&[format!("http://127.0.0.1:{port}/")]).await;
+    let generation = assigned(&cluster, service(port, &["/files/a"])).await;
+    let scale = json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": "WEB-1", "instancesPerHost": 2});
+    cluster.submit(0, scale).await;
+    let content = ask(&cluster, &cluster.executor("e1"), generation, 1).await.unwrap();
+    assert_eq!(content, Outcome::Content("content".into()));
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_service_that_would_call_what_is_not_allowed_is_refused_with_the_field() {
     let (port, asked) = server().await;
     let refused = async |cluster: &Cluster| {
