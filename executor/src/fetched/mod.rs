@@ -2,8 +2,9 @@
 //!
 //! Before a start the content is asked for and put into the plan, so that runners know nothing of controllers. What was
 //! fetched last is kept on the disk for each call that a slot of this node needs, and used only when no controller
-//! gives an answer: a slot is filled with all of them gone. What a controller says counts: a file that it could not
-//! fetch fails the start, as one does that this node fetches by itself.
+//! gives an answer, nor the server to any of them: a slot is filled with all of them gone. What is said counts: a file that
+//! may not be fetched, or that the server does not give, fails the start, as one does that this node fetches by itself.
+//! That nobody says anything is no fault of the service: the start is tried again.
 
 mod controllers;
 mod kept;
