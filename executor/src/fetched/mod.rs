@@ -67,8 +67,8 @@ pub(crate) enum NotFetched {
     /// A controller says that there will be none.
     #[error("{0}")]
     Refused(String),
-    /// No controller gave an answer.
-    #[error("no controller gave an answer: {0}")]
+    /// No controller gave an answer, or none had one from the server.
+    #[error("{0}")]
     Unanswered(String),
 }
 
@@ -115,7 +115,12 @@ impl Fetched {
                 step: "place config",
                 why: format!("{}: {why}", config.local_filename),
             };
-            let content = self.content(&wanted, deadline).await.map_err(failed)?;
+            let content = self.content(&wanted, deadline).await.map_err(|error| match error {
+                NotFetched::Refused(why) => failed(why),
+                NotFetched::Unanswered(why) => {
+                    StartError::RunnerUnavailable(format!("{}: {why}", config.local_filename))
+                }
+            })?;
             room = room.checked_sub(content.len()).ok_or_else(|| {
                 failed(format!("with the fetched files before it, it is larger than {MAX_TOTAL_BYTES} bytes"))
             })?;
@@ -126,7 +131,7 @@ impl Fetched {
     }
 
     /// Asks again and again while nobody answers, unless there is what was fetched before.
-    async fn content(&self, wanted: &WantedFile, deadline: Instant) -> Result<Vec<u8>, String> {
+    async fn content(&self, wanted: &WantedFile, deadline: Instant) -> Result<Vec<u8>, NotFetched> {
         let mut pause = FIRST_PAUSE;
         loop {
             let why = match timeout_at(deadline, self.fetcher.fetch(wanted)).await {
@@ -136,8 +141,8 @@ impl Fetched {
                     }
                     return Ok(content);
                 }
-                Ok(Err(NotFetched::Refused(why))) => return Err(why),
-                Ok(Err(unanswered @ NotFetched::Unanswered(_))) => unanswered.to_string(),
+                Ok(Err(refused @ NotFetched::Refused(_))) => return Err(refused),
+                Ok(Err(NotFetched::Unanswered(why))) => format!("no controller gave an answer: {why}"),
                 Err(_) => "the last controller that was asked gives no answer".to_owned(),
             };
             match self.kept.get(wanted.call).await {
@@ -150,7 +155,7 @@ impl Fetched {
             }
             let pausing = self.world.jitter(pause, JITTER);
             if Instant::now() + pausing >= deadline {
-                return Err(format!("not fetched within {LIMIT:?}: {why}"));
+                return Err(NotFetched::Unanswered(format!("not fetched within {LIMIT:?}: {why}")));
             }
             sleep(pausing).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
