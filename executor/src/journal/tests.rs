@@ -61,6 +61,7 @@ async fn what_is_written_is_read_again() {
         reason: Some(Reason::Replaced),
         descent: Some(Descent::Hook(4)),
         rebooted: true,
+        message: "newer".to_owned(),
     });
     unknown.accounted = true;
     unknown.ended = 3;

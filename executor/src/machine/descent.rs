@@ -69,6 +69,9 @@ impl Turn {
                 self.instance.pace = pace;
             }
             InstanceState::Unknown => {
+                if let Some(resume) = self.instance.resume.clone() {
+                    self.say_again(&resume);
+                }
                 self.enter(InstanceState::Stopping, reason, &message);
                 self.descend(Descent::Find);
             }
