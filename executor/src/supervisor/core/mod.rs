@@ -13,6 +13,7 @@ mod strays;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::id::{ExecutorId, InstanceId, ServiceId, SlotId};
@@ -329,6 +330,7 @@ impl Core {
         let ended = after.is_over() && !before.is_over();
         if ended {
             self.ends.count(&mut after);
+            after.spec = Arc::default();
         }
         let is_new = !after.same_on_disk(before);
         let moved = after.state() != before.state()
