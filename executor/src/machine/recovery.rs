@@ -93,6 +93,12 @@ impl Turn {
                 self.restore(resume);
                 self.launched(workload);
             }
+            // It has its lease. That it was started, too, the journal has forgotten: it need not survive a crash, or
+            // was put back from a copy.
+            InstanceState::Provisioning => {
+                self.restore(&Resume { state: InstanceState::Starting, ..resume.clone() });
+                self.launched(workload);
+            }
             InstanceState::Unready => {
                 self.restore(resume);
                 self.await_readiness();

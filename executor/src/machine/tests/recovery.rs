@@ -150,3 +150,12 @@ fn while_the_runner_cannot_be_asked_nothing_is_decided() {
         assert_eq!(stopping.record.error_message, "what was said before");
     }
 }
+
+#[test]
+fn a_workload_that_runs_although_the_journal_only_says_that_it_was_pulled_serves_on() {
+    for instance in in_state(Provisioning).filter(|one| one.exit.is_none()) {
+        let (after, _) = restarted(&instance, Found::Running(workload()), false);
+        assert_eq!(after.state(), Unready);
+        assert!(after.holds_lease() && after.workload == Some(workload()) && after.stop.is_none());
+    }
+}
