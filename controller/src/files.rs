@@ -12,7 +12,7 @@ use muster_common::id::{ExecutorId, Generation, ServiceId, SlotId};
 use muster_common::identity::Role;
 use muster_common::spec::{ConfigSource, FetchUrl, HttpCallSpec, MAX_CONTROLLER_FETCH_BYTES};
 use muster_platform::PeerIdentity;
-use muster_platform::call::{CallError, Reach, fetch};
+use muster_platform::call::{FetchError, Reach, fetch};
 use muster_proto::v1;
 use muster_proto::v1::fetch_file_response::Outcome;
 use muster_proto::v1::files_server::{Files, FilesServer};
@@ -43,16 +43,18 @@ impl FileService {
         Router::new().route_service("/muster.v1.Files/{*call}", FilesServer::new(service))
     }
 
-    async fn content(&self, call: &HttpCallSpec) -> Result<Vec<u8>, String> {
+    async fn content(&self, call: &HttpCallSpec) -> Result<Vec<u8>, FetchError> {
         // Judged again: the service may be older than the configuration.
-        let allowed = FetchUrl::permitting(&self.allowed, call).map_err(|refusal| refusal.to_string())?;
+        let allowed = FetchUrl::permitting(&self.allowed, call)
+            .map_err(|refusal| FetchError::Refused(refusal.to_string()))?;
         let reach = Reach::Others { loopback: allowed.is_loopback() };
         let fetched = fetch(call, "muster-controller", reach, MAX_CONTROLLER_FETCH_BYTES);
         match timeout(FETCH_WITHIN, fetched).await {
-            Ok(fetched) => fetched.map_err(|CallError(why)| why),
-            Err(_) => {
-                Err(format!("cannot fetch {}: no whole answer within {FETCH_WITHIN:?}", call.shown_url()))
-            }
+            Ok(fetched) => fetched,
+            Err(_) => Err(FetchError::Unreached(format!(
+                "cannot fetch {}: no whole answer within {FETCH_WITHIN:?}",
+                call.shown_url()
+            ))),
         }
     }
 }
@@ -72,14 +74,20 @@ impl Files for FileService {
             Err(_) => return Err(Status::resource_exhausted("this controller fetches too much already")),
         };
         let fetched = self.content(&call).await;
-        let outcome = if fetched.is_ok() { "fetched" } else { "refused" };
+        let outcome = match &fetched {
+            Ok(_) => "fetched",
+            Err(FetchError::Refused(_)) => "refused",
+            Err(FetchError::Unreached(_)) => "unreached",
+        };
         metrics::counter!("muster_controller_files_total", "outcome" => outcome).increment(1);
+        if let Err(error) = &fetched {
+            tracing::info!(%executor, service = asked.service, file = asked.file, %error, "a file was not fetched");
+        }
         let outcome = match fetched {
             Ok(content) => Outcome::Content(content.into()),
-            Err(why) => {
-                tracing::info!(%executor, service = asked.service, file = asked.file, why, "a file was not fetched");
-                Outcome::Refusal(why)
-            }
+            Err(FetchError::Refused(why)) => Outcome::Refusal(why),
+            // Another controller may have a way there, and the executor a copy.
+            Err(FetchError::Unreached(why)) => return Err(Status::unavailable(why)),
         };
         Ok(Response::new(v1::FetchFileResponse { outcome: Some(outcome) }))
     }
@@ -97,7 +105,8 @@ fn executor_of<T>(request: &Request<T>) -> Result<ExecutorId, Status> {
     }
 }
 
-/// The call that fetches what is asked for, if the executor has a slot of that service and generation.
+/// The call that fetches what is asked for, if the executor has a slot of that service and generation. A start may be
+/// under way while the service is scaled: one for an earlier generation of the slot is the same slot's.
 #[allow(clippy::result_large_err)] // what tonic's handlers return
 fn call_of(
     state: &State,
@@ -107,7 +116,7 @@ fn call_of(
     let service =
         ServiceId::new(&asked.service).map_err(|error| Status::invalid_argument(error.to_string()))?;
     let slot = SlotId { service, executor: executor.clone(), index: asked.index };
-    let held = state.slot(&slot).filter(|held| held.generation == Generation(asked.generation));
+    let held = state.slot(&slot).filter(|held| Generation(asked.generation) <= held.generation);
     let service = held.and_then(|_| state.service(&slot.service)).ok_or_else(|| {
         Status::failed_precondition(format!(
             "here, {executor} has no slot {}/{} of generation {}",

@@ -126,6 +126,38 @@ async fn an_executor_gets_only_what_its_own_slots_need() {
 }
 
 #[tokio::test]
+async fn a_start_that_is_under_way_while_the_service_is_scaled_gets_its_file() {
+    let (port, _) = server().await;
+    let cluster = cluster(&[format!("http://127.0.0.1:{port}/")]).await;
+    let generation = assigned(&cluster, service(port, &["/files/a"])).await;
+    let scale = json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": "WEB-1", "instancesPerHost": 2});
+    cluster.submit(0, scale).await;
+    let content = ask(&cluster, &cluster.executor("e1"), generation, 1).await.unwrap();
+    assert_eq!(content, Outcome::Content("content".into()));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_gives_no_answer_refuses_nothing() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let cluster = cluster(&[format!("http://127.0.0.1:{port}/")]).await;
+    let mut create = service(port, &["/files/a", "/files/b"]);
+    create["spec"]["configs"][1]["http"]["operationTimeout"] = json!("1s");
+    let generation = assigned(&cluster, create).await;
+    let e1 = cluster.executor("e1");
+    // The connection is taken, and nothing comes.
+    let status = ask(&cluster, &e1, generation, 1).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("no whole answer within 1s"), "{status}");
+    drop(listener);
+    let status = ask(&cluster, &e1, generation, 2).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("no connection"), "{status}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_service_that_would_call_what_is_not_allowed_is_refused_with_the_field() {
     let (port, asked) = server().await;
     let refused = async |cluster: &Cluster| {

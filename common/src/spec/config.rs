@@ -91,6 +91,14 @@ pub struct HttpCallSpec {
 }
 
 impl HttpCallSpec {
+    /// Its JSON: the same for the same call. Holds what is sensitive.
+    #[must_use]
+    // All keys are strings and all numbers finite: writing to memory cannot fail.
+    #[allow(clippy::expect_used, clippy::missing_panics_doc)]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a call is always JSON")
+    }
+
     /// Whom it calls, without brackets.
     #[must_use]
     pub fn host(&self) -> &str {

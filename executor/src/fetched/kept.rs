@@ -1,53 +1,80 @@
-//! What was fetched last, on the disk: `fetched/<service>/<generation>-<file>`, for the executor's eyes only, as it may
-//! be secret.
+//! What was fetched last, on the disk: `fetched/<call>`, for the executor's eyes only, as it may be secret.
+//!
+//! A call is named by what it says, so that a service that is scaled or created anew finds what it had.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use muster_common::id::{Generation, ServiceId};
+use muster_common::spec::HttpCallSpec;
 use muster_platform::Disk;
+use uuid::Uuid;
 
-use super::WantedFile;
+/// What the names of calls are made in; of no meaning elsewhere.
+const CALLS: Uuid = Uuid::from_u128(0x5f0c_31a6_8d0e_4c2b_9a57_d1e4_0b76_c3f8);
 
 const DIR: &str = "fetched";
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
+/// A call by what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CallName(Uuid);
+
+impl CallName {
+    /// The name of `call`.
+    #[must_use]
+    pub(crate) fn of(call: &HttpCallSpec) -> Self {
+        Self(Uuid::new_v5(&CALLS, &call.to_json()))
+    }
+}
+
 pub(super) struct Kept {
     dir: PathBuf,
     disk: Disk,
+    /// Held while anything is written or removed: starts write at any time, those of one call at once. Taken by the
+    /// work itself, which goes on when whoever waits for it is let go.
+    writing: Arc<Mutex<()>>,
 }
 
 impl Kept {
     pub(super) fn new(data_dir: &Path, disk: Disk) -> Self {
-        Self { dir: data_dir.join(DIR), disk }
+        Self { dir: data_dir.join(DIR), disk, writing: Arc::default() }
     }
 
-    fn path(&self, wanted: &WantedFile) -> PathBuf {
-        self.dir.join(wanted.service.as_str()).join(format!("{}-{}", wanted.generation.0, wanted.file))
+    fn path(&self, call: CallName) -> PathBuf {
+        self.dir.join(call.0.to_string())
     }
 
     /// Keeps `content`, all of it or what was there before. Most of the time it is the same: nothing is written then.
-    pub(super) async fn keep(&self, wanted: &WantedFile, content: Vec<u8>) -> io::Result<()> {
-        let path = self.path(wanted);
-        // Slots of one service share what is kept, and may be filled at the same time.
-        let fresh = path.with_extension(format!("{}.new", wanted.index));
-        self.disk.run(move || write(&path, &fresh, &content)).await?
+    pub(super) async fn keep(&self, call: CallName, content: Vec<u8>) -> io::Result<()> {
+        let path = self.path(call);
+        self.alone(move || write(&path, &content)).await
     }
 
     /// What was fetched last.
-    pub(super) async fn get(&self, wanted: &WantedFile) -> io::Result<Option<Vec<u8>>> {
-        let path = self.path(wanted);
+    pub(super) async fn get(&self, call: CallName) -> io::Result<Option<Vec<u8>>> {
+        let path = self.path(call);
         self.disk.run(move || read(&path)).await?
     }
 
-    /// Removes what is of no generation in `wanted`.
-    pub(super) async fn retain(&self, wanted: BTreeSet<(ServiceId, Generation)>) -> io::Result<()> {
+    /// Removes what no call in `wanted` fetched.
+    pub(super) async fn retain(&self, wanted: BTreeSet<CallName>) -> io::Result<()> {
         let dir = self.dir.clone();
-        self.disk.run(move || retain(&dir, &wanted)).await?
+        self.alone(move || retain(&dir, &wanted)).await
+    }
+
+    async fn alone(&self, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+        let writing = Arc::clone(&self.writing);
+        let work = move || {
+            // It guards no data that could be half done.
+            let _alone = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            work()
+        };
+        self.disk.run(work).await?
     }
 }
 
@@ -59,42 +86,37 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-fn write(path: &Path, fresh: &Path, content: &[u8]) -> io::Result<()> {
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     if read(path)?.is_some_and(|kept| kept == content) {
         return Ok(());
     }
     if let Some(dir) = path.parent() {
         DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)?;
     }
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(fresh)?;
+    let fresh = path.with_extension("new");
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(&fresh)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(fresh, path)
 }
 
-fn retain(dir: &Path, wanted: &BTreeSet<(ServiceId, Generation)>) -> io::Result<()> {
-    let services = match fs::read_dir(dir) {
-        Ok(services) => services,
+/// What has no call's name goes, too: it was left half written, or laid down by an earlier version.
+fn retain(dir: &Path, wanted: &BTreeSet<CallName>) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    for service in services {
-        let service = service?;
-        let id = ServiceId::new(service.file_name().to_string_lossy()).ok();
-        let mut left = 0;
-        for file in fs::read_dir(service.path())? {
-            let file = file?;
-            let name = file.file_name();
-            let generation =
-                name.to_str().and_then(|name| name.split_once('-')?.0.parse().ok()).map(Generation);
-            if id.clone().zip(generation).is_some_and(|place| wanted.contains(&place)) {
-                left += 1;
-            } else {
-                fs::remove_file(file.path())?;
-            }
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_str().and_then(|name| Uuid::try_parse(name).ok()).map(CallName);
+        if name.is_some_and(|name| wanted.contains(&name)) {
+            continue;
         }
-        if left == 0 {
-            fs::remove_dir(service.path())?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(())

@@ -1,9 +1,10 @@
 //! Files of type `CONTROLLER_HTTP_FETCH`: a controller fetches them, because it reaches places that this node may not.
 //!
 //! Before a start the content is asked for and put into the plan, so that runners know nothing of controllers. What was
-//! fetched last is kept on the disk for each generation that this node fills a slot of, and used only when no controller
-//! gives an answer: a slot is filled with all of them gone. What a controller says counts: a file that it could not
-//! fetch fails the start, as one does that this node fetches by itself.
+//! fetched last is kept on the disk for each call that a slot of this node needs, and used only when no controller
+//! gives an answer, nor the server to any of them: a slot is filled with all of them gone. What is said counts: a file that
+//! may not be fetched, or that the server does not give, fails the start, as one does that this node fetches by itself.
+//! That nobody says anything is no fault of the service: the start is tried again.
 
 mod controllers;
 mod kept;
@@ -29,6 +30,7 @@ use crate::machine::START_LIMIT;
 use crate::runner::{LaunchPlan, StartError};
 
 pub(crate) use controllers::Controllers;
+pub(crate) use kept::CallName;
 
 /// How long all files of one start may take: less than the start itself has, so that it ends with the reason.
 const LIMIT: Duration = Duration::from_secs(START_LIMIT.as_secs() - 20);
@@ -53,6 +55,8 @@ pub(crate) struct WantedFile {
     pub generation: Generation,
     /// The file's index in the spec.
     pub file: u32,
+    /// What fetches it, as the spec of this node says.
+    pub call: CallName,
     /// How long one controller is given.
     pub patience: Duration,
 }
@@ -63,8 +67,8 @@ pub(crate) enum NotFetched {
     /// A controller says that there will be none.
     #[error("{0}")]
     Refused(String),
-    /// No controller gave an answer.
-    #[error("no controller gave an answer: {0}")]
+    /// No controller gave an answer, or none had one from the server.
+    #[error("{0}")]
     Unanswered(String),
 }
 
@@ -104,13 +108,19 @@ impl Fetched {
                 index: plan.place.index,
                 generation: plan.place.generation,
                 file,
+                call: CallName::of(http),
                 patience: http.operation_timeout.as_duration().saturating_add(SLACK),
             };
             let failed = |why: String| StartError::Failed {
                 step: "place config",
                 why: format!("{}: {why}", config.local_filename),
             };
-            let content = self.content(&wanted, deadline).await.map_err(failed)?;
+            let content = self.content(&wanted, deadline).await.map_err(|error| match error {
+                NotFetched::Refused(why) => failed(why),
+                NotFetched::Unanswered(why) => {
+                    StartError::RunnerUnavailable(format!("{}: {why}", config.local_filename))
+                }
+            })?;
             room = room.checked_sub(content.len()).ok_or_else(|| {
                 failed(format!("with the fetched files before it, it is larger than {MAX_TOTAL_BYTES} bytes"))
             })?;
@@ -121,21 +131,21 @@ impl Fetched {
     }
 
     /// Asks again and again while nobody answers, unless there is what was fetched before.
-    async fn content(&self, wanted: &WantedFile, deadline: Instant) -> Result<Vec<u8>, String> {
+    async fn content(&self, wanted: &WantedFile, deadline: Instant) -> Result<Vec<u8>, NotFetched> {
         let mut pause = FIRST_PAUSE;
         loop {
             let why = match timeout_at(deadline, self.fetcher.fetch(wanted)).await {
                 Ok(Ok(content)) => {
-                    if let Err(error) = self.kept.keep(wanted, content.clone()).await {
+                    if let Err(error) = self.kept.keep(wanted.call, content.clone()).await {
                         tracing::warn!(%error, service = %wanted.service, "a fetched file is not kept; this start does not need it");
                     }
                     return Ok(content);
                 }
-                Ok(Err(NotFetched::Refused(why))) => return Err(why),
-                Ok(Err(unanswered @ NotFetched::Unanswered(_))) => unanswered.to_string(),
+                Ok(Err(refused @ NotFetched::Refused(_))) => return Err(refused),
+                Ok(Err(NotFetched::Unanswered(why))) => format!("no controller gave an answer: {why}"),
                 Err(_) => "the last controller that was asked gives no answer".to_owned(),
             };
-            match self.kept.get(wanted).await {
+            match self.kept.get(wanted.call).await {
                 Ok(Some(content)) => {
                     tracing::warn!(service = %wanted.service, file = wanted.file, why, "placing the file that was fetched last");
                     return Ok(content);
@@ -145,18 +155,27 @@ impl Fetched {
             }
             let pausing = self.world.jitter(pause, JITTER);
             if Instant::now() + pausing >= deadline {
-                return Err(format!("not fetched within {LIMIT:?}: {why}"));
+                return Err(NotFetched::Unanswered(format!("not fetched within {LIMIT:?}: {why}")));
             }
             sleep(pausing).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Forgets what was fetched for other generations than these. They must be those of all present slots: nothing else
-    /// is written meanwhile.
-    pub(crate) async fn retain(&self, generations: BTreeSet<(ServiceId, Generation)>) {
-        if let Err(error) = self.kept.retain(generations).await {
-            tracing::warn!(%error, "files of services that are gone cannot be removed; trying again later");
+    /// Forgets what other calls fetched than these.
+    pub(crate) async fn retain(&self, calls: BTreeSet<CallName>) {
+        if let Err(error) = self.kept.retain(calls).await {
+            tracing::warn!(%error, "fetched files that no slot needs any more cannot be removed; trying again later");
         }
     }
+}
+
+/// The calls of a spec that controllers make.
+pub(crate) fn calls_of(spec: &LocalServiceSpec) -> impl Iterator<Item = CallName> {
+    spec.configs.iter().filter_map(|config| match &config.source {
+        ConfigSource::ControllerHttpFetch { http } => Some(CallName::of(http)),
+        ConfigSource::Inline { .. }
+        | ConfigSource::ExecutorLocalFile { .. }
+        | ConfigSource::ExecutorHttpFetch { .. } => None,
+    })
 }

@@ -45,7 +45,7 @@ fn refused() -> Result<Vec<u8>, NotFetched> {
 fn plan(files: usize) -> LaunchPlan {
     let file = |n: usize| {
         format!(
-            r#"{{"type": "CONTROLLER_HTTP_FETCH", "localFilename": "f{n}", "http": {{"hostname": "c"}}}}"#
+            r#"{{"type": "CONTROLLER_HTTP_FETCH", "localFilename": "f{n}", "http": {{"hostname": "c", "path": "/{n}"}}}}"#
         )
     };
     let inline = r#"{"type": "INLINE", "localFilename": "i", "data": "aGk="}"#.to_owned();
@@ -78,9 +78,13 @@ async fn the_content_takes_the_place_of_the_call() {
     let asked = script.asked.lock().unwrap();
     assert_eq!((asked[0].service.as_str(), asked[0].generation, asked[0].file), ("web-1", Generation(1), 1));
     assert_eq!(asked[1].file, 2);
-    for path in ["fetched", "fetched/web-1", "fetched/web-1/1-1"] {
-        let mode = std::fs::metadata(dir.path().join(path)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{path} is open to others");
+    let kept = dir.path().join("fetched");
+    let files = std::fs::read_dir(&kept).unwrap().map(|file| file.unwrap().path());
+    let paths: Vec<_> = files.chain([kept.clone()]).collect();
+    assert_eq!(paths.len(), 3, "two files and the directory");
+    for path in paths {
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} is open to others", path.display());
     }
 }
 
@@ -93,13 +97,17 @@ async fn a_file_is_waited_for_while_nobody_answers() {
 
     let empty = tempfile::tempdir().unwrap();
     let begun = Instant::now();
-    let why = start(empty.path(), Script::of([]), 1).await.unwrap_err();
+    let fetched = Fetched::new(world(), empty.path(), Script::of([]));
+    // Charged to nobody: the start is tried again.
+    let Err(StartError::RunnerUnavailable(why)) = fetched.put_into(plan(1)).await else {
+        panic!("the start has failed")
+    };
     assert!(
         begun.elapsed() <= LIMIT && begun.elapsed() + 2 * LONGEST_PAUSE >= LIMIT,
         "{:?}",
         begun.elapsed()
     );
-    assert!(why.starts_with("place config failed: f0: not fetched within"), "{why}");
+    assert!(why.starts_with("f0: not fetched within"), "{why}");
     assert!(why.contains("c1:1: no connection"), "{why}");
 }
 
@@ -117,27 +125,66 @@ async fn what_was_fetched_last_is_placed_when_nobody_answers_and_only_then() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_was_scaled_finds_what_was_fetched_before() {
+    let dir = tempfile::tempdir().unwrap();
+    start(dir.path(), Script::of([Ok(b"one".to_vec())]), 1).await.unwrap();
+    let fetched = Fetched::new(world(), dir.path(), Script::of([]));
+    let mut scaled = plan(1);
+    scaled.place.generation = Generation(7);
+    fetched.retain(calls_of(&scaled.spec).collect()).await;
+    let filled = fetched.put_into(scaled).await.unwrap();
+    let ConfigSource::Inline { data } = &filled.spec.configs[1].source else { panic!("it was left") };
+    assert_eq!(STANDARD.decode(data).unwrap(), b"one");
+}
+
+fn names(count: usize) -> Vec<CallName> {
+    calls_of(&plan(count).spec).collect()
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_what_slots_are_filled_with_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let wanted = |service: &str, generation: u64| WantedFile {
-        service: ServiceId::new(service).unwrap(),
-        index: 0,
-        generation: Generation(generation),
-        file: 0,
-        patience: SLACK,
-    };
     let fetched = Fetched::new(world(), dir.path(), Script::of([]));
-    let all = [wanted("a-1", 1), wanted("a-1", 2), wanted("b-1", 1)];
-    for file in &all {
-        fetched.kept.keep(file, b"x".to_vec()).await.unwrap();
+    let all = names(3);
+    for call in &all {
+        fetched.kept.keep(*call, b"x".to_vec()).await.unwrap();
     }
-    fetched.retain(BTreeSet::from([(ServiceId::new("a-1").unwrap(), Generation(2))])).await;
+    // What earlier versions laid down, and what a crash left.
+    let kept = dir.path().join("fetched");
+    std::fs::create_dir(kept.join("web-1")).unwrap();
+    std::fs::write(kept.join("web-1/1-1"), "x").unwrap();
+    std::fs::write(kept.join("half.new"), "x").unwrap();
+    fetched.retain(BTreeSet::from([all[1]])).await;
     let mut left = Vec::new();
-    for file in &all {
-        left.push(fetched.kept.get(file).await.unwrap().is_some());
+    for call in &all {
+        left.push(fetched.kept.get(*call).await.unwrap().is_some());
     }
     assert_eq!(left, [false, true, false]);
-    assert!(!dir.path().join("fetched/b-1").exists());
+    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_kept_while_others_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = muster_platform::World::system();
+    let fetched = Arc::new(Fetched::new(world, dir.path(), Script::of([])));
+    let call = names(1)[0];
+    let removing = tokio::spawn({
+        let fetched = Arc::clone(&fetched);
+        async move {
+            for _ in 0..200 {
+                fetched.kept.retain(BTreeSet::new()).await.unwrap();
+            }
+        }
+    });
+    for round in 0..200_u32 {
+        let keep = || fetched.kept.keep(call, round.to_be_bytes().to_vec());
+        let (one, two) = tokio::join!(keep(), keep());
+        one.and(two).unwrap();
+    }
+    removing.await.unwrap();
+    fetched.kept.keep(call, b"last".to_vec()).await.unwrap();
+    assert_eq!(fetched.kept.get(call).await.unwrap().unwrap(), b"last");
 }
 
 #[tokio::test(start_paused = true)]

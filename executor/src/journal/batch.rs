@@ -65,8 +65,11 @@ impl Batch {
         self.instance(instance);
     }
 
-    /// Writes an instance as it is now.
+    /// Writes an instance as it is now. One that is over runs nothing any more and has no spec.
     pub(crate) fn instance(&mut self, instance: &Instance) {
+        if instance.is_over() {
+            self.changes.insert((Drawer::Specs, instance.id().to_string()), None);
+        }
         let message = v1::JournalInstance::from(instance).encode_to_vec();
         self.changes.insert((Drawer::Instances, instance.id().to_string()), Some(message));
         self.durable |= instance.must_last();

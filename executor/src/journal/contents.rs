@@ -95,11 +95,15 @@ impl Contents {
 }
 
 fn instance(id: &str, bytes: &[u8], spec: Option<&Vec<u8>>) -> Result<Instance, String> {
-    let json = spec.ok_or("its spec is missing")?;
-    let spec = LocalServiceSpec::from_json(json).map_err(|error| error.to_string())?;
+    let has_spec = spec.is_some();
+    let spec = spec.map(|json| LocalServiceSpec::from_json(json)).transpose();
+    let spec = spec.map_err(|error| error.to_string())?.unwrap_or_default();
     let message = v1::JournalInstance::decode(bytes).map_err(|error| error.to_string())?;
     let instance = read_instance(message, spec).map_err(|error| error.to_string())?;
-    if instance.id().as_str() == id { Ok(instance) } else { Err("it is another's".to_owned()) }
+    if instance.id().as_str() != id {
+        return Err("it is another's".to_owned());
+    }
+    if has_spec || instance.is_over() { Ok(instance) } else { Err("its spec is missing".to_owned()) }
 }
 
 fn slot(bytes: &[u8]) -> Result<Slot, String> {

@@ -32,6 +32,7 @@ impl From<&Instance> for v1::JournalInstance {
                 reason: resume.reason.map(|reason| reason.to_string()).unwrap_or_default(),
                 descent: resume.descent.map(Into::into),
                 rebooted: resume.rebooted,
+                message: resume.message.clone(),
             }),
             descent: instance.descent.map(Into::into),
             accounted: instance.accounted,
@@ -111,6 +112,7 @@ fn read_resume(message: &v1::JournalResume) -> Result<Resume, Malformed> {
         reason: fields.parse_optional("reason", &message.reason)?,
         descent: message.descent.as_ref().map(read_descent).transpose()?,
         rebooted: message.rebooted,
+        message: message.message.clone(),
     })
 }
 

@@ -61,6 +61,7 @@ async fn what_is_written_is_read_again() {
         reason: Some(Reason::Replaced),
         descent: Some(Descent::Hook(4)),
         rebooted: true,
+        message: "newer".to_owned(),
     });
     unknown.accounted = true;
     unknown.ended = 3;
@@ -103,6 +104,29 @@ async fn what_is_written_is_read_again() {
     assert_eq!(contents.instances.len(), 1);
     assert!(contents.is_whole);
     assert!(contents.acked.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_over_keeps_no_spec_and_what_lives_must_have_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _, _) = open(dir.path(), "b").await;
+    let mut over = instance("SI-1");
+    let mut batch = Batch::default();
+    batch.mint(&over);
+    batch.mint(&instance("SI-2"));
+    journal.commit(Arc::new(batch)).await.unwrap();
+    over.record.state = InstanceState::Stopped;
+    over.spec = Arc::default();
+    let mut batch = Batch::default();
+    batch.instance(&over);
+    assert_eq!(batch.changes[&(Drawer::Specs, "SI-1".to_owned())], None);
+    batch.changes.insert((Drawer::Specs, "SI-2".to_owned()), None);
+    journal.commit(Arc::new(batch)).await.unwrap();
+    drop(journal);
+    let (_, _, contents) = open(dir.path(), "b").await;
+    let [read] = contents.instances.as_slice() else { panic!("{:?}", contents.instances) };
+    assert!(read.same_on_disk(&over) && read.spec == over.spec);
+    assert_eq!(contents.damaged, 1, "one that lives is nothing without its spec");
 }
 
 #[tokio::test]

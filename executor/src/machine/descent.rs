@@ -4,7 +4,7 @@
 //! is left of it. Only the runner's word ends it: as long as it cannot confirm that the workload is gone,
 //! the instance stays in DEPROVISIONING, keeps its ports, says so, and tries again.
 
-use muster_common::evidence::{Evidence, MAX_LOG_TAIL_BYTES, Transition, tail};
+use muster_common::evidence::{Evidence, MAX_LOG_TAIL_BYTES, MAX_MESSAGE_BYTES, Transition, head, tail};
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 use muster_common::spec::PreShutdownSpec;
@@ -69,6 +69,9 @@ impl Turn {
                 self.instance.pace = pace;
             }
             InstanceState::Unknown => {
+                if let Some(resume) = self.instance.resume.clone() {
+                    self.say_again(&resume);
+                }
                 self.enter(InstanceState::Stopping, reason, &message);
                 self.descend(Descent::Find);
             }
@@ -244,10 +247,15 @@ impl Turn {
         self.descend(Descent::Hook(index + 1));
     }
 
-    /// A hook that fails is noted and does not hold up the stop.
+    /// A hook that fails is noted, beside why the instance goes, and does not hold up the stop. The timeline keeps it
+    /// should there be other trouble to tell of on the way down.
     fn note_hook_failure(&mut self, index: usize, why: &str) {
-        if self.instance.record.error_message.is_empty() {
-            self.instance.record.error_message = format!("pre-shutdown hook {} failed: {why}", index + 1);
+        let note = format!("pre-shutdown hook {} failed: {why}", index + 1);
+        let record = &mut self.instance.record;
+        let step = record.timeline.last_mut().map(|step| &mut step.message);
+        for message in step.into_iter().chain([&mut record.error_message]) {
+            let said = if message.is_empty() { note.clone() } else { format!("{message}; {note}") };
+            head(&said, MAX_MESSAGE_BYTES).clone_into(message);
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Resume {
     pub state: InstanceState,
     /// Its reason.
     pub reason: Option<Reason>,
+    /// What was said of it.
+    pub message: String,
     /// How far down it was.
     pub descent: Option<Descent>,
     /// Whether the machine booted since.

@@ -30,6 +30,7 @@ impl Turn {
         let now = Resume {
             state: self.instance.state(),
             reason: self.instance.record.reason,
+            message: self.instance.record.error_message.clone(),
             descent: self.instance.descent.take(),
             rebooted: false,
         };
@@ -92,6 +93,12 @@ impl Turn {
                 self.restore(resume);
                 self.launched(workload);
             }
+            // It has its lease. That it was started, too, the journal has forgotten: it need not survive a crash, or
+            // was put back from a copy.
+            InstanceState::Provisioning => {
+                self.restore(&Resume { state: InstanceState::Starting, ..resume.clone() });
+                self.launched(workload);
+            }
             InstanceState::Unready => {
                 self.restore(resume);
                 self.await_readiness();
@@ -134,7 +141,8 @@ impl Turn {
             }
             // It was on its way down; why has been said.
             InstanceState::Stopping | InstanceState::Unhealthy | InstanceState::ReadinessCheckFailed => {
-                self.enter(InstanceState::Stopping, resume.reason, "");
+                self.say_again(resume);
+                self.enter(InstanceState::Stopping, resume.reason, &resume.message);
                 self.deprovision(Descent::Evidence);
             }
             _ => {
@@ -198,9 +206,16 @@ impl Turn {
         }
     }
 
-    /// Goes back to the state it had, with the reason it had.
+    /// Goes back to the state it had, with what was said of it.
     fn restore(&mut self, resume: &Resume) {
         self.enter(resume.state, Some(Reason::FoundAgain), "");
-        self.instance.record.reason = resume.reason;
+        self.say_again(resume);
+    }
+
+    /// Says what was said before UNKNOWN. Trouble with asking the runner is over.
+    pub(super) fn say_again(&mut self, resume: &Resume) {
+        let record = &mut self.instance.record;
+        record.reason = resume.reason;
+        record.error_message.clone_from(&resume.message);
     }
 }

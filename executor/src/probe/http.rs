@@ -5,7 +5,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use muster_common::spec::{Headers, HttpVerb};
-use muster_platform::call::{self, Question, Speak, Trust};
+use muster_platform::call::{self, CallError, Question, Speak, Trust};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::target::Target;
@@ -52,7 +52,10 @@ impl Call<'_> {
         let request = question.request(self.headers.iter().map(|(name, value)| (&**name, &**value)))?;
         let read = |response: http::Response<Incoming>| async move {
             let status = response.status().as_u16();
-            Ok(Answer { status, body: first_bytes(response.into_body(), self.deadline).await })
+            Ok::<_, CallError>(Answer {
+                status,
+                body: first_bytes(response.into_body(), self.deadline).await,
+            })
         };
         Ok(match self.tls {
             None => call::exchange(self.in_time(self.target.connect()).await?, request, read).await?,

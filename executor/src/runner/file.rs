@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use muster_common::spec::{ConfigSource, ConfigSpec};
-use muster_platform::call::{CallError, Reach, fetch};
+use muster_platform::call::{Reach, fetch};
 use rustix::fs::OFlags;
 
 use super::StartError;
@@ -58,7 +58,7 @@ async fn content(source: &ConfigSource) -> Result<Vec<u8>, String> {
         }
         ConfigSource::ExecutorHttpFetch { http } => {
             let fetched = fetch(http, "muster-executor", Reach::Anywhere, MAX_FILE_BYTES).await;
-            fetched.map_err(|CallError(why)| why)
+            fetched.map_err(|error| error.to_string())
         }
         ConfigSource::ControllerHttpFetch { .. } => {
             Err("a controller was to fetch it before, and did not".to_owned())

@@ -170,7 +170,7 @@ pub enum StartError {
         /// The runner's own words; never a secret.
         why: String,
     },
-    /// The runner itself cannot be reached; worth another try.
+    /// The runner, or who is to give a file, cannot be reached; worth another try.
     #[error("{0}")]
     RunnerUnavailable(String),
 }

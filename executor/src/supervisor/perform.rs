@@ -124,7 +124,14 @@ impl Performer {
                 let hook = before.hooks.get(index)?.clone();
                 let caller = Arc::new(HookCaller(Arc::clone(&self.prober)));
                 let asked = ask(caller, hook, before.hook_limit(), plan, workload);
-                Box::pin(async move { Event::HookDone { index, outcome: asked.await } })
+                let said_of = id.clone();
+                Box::pin(async move {
+                    let outcome = asked.await;
+                    if !outcome.passed {
+                        tracing::warn!(instance = %said_of, hook = index + 1, why = outcome.answer, "a pre-shutdown hook failed; the stop goes on");
+                    }
+                    Event::HookDone { index, outcome }
+                })
             }
             effect => {
                 let runner = self.runners.of(instance.record.runner).cloned();

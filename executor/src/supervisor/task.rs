@@ -312,8 +312,10 @@ impl Supervisor {
                 self.core.listing_begins();
             }
             self.performer.list();
-            // Here, where no slot comes meanwhile.
-            self.fetched.retain(self.core.generations()).await;
+            // Waited for here, where neither a slot nor an instance comes meanwhile: what starts write is among these.
+            if let Some(calls) = self.core.fetching_calls() {
+                self.fetched.retain(calls).await;
+            }
         }
     }
 

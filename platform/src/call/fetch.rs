@@ -17,6 +17,32 @@ use tokio::time::timeout;
 use super::http::with_cause;
 use super::{CallError, Question, Reach, Speak, Trust, exchange, handshake};
 
+/// Why a file was not fetched, in words for a person.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// There was no connection, or no whole answer: it may be there for another machine, or later.
+    #[error("{0}")]
+    Unreached(String),
+    /// The server answered with something else, or may not be asked.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl FetchError {
+    fn map(self, reword: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Unreached(why) => Self::Unreached(reword(why)),
+            Self::Refused(why) => Self::Refused(reword(why)),
+        }
+    }
+}
+
+impl From<CallError> for FetchError {
+    fn from(CallError(why): CallError) -> Self {
+        Self::Unreached(why)
+    }
+}
+
 /// Fetches the file, of at most `max_bytes`, in the name of `agent`. Takes no longer than the call's
 /// `operationTimeout`.
 pub async fn fetch(
@@ -24,12 +50,14 @@ pub async fn fetch(
     agent: &'static str,
     reach: Reach,
     max_bytes: usize,
-) -> Result<Vec<u8>, CallError> {
+) -> Result<Vec<u8>, FetchError> {
     let limit = call.operation_timeout.as_duration();
-    let late =
-        |_| Err(CallError(format!("no whole answer within {limit:?}; raise operationTimeout if it is slow")));
+    let late = |_| {
+        let why = format!("no whole answer within {limit:?}; raise operationTimeout if it is slow");
+        Err(FetchError::Unreached(why))
+    };
     let fetched = timeout(limit, make(call, agent, reach, max_bytes)).await.unwrap_or_else(late);
-    fetched.map_err(|CallError(why)| CallError(format!("cannot fetch {}: {why}", call.shown_url())))
+    fetched.map_err(|error| error.map(|why| format!("cannot fetch {}: {why}", call.shown_url())))
 }
 
 async fn make(
@@ -37,7 +65,7 @@ async fn make(
     agent: &'static str,
     reach: Reach,
     max_bytes: usize,
-) -> Result<Vec<u8>, CallError> {
+) -> Result<Vec<u8>, FetchError> {
     let question = Question {
         authority: call.authority(),
         agent,
@@ -48,7 +76,8 @@ async fn make(
     let authorization = authorization(call);
     let authorization = authorization.as_deref().map(|value| (header::AUTHORIZATION.as_str(), value));
     let headers = call.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let request = question.request(headers.chain(authorization))?;
+    let request = question.request(headers.chain(authorization));
+    let request = request.map_err(|CallError(why)| FetchError::Refused(why))?;
     let read = |response| judged(call, response, max_bytes);
 
     let limit = call.connection_timeout.as_duration();
@@ -58,7 +87,7 @@ async fn make(
             let trust = if call.insecure { Trust::Anybody } else { Trust::Machine };
             let secured = async {
                 let stream = connect(call, reach).await?;
-                handshake(stream, call.host(), trust, Speak::Http1).await
+                Ok(handshake(stream, call.host(), trust, Speak::Http1).await?)
             };
             exchange(in_time(limit, secured).await?, request, read).await
         }
@@ -66,21 +95,22 @@ async fn make(
 }
 
 /// The addresses are judged that are connected to: a name may lead elsewhere the next time it is asked for.
-async fn connect(call: &HttpCallSpec, reach: Reach) -> Result<TcpStream, CallError> {
-    let unreached = |error: std::io::Error| CallError(format!("no connection: {error}"));
+async fn connect(call: &HttpCallSpec, reach: Reach) -> Result<TcpStream, FetchError> {
+    let unreached = |error: std::io::Error| FetchError::Unreached(format!("no connection: {error}"));
     let found: Vec<_> = lookup_host((call.host(), call.effective_port())).await.map_err(unreached)?.collect();
     let admitted: Vec<_> = found.iter().copied().filter(|at| reach.admits(at.ip())).collect();
     if let (Some(refused), true) = (found.first(), admitted.is_empty()) {
-        return Err(CallError(format!("it leads to {}, where nothing may be fetched from", refused.ip())));
+        let why = format!("it leads to {}, where nothing may be fetched from", refused.ip());
+        return Err(FetchError::Refused(why));
     }
     TcpStream::connect(admitted.as_slice()).await.map_err(unreached)
 }
 
 async fn in_time<T>(
     limit: Duration,
-    work: impl Future<Output = Result<T, CallError>>,
-) -> Result<T, CallError> {
-    let late = |_| Err(CallError(format!("no connection within {limit:?} (connectionTimeout)")));
+    work: impl Future<Output = Result<T, FetchError>>,
+) -> Result<T, FetchError> {
+    let late = |_| Err(FetchError::Unreached(format!("no connection within {limit:?} (connectionTimeout)")));
     timeout(limit, work).await.unwrap_or_else(late)
 }
 
@@ -100,17 +130,17 @@ async fn judged(
     call: &HttpCallSpec,
     response: http::Response<Incoming>,
     max_bytes: usize,
-) -> Result<Vec<u8>, CallError> {
+) -> Result<Vec<u8>, FetchError> {
     let status = response.status();
     if !call.success_codes.contains(&status.as_u16()) {
         let hint =
             if status.is_redirection() { "; redirects are not followed, name the file itself" } else { "" };
-        return Err(CallError(format!(
+        return Err(FetchError::Refused(format!(
             "the server answered status {status}, which is none of successCodes {:?}{hint}",
             call.success_codes
         )));
     }
-    let too_large = || CallError(format!("the answer is larger than {max_bytes} bytes"));
+    let too_large = || FetchError::Refused(format!("the answer is larger than {max_bytes} bytes"));
     let mut body = response.into_body();
     // What the server announces need not be read.
     if body.size_hint().lower() > max_bytes as u64 {

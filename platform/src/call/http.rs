@@ -71,14 +71,15 @@ fn header_of(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), CallE
 }
 
 /// Asks, and has the answer read while the connection is there.
-pub async fn exchange<S, T, Reading>(
+pub async fn exchange<S, T, E, Reading>(
     stream: S,
     request: Request<Full<Bytes>>,
     read: impl FnOnce(Response<Incoming>) -> Reading,
-) -> Result<T, CallError>
+) -> Result<T, E>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    Reading: Future<Output = Result<T, CallError>>,
+    E: From<CallError>,
+    Reading: Future<Output = Result<T, E>>,
 {
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
@@ -86,7 +87,7 @@ where
     let call = async { read(sender.send_request(request).await.map_err(|error| failed(&error))?).await };
     tokio::select! {
         answer = call => answer,
-        ended = drive(connection) => Err(ended),
+        ended = drive(connection) => Err(ended.into()),
     }
 }
 

@@ -7,7 +7,7 @@ mod http;
 mod reach;
 mod tls;
 
-pub use fetch::fetch;
+pub use fetch::{FetchError, fetch};
 pub use http::{Question, exchange};
 pub use reach::Reach;
 pub use tls::{Speak, Trust, handshake};

@@ -178,7 +178,7 @@ fn condition(instance: &Instance) -> String {
         "{:?} {:?} {:?} {:?} {:?} {:?} {} {} {} {} {} {}",
         instance.state(),
         instance.descent,
-        instance.resume,
+        instance.resume.as_ref().map(|resume| (resume.state, resume.reason, resume.descent, resume.rebooted)),
         instance.stop.is_some(),
         instance.exit.is_some(),
         instance.workload.is_some(),

@@ -129,7 +129,8 @@ fn a_stop_that_was_asked_for_while_unknown_runs_its_hooks_however_many_restarts_
 
 #[test]
 fn while_the_runner_cannot_be_asked_nothing_is_decided() {
-    for instance in in_state(Healthy) {
+    for mut instance in in_state(Healthy) {
+        "what was said before".clone_into(&mut instance.record.error_message);
         let (mut unknown, _) = step(&instance, Event::Restarted { rebooted: false }, at(0));
         let mut now = at(0);
         for _ in 0..20 {
@@ -142,5 +143,19 @@ fn while_the_runner_cannot_be_asked_nothing_is_decided() {
         }
         let (after, _) = step(&unknown, Event::Found(Ok(Found::Running(workload()))), now);
         assert_eq!(after.state(), Healthy);
+        // The trouble is over, and is told no more.
+        assert_eq!(after.record.reason, instance.record.reason);
+        assert_eq!(after.record.error_message, "what was said before");
+        let (stopping, _) = step(&unknown, Event::StopRequested(super::fixture::intent()), now);
+        assert_eq!(stopping.record.error_message, "what was said before");
+    }
+}
+
+#[test]
+fn a_workload_that_runs_although_the_journal_only_says_that_it_was_pulled_serves_on() {
+    for instance in in_state(Provisioning).filter(|one| one.exit.is_none()) {
+        let (after, _) = restarted(&instance, Found::Running(workload()), false);
+        assert_eq!(after.state(), Unready);
+        assert!(after.holds_lease() && after.workload == Some(workload()) && after.stop.is_none());
     }
 }

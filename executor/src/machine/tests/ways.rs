@@ -195,6 +195,32 @@ fn the_end_of_a_log_is_waited_for_while_its_keeper_is_away() {
 }
 
 #[test]
+fn a_hook_that_fails_is_told_beside_why_the_instance_went() {
+    let replaced = StopIntent { reason: Reason::Replaced, message: "epoch 2 is wanted".to_owned() };
+    let away = Trouble::Unavailable("the engine does not answer".to_owned());
+    let steps = [
+        (50, Event::StopRequested(replaced), Stopping),
+        (51, Event::HookDone { index: 0, outcome: answer(false) }, Stopping),
+        (52, Event::HookDone { index: 1, outcome: answer(true) }, Stopping),
+    ];
+    let said = "epoch 2 is wanted; pre-shutdown hook 1 failed: hm";
+    let (instance, _) = script(healthy(), &steps);
+    assert_eq!(instance.record.error_message, said);
+    let rest = [
+        (2_052, Event::Woke, Stopping),
+        (2_053, Event::Stopped(Err(away)), Stopping),
+        (2_060, Event::Exited(exited(0)), Deprovisioning),
+        (2_061, Event::EvidenceCollected(Ok(String::new())), Deprovisioning),
+        (2_062, Event::Removed(Ok(())), Stopped),
+    ];
+    let (instance, _) = script(instance, &rest);
+    assert_eq!(
+        (instance.record.reason, instance.record.error_message.as_str()),
+        (Some(Reason::Replaced), said)
+    );
+}
+
+#[test]
 fn an_exit_ends_the_wait_for_the_stop() {
     let steps = [
         (50, Event::StopRequested(intent()), Stopping),

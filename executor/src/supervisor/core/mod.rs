@@ -13,9 +13,10 @@ mod strays;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::id::{ExecutorId, Generation, InstanceId, ServiceId, SlotId};
+use muster_common::id::{ExecutorId, InstanceId, ServiceId, SlotId};
 use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::reason::Reason;
 use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable, UnreadableRow};
@@ -25,6 +26,7 @@ use self::reports::Details;
 pub(super) use self::strays::StrayFate;
 use self::strays::{Hearing, Stray};
 use super::standing::Standing;
+use crate::fetched::{CallName, calls_of};
 use crate::journal::{Batch, Contents};
 use crate::lease::Room;
 use crate::machine::{Effect, Event, Instance, Now, step};
@@ -191,10 +193,12 @@ impl Core {
         self.slots.values().map(|slot| &slot.status)
     }
 
-    /// What slots are filled with.
+    /// The calls that controllers make for what is in slots or is to be; none while not every slot's spec is known.
     #[must_use]
-    pub(crate) fn generations(&self) -> BTreeSet<(ServiceId, Generation)> {
-        self.slots.values().map(|slot| (slot.status.service.clone(), slot.generation)).collect()
+    pub(crate) fn fetching_calls(&self) -> Option<BTreeSet<CallName>> {
+        let is_known = self.has_table && self.unreadable.is_empty();
+        let specs = self.rows.values().map(|row| &row.spec).chain(self.live().map(|instance| &instance.spec));
+        is_known.then(|| specs.flat_map(|spec| calls_of(spec)).collect())
     }
 
     /// Whether an instance of this id is held and not over.
@@ -326,6 +330,7 @@ impl Core {
         let ended = after.is_over() && !before.is_over();
         if ended {
             self.ends.count(&mut after);
+            after.spec = Arc::default();
         }
         let is_new = !after.same_on_disk(before);
         let moved = after.state() != before.state()

@@ -1,10 +1,12 @@
 //! What the supervisor's mind does that neither a life nor a search shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_common::executor::NodeLayout;
-use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId};
+use muster_common::slot::UnreadableRow;
+use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
 
 use super::{Core, Details};
@@ -96,6 +98,35 @@ fn while_nobody_listens_detail_is_dropped_and_no_end_whatever_the_clock_does() {
             assert_eq!(record.timeline.len() == 1, age >= 6, "{age}");
         }
     }
+}
+
+#[test]
+fn what_was_fetched_is_needed_while_a_slot_names_it_and_while_a_slot_cannot_be_read() {
+    let mut core = filled(Details::default());
+    assert_eq!(core.fetching_calls(), Some(BTreeSet::new()));
+    let fetching = |revision, generation| {
+        let mut wanted = table(revision, 1, 1);
+        let spec = r#"{"name": "web", "version": "1", "configs":
+            [{"type": "CONTROLLER_HTTP_FETCH", "localFilename": "f", "http": {"hostname": "c"}}]}"#;
+        wanted.rows[0].spec = LocalServiceSpec::from_json(spec.as_bytes()).unwrap().into();
+        wanted.rows[0].generation = Generation(generation);
+        wanted
+    };
+    core.take_table(1, fetching(2, 2));
+    let calls = core.fetching_calls().unwrap();
+    assert_eq!(calls.len(), 1);
+    core.take_table(1, fetching(3, 3));
+    assert_eq!(core.fetching_calls(), Some(calls), "it was only scaled");
+    let mut unreadable = table(4, 1, 0);
+    unreadable.unreadable.push(UnreadableRow {
+        service: "web-1".to_owned(),
+        index: 0,
+        epoch: Epoch(1),
+        generation: Generation(4),
+        problem: "of a later version".to_owned(),
+    });
+    core.take_table(1, unreadable);
+    assert_eq!(core.fetching_calls(), None);
 }
 
 #[test]
