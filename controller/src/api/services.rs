@@ -51,7 +51,7 @@ pub(super) async fn spec(
 ) -> Answer<LocalServiceSpec> {
     let state = api.read(&query).await?;
     let service = known(&state, &service)?;
-    Ok(Data(masked(&service.spec)))
+    Ok(Data(masked(service.spec())))
 }
 
 /// `GET /localservices/{id}/instances`: active ones; an unknown service has none.

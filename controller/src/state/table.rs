@@ -1,7 +1,5 @@
 //! What one executor must run, as it is sent to it.
 
-use std::sync::Arc;
-
 use muster_common::id::ExecutorId;
 use muster_common::slot::{SlotAssignment, SlotTable};
 
@@ -19,7 +17,11 @@ pub(crate) fn slot_table(state: &State, executor: &ExecutorId) -> SlotTable {
             epoch: slot.epoch,
             generation: slot.generation,
             mode: slot.mode,
-            spec: Arc::clone(&service.spec),
+            spec: service
+                .specs
+                .get(slot.spec)
+                .map_or_else(|| service.spec(), |version| &version.spec)
+                .clone(),
         })
     });
     SlotTable { revision: record.table_revision, rows: rows.collect() }
