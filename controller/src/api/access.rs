@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use muster_common::id::{ControllerId, OperationId};
-use muster_common::operation::{OperationRequest, validate_request};
+use muster_common::id::{ControllerId, OperationId, ServiceId};
+use muster_common::operation::{OperationRequest, Steer, validate_request};
 use muster_common::read::accept;
 use muster_common::spec::{LocalServiceSpec, SpecLimits, validate};
 use muster_platform::World;
@@ -14,9 +14,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::ApiError;
+use super::idempotency::IdempotencyKey;
 use super::query::Parameters;
 use crate::raft::{Consensus, ProposeError, RaftStatus};
-use crate::state::{Command, Reply, State};
+use crate::state::{Command, Reply, State, Steered};
 
 /// How long a write may wait, all its proposals together. One that waits for a leader waits as long.
 const WRITE_WITHIN: Duration = Duration::from_secs(11);
@@ -43,6 +44,14 @@ pub(crate) struct Parts {
     pub limits: SpecLimits,
     /// Names by which users reach the controllers.
     pub hosts: Vec<String>,
+}
+
+/// An operation that was accepted or steered.
+pub(super) struct Submitted {
+    /// The operation.
+    pub(super) operation: OperationId,
+    /// The service that it is about.
+    pub(super) service: ServiceId,
 }
 
 impl Api {
@@ -73,19 +82,46 @@ impl Api {
         Ok(Arc::clone(&self.0.state.borrow()))
     }
 
-    /// Submits `request` and waits until it is accepted or refused.
-    pub(super) async fn submit(&self, request: OperationRequest) -> Result<Reply, ApiError> {
-        let id = OperationId::from_uuid(self.0.world.uuid());
+    /// Submits `request` and waits until it is accepted or refused. A request that comes again under its key is the
+    /// same operation.
+    pub(super) async fn submit(
+        &self,
+        request: OperationRequest,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Submitted, ApiError> {
+        let id =
+            key.map_or_else(|| OperationId::from_uuid(self.0.world.uuid()), |key| key.operation(ANYBODY));
         let at = self.0.world.clock.now();
         let request = Box::new(request);
         let command = Command::SubmitOperation { id: id.clone(), request, at, by: ANYBODY.to_owned() };
-        let reply = self.commit(command.encode(), &id).await?;
-        Reply::decode(&reply).map_err(|error| ApiError::Internal(format!("the log's answer: {error}")))
+        self.accepted(command, id.as_str()).await
     }
 
-    /// Proposes operation `id`, and again while it is not known whether it was committed: it is carried
-    /// out once, however often it is proposed.
-    async fn commit(&self, command: Bytes, id: &OperationId) -> Result<Bytes, ApiError> {
+    /// Steers an operation and waits until that is done or refused.
+    pub(super) async fn steer(&self, which: Steered, steer: Steer) -> Result<Submitted, ApiError> {
+        let named = match &which {
+            Steered::Operation(id) => id.to_string(),
+            Steered::Service(id) => id.to_string(),
+        };
+        let at = self.0.world.clock.now();
+        let command = Command::SteerOperation { at, which, steer, by: ANYBODY.to_owned() };
+        self.accepted(command, &named).await
+    }
+
+    async fn accepted(&self, command: Command, named: &str) -> Result<Submitted, ApiError> {
+        let reply = self.commit(command.encode(), named).await?;
+        match Reply::decode(&reply)
+            .map_err(|error| ApiError::Internal(format!("the log's answer: {error}")))?
+        {
+            Reply::Accepted { operation, service } => Ok(Submitted { operation, service }),
+            Reply::Refused(refusal) => Err(ApiError::Refused(refusal)),
+            other => Err(ApiError::Internal(format!("an operation was answered with {other:?}"))),
+        }
+    }
+
+    /// Proposes a command about the operation `id`, and again while it is not known whether it was committed: it is
+    /// carried out once, however often it is proposed.
+    async fn commit(&self, command: Bytes, id: &str) -> Result<Bytes, ApiError> {
         let deadline = Instant::now() + WRITE_WITHIN;
         let mut uncertain = false;
         loop {
@@ -116,7 +152,7 @@ impl Api {
     }
 }
 
-fn unconfirmed(id: &OperationId) -> ApiError {
+fn unconfirmed(id: &str) -> ApiError {
     ApiError::Unavailable(format!(
         "it is not known whether the operation was accepted: look at /apis/v1/localservices/operations/{id}, and \
          try again if it is not there"

@@ -19,6 +19,9 @@ pub(crate) enum ApiError {
     /// What is there now forbids it.
     #[error("Command validation failure")]
     Refused(Refusal),
+    /// Nothing can be cancelled. Drove answers that without a list.
+    #[error("{0}")]
+    CannotCancel(Refusal),
     /// The body is not what this call takes; every member that cannot be read is named.
     #[error("JSON validation failure")]
     Json(Vec<String>),
@@ -70,6 +73,7 @@ impl IntoResponse for ApiError {
         match self {
             Self::Validation(errors) | Self::Json(errors) => bad(message, errors, RefusalKind::Invalid),
             Self::Refused(refusal) => bad(message, vec![refusal.to_string()], refusal.kind()),
+            Self::CannotCancel(_) => failed(StatusCode::BAD_REQUEST, message, None::<Nothing>),
             Self::NotFound(_) => failed(StatusCode::OK, message, None::<Nothing>),
             Self::Forbidden(_) => failed(StatusCode::FORBIDDEN, message, None::<Nothing>),
             Self::NotJson => failed(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None::<Nothing>),

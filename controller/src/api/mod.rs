@@ -6,6 +6,7 @@
 //! | `access` | what a call may do: read the state, submit a command |
 //! | `services`, `operations`, `cluster`, `events` | the calls |
 //! | `path`, `query`, `body`, `error`, `answer` | what comes in, and what goes out |
+//! | `idempotency` | the key under which a repeated call is the same operation |
 //! | `origin` | which calls come from a program, and which from a web page that has no business here |
 //! | `guard` | bounds on every call: time, size, how many at once; and its metrics |
 //!
@@ -18,6 +19,7 @@ mod cluster;
 mod error;
 mod events;
 mod guard;
+mod idempotency;
 mod operations;
 mod origin;
 mod path;
@@ -32,15 +34,20 @@ pub(crate) use access::{Api, Parts};
 
 /// Every call. Unknown paths answer 404, unknown methods 405, both without a body.
 pub(crate) fn router(api: Api) -> Router {
-    let routes: [(&'static str, MethodRouter<Api>); 22] = [
+    let routes: [(&'static str, MethodRouter<Api>); 27] = [
         ("/ping", get(cluster::ping)),
         ("/localservices", get(services::list)),
         ("/localservices/validate/spec", post(operations::validate_spec)),
-        ("/localservices/operations", post(operations::submit)),
+        ("/localservices/operations", get(operations::list).post(operations::submit)),
         ("/localservices/operations/{operation}", get(operations::one)),
+        ("/localservices/operations/{operation}/cancel", post(operations::cancel)),
+        ("/localservices/operations/{operation}/pause", post(operations::pause)),
+        ("/localservices/operations/{operation}/resume", post(operations::resume)),
+        ("/localservices/operations/{operation}/promote", post(operations::promote)),
         ("/localservices/{service}", get(services::one)),
         ("/localservices/{service}/spec", get(services::spec)),
         ("/localservices/{service}/slots", get(services::slots)),
+        ("/localservices/{service}/generations", get(services::generations)),
         ("/localservices/{service}/operations", get(operations::of_service)),
         ("/localservices/{service}/instances", get(services::instances)),
         ("/localservices/{service}/instances/old", get(services::old_instances)),

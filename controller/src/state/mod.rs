@@ -231,6 +231,11 @@ impl State {
         self.operations.get(id)
     }
 
+    /// All operations, ordered by id.
+    pub fn operations(&self) -> impl Iterator<Item = &Arc<Operation>> {
+        self.operations.iter()
+    }
+
     /// The operations that are at work, ordered by service.
     pub fn running_operations(&self) -> impl Iterator<Item = &Arc<Operation>> {
         self.operations.running()
