@@ -14,6 +14,8 @@ pub const MAX_LOG_TAIL_BYTES: usize = 64 * 1024;
 pub const MAX_PROBE_ANSWER_BYTES: usize = 1024;
 /// How many bytes of an error in words are kept (a transition's, an instance's, a slot's).
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024;
+/// How many warnings stay with an instance.
+pub const MAX_WARNINGS: usize = 8;
 /// How many transitions a timeline holds; the machine has no cycle that could exceed it except
 /// repeated executor restarts, of which the oldest are dropped.
 pub const MAX_TIMELINE: usize = 64;

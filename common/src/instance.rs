@@ -177,6 +177,8 @@ pub struct InstanceRecord {
     pub local_info: Option<LocalInfo>,
     /// What is leased to it.
     pub resources: Vec<ResourceAllocation>,
+    /// What the spec or the node asks and the workload runs without: a limit that could not be set.
+    pub warnings: Vec<String>,
     /// When it was minted.
     pub created: Timestamp,
     /// When this record last changed.
@@ -232,6 +234,9 @@ pub struct InstanceInfo {
     /// Why it is in its state.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
+    /// What the spec or the node asks and the workload runs without: a limit that could not be set.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub warnings: Vec<String>,
     /// When the workload started.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub started_at: Option<Timestamp>,
@@ -268,6 +273,7 @@ impl From<&InstanceRecord> for InstanceInfo {
             generation: record.generation,
             runner: record.runner,
             reason: record.reason,
+            warnings: record.warnings.clone(),
             started_at: record.started,
             finished_at: record.finished,
             timeline: record.timeline.clone(),

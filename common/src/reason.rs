@@ -7,6 +7,8 @@ wire_enum! {
         InsufficientResources = "INSUFFICIENT_RESOURCES",
         /// A host port that the spec fixes is taken, or the port range is used up.
         PortInUse = "PORT_IN_USE",
+        /// A host port may not be bound on the node, although nobody holds it: the executor lacks the right to.
+        PortRefused = "PORT_REFUSED",
         /// The executable could not be fetched.
         ProvisioningFailed = "PROVISIONING_FAILED",
         /// The workload could not be created, configured or started.

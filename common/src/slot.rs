@@ -36,6 +36,22 @@ pub struct SlotAssignment {
     pub spec: Arc<LocalServiceSpec>,
 }
 
+/// A row that this program cannot read: one that a later version wrote, say. What its slot holds is left alone, since
+/// nobody knows what it is to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableRow {
+    /// The service, whether that is a valid id or not.
+    pub service: String,
+    /// `0..instancesPerHost`.
+    pub index: u32,
+    /// The row's epoch.
+    pub epoch: Epoch,
+    /// The row's generation.
+    pub generation: Generation,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
 /// Everything that must run on one executor. A slot that is not in the table must be empty.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SlotTable {
@@ -43,6 +59,8 @@ pub struct SlotTable {
     pub revision: Revision,
     /// The rows, ordered by service and index.
     pub rows: Vec<SlotAssignment>,
+    /// Rows that came with it and could not be read.
+    pub unreadable: Vec<UnreadableRow>,
 }
 
 wire_enum! {

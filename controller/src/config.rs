@@ -11,11 +11,14 @@ use muster_common::exit::Exit;
 use muster_common::id::{ClusterId, ControllerId};
 use muster_common::identity::{Identity, Role};
 use muster_common::spec::SpecLimits;
+use muster_platform::call::Reach;
 use muster_platform::{RoleError, TlsFiles};
 use serde::{Deserialize, Serialize};
 
 /// More controllers than this only make every write slower.
 const MAX_MEMBERS: usize = 9;
+/// How many places files may be fetched from.
+const MAX_FETCH_URLS: usize = 64;
 
 /// The configuration file of a controller (YAML).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,7 +103,10 @@ impl ControllerConfig {
     }
 
     fn problem(&self) -> Option<String> {
-        self.listen_problem().or_else(|| self.members_problem()).or_else(|| self.liveness.problem())
+        self.listen_problem()
+            .or_else(|| self.members_problem())
+            .or_else(|| self.liveness.problem())
+            .or_else(|| self.fetch_problem())
     }
 
     fn listen_problem(&self) -> Option<String> {
@@ -117,6 +123,21 @@ impl ControllerConfig {
                 self.listen.api
             )
         })
+    }
+
+    fn fetch_problem(&self) -> Option<String> {
+        let urls = &self.spec_limits.allowed_fetch_urls;
+        if urls.len() > MAX_FETCH_URLS {
+            let field = "specLimits.allowedFetchUrls";
+            return Some(format!("{field} has {} entries; at most {MAX_FETCH_URLS} are allowed", urls.len()));
+        }
+        let reach = Reach::Others { loopback: true };
+        let is_closed = |address| !reach.admits(address);
+        let (n, url) = urls.iter().enumerate().find(|(_, url)| url.address().is_some_and(is_closed))?;
+        Some(format!(
+            "specLimits.allowedFetchUrls[{n}] is '{url}', where nothing is ever fetched from: link-local and metadata \
+             addresses tell this machine its credentials"
+        ))
     }
 
     fn members_problem(&self) -> Option<String> {
@@ -218,6 +239,13 @@ liveness: {unknownAfter: 10s}
             (|c| c.members[1].api = "127.0.0.1:0".into(), "members[1].api"),
             (|c| c.liveness.unknown_after = DroveDuration::from_millis(5), "liveness.unknownAfter"),
             (|c| c.liveness.lost_after = DroveDuration::from_secs(10), "liveness.lostAfter"),
+            (
+                |c| {
+                    c.spec_limits.allowed_fetch_urls =
+                        vec!["http://10.0.0.1/".parse().unwrap(), "http://169.254.169.254/".parse().unwrap()];
+                },
+                "specLimits.allowedFetchUrls[1] is 'http://169.254.169.254/'",
+            ),
         ];
         for (spoil, part) in table {
             let mut config = config();

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Api};
 use crate::config::ControllerConfig;
+use crate::files::FileService;
 use crate::raft::{Consensus, Member, RaftConfig, RaftStatus, Storage};
 use crate::reconcile::Reconciler;
 use crate::session;
@@ -37,7 +38,7 @@ pub struct ControllerArgs {
     pub config: PathBuf,
 }
 
-/// Runs a controller until SIGTERM or SIGINT.
+/// Runs a controller until SIGTERM, SIGINT or SIGHUP.
 pub async fn run(args: ControllerArgs, world: World) -> Result<(), RoleError> {
     muster_platform::telemetry::init_logs();
     // Installs the recorder before the first count.
@@ -166,7 +167,8 @@ impl Controller {
         let reconciler = Reconciler::new(state.clone(), consensus.status(), consensus.clone(), world.clone());
         tasks.spawn(reconciler.run(peers.clone()));
 
-        let cluster_routes = consensus.routes().merge(sessions);
+        let files = FileService::routes(state.clone(), config.spec_limits.allowed_fetch_urls.clone());
+        let cluster_routes = consensus.routes().merge(sessions).merge(files);
         tasks.spawn(serve_cluster(cluster, tls, cluster_routes, peers.clone()));
 
         let routes = api::router(Api::new(api::Parts {

@@ -59,7 +59,7 @@ pub struct ExecutorConfig {
     /// How PROCESS executables are run.
     #[serde(default)]
     pub process: ProcessConfig,
-    /// What is kept of the logs of processes that ended.
+    /// What is kept of the logs of instances that ended.
     #[serde(default)]
     pub logs: LogsConfig,
     /// How the Docker Engine is used.
@@ -71,7 +71,7 @@ pub struct ExecutorConfig {
     /// Host ports for instances whose spec does not fix them.
     #[serde(default)]
     pub ports: PortRange,
-    /// What happens to workloads on SIGTERM.
+    /// What happens to workloads on SIGTERM, SIGINT or SIGHUP.
     #[serde(default)]
     pub on_terminate: OnTerminate,
     /// How long a drain may take.
@@ -91,7 +91,7 @@ pub struct ExecutorListen {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RunnerChoice {
-    /// Docker for DOCKER executables when an engine answers; PROCESS always.
+    /// Both. DOCKER executables wait for an engine that does not answer yet; PROCESS ones do not need it.
     #[default]
     Auto,
     /// Docker only.
@@ -124,7 +124,7 @@ impl Default for ProcessConfig {
     }
 }
 
-/// What is kept of the logs of PROCESS instances that are over. Those of living ones are bounded by their spec.
+/// What is kept of the logs of instances that are over. Those of living ones are bounded by their spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct LogsConfig {

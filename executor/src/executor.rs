@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::get;
 use muster_common::executor::ExecutorRecord;
 use muster_common::exit::Exit;
@@ -17,12 +18,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ExecutorConfig;
+use crate::fetched::{Controllers, Fetched};
 use crate::journal::{Journal, OpenError};
 use crate::lease::{Room, discover, outgoing_overlap};
 use crate::probe::Prober;
-use crate::runner::Runners;
+use crate::runner::{Logs, Runners};
 use crate::session::{self, Session};
-use crate::supervisor::{self, Core, Handle, Message, Parts, Standing, SupervisorGone};
+use crate::supervisor::{self, Core, Handle, JOURNAL_TROUBLE, Message, Parts, Standing, SupervisorGone};
 use crate::systemd::Subject;
 use std::sync::Arc;
 
@@ -33,6 +35,7 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 pub struct Executor {
     supervisor: Handle,
     leader: watch::Receiver<Option<String>>,
+    logs: Logs,
     shutdown: CancellationToken,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
     _data_dir: DataDir,
@@ -85,12 +88,14 @@ impl Executor {
         prober: Arc<dyn Prober>,
     ) -> Result<Self, RoleError> {
         let boot_id = read_line(Path::new("/proc/sys/kernel/random/boot_id"));
-        let opened = Journal::open(data_dir.path(), world.disk, &config.id, &boot_id).await;
+        let now = world.clock.now();
+        let opened = Journal::open(data_dir.path(), world.disk, &config.id, &boot_id, now).await;
         let (journal, incarnation, contents) = opened.map_err(|error| refused(&error))?;
         tracing::info!(
             executor = %config.id,
             incarnation = incarnation.number,
             rebooted = incarnation.rebooted,
+            journal_was_closed = incarnation.was_closed,
             instances = contents.instances.len(),
             damaged = contents.damaged,
             "starting on what the journal says"
@@ -102,7 +107,11 @@ impl Executor {
         let executor = record_of(&config, &room, incarnation.number, boot_id);
         let core = Core::new(config.id.clone(), room, contents, incarnation.rebooted);
         let shutdown = CancellationToken::new();
-        let parts = Parts { world: world.clone(), core, journal, runners, prober };
+        let controllers =
+            Controllers { world: world.clone(), tls: tls.clone(), addresses: config.controllers.clone() };
+        let fetched = Arc::new(Fetched::new(world.clone(), data_dir.path(), Arc::new(controllers)));
+        let logs = Logs::new(data_dir.path().to_owned(), &runners);
+        let parts = Parts { world: world.clone(), core, journal, runners, prober, fetched };
         let (handle, supervising) = supervisor::spawn(parts, shutdown.clone());
         let (leader, seen_leader) = watch::channel(None);
         let session = Session {
@@ -118,13 +127,19 @@ impl Executor {
             ("session", tokio::spawn(session::run(session, shutdown.clone()))),
             ("api", tokio::spawn(serve(listener, handle.clone(), shutdown.clone()))),
         ];
-        Ok(Self { supervisor: handle, leader: seen_leader, shutdown, tasks, _data_dir: data_dir })
+        Ok(Self { supervisor: handle, leader: seen_leader, logs, shutdown, tasks, _data_dir: data_dir })
     }
 
     /// How things stand, now and later.
     #[must_use]
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.supervisor.standing()
+    }
+
+    /// What its instances wrote, of the living and of those that are over.
+    #[must_use]
+    pub const fn logs(&self) -> &Logs {
+        &self.logs
     }
 
     /// What the service manager is told of.
@@ -191,12 +206,22 @@ async fn serve(listener: Box<dyn Listener>, supervisor: Handle, shutdown: Cancel
 
 /// `/metrics` and `/healthz`: users talk to controllers.
 fn api(supervisor: Handle) -> Router {
+    let standing = supervisor.standing();
     let observe = move || {
         let depth = u32::try_from(supervisor.queue_depth()).unwrap_or(u32::MAX);
         metrics::gauge!("muster_executor_queue_depth", "queue" => "supervisor").set(f64::from(depth));
     };
     let metrics = telemetry::metrics_router_with(observe);
-    Router::new().route("/healthz", get(|| async { "ok\n" })).merge(metrics)
+    Router::new()
+        .route("/healthz", get(move || std::future::ready(health(&standing.borrow()))))
+        .merge(metrics)
+}
+
+fn health(standing: &Standing) -> (StatusCode, String) {
+    match &standing.journal_trouble {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{JOURNAL_TROUBLE}: {why}\n")),
+    }
 }
 
 fn refused(error: &OpenError) -> RoleError {
@@ -268,8 +293,11 @@ mod tests {
     async fn a_task_that_panics_is_named() {
         let bench = Bench::new().await;
         let dir = tempfile::tempdir().unwrap();
+        let (_, events) = tokio::sync::mpsc::channel(1);
+        let runners = Runners { docker: None, process: None, events };
         let mut executor = Executor {
             supervisor: bench.handle().clone(),
+            logs: Logs::new(dir.path().to_owned(), &runners),
             leader: watch::Sender::new(None).subscribe(),
             shutdown: CancellationToken::new(),
             tasks: vec![

@@ -20,6 +20,7 @@
 //! | [`journal`] | what must survive a crash, on disk |
 //! | [`supervisor`] | the one task that puts these together |
 //! | [`session`] | the connection to the leading controller |
+//! | [`fetched`] | files that controllers fetch for this node, and what is kept of them |
 //! | [`runner`], [`probe`] | what starts workloads and asks them: traits, and what implements them |
 //! | [`systemd`] | what the service manager is told |
 //! | [`logs`] | what processes write: rotation, retention, reading |
@@ -29,10 +30,10 @@
 //! A crash between any two of these is met at the next start: living instances become UNKNOWN, the runners
 //! are asked, and each goes on where it was.
 
-mod call;
 mod config;
 mod environment;
 mod executor;
+mod fetched;
 mod journal;
 mod lease;
 mod logs;
@@ -58,6 +59,7 @@ pub use role::{DRAINED, ExecutorArgs, run};
 pub use runner::docker::{CALL_LIMIT, DockerRunner};
 pub use runner::process::{ProcessRunner, shim};
 pub use runner::{
-    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, Place, ProvisionError,
-    Runner, RunnerConfig, RunnerError, RunnerEvent, Runners, StartError, Workload,
+    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Following, Found, HostAccess, InstanceLog, LaunchPlan, Listed,
+    LogError, Logs, Place, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent, Runners,
+    StartError, Workload,
 };

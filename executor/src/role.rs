@@ -27,7 +27,7 @@ pub struct ExecutorArgs {
 }
 
 impl ExecutorArgs {
-    /// What happens to workloads on SIGTERM.
+    /// What happens to workloads when the executor is told to end.
     fn on_terminate(&self, configured: OnTerminate) -> OnTerminate {
         if self.drain { OnTerminate::Drain } else { configured }
     }
@@ -36,7 +36,7 @@ impl ExecutorArgs {
 /// The file in the data directory that says that nothing runs: the last drain was complete.
 pub const DRAINED: &str = "drained";
 
-/// Runs an executor until SIGTERM or SIGINT.
+/// Runs an executor until SIGTERM, SIGINT or SIGHUP.
 pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
     telemetry::init_logs();
     // Installs the recorder before the first count.

@@ -2,7 +2,8 @@
 //!
 //! Alive means that the supervisor answers: a heartbeat goes through its own queue, so that one whose loop
 //! hangs (a disk that never returns, a full queue) is not vouched for, and the manager starts the executor
-//! anew. What runs keeps running then, as at every restart.
+//! anew. What runs keeps running then, as at every restart. One that only waits for room on its disk is alive:
+//! starting it anew would make no room.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::supervisor::{Handle, Standing};
+use crate::supervisor::{Handle, JOURNAL_TROUBLE, Standing};
 
 /// How long READY waits until it is known what became of every instance. A runner that hangs must not make
 /// the start of the node fail; the session opens without them after the same time.
@@ -106,7 +107,9 @@ fn status(standing: &Standing, leader: Option<&str>) -> String {
         },
         |address| format!("in session with the leader at {address}"),
     );
-    format!("{instances}{settled}; {connection}")
+    let trouble = standing.journal_trouble.as_ref();
+    let trouble = trouble.map(|why| format!("; {JOURNAL_TROUBLE}: {why}")).unwrap_or_default();
+    format!("{instances}{settled}; {connection}{trouble}")
 }
 
 /// Twice within the limit, and only while `turns` says so: not once the supervisor is gone, when the executor
@@ -181,5 +184,7 @@ mod tests {
         let standing = Standing { live: 1, ..Standing::default() };
         let line = "1 instance, some still UNKNOWN; not connected, working on the slot table of revision 0";
         assert_eq!(status(&standing, None), line);
+        let standing = Standing { journal_trouble: Some("disk full".to_owned()), ..standing };
+        assert_eq!(status(&standing, None), format!("{line}; the journal cannot be written: disk full"));
     }
 }

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::fetched::{Fetched, Fetcher, NotFetched, WantedFile};
 use crate::journal::Journal;
 use crate::lease::Room;
 use crate::probe::{ProbeOutcome, Prober};
@@ -116,7 +117,7 @@ impl Node {
 }
 
 fn workload() -> Workload {
-    Workload::Process { shim_pid: 1, shim_start_ticks: 0, pid: 2, start_ticks: 0 }
+    Workload::Process { shim_pid: 1, shim_start_ticks: 0, pid: 2, start_ticks: 0, warnings: Vec::new() }
 }
 
 impl Runner for Node {
@@ -297,6 +298,22 @@ impl Network for Alone {
     }
 }
 
+impl Fetcher for Alone {
+    fn fetch<'a>(&'a self, _: &'a WantedFile) -> BoxFuture<'a, Result<Vec<u8>, NotFetched>> {
+        Box::pin(async { Err(NotFetched::Unanswered("nobody can be reached".to_owned())) })
+    }
+}
+
+/// A machine of its own, whose time goes with tokio's.
+pub(crate) fn world() -> World {
+    World {
+        clock: Arc::new(TestClock(Instant::now())),
+        entropy: Arc::new(Counter(AtomicU64::new(1))),
+        network: Arc::new(Alone),
+        disk: Disk::Inline,
+    }
+}
+
 /// The place of an instance that was leased nothing.
 pub(crate) fn place() -> Place {
     Place {
@@ -338,7 +355,7 @@ pub(crate) fn table(revision: u64, epoch: u64, slots: u32) -> SlotTable {
         mode: ReplaceMode::StartFirst,
         spec: Arc::clone(&spec),
     };
-    SlotTable { revision: Revision(revision), rows: (0..slots).map(row).collect() }
+    SlotTable { revision: Revision(revision), rows: (0..slots).map(row).collect(), unreadable: Vec::new() }
 }
 
 /// A supervisor that can be killed and started again on what it left behind.
@@ -352,12 +369,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        let world = World {
-            clock: Arc::new(TestClock(Instant::now())),
-            entropy: Arc::new(Counter(AtomicU64::new(1))),
-            network: Arc::new(Alone),
-            disk: Disk::Inline,
-        };
+        let world = world();
         let dir = tempfile::tempdir().unwrap();
         let mut bench =
             Self { node: Node::default(), world, dir, boot_id: "boot-1".to_owned(), running: None };
@@ -368,7 +380,9 @@ impl Bench {
     pub(crate) async fn start(&mut self) {
         let id = ExecutorId::new("e1").unwrap();
         let (journal, incarnation, contents) =
-            Journal::open(self.dir.path(), Disk::Inline, &id, &self.boot_id).await.unwrap();
+            Journal::open(self.dir.path(), Disk::Inline, &id, &self.boot_id, self.world.clock.now())
+                .await
+                .unwrap();
         let room = Room {
             hostname: "node".to_owned(),
             layout: NodeLayout {
@@ -385,6 +399,7 @@ impl Bench {
             journal,
             runners: self.node.runners(),
             prober: Arc::new(self.node.clone()),
+            fetched: Arc::new(Fetched::new(self.world.clone(), self.dir.path(), Arc::new(Alone))),
         };
         let shutdown = CancellationToken::new();
         let (handle, task) = spawn(parts, shutdown.clone());

@@ -9,14 +9,12 @@ use std::time::{Duration, Instant};
 
 use muster_common::instance::{InstancePort, RunnerKind};
 use muster_common::spec::{CheckMode, PortType};
-use muster_executor::RunnerChoice;
-use muster_executor::{DockerConfig, HostAccessConfig, LaunchPlan, RunnerConfig, Runners, Workload};
-use muster_executor::{NodeProber, ProbeOutcome, Prober};
+use muster_executor::{LaunchPlan, NodeProber, ProbeOutcome, Prober, ProcessConfig, Workload};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tonic_health::ServingStatus;
 
-use support::server::{endless, self_signed, server, tls_server};
+use support::server::{endless, left_open, self_signed, server, tls_server};
 use support::{Node, PATIENCE, processes_of, script, until};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -33,22 +31,18 @@ struct Target {
 impl Target {
     async fn on(port: u16) -> Self {
         let node = Node::new();
-        let config = RunnerConfig {
-            choice: RunnerChoice::Process,
-            executor: muster_common::id::ExecutorId::new("test").unwrap(),
-            data_dir: node.dir().to_owned(),
-            process: muster_executor::ProcessConfig::default(),
-            logs: muster_executor::LogsConfig::default(),
-            shim: Some(env!("CARGO_BIN_EXE_muster-executor").into()),
-            docker: DockerConfig::default(),
-            host_access: HostAccessConfig::default(),
-        };
-        let runners = Runners::open(&config).await.unwrap();
+        let runners = node.open_all(ProcessConfig::default()).await;
         assert!(runners.of(RunnerKind::Docker).is_none());
         let mut plan = script("exit 0");
         let port = InstancePort { container_port: 80, host_port: port, port_type: PortType::Http };
         plan.place.local_info.ports.insert("main".to_owned(), port);
-        let workload = Workload::Process { shim_pid: 0, shim_start_ticks: 0, pid: 0, start_ticks: 0 };
+        let workload = Workload::Process {
+            shim_pid: 0,
+            shim_start_ticks: 0,
+            pid: 0,
+            start_ticks: 0,
+            warnings: Vec::new(),
+        };
         std::fs::create_dir_all(node.dir().join("scratch").join(plan.instance.as_str())).unwrap();
         Self { prober: NodeProber::new(&runners), _node: node, plan, workload }
     }
@@ -118,6 +112,13 @@ async fn http_keeps_the_first_kilobyte_of_an_answer_without_end() {
     let outcome = Target::on(port).await.ask(http("/"), LONG).await;
     assert!(outcome.passed, "{}", outcome.answer);
     assert_eq!(outcome.answer, "x".repeat(1024));
+}
+
+#[tokio::test]
+async fn http_passes_by_its_status_although_the_body_stays_open() {
+    let port = left_open().await;
+    let outcome = Target::on(port).await.ask(http("/"), SHORT).await;
+    assert_eq!((outcome.passed, outcome.code, outcome.answer.as_str()), (true, Some(200), "hello"));
 }
 
 #[tokio::test]

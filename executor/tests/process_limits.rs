@@ -126,6 +126,29 @@ fn last_core() -> u32 {
 }
 
 #[tokio::test]
+async fn a_limit_that_holds_nobody_is_told_for_as_long_as_the_workload_runs() {
+    let node = Node::new();
+    let plan = with_resources(script("sleep 1000"), 500, 64);
+    let (runner, events) =
+        node.open_with(ProcessConfig { control_groups: false, ..ProcessConfig::default() });
+    let workload = start(&runner, &plan).await;
+    let warnings = workload.warnings();
+    for limit in ["memory limit", "CPU limit", "limit on processes"] {
+        let told = warnings.iter().any(|warning| {
+            warning.starts_with(&format!("{limit} not enforced: "))
+                && warning.contains("process.controlGroups")
+        });
+        assert!(told, "{limit}: {warnings:?}");
+    }
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    // Also by an executor that could set them now: they were not set then.
+    drop((runner, events));
+    let (runner, _events) = node.open();
+    assert_eq!(runner.find(&plan.instance, None).await.unwrap(), Found::Running(workload));
+    remove(&runner, &plan).await;
+}
+
+#[tokio::test]
 async fn leased_cores_are_pinned() {
     use muster_common::instance::ResourceAllocation;
     let node = Node::new();
@@ -259,6 +282,95 @@ async fn what_an_earlier_executor_left_without_a_trace_is_removed() {
     let (runner, _events) = node.open();
     assert!(!runs(&escaped), "it survived");
     remove(&runner, &plan).await;
+}
+
+/// What a command gave, run through a shell.
+async fn command(runner: &dyn Runner, plan: &LaunchPlan, workload: &Workload, text: &str) -> (i32, String) {
+    let argv = ["sh", "-c", text].map(str::to_owned);
+    let output = runner.command(plan, workload, &argv, PATIENCE).await.unwrap();
+    (output.code, output.output)
+}
+
+/// Leaves somebody of whom neither parent nor session tells whose it is, nor, where it is started by `env -i`, its
+/// environment.
+async fn leave(runner: &dyn Runner, plan: &LaunchPlan, workload: &Workload, through: &str) -> String {
+    // Who is still in the command's group when it ends is ended with it.
+    let text = format!(
+        "setsid {through} sh -c 'echo $$ > left; exec sleep 3600' >/dev/null 2>&1 & \
+         while ! [ -s left ]; do sleep 0.02; done; cat left"
+    );
+    let (code, pid) = command(runner, plan, workload, &text).await;
+    assert_eq!(code, 0, "{pid}");
+    let pid = pid.trim().to_owned();
+    assert!(runs(&pid), "nobody was left");
+    pid
+}
+
+#[tokio::test]
+async fn what_holds_a_workload_holds_a_command_beside_it() {
+    let node = Node::new();
+    let plan = with_resources(script("trap '' TERM; while :; do sleep 0.05; done"), 500, 32);
+    let config = ProcessConfig { open_files: Some(64), ..ProcessConfig::default() };
+    let (runner, _events) = node.open_with(config);
+    let workload = start(&runner, &plan).await;
+    assert_eq!(command(&runner, &plan, &workload, "ulimit -n; ulimit -c").await, (0, "64\n0\n".to_owned()));
+    let groups = groups_of(&plan);
+    if groups.is_empty() {
+        skip("what_holds_a_workload_holds_a_command_beside_it", "control groups are not permitted here");
+        return remove(&runner, &plan).await;
+    }
+    let inside = format!("grep -c {}/ /proc/self/cgroup", plan.instance);
+    assert_eq!(command(&runner, &plan, &workload, &inside).await, (0, format!("{}\n", groups.len())));
+    if value(&plan, ["memory.max", "memory.limit_in_bytes"]).is_some() {
+        assert_eq!(command(&runner, &plan, &workload, "exec tail /dev/zero").await.0, 137);
+        assert!(runs(&pids(&workload).1.to_string()), "the workload was killed for it");
+    }
+    // A stop also ends who left the command's group and session, and its environment.
+    let left = leave(&runner, &plan, &workload, "env -i").await;
+    let exit = runner.stop(&plan.instance, &workload, GRACE).await.unwrap();
+    assert_eq!(
+        exit,
+        Exit { signal: Some(9), ..Exit::default() },
+        "it was not the workload that wanted memory"
+    );
+    assert!(!runs(&left), "it outlived the stop");
+    remove(&runner, &plan).await;
+}
+
+#[tokio::test]
+async fn the_next_executor_ends_what_commands_left_and_nobody_else() {
+    let node = Node::new();
+    let plan = script("while :; do sleep 0.05; done");
+    let (runner, events) = node.open();
+    let workload = start(&runner, &plan).await;
+    if groups_of(&plan).is_empty() {
+        skip("the_next_executor_ends_what_commands_left", "control groups are not permitted here");
+        return remove(&runner, &plan).await;
+    }
+    let left = leave(&runner, &plan, &workload, "env -i").await;
+    drop((runner, events));
+    let (runner, _events) = node.open();
+    assert!(!runs(&left), "it outlived the executor that asked for it");
+    assert_eq!(runner.find(&plan.instance, None).await.unwrap(), Found::Running(workload.clone()));
+    assert_eq!(command(&runner, &plan, &workload, "true").await.0, 0);
+    remove(&runner, &plan).await;
+}
+
+/// Without control groups it is its mark that tells whose it is.
+#[tokio::test]
+async fn a_node_that_opens_its_runners_ends_what_commands_left() {
+    let node = Node::new();
+    let plan = script("while :; do sleep 0.05; done");
+    let config = ProcessConfig { control_groups: false, ..ProcessConfig::default() };
+    let runner = node.open_all(config.clone()).await.process.unwrap();
+    runner.provision(&plan).await.unwrap();
+    let workload = runner.start(&plan).await.unwrap();
+    let left = leave(runner.as_ref(), &plan, &workload, "").await;
+    drop(runner);
+    let runner = node.open_all(config.clone()).await.process.unwrap();
+    assert!(!runs(&left), "it outlived the executor that asked for it");
+    assert_eq!(runner.find(&plan.instance, None).await.unwrap(), Found::Running(workload));
+    runner.remove(&plan.instance).await.unwrap();
 }
 
 /// The exit status is on the disk before the shim ends, and only its end is announced.

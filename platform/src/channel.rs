@@ -9,6 +9,7 @@ use muster_common::id::ControllerId;
 use muster_common::identity::Role;
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
@@ -74,6 +75,18 @@ pub fn channel(
         let (world, tls, address) = (world.clone(), tls.clone(), address.clone());
         async move { connect(&world, &tls, &address, expected).await.map(TokioIo::new) }
     })))
+}
+
+/// Why a call over a channel failed, down to its first cause.
+#[must_use]
+pub fn words_of(status: &Status) -> String {
+    let mut why = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        why = format!("{why}: {error}");
+        source = error.source();
+    }
+    why
 }
 
 async fn connect(

@@ -7,6 +7,7 @@
 //! | [`tls`] | the cluster's authority, a role's identity, a peer's identity |
 //! | [`serve`] | the one accept path: TLS for the cluster port, plain for the api port |
 //! | [`channel`] | gRPC channels that know whom they expect |
+//! | [`call`] | one HTTP call to a server of somebody else, and what may be called |
 //! | [`bind`] | sockets, with an error a person can act on |
 //! | [`datadir`] | a data directory that one process owns |
 //! | [`config`] | configuration files |
@@ -21,6 +22,7 @@
 //! What decides (machine, reconcile, state) must not know this crate; what acts gets a [`World`].
 
 pub mod bind;
+pub mod call;
 pub mod channel;
 pub mod config;
 pub mod datadir;

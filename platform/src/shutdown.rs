@@ -5,7 +5,8 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled by the first SIGTERM, SIGINT or SIGHUP (a terminal that was closed). Must be called inside a runtime.
+/// A token that is cancelled by the first SIGTERM, SIGINT or SIGHUP (a terminal that was closed). Must be called
+/// inside a runtime.
 pub fn shutdown_signal() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

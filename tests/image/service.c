@@ -5,6 +5,7 @@
  *   exit CODE      prints its arguments and ends
  *   env NAME       prints a variable
  *   cat PATH       prints a file
+ *   lines COUNT    prints so many numbered lines and ends; with a third argument as many microseconds apart
  *   deaf           ignores SIGTERM
  *   eat            takes memory until it is killed
  *   sleep          does nothing, for an hour
@@ -80,6 +81,13 @@ int main(int count, char **arguments) {
         return 0;
     }
     if (strcmp(what, "cat") == 0) return cat(argument);
+    if (strcmp(what, "lines") == 0) {
+        for (int i = 0; i < atoi(argument); i++) {
+            printf("line %d\n", i);
+            if (count > 3) usleep((unsigned)atoi(arguments[3]));
+        }
+        return 0;
+    }
     if (strcmp(what, "deaf") == 0) {
         signal(SIGTERM, SIG_IGN);
         printf("deaf\n");

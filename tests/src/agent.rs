@@ -116,6 +116,15 @@ impl Drop for Agent {
     }
 }
 
+/// Waits until something is seen on the node.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Sends a signal to a process that a test started.
 pub fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
@@ -177,7 +186,7 @@ pub fn place() -> Place {
 /// What must be.
 #[must_use]
 pub fn table(revision: u64, rows: Vec<SlotAssignment>) -> SlotTable {
-    SlotTable { revision: Revision(revision), rows }
+    SlotTable { revision: Revision(revision), rows, unreadable: Vec::new() }
 }
 
 /// The healthy instances of a service.

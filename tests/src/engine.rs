@@ -189,10 +189,22 @@ impl PrivateEngine {
         }
     }
 
+    /// The control group above its containers, in every hierarchy.
+    fn groups(&self) -> Vec<PathBuf> {
+        let root = Path::new("/sys/fs/cgroup");
+        let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+        let groups = hierarchies.chain([root.to_owned()]);
+        groups.map(|dir| dir.join(self.groups.trim_start_matches('/'))).filter(|dir| dir.is_dir()).collect()
+    }
+
     fn end(&mut self) -> anyhow::Result<()> {
         // Again, as long as somebody is left: who is killed may just have started another.
         let all_dead = wait_until(|| {
             let left = self.processes();
+            // A paused container takes a kill only once it goes on.
+            for group in self.groups() {
+                thaw(&group);
+            }
             for pid in &left {
                 // It may be gone by now.
                 let _ = u32::try_from(*pid).map(|pid| send(pid, Signal::KILL));
@@ -207,7 +219,7 @@ impl PrivateEngine {
             rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH)
                 .with_context(|| format!("unmount {}", mount.display()))?;
         }
-        remove_groups(self.groups.trim_start_matches('/'));
+        remove_groups(&self.groups());
         ip(&["link", "delete", &self.bridge])
     }
 }
@@ -284,16 +296,27 @@ fn mounts_below(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(mounts)
 }
 
-/// The control groups of the containers, in every hierarchy. Those who were in them are dead.
-fn remove_groups(name: &str) {
-    let root = Path::new("/sys/fs/cgroup");
-    let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-    for group in hierarchies.chain([root.to_owned()]).map(|dir| dir.join(name)).filter(|dir| dir.is_dir()) {
-        for child in fs::read_dir(&group).into_iter().flatten().flatten() {
+/// What goes on in a group's children goes on again, by either version of control groups.
+fn thaw(group: &Path) {
+    for child in fs::read_dir(group).into_iter().flatten().flatten() {
+        for (file, word) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+            // Only the freezer's hierarchy has such a file, and only a container has children here.
+            let path = child.path().join(file);
+            if path.is_file() {
+                let _ = fs::write(path, word);
+            }
+        }
+    }
+}
+
+/// The groups and their children. Those who were in them are dead.
+fn remove_groups(groups: &[PathBuf]) {
+    for group in groups {
+        for child in fs::read_dir(group).into_iter().flatten().flatten() {
             // Its files are the kernel's, and are no directories.
             let _ = fs::remove_dir(child.path());
         }
-        if let Err(error) = fs::remove_dir(&group) {
+        if let Err(error) = fs::remove_dir(group) {
             eprintln!("a control group is left behind: {}: {error}", group.display());
         }
     }

@@ -10,3 +10,4 @@ pub mod docker_image;
 pub mod engine;
 pub mod registry;
 pub mod simulation;
+pub mod small_disk;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use muster_common::id::{Epoch, Generation};
+use muster_common::evidence::{MAX_TIMELINE, Transition};
+use muster_common::id::{Epoch, Generation, InstanceId};
 use muster_common::instance::{InstanceRecord, InstanceState};
 use muster_common::reason::Reason;
 use muster_common::slot::{ReplaceMode, SlotAssignment};
@@ -28,6 +29,9 @@ const KILLS: u64 = 100;
 /// Between a start and the next kill, at most: long enough for a recovery, short enough to hit most of them.
 const LIFE_MS: u64 = 600;
 
+/// How long a check takes that hangs; nobody else sleeps as long.
+const HANG_SECS: u32 = 98_765;
+
 /// What a service does all day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Habit {
@@ -41,6 +45,10 @@ enum Habit {
     StartsSlowly,
     /// The same, and takes its time to stop, with this exit code.
     StopsSlowly(i32),
+    /// Runs on, and its health check hangs from the second time on.
+    Hangs,
+    /// Is replaced with every round, by way of a hook that takes its time.
+    Hooked,
 }
 
 struct Service {
@@ -51,12 +59,14 @@ struct Service {
 
 fn services(with_containers: bool) -> Vec<Service> {
     let kinds = [
-        (8, Habit::Steady, false),
+        (6, Habit::Steady, false),
         (6, Habit::Steady, true),
+        (2, Habit::Hangs, false),
         (4, Habit::Crashes(7), false),
         (2, Habit::Crashes(9), true),
-        (3, Habit::StartsSlowly, false),
-        (3, Habit::StopsSlowly(3), false),
+        (2, Habit::StartsSlowly, false),
+        (2, Habit::StopsSlowly(3), false),
+        (2, Habit::Hooked, false),
         (2, Habit::Replaced, false),
         (2, Habit::Replaced, true),
     ];
@@ -73,7 +83,12 @@ fn services(with_containers: bool) -> Vec<Service> {
 
 impl Service {
     fn is_churned(&self) -> bool {
-        !matches!(self.habit, Habit::Steady | Habit::Crashes(_))
+        !self.is_steady() && !matches!(self.habit, Habit::Crashes(_))
+    }
+
+    /// Nothing may ever happen to it.
+    fn is_steady(&self) -> bool {
+        matches!(self.habit, Habit::Steady | Habit::Hangs)
     }
 
     fn row(&self, round: u64, image: Option<&TestImage>) -> SlotAssignment {
@@ -84,7 +99,8 @@ impl Service {
             "exposedPorts": [{"name": "main", "port": 8000, "type": "TCP"}],
             "resources": [{"type": "CPU", "count": 0.2}, {"type": "MEMORY", "sizeInMB": 32}],
             "placementPolicy": {"type": "LOCAL"},
-            "readiness": self.check(), "healthcheck": self.check(),
+            "readiness": self.check(), "healthcheck": self.health_check(),
+            "preShutdown": {"hooks": self.hooks(), "waitBeforeKill": "0s"},
             "restartPolicy": {"backoff": [if self.in_container { "1s" } else { "200ms" }], "budget": 100_000},
         });
         let spec: LocalServiceSpec = serde_json::from_value(spec).unwrap();
@@ -116,7 +132,7 @@ impl Service {
     fn script(&self) -> String {
         match self.habit {
             Habit::Crashes(code) => format!("sleep 0.2; exit {code}"),
-            Habit::Steady | Habit::Replaced => "exec sleep 100000".to_owned(),
+            Habit::Steady | Habit::Hangs | Habit::Hooked | Habit::Replaced => "exec sleep 100000".to_owned(),
             Habit::StartsSlowly => "sleep 0.5; touch ready; exec sleep 100000".to_owned(),
             Habit::StopsSlowly(code) => {
                 format!("trap 'sleep 0.4; exit {code}' TERM; touch ready; while :; do sleep 0.05; done")
@@ -132,6 +148,47 @@ impl Service {
         };
         json!({"mode": mode, "timeout": "10s", "interval": "2s"})
     }
+
+    fn health_check(&self) -> Value {
+        if self.habit != Habit::Hangs {
+            return self.check();
+        }
+        let command =
+            format!("test -e asked || {{ touch asked; exit; }}; sleep {HANG_SECS} & sleep {HANG_SECS}");
+        json!({
+            "mode": {"type": "CMD", "command": command}, "timeout": "10s", "interval": "1s", "attempts": 100,
+        })
+    }
+
+    fn hooks(&self) -> Value {
+        match self.habit {
+            Habit::Hooked => json!([{"type": "CMD", "command": "sleep 0.2"}]),
+            _ => json!([]),
+        }
+    }
+}
+
+/// The processes that sleep for as long as a hanging check does, for one of these instances.
+fn hanging(instances: &BTreeSet<String>) -> usize {
+    let of_a_check = |pid: &String| {
+        let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        read("cmdline") == format!("sleep\0{HANG_SECS}\0").as_bytes()
+            && instance_of(&read("environ")).is_some_and(|id| instances.contains(&id))
+    };
+    processes().iter().filter(|pid| of_a_check(pid)).count()
+}
+
+fn processes() -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).collect()
+}
+
+/// Whose process it is, by its environment.
+fn instance_of(environ: &[u8]) -> Option<String> {
+    let mut entries = environ.split(|&byte| byte == 0);
+    let id = entries.find_map(|entry| entry.strip_prefix(b"MUSTER_INSTANCE_ID="))?;
+    Some(String::from_utf8_lossy(id).into_owned())
 }
 
 /// The node, as somebody sees it who asks neither the executor nor the controller.
@@ -193,16 +250,11 @@ impl Witness {
             let left = std::fs::read_dir(self.data_dir.join(name)).unwrap().count();
             assert_eq!(left, 0, "{name} is not empty");
         }
-        let marked = |pid: &String| {
-            std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
-                let mut entries = environ.split(|&byte| byte == 0);
-                let id = entries.find_map(|entry| entry.strip_prefix(b"MUSTER_INSTANCE_ID="));
-                id.is_some_and(|id| records.contains_key(&*String::from_utf8_lossy(id)))
-            })
+        let is_of_these = |pid: &String| {
+            let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            instance_of(&environ).is_some_and(|id| records.contains_key(id.as_str()))
         };
-        let processes = std::fs::read_dir("/proc").unwrap().flatten();
-        let left: Vec<String> =
-            processes.filter_map(|entry| entry.file_name().into_string().ok()).filter(marked).collect();
+        let left: Vec<String> = processes().into_iter().filter(is_of_these).collect();
         assert_eq!(left, Vec::<String>::new(), "processes were left behind");
         let ports: BTreeSet<u16> = records
             .values()
@@ -222,6 +274,23 @@ fn of<'a>(records: &'a Records, service: &'a Service) -> impl Iterator<Item = &'
 
 fn is_filled(records: &Records, service: &Service, epoch: u64) -> bool {
     of(records, service).any(|record| record.epoch.0 == epoch && record.state == InstanceState::Healthy)
+}
+
+/// What the timelines of those to whom nothing may happen said up to the last look. A timeline keeps its newest
+/// transitions only, and one of them is cut long before the last kill.
+#[derive(Default)]
+struct Timelines(BTreeMap<InstanceId, Transition>);
+
+impl Timelines {
+    /// Looks at what is new, which must begin before what was seen last is forgotten.
+    fn look(&mut self, record: &InstanceRecord) {
+        let Some(newest) = record.timeline.last() else { return };
+        let seen = self.0.insert(record.id.clone(), newest.clone());
+        let is_whole = record.timeline.len() < MAX_TIMELINE;
+        let overlaps = seen.is_some_and(|seen| record.timeline.contains(&seen));
+        assert!(is_whole || overlaps, "{} of {}: transitions went unseen", record.id, record.service_name);
+        assert_undisturbed(record);
+    }
 }
 
 /// From its first health on it was only ever looked for and found again.
@@ -263,12 +332,13 @@ async fn killed_at_any_moment_the_executor_hurts_nothing() {
     controller.set_table(table(1, rows(1)));
     let mut agent = Agent::with(PROGRAM, &controller, "runner: auto\n");
     let witness = Witness { engine, data_dir: agent.dir.path().canonicalize().unwrap().join("data") };
-    let steady = || services.iter().filter(|service| service.habit == Habit::Steady);
+    let steady = || services.iter().filter(|service| service.is_steady());
     let before = controller
         .until("the steady ones are healthy", |records| steady().all(|one| is_filled(records, one, 1)))
         .await;
 
     let mut seen = BTreeSet::new();
+    let mut timelines = Timelines::default();
     let mut random = 0x5EED_u64;
     for round in 2..2 + kills {
         controller.set_table(table(round, rows(1 + round / 4)));
@@ -276,6 +346,8 @@ async fn killed_at_any_moment_the_executor_hurts_nothing() {
         tokio::time::sleep(Duration::from_millis((random >> 33) % LIFE_MS)).await;
         let ended = agent.process.as_mut().and_then(|process| process.try_wait().unwrap());
         assert_eq!(ended, None, "the executor ended by itself");
+        let records = controller.records();
+        steady().flat_map(|service| of(&records, service)).for_each(|record| timelines.look(record));
         agent.kill();
         seen.extend(witness.assert_no_twins().await);
         agent.start();
@@ -285,7 +357,7 @@ async fn killed_at_any_moment_the_executor_hurts_nothing() {
     let is_done = |records: &Records| {
         services.iter().all(|service| match service.habit {
             Habit::Crashes(_) => true,
-            Habit::Steady => is_filled(records, service, 1),
+            Habit::Steady | Habit::Hangs => is_filled(records, service, 1),
             _ => is_filled(records, service, last),
         })
     };
@@ -295,8 +367,14 @@ async fn killed_at_any_moment_the_executor_hurts_nothing() {
         let instances: Vec<_> = of(&records, service).collect();
         assert_eq!(instances.len(), 1, "{} was started anew", service.name);
         assert_eq!(instances[0].id, of(&before, service).next().unwrap().id);
-        assert_undisturbed(instances[0]);
+        timelines.look(instances[0]);
     }
+    let hangs = services.iter().filter(|service| service.habit == Habit::Hangs);
+    let hangs: BTreeSet<String> =
+        hangs.flat_map(|service| of(&records, service)).map(|record| record.id.to_string()).collect();
+    // One check of each may be under way, which sleeps twice.
+    let left = hanging(&hangs);
+    assert!(left <= 2 * hangs.len(), "checks of executors that were killed go on: {left}");
 
     controller.set_table(table(2 + kills, Vec::new()));
     let all_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
@@ -306,7 +384,9 @@ async fn killed_at_any_moment_the_executor_hurts_nothing() {
     let by_name: BTreeMap<&str, &Service> = services.iter().map(|one| (one.name.as_str(), one)).collect();
     for record in records.values() {
         assert_eq!(record.state, InstanceState::Stopped, "{record:#?}");
-        assert_end_is_right(record, by_name[record.service_name.as_str()]);
+        let service = by_name[record.service_name.as_str()];
+        assert!(service.is_steady() || record.timeline.len() < MAX_TIMELINE, "not all is told: {record:#?}");
+        assert_end_is_right(record, service);
     }
     let ended = |habit: &dyn Fn(Habit) -> bool| {
         records.values().filter(|record| habit(by_name[record.service_name.as_str()].habit)).count()
@@ -315,7 +395,7 @@ async fn killed_at_any_moment_the_executor_hurts_nothing() {
         "{kills} kills, {} instances: {} crashed by themselves, {} were replaced",
         records.len(),
         ended(&|habit| matches!(habit, Habit::Crashes(_))),
-        ended(&|habit| !matches!(habit, Habit::Crashes(_) | Habit::Steady)),
+        ended(&|habit| !matches!(habit, Habit::Crashes(_) | Habit::Steady | Habit::Hangs)),
     );
     agent.kill();
     witness.assert_nothing_left(&records).await;

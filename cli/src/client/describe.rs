@@ -112,6 +112,9 @@ fn describe_instance(instance: &InstanceInfo) -> String {
     if !instance.error_message.is_empty() {
         let _ = writeln!(text, "Error       {}", instance.error_message);
     }
+    for warning in &instance.warnings {
+        let _ = writeln!(text, "Warning     {warning}");
+    }
     let ports = render::ports(instance);
     if !ports.is_empty() {
         let _ = writeln!(text, "Ports       {ports}");

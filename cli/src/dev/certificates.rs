@@ -19,6 +19,15 @@ use crate::error::CliError;
 const CLUSTER: &str = "dev";
 /// So that specs asking whole cores fit a laptop.
 const CORE_OVERCOMMIT: u32 = 16;
+/// Where controllers may fetch files from.
+const FETCH_URLS: [&str; 6] = [
+    "http://localhost:*/",
+    "http://127.0.0.1:*/",
+    "http://[::1]:*/",
+    "https://localhost:*/",
+    "https://127.0.0.1:*/",
+    "https://[::1]:*/",
+];
 
 /// Writes every role's directory, certificate and configuration; nothing runs yet.
 pub(crate) fn prepare(dir: &Path, layout: Layout, ephemeral: bool) -> Result<ClusterFile, CliError> {
@@ -105,6 +114,8 @@ fn controller_config(layout: Layout, number: u16, role: &RoleEntry) -> Value {
         },
         "members": members,
         "tls": tls(role),
+        // Whoever runs specs here reaches loopback anyway; other machines are not for an experiment to call.
+        "specLimits": {"allowedFetchUrls": FETCH_URLS},
     })
 }
 

@@ -6,15 +6,11 @@ use serde_json::{Value, json};
 use super::{OperationKind, OperationRequest, Parallelism, validate_request};
 use crate::read::{Refused, accept, accept_value};
 use crate::spec::SpecLimits;
-use crate::spec::tests::{SENT, sent};
+use crate::spec::tests::{SENT, generous, sent};
 use crate::strategy;
 
-fn limits() -> SpecLimits {
-    SpecLimits { enable_raw_device_access: true, ..SpecLimits::default() }
-}
-
 fn read(document: &Value) -> Result<OperationRequest, Refused> {
-    accept_value(document, |request| validate_request(request, &limits()))
+    accept_value(document, |request| validate_request(request, &generous()))
 }
 
 fn refusals(document: &Value) -> Vec<String> {

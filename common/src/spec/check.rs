@@ -21,6 +21,26 @@ wire_enum! {
     }
 }
 
+impl Protocol {
+    /// As a URL begins.
+    #[must_use]
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that is meant when none is named.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
 wire_enum! {
     /// What an HTTP check asks.
     pub enum HttpVerb {

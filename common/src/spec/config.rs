@@ -34,7 +34,8 @@ pub enum ConfigSource {
         /// Its path.
         file_path_on_host: String,
     },
-    /// A call that the controller makes.
+    /// A call that a controller makes for the executor, to a place that its configuration allows; of at most
+    /// [`MAX_CONTROLLER_FETCH_BYTES`].
     ControllerHttpFetch {
         /// The call.
         http: HttpCallSpec,
@@ -45,6 +46,10 @@ pub enum ConfigSource {
         http: HttpCallSpec,
     },
 }
+
+/// The largest file that a controller fetches, in bytes: it travels in one message to the executor, and several
+/// may be in a controller's memory at once.
+pub const MAX_CONTROLLER_FETCH_BYTES: usize = 2 << 20;
 
 /// An HTTP call. Its `Debug` shows neither credentials nor headers nor the body nor the query.
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -85,6 +90,42 @@ pub struct HttpCallSpec {
     pub insecure: bool,
 }
 
+impl HttpCallSpec {
+    /// Whom it calls, without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let bare = self.hostname.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        bare.unwrap_or(&self.hostname)
+    }
+
+    /// The port that it goes to.
+    #[must_use]
+    pub fn effective_port(&self) -> u16 {
+        if self.port == 0 { self.protocol.default_port() } else { self.port }
+    }
+
+    /// The host as it is named in the request: with its port only where that is not the usual one.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = self.host();
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let port = self.effective_port();
+        if port == self.protocol.default_port() { host } else { format!("{host}:{port}") }
+    }
+
+    /// The path alone: a query may be secret.
+    #[must_use]
+    pub fn path_without_query(&self) -> &str {
+        self.path.split('?').next().unwrap_or_default()
+    }
+
+    /// Its address for people, without the query.
+    #[must_use]
+    pub fn shown_url(&self) -> String {
+        format!("{}://{}{}", self.protocol.scheme(), self.authority(), self.path_without_query())
+    }
+}
+
 impl fmt::Debug for ConfigSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -100,8 +141,7 @@ impl fmt::Debug for ConfigSource {
 
 impl fmt::Debug for HttpCallSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.split('?').next().unwrap_or_default();
-        write!(f, "{} {}://{}:{}{path}", self.verb, self.protocol, self.hostname, self.port)
+        write!(f, "{} {}", self.verb, self.shown_url())
     }
 }
 
@@ -175,6 +215,23 @@ mod tests {
         let text = r#"{"hostname": "a.example.org", "path": "/x?token=hush", "password": "hush", "payload": "hush",
             "headers": {"X-Key": "hush"}}"#;
         let call: HttpCallSpec = serde_json::from_str(text).unwrap();
-        assert_eq!(format!("{call:?}"), "GET HTTP://a.example.org:0/x");
+        assert_eq!(format!("{call:?}"), "GET http://a.example.org/x");
+    }
+
+    #[test]
+    fn an_address_is_shown_with_a_port_where_it_is_not_the_usual_one() {
+        for (text, shown) in [
+            (r#"{"hostname": "a.org", "path": "/a?token=hush"}"#, "http://a.org/a"),
+            (r#"{"hostname": "a.org", "port": 8080}"#, "http://a.org:8080/"),
+            (r#"{"hostname": "a.org", "protocol": "HTTPS", "port": 443}"#, "https://a.org/"),
+            (r#"{"hostname": "[::1]", "port": 81}"#, "http://[::1]:81/"),
+            (r#"{"hostname": "::1"}"#, "http://[::1]/"),
+        ] {
+            let call: HttpCallSpec = serde_json::from_str(text).unwrap();
+            assert_eq!(call.shown_url(), shown);
+        }
+        let bare: HttpCallSpec =
+            serde_json::from_str(r#"{"hostname": "[::1]", "protocol": "HTTPS"}"#).unwrap();
+        assert_eq!((bare.host(), bare.effective_port()), ("::1", 443));
     }
 }

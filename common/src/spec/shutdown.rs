@@ -15,7 +15,9 @@ const DEFAULT_HOOK_TIMEOUT: DroveDuration = DroveDuration::from_secs(30);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PreShutdownSpec {
-    /// Run in order; a failure is noted and does not hold up the stop.
+    /// Run in order; a failure is noted and does not hold up the stop. Each is run at least once: one that is cut
+    /// short because its executor ended is run again by the next, which first ends what is left of the earlier
+    /// run. So a hook must bear to be run twice, but never meets itself.
     pub hooks: Vec<CheckMode>,
     /// Addition: how long each hook may take, its repetitions included; see [`Self::hook_limit`].
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -79,8 +79,14 @@ pub fn resources() -> impl Strategy<Value = Vec<ResourceAllocation>> {
 pub fn instance_record() -> impl Strategy<Value = InstanceRecord> {
     let identity = (id::instance_id(), id::slot_id(), "[a-z]{1,8}", any_of(RunnerKind::ALL));
     let numbers = (any::<u64>(), any::<u64>(), any::<u64>());
-    let condition =
-        (any_of(InstanceState::ALL), option::of(reason()), text(), option::of(local_info()), resources());
+    let condition = (
+        any_of(InstanceState::ALL),
+        option::of(reason()),
+        text(),
+        option::of(local_info()),
+        resources(),
+        vec(text(), 0..3),
+    );
     let moments =
         (id::timestamp(), id::timestamp(), option::of(id::timestamp()), option::of(id::timestamp()));
     let history =
@@ -89,7 +95,7 @@ pub fn instance_record() -> impl Strategy<Value = InstanceRecord> {
         |(
             (id, slot, service_name, runner),
             (epoch, generation, version),
-            (state, reason, error_message, local_info, resources),
+            (state, reason, error_message, local_info, resources, warnings),
             (created, updated, started, finished),
             (timeline, probes, evidence),
         )| InstanceRecord {
@@ -105,6 +111,7 @@ pub fn instance_record() -> impl Strategy<Value = InstanceRecord> {
             runner,
             local_info,
             resources,
+            warnings,
             created,
             updated,
             started,

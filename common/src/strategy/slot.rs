@@ -27,8 +27,11 @@ pub fn slot_assignment() -> impl Strategy<Value = SlotAssignment> {
 
 /// A small table; its rows are in no order and may name a slot twice.
 pub fn slot_table() -> impl Strategy<Value = SlotTable> {
-    (any::<u64>(), vec(slot_assignment(), 0..3))
-        .prop_map(|(revision, rows)| SlotTable { revision: Revision(revision), rows })
+    (any::<u64>(), vec(slot_assignment(), 0..3)).prop_map(|(revision, rows)| SlotTable {
+        revision: Revision(revision),
+        rows,
+        unreadable: Vec::new(),
+    })
 }
 
 /// Any status, its parts independent of each other.

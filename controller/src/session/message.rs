@@ -64,11 +64,11 @@ impl TryFrom<v1::Register> for Registration {
         let record = register.executor.ok_or("register.executor is missing")?;
         let record =
             ExecutorRecord::try_from(record).map_err(|error| format!("register.executor: {error}"))?;
-        let holds = register.holds.map(|inventory| {
-            let ids = inventory.instances.iter().map(InstanceId::new);
-            ids.collect::<Result<Vec<_>, _>>().map_err(|error| format!("register.holds: {error}"))
-        });
-        Ok(Self { record, table: Revision(register.table_revision), holds: holds.transpose()? })
+        // What is no id to this version is none of an instance that it knows.
+        let ids = |inventory: v1::Inventory| {
+            inventory.instances.into_iter().filter_map(|id| InstanceId::new(id).ok()).collect()
+        };
+        Ok(Self { record, table: Revision(register.table_revision), holds: register.holds.map(ids) })
     }
 }
 
@@ -108,13 +108,36 @@ pub(super) fn parts(report: v1::Report) -> Vec<(v1::Report, usize)> {
     full
 }
 
-/// What `executor` reports.
-pub(super) fn report(executor: &ExecutorId, report: v1::Report) -> Result<ExecutorReport, Malformed> {
-    Ok(ExecutorReport {
-        executor: executor.clone(),
-        instances: report.instances.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
-        slots: report.slots.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
-    })
+/// A record that this version cannot read.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    /// Whose it is: an instance, or a slot.
+    pub of: String,
+    /// What is wrong with it.
+    pub problem: Malformed,
+}
+
+/// What `executor` reports, and what of it cannot be read: a newer executor may say what this version does not know.
+/// That is not confirmed, so it is said again, to this controller or to one that can read it.
+pub(super) fn report(executor: &ExecutorId, report: v1::Report) -> (ExecutorReport, Vec<Unreadable>) {
+    let mut unreadable = Vec::new();
+    let mut instances = Vec::with_capacity(report.instances.len());
+    for record in report.instances {
+        let of = record.id.clone();
+        match record.try_into() {
+            Ok(record) => instances.push(record),
+            Err(problem) => unreadable.push(Unreadable { of, problem }),
+        }
+    }
+    let mut slots = Vec::with_capacity(report.slots.len());
+    for status in report.slots {
+        let of = format!("{}/{}", status.service, status.index);
+        match status.try_into() {
+            Ok(status) => slots.push(status),
+            Err(problem) => unreadable.push(Unreadable { of, problem }),
+        }
+    }
+    (ExecutorReport { executor: executor.clone(), instances, slots }, unreadable)
 }
 
 /// Adds to `message` what may be forgotten: what is stored, and what was refused and will never be, in
@@ -139,6 +162,27 @@ mod tests {
 
     fn sized(bytes: usize) -> v1::InstanceRecord {
         v1::InstanceRecord { error_message: "x".repeat(bytes), ..v1::InstanceRecord::default() }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_costs_only_itself() {
+        let said = v1::Report {
+            instances: vec![v1::InstanceRecord { id: "SI-1".to_owned(), ..v1::InstanceRecord::default() }],
+            slots: ["FILLED", "LATER"]
+                .map(|phase| v1::SlotStatus {
+                    service: "web-1".to_owned(),
+                    phase: phase.to_owned(),
+                    ..v1::SlotStatus::default()
+                })
+                .into(),
+        };
+        let (read, unreadable) = report(&ExecutorId::new("e1").unwrap(), said);
+        assert_eq!((read.instances.len(), read.slots.len()), (0, 1));
+        let named: Vec<String> = unreadable
+            .iter()
+            .map(|one| format!("{}: {}.{}", one.of, one.problem.message, one.problem.field))
+            .collect();
+        assert_eq!(named, ["SI-1: InstanceRecord.slot", "web-1/0: SlotStatus.phase"]);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! One task per stream: who speaks is read from its certificate, what it says is checked and handed
 //! to the hub. It knows the wire's messages and limits; it must not know the state or who leads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use metrics::counter;
 use muster_common::id::{ExecutorId, Revision};
 use muster_common::identity::Role;
 use muster_platform::tls::PeerIdentity;
@@ -17,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::gather::Gathered;
-use super::message::{self, Message, Registration};
+use super::message::{self, Message, Registration, Unreadable};
 use super::roster::{Outgoing, SessionKey};
 
 /// How many streams are open at once: one for each connection that the accept path takes.
@@ -30,6 +32,8 @@ const OUTGOING: usize = 64;
 const MAX_MESSAGE_UP: usize = 4 * 1024 * 1024;
 /// The largest message that is sent: a slot table carries the specs of all its services.
 const MAX_MESSAGE_DOWN: usize = 64 * 1024 * 1024;
+/// How many records that cannot be read are named in one session.
+const MAX_NOTED: usize = 256;
 /// How long a stream may take to say who it is.
 const REGISTER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -75,6 +79,7 @@ impl Sessions for Streams {
             up: request.into_inner(),
             hub: self.hub.clone(),
             reports: Arc::clone(&self.reports),
+            noted: BTreeSet::new(),
             _place: place,
         };
         // The answer's head goes out before the first message comes in, so that the executor may
@@ -110,6 +115,8 @@ struct Reader {
     up: Streaming<v1::ExecutorMessage>,
     hub: mpsc::Sender<Message>,
     reports: Arc<Semaphore>,
+    /// Whose records could not be read: executors repeat themselves.
+    noted: BTreeSet<String>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -162,15 +169,28 @@ impl Reader {
         Ok(())
     }
 
-    async fn report(&self, report: v1::Report) -> Result<(), Status> {
+    async fn report(&mut self, report: v1::Report) -> Result<(), Status> {
         for (part, bytes) in message::parts(report) {
-            let report = message::report(&self.executor, part)
-                .map_err(|error| Status::invalid_argument(format!("report: {error}")))?;
+            let (report, unreadable) = message::report(&self.executor, part);
+            self.note(unreadable);
+            if report.instances.is_empty() && report.slots.is_empty() {
+                continue;
+            }
             // Until its share is free nothing more is read, so the executor is slowed down, not cut off.
             let share = Arc::clone(&self.reports).acquire_owned().await.ok();
             self.tell(Message::Report(Gathered { key: self.key, report, bytes, share })).await?;
         }
         Ok(())
+    }
+
+    /// Names what cannot be read, each once.
+    fn note(&mut self, unreadable: Vec<Unreadable>) {
+        counter!("muster_session_unreadable_records_total").increment(unreadable.len() as u64);
+        for Unreadable { of, problem } in unreadable {
+            if self.noted.len() < MAX_NOTED && self.noted.insert(of.clone()) {
+                tracing::error!(executor = %self.executor, ?of, %problem, "a reported record cannot be read; it is not stored");
+            }
+        }
     }
 
     async fn heartbeat(&self, table: u64) -> Result<(), Status> {

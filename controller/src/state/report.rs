@@ -23,8 +23,8 @@ impl State {
             }
         }
         for status in &report.slots {
-            self.report_slot(&report.executor, status);
-            ack.slots.push((status.service.clone(), status.index, status.version));
+            let version = self.report_slot(&report.executor, status);
+            ack.slots.push((status.service.clone(), status.index, version));
         }
         ack
     }
@@ -83,15 +83,29 @@ impl State {
 
     /// Stores `status` unless something newer is known. Epochs come before versions: an executor that
     /// forgot a slot and was given it again counts its versions from the start. A slot that is not
-    /// assigned any more is nobody's question: the executor may forget it too.
-    fn report_slot(&mut self, executor: &ExecutorId, status: &SlotStatus) {
+    /// assigned any more is nobody's question: the executor may forget it too. Answers the version to confirm: that
+    /// of a newer status of the same epoch, if one is stored, so that an executor whose journal was put back from a
+    /// copy goes on from there.
+    fn report_slot(&mut self, executor: &ExecutorId, status: &SlotStatus) -> u64 {
         let id = SlotId { service: status.service.clone(), executor: executor.clone(), index: status.index };
         let newest = |status: &SlotStatus| (status.epoch, status.version);
-        let known = self.slots.get(&id).map(|slot| slot.status.as_ref().map(newest));
-        if known.is_some_and(|known| known < Some(newest(status)))
-            && let Some(slot) = self.slots.get_mut(&id)
-        {
-            slot.status = Some(status.clone());
+        let Some(known) = self.slots.get(&id).map(|slot| slot.status.as_ref().map(newest)) else {
+            return status.version;
+        };
+        match known {
+            Some((epoch, version)) if (epoch, version) >= newest(status) => {
+                if epoch == status.epoch {
+                    version
+                } else {
+                    status.version
+                }
+            }
+            Some(_) | None => {
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.status = Some(status.clone());
+                }
+                status.version
+            }
         }
     }
 }

@@ -24,5 +24,5 @@ pub(crate) fn slot_table(state: &State, executor: &ExecutorId) -> SlotTable {
                 .clone(),
         })
     });
-    SlotTable { revision: record.table_revision, rows: rows.collect() }
+    SlotTable { revision: record.table_revision, rows: rows.collect(), unreadable: Vec::new() }
 }

@@ -117,6 +117,7 @@ pub(crate) fn record(id: &str, slot: &SlotId, epoch: Epoch, way: &[InstanceState
         timeline,
         probes: Vec::new(),
         evidence: None,
+        warnings: Vec::new(),
     }
 }
 

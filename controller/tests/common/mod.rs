@@ -40,6 +40,15 @@ impl Cluster {
     }
 
     pub async fn start_in(world: World, count: u64, liveness: LivenessConfig) -> Self {
+        Self::start_limited(world, count, liveness, SpecLimits::default()).await
+    }
+
+    pub async fn start_limited(
+        world: World,
+        count: u64,
+        liveness: LivenessConfig,
+        limits: SpecLimits,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let id = ClusterId::new("test").unwrap();
         let authority = Authority::new(&id).unwrap();
@@ -68,7 +77,7 @@ impl Cluster {
                 members: members.clone(),
                 tls: None,
                 liveness,
-                spec_limits: SpecLimits::default(),
+                spec_limits: limits.clone(),
             };
             let tls = identity(&authority, &id, Role::Controller(member.id));
             let resources = Resources { cluster, api, storage: Storage::Directory(data_dir), lock: None };
@@ -96,6 +105,11 @@ impl Cluster {
     /// An identity for an executor of this cluster.
     pub fn executor(&self, id: &str) -> TlsIdentity {
         identity(&self.authority, &self.id, Role::Executor(ExecutorId::new(id).unwrap()))
+    }
+
+    /// An identity for a controller of this cluster.
+    pub fn controller_identity(&self) -> TlsIdentity {
+        identity(&self.authority, &self.id, Role::Controller(ControllerId(9)))
     }
 
     pub fn url(&self, controller: usize, path: &str) -> String {

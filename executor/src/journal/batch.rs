@@ -37,10 +37,11 @@ impl Drawer {
 /// Everything that is kept, as bytes.
 pub(crate) type Drawers = BTreeMap<Drawer, BTreeMap<String, Vec<u8>>>;
 
-/// Writes and removals, in order.
+/// Writes and removals. Of several of one record the last one counts, so that a batch that has to wait (the disk
+/// is full, say) grows no larger than what is kept.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Batch {
-    pub(super) changes: Vec<(Drawer, String, Option<Vec<u8>>)>,
+    pub(super) changes: BTreeMap<(Drawer, String), Option<Vec<u8>>>,
     /// Whether it must survive a crash once committed. Acknowledgements need not (one that is forgotten
     /// costs a repeated report), nor does what can be found out again ([`Instance::must_last`]).
     pub(super) durable: bool,
@@ -67,14 +68,14 @@ impl Batch {
     /// Writes an instance as it is now.
     pub(crate) fn instance(&mut self, instance: &Instance) {
         let message = v1::JournalInstance::from(instance).encode_to_vec();
-        self.changes.push((Drawer::Instances, instance.id().to_string(), Some(message)));
+        self.changes.insert((Drawer::Instances, instance.id().to_string()), Some(message));
         self.durable |= instance.must_last();
     }
 
     /// Forgets an instance that is over and acknowledged.
     pub(crate) fn forget_instance(&mut self, id: &InstanceId) {
         for drawer in [Drawer::Instances, Drawer::Specs, Drawer::Acked] {
-            self.changes.push((drawer, id.to_string(), None));
+            self.changes.insert((drawer, id.to_string()), None);
         }
     }
 
@@ -86,7 +87,7 @@ impl Batch {
     /// Forgets a slot.
     pub(crate) fn forget_slot(&mut self, key: &SlotKey) {
         for drawer in [Drawer::Slots, Drawer::Acked] {
-            self.changes.push((drawer, key.to_string(), None));
+            self.changes.insert((drawer, key.to_string()), None);
         }
     }
 
@@ -98,23 +99,23 @@ impl Batch {
 
     /// Notes that what was missing has been made up for.
     pub(crate) fn is_whole_again(&mut self) {
-        self.changes.push((Drawer::Meta, META_INCOMPLETE.to_owned(), None));
+        self.changes.insert((Drawer::Meta, META_INCOMPLETE.to_owned()), None);
     }
 
     /// Notes up to which version an instance's record is acknowledged.
     pub(crate) fn acked_instance(&mut self, id: &InstanceId, version: u64) {
-        self.changes.push((Drawer::Acked, id.to_string(), Some(version.to_be_bytes().to_vec())));
+        self.changes.insert((Drawer::Acked, id.to_string()), Some(version.to_be_bytes().to_vec()));
     }
 
     /// Notes up to which version a slot's status is acknowledged.
     pub(crate) fn acked_slot(&mut self, key: &SlotKey, version: u64) {
-        self.changes.push((Drawer::Acked, key.to_string(), Some(version.to_be_bytes().to_vec())));
+        self.changes.insert((Drawer::Acked, key.to_string()), Some(version.to_be_bytes().to_vec()));
     }
 
     /// What the journal would hold after this batch, and whether a crash would leave it at that.
     #[cfg(test)]
     pub(crate) fn apply_to(&self, drawers: &mut Drawers) -> bool {
-        for (drawer, key, value) in &self.changes {
+        for ((drawer, key), value) in &self.changes {
             let records = drawers.entry(*drawer).or_default();
             match value {
                 Some(value) => records.insert(key.clone(), value.clone()),
@@ -125,7 +126,7 @@ impl Batch {
     }
 
     pub(super) fn put(&mut self, drawer: Drawer, key: String, value: Vec<u8>) {
-        self.changes.push((drawer, key, Some(value)));
+        self.changes.insert((drawer, key), Some(value));
         self.durable = true;
     }
 }

@@ -1,6 +1,6 @@
 //! What the journal says, read record by record. Pure: bytes in, values out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::slot::SlotTable;
 use muster_common::spec::LocalServiceSpec;
@@ -14,6 +14,23 @@ use crate::slots::Slot;
 
 /// A record that could not be read: where it was, and its bytes.
 pub(super) type Damaged = (Drawer, String, Vec<u8>);
+
+/// What does not belong in the journal.
+#[derive(Debug, Default)]
+pub(crate) struct Aside {
+    /// What could not be read.
+    pub(super) damaged: Vec<Damaged>,
+    /// What belongs to nothing that the journal holds.
+    pub(super) ownerless: Vec<(Drawer, String)>,
+}
+
+impl Aside {
+    /// Whether every record could be read.
+    #[cfg(test)]
+    pub(crate) fn is_undamaged(&self) -> bool {
+        self.damaged.is_empty()
+    }
+}
 
 /// Everything that was in the journal.
 #[derive(Debug, Default)]
@@ -34,16 +51,20 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    /// What the drawers hold, and what of it could not be read.
-    pub(crate) fn read(mut drawers: Drawers) -> (Self, Vec<Damaged>) {
+    /// What the drawers hold, and what of it has to go.
+    pub(crate) fn read(mut drawers: Drawers) -> (Self, Aside) {
         let mut take = |drawer| drawers.remove(&drawer).unwrap_or_default();
         let mut reading = Reading::default();
         let mut specs = take(Drawer::Specs);
         for (id, bytes) in take(Drawer::Instances) {
-            let instance = instance(&id, &bytes, specs.remove(&id));
+            let instance = instance(&id, &bytes, specs.get(&id));
+            if instance.is_ok() {
+                specs.remove(&id);
+            }
             let instance = reading.or_set_aside(Drawer::Instances, id, bytes, instance);
             reading.contents.instances.extend(instance);
         }
+        reading.aside.ownerless.extend(specs.into_keys().map(|id| (Drawer::Specs, id)));
         for (key, bytes) in take(Drawer::Slots) {
             let slot = slot(&bytes);
             let slot = reading.or_set_aside(Drawer::Slots, key, bytes, slot);
@@ -55,21 +76,27 @@ impl Contents {
             let table = table(&bytes);
             reading.contents.table = reading.or_set_aside(Drawer::Meta, META_TABLE.to_owned(), bytes, table);
         }
+        let instances = reading.contents.instances.iter().map(|instance| instance.id().to_string());
+        let slots = reading.contents.slots.iter().map(|slot| slot.key().to_string());
+        let owners: BTreeSet<String> = instances.chain(slots).collect();
         for (key, bytes) in take(Drawer::Acked) {
             // One that cannot be read costs one repeated report.
-            if let Ok(version) = <[u8; 8]>::try_from(bytes.as_slice()) {
-                reading.contents.acked.insert(key, u64::from_be_bytes(version));
+            match <[u8; 8]>::try_from(bytes.as_slice()) {
+                Ok(version) if owners.contains(&key) => {
+                    reading.contents.acked.insert(key, u64::from_be_bytes(version));
+                }
+                _ => reading.aside.ownerless.push((Drawer::Acked, key)),
             }
         }
-        reading.contents.damaged = reading.damaged.len();
-        reading.contents.is_whole = !is_incomplete && reading.damaged.is_empty();
-        (reading.contents, reading.damaged)
+        reading.contents.damaged = reading.aside.damaged.len();
+        reading.contents.is_whole = !is_incomplete && reading.aside.damaged.is_empty();
+        (reading.contents, reading.aside)
     }
 }
 
-fn instance(id: &str, bytes: &[u8], spec: Option<Vec<u8>>) -> Result<Instance, String> {
+fn instance(id: &str, bytes: &[u8], spec: Option<&Vec<u8>>) -> Result<Instance, String> {
     let json = spec.ok_or("its spec is missing")?;
-    let spec = LocalServiceSpec::from_json(&json).map_err(|error| error.to_string())?;
+    let spec = LocalServiceSpec::from_json(json).map_err(|error| error.to_string())?;
     let message = v1::JournalInstance::decode(bytes).map_err(|error| error.to_string())?;
     let instance = read_instance(message, spec).map_err(|error| error.to_string())?;
     if instance.id().as_str() == id { Ok(instance) } else { Err("it is another's".to_owned()) }
@@ -90,7 +117,7 @@ fn table(bytes: &[u8]) -> Result<(u64, SlotTable), String> {
 #[derive(Default)]
 struct Reading {
     contents: Contents,
-    damaged: Vec<Damaged>,
+    aside: Aside,
 }
 
 impl Reading {
@@ -111,7 +138,7 @@ impl Reading {
                     problem,
                     "a record of the journal is damaged; it is set aside"
                 );
-                self.damaged.push((drawer, key, bytes));
+                self.aside.damaged.push((drawer, key, bytes));
                 None
             }
         }

@@ -8,6 +8,7 @@
 
 mod batch;
 mod contents;
+mod quarantine;
 mod record;
 mod store;
 
@@ -18,4 +19,4 @@ pub(crate) use batch::Batch;
 #[cfg(test)]
 pub(crate) use batch::{Drawer, Drawers, META_EXECUTOR, META_INCOMPLETE};
 pub(crate) use contents::Contents;
-pub(crate) use store::{Journal, OpenError};
+pub(crate) use store::{CommitError, Journal, OpenError};

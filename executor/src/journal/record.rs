@@ -35,6 +35,7 @@ impl From<&Instance> for v1::JournalInstance {
             }),
             descent: instance.descent.map(Into::into),
             accounted: instance.accounted,
+            ended: instance.ended,
         }
     }
 }
@@ -58,6 +59,7 @@ pub(super) fn read_instance(
         resume: message.resume.as_ref().map(read_resume).transpose()?,
         descent: message.descent.as_ref().map(read_descent).transpose()?,
         accounted: message.accounted,
+        ended: message.ended,
         ..Instance::of(record, Arc::new(spec))
     })
 }
@@ -69,12 +71,13 @@ impl From<&Workload> for v1::JournalWorkload {
             Workload::Docker { container_id } => {
                 Kind::Container(v1::JournalContainer { id: container_id.clone() })
             }
-            Workload::Process { shim_pid, shim_start_ticks, pid, start_ticks } => {
+            Workload::Process { shim_pid, shim_start_ticks, pid, start_ticks, warnings } => {
                 Kind::Process(v1::JournalProcess {
                     shim_pid: *shim_pid,
                     shim_start_ticks: *shim_start_ticks,
                     pid: *pid,
                     start_ticks: *start_ticks,
+                    warnings: warnings.clone(),
                 })
             }
         };
@@ -91,6 +94,7 @@ fn read_workload(message: v1::JournalWorkload) -> Result<Workload, Malformed> {
             shim_start_ticks: process.shim_start_ticks,
             pid: process.pid,
             start_ticks: process.start_ticks,
+            warnings: process.warnings,
         },
     })
 }

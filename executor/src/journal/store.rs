@@ -1,13 +1,16 @@
 //! The file: opened, read whole at the start, written transaction by transaction.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
+use std::ops::Range;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use muster_common::id::ExecutorId;
+use muster_common::time::Timestamp;
 use muster_platform::Disk;
 use muster_proto::v1;
 use prost::Message as _;
@@ -17,7 +20,8 @@ use redb::{
 };
 
 use super::batch::{Batch, Drawer, Drawers, META_EXECUTOR, META_INCOMPLETE};
-use super::contents::{Contents, Damaged};
+use super::contents::Contents;
+use super::quarantine;
 
 const FILE: &str = "journal.redb";
 /// Specs hold secrets, and others may pass through the data directory.
@@ -26,19 +30,18 @@ const MODE: u32 = 0o600;
 const DAMAGED_KEPT: u32 = 4;
 /// Records are small and read once: redb's default of 1 GiB is not for an agent.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
-/// Between two tries to commit while the disk does not take it (full, say).
-const COMMIT_RETRY: Duration = Duration::from_secs(1);
 
-type Table = TableDefinition<'static, &'static str, &'static [u8]>;
+/// Where redb's account of a repair stops only if it has to take back what was written last; it says it in no other
+/// way.
+const TOOK_BACK: Range<f64> = 0.1..0.6;
+
+pub(super) type Table = TableDefinition<'static, &'static str, &'static [u8]>;
 
 impl Drawer {
-    const fn table(self) -> Table {
+    pub(super) const fn table(self) -> Table {
         TableDefinition::new(self.name())
     }
 }
-
-/// Records that could not be read, under `<drawer>/<key>`.
-const QUARANTINE: Table = TableDefinition::new("quarantine");
 
 /// The journal cannot be used at all.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +70,21 @@ pub(crate) enum OpenError {
     },
 }
 
+/// The disk does not take what is to be written: it is full, say.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct CommitError(#[source] redb::Error);
+
+impl CommitError {
+    /// What is wrong, as one of a few words.
+    pub(crate) fn kind(&self) -> String {
+        match &self.0 {
+            redb::Error::Io(error) => format!("{:?}", error.kind()),
+            _ => "Other".to_owned(),
+        }
+    }
+}
+
 /// One start of the executor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Incarnation {
@@ -74,6 +92,8 @@ pub(crate) struct Incarnation {
     pub number: u64,
     /// Whether the machine booted since the start before.
     pub rebooted: bool,
+    /// Whether the start before closed the journal; else it was repaired.
+    pub was_closed: bool,
 }
 
 /// The open journal. Owned by the supervisor, which is the only one that writes.
@@ -90,15 +110,16 @@ impl Journal {
         disk: Disk,
         id: &ExecutorId,
         boot_id: &str,
+        now: Timestamp,
     ) -> Result<(Self, Incarnation, Contents), OpenError> {
         let path = directory.join(FILE);
         let (id, boot_id, file) = (id.clone(), boot_id.to_owned(), path.clone());
         let opened = disk.run(move || {
-            let database = open_or_set_aside(&file)?;
+            let (database, was_closed) = open_or_set_aside(&file)?;
             let failed =
                 |source: redb::Error| OpenError::Disk { path: file.clone(), source: Box::new(source) };
-            let contents = read(&database).map_err(failed)?;
-            let incarnation = begin(&database, &file, &id, &boot_id)?;
+            let contents = read(&database, now).map_err(failed)?;
+            let incarnation = Incarnation { was_closed, ..begin(&database, &file, &id, &boot_id)? };
             Ok((database, incarnation, contents))
         });
         let (database, incarnation, contents) = match opened.await {
@@ -110,59 +131,68 @@ impl Journal {
         Ok((Self { path, disk, database: Some(Arc::new(database)) }, incarnation, contents))
     }
 
-    /// Writes `batch`; returns when it is written. While the disk does not take it (it is full, say)
-    /// nothing else is decided and everything that runs goes on running: the write is tried again until
-    /// it works.
-    pub(crate) async fn commit(&mut self, batch: Batch) {
-        let batch = Arc::new(batch);
-        loop {
-            match self.try_commit(Arc::clone(&batch)).await {
-                Ok(()) => return,
-                Err(error) => {
-                    // After a failed write redb wants the file opened anew.
-                    self.database = None;
-                    metrics::counter!("muster_executor_journal_errors_total").increment(1);
-                    tracing::error!(%error, path = %self.path.display(), "the journal cannot be written; trying again");
-                    tokio::time::sleep(COMMIT_RETRY).await;
-                }
-            }
-        }
-    }
-
-    async fn try_commit(&mut self, batch: Arc<Batch>) -> Result<(), redb::Error> {
-        let (path, database) = (self.path.clone(), self.database.clone());
+    /// Writes `batch`, all of it or nothing. What could not be written may be tried again.
+    pub(crate) async fn commit(&mut self, batch: Arc<Batch>) -> Result<(), CommitError> {
+        // After a failed write redb wants the file opened anew.
+        let (path, database) = (self.path.clone(), self.database.take());
         let work = move || {
             let database = match database {
                 Some(database) => database,
-                None => Arc::new(open(&path)?),
+                // Whatever it went back to, the whole batch follows.
+                None => Arc::new(open(&path)?.0),
             };
             write(&database, &batch)?;
             Ok::<_, redb::Error>(database)
         };
-        self.database = Some(self.disk.run(work).await??);
+        let written = self.disk.run(work).await.map_err(redb::Error::Io).and_then(|written| written);
+        self.database = Some(written.map_err(CommitError)?);
         Ok(())
     }
 }
 
-fn open(path: &Path) -> Result<Database, DatabaseError> {
+/// What redb did to a file that was not closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repair {
+    /// Nothing: it was closed.
+    None,
+    /// It counted again what is in use.
+    Counted,
+    /// What was written last could not be read, and was taken back.
+    TookBack,
+}
+
+fn open(path: &Path) -> Result<(Database, Repair), DatabaseError> {
     let file = File::options().create(true).truncate(false).read(true).write(true).mode(MODE).open(path);
     let file = file.and_then(|file| {
         // One that was made by an earlier version may be open to others.
         file.set_permissions(Permissions::from_mode(MODE))?;
         Ok(file)
     });
-    Builder::new().set_cache_size(CACHE_BYTES).create_file(file.map_err(StorageError::from)?)
+    let repair = Rc::new(Cell::new(Repair::None));
+    let seen = Rc::clone(&repair);
+    let database = Builder::new()
+        .set_cache_size(CACHE_BYTES)
+        .set_repair_callback(move |session| {
+            let took_back = seen.get() == Repair::TookBack || TOOK_BACK.contains(&session.progress());
+            seen.set(if took_back { Repair::TookBack } else { Repair::Counted });
+        })
+        .create_file(file.map_err(StorageError::from)?)?;
+    Ok((database, repair.get()))
 }
 
 /// Pages of a file that somebody else wrote into are found here, by their checksums: later, redb would
-/// not survive them.
-fn open_checked(path: &Path) -> Result<Database, DatabaseError> {
-    let mut database = open(path)?;
-    if !database.check_integrity()? {
-        tracing::error!(journal = %path.display(), "the journal was damaged and went back to an earlier state; what runs makes up for it");
+/// not survive them. Also answers whether it was closed.
+fn open_checked(path: &Path) -> Result<(Database, bool), DatabaseError> {
+    let (mut database, repair) = open(path)?;
+    if repair == Repair::TookBack || !database.check_integrity()? {
+        // A write that a loss of power interrupted looks the same. Nothing came of it then, and this costs a question.
+        tracing::error!(
+            journal = %path.display(),
+            "the journal was damaged, or not written to its end, and went back to an earlier state; what runs makes up for it"
+        );
         note_incomplete(&database)?;
     }
-    Ok(database)
+    Ok((database, repair == Repair::None))
 }
 
 /// Something that was written is missing.
@@ -178,10 +208,10 @@ fn note_incomplete(database: &Database) -> Result<(), StorageError> {
 
 /// A file that is damaged beyond repair is kept beside the new one: the executor starts, and what ran is
 /// found by the runners.
-fn open_or_set_aside(path: &Path) -> Result<Database, OpenError> {
+fn open_or_set_aside(path: &Path) -> Result<(Database, bool), OpenError> {
     let failed = |source: redb::Error| OpenError::Disk { path: path.to_owned(), source: Box::new(source) };
     match open_checked(path) {
-        Ok(database) => Ok(database),
+        Ok(opened) => Ok(opened),
         Err(DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse { path: path.to_owned() }),
         Err(error @ DatabaseError::Storage(StorageError::Corrupted(_))) => set_aside(path, &error),
         Err(DatabaseError::Storage(StorageError::Io(error)))
@@ -203,7 +233,7 @@ fn place_aside(path: &Path) -> PathBuf {
     places.find(|place| !place.exists()).unwrap_or(last)
 }
 
-fn set_aside(path: &Path, error: &dyn std::error::Error) -> Result<Database, OpenError> {
+fn set_aside(path: &Path, error: &dyn std::error::Error) -> Result<(Database, bool), OpenError> {
     let failed = |source: redb::Error| OpenError::Disk { path: path.to_owned(), source: Box::new(source) };
     let aside = place_aside(path);
     tracing::error!(
@@ -213,7 +243,8 @@ fn set_aside(path: &Path, error: &dyn std::error::Error) -> Result<Database, Ope
         "the journal is damaged; it is kept aside and a new one is begun"
     );
     std::fs::rename(path, &aside).map_err(|error| failed(redb::Error::Io(error)))?;
-    open(path).map_err(|error| failed(error.into()))
+    let (database, _) = open(path).map_err(|error| failed(error.into()))?;
+    Ok((database, false))
 }
 
 fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
@@ -221,7 +252,7 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     if !batch.durable {
         transaction.set_durability(Durability::None)?;
     }
-    for (drawer, key, value) in &batch.changes {
+    for ((drawer, key), value) in &batch.changes {
         let mut table = transaction.open_table(drawer.table())?;
         match value {
             Some(value) => table.insert(key.as_str(), value.as_slice())?,
@@ -252,7 +283,7 @@ fn begin(database: &Database, path: &Path, id: &ExecutorId, boot_id: &str) -> Re
         batch.put(Drawer::Meta, META_INCOMPLETE.to_owned(), Vec::new());
     }
     write(database, &batch).map_err(failed)?;
-    Ok(Incarnation { number, rebooted })
+    Ok(Incarnation { number, rebooted, was_closed: true })
 }
 
 fn read_drawer(database: &Database, drawer: Drawer) -> Result<BTreeMap<String, Vec<u8>>, redb::Error> {
@@ -270,28 +301,12 @@ fn read_drawer(database: &Database, drawer: Drawer) -> Result<BTreeMap<String, V
     Ok(records)
 }
 
-fn read(database: &Database) -> Result<Contents, redb::Error> {
+fn read(database: &Database, now: Timestamp) -> Result<Contents, redb::Error> {
     let mut drawers = Drawers::new();
     for drawer in Drawer::ALL {
         drawers.insert(drawer, read_drawer(database, drawer)?);
     }
-    let (contents, damaged) = Contents::read(drawers);
-    quarantine(database, damaged)?;
+    let (contents, aside) = Contents::read(drawers);
+    quarantine::tidy(database, aside, now)?;
     Ok(contents)
-}
-
-/// Moves damaged records where they are met no more, and can still be looked at.
-fn quarantine(database: &Database, damaged: Vec<Damaged>) -> Result<(), redb::Error> {
-    if damaged.is_empty() {
-        return Ok(());
-    }
-    let transaction = database.begin_write()?;
-    transaction.open_table(Drawer::Meta.table())?.insert(META_INCOMPLETE, [].as_slice())?;
-    for (drawer, key, bytes) in damaged {
-        transaction.open_table(drawer.table())?.remove(key.as_str())?;
-        let place = format!("{}/{key}", drawer.name());
-        transaction.open_table(QUARANTINE)?.insert(place.as_str(), bytes.as_slice())?;
-    }
-    transaction.commit()?;
-    Ok(())
 }

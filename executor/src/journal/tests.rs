@@ -7,7 +7,7 @@ use std::time::Duration;
 use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, Revision, ServiceId, SlotId};
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
-use muster_common::slot::{ReplaceMode, SlotAssignment, SlotTable};
+use muster_common::slot::{ReplaceMode, SlotAssignment, SlotTable, UnreadableRow};
 use muster_common::time::Timestamp;
 use muster_platform::Disk;
 use proptest::prelude::*;
@@ -42,7 +42,7 @@ fn instance(id: &str) -> Instance {
 }
 
 async fn open(dir: &std::path::Path, boot: &str) -> (Journal, Incarnation, Contents) {
-    Journal::open(dir, Disk::Inline, &executor(), boot).await.unwrap()
+    Journal::open(dir, Disk::Inline, &executor(), boot, Timestamp(5)).await.unwrap()
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn what_is_written_is_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, first, contents) = open(dir.path(), "boot-1").await;
     assert!(contents.instances.is_empty());
-    assert_eq!(first, Incarnation { number: 1, rebooted: false });
+    assert_eq!(first, Incarnation { number: 1, rebooted: false, was_closed: true });
     let mut unknown = instance("SI-2");
     unknown.record.state = InstanceState::Unknown;
     unknown.workload = Some(Workload::Docker { container_id: "c".to_owned() });
@@ -63,24 +63,32 @@ async fn what_is_written_is_read_again() {
         rebooted: true,
     });
     unknown.accounted = true;
+    unknown.ended = 3;
     let mut slot = Slot::assigned(&row(), Timestamp(5));
     slot.kept_old = Some(Epoch(3));
     slot.failures = 4;
-    let table = SlotTable { revision: Revision(8), rows: vec![row()] };
+    let unreadable = UnreadableRow {
+        service: "later-1".to_owned(),
+        index: 2,
+        epoch: Epoch(9),
+        generation: Generation(8),
+        problem: "of a later version".to_owned(),
+    };
+    let table = SlotTable { revision: Revision(8), rows: vec![row()], unreadable: vec![unreadable] };
     let mut batch = Batch::default();
     batch.mint(&instance("SI-1"));
     batch.mint(&unknown);
     batch.slot(&slot);
     batch.table(7, &table);
-    journal.commit(batch).await;
+    journal.commit(Arc::new(batch)).await.unwrap();
     let mut acked = Batch::default();
     acked.acked_instance(&InstanceId::new("SI-1").unwrap(), 1);
-    journal.commit(acked).await;
+    journal.commit(Arc::new(acked)).await.unwrap();
     drop(journal);
 
     let (mut journal, second, contents) = open(dir.path(), "boot-2").await;
     assert!(!contents.is_whole, "it is a new one until what runs is known");
-    assert_eq!(second, Incarnation { number: 2, rebooted: true });
+    assert_eq!(second, Incarnation { number: 2, rebooted: true, was_closed: true });
     assert!(contents.instances[0].same_on_disk(&instance("SI-1")));
     assert!(contents.instances[1].same_on_disk(&unknown));
     assert_eq!(contents.slots, [slot]);
@@ -89,7 +97,7 @@ async fn what_is_written_is_read_again() {
     let mut batch = Batch::default();
     batch.forget_instance(&InstanceId::new("SI-1").unwrap());
     batch.is_whole_again();
-    journal.commit(batch).await;
+    journal.commit(Arc::new(batch)).await.unwrap();
     drop(journal);
     let (_, _, contents) = open(dir.path(), "boot-2").await;
     assert_eq!(contents.instances.len(), 1);
@@ -105,7 +113,7 @@ async fn one_damaged_record_costs_only_itself() {
     batch.mint(&instance("SI-1"));
     batch.mint(&instance("SI-2"));
     batch.put(Drawer::Instances, "SI-1".to_owned(), vec![0xff; 40]);
-    journal.commit(batch).await;
+    journal.commit(Arc::new(batch)).await.unwrap();
     drop(journal);
     let (journal, _, contents) = open(dir.path(), "b").await;
     assert_eq!((contents.instances.len(), contents.damaged), (1, 1));
@@ -114,6 +122,81 @@ async fn one_damaged_record_costs_only_itself() {
     let (_, _, contents) = open(dir.path(), "b").await;
     assert_eq!((contents.instances.len(), contents.damaged), (1, 0), "met once, then in quarantine");
     assert!(!contents.is_whole, "what runs has not made up for it yet");
+}
+
+/// A journal that is whole and holds SI-1, and then SI-2 as well; copied as SIGKILL would leave it.
+async fn killed(dir: &std::path::Path) -> std::path::PathBuf {
+    let (mut journal, _, _) = open(dir, "b").await;
+    let mut batch = Batch::default();
+    batch.is_whole_again();
+    batch.mint(&instance("SI-1"));
+    journal.commit(Arc::new(batch)).await.unwrap();
+    let mut batch = Batch::default();
+    batch.mint(&instance("SI-2"));
+    journal.commit(Arc::new(batch)).await.unwrap();
+    let killed = dir.join("killed");
+    std::fs::create_dir(&killed).unwrap();
+    std::fs::copy(dir.join("journal.redb"), killed.join("journal.redb")).unwrap();
+    killed
+}
+
+#[tokio::test]
+async fn a_journal_that_was_not_closed_is_whole_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let killed = killed(dir.path()).await;
+    let (journal, incarnation, contents) = open(&killed, "b").await;
+    assert!(!incarnation.was_closed);
+    assert_eq!((contents.instances.len(), contents.is_whole), (2, true));
+    drop(journal);
+    let (_, incarnation, _) = open(&killed, "b").await;
+    assert!(incarnation.was_closed);
+}
+
+#[tokio::test]
+async fn a_journal_that_goes_back_at_its_repair_is_not_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let killed = killed(dir.path()).await;
+    let path = killed.join("journal.redb");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let marks: Vec<usize> = (0..bytes.len() - 4).filter(|&at| &bytes[at..at + 4] == b"SI-2").collect();
+    assert!(!marks.is_empty());
+    for at in marks {
+        bytes[at] = b'X';
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let (_, incarnation, contents) = open(&killed, "b").await;
+    assert!(!incarnation.was_closed);
+    assert_eq!(contents.instances.len(), 1, "what was written last is gone");
+    assert!(!contents.is_whole, "and that is known");
+}
+
+#[tokio::test]
+async fn nothing_of_a_damaged_record_stays_but_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _, _) = open(dir.path(), "b").await;
+    let mut damaged = instance("SI-1");
+    let mut spec = damaged.spec.as_ref().clone();
+    spec.name = "telltale".to_owned();
+    damaged.spec = Arc::new(spec);
+    let mut batch = Batch::default();
+    batch.mint(&damaged);
+    batch.acked_instance(damaged.id(), 1);
+    batch.mint(&instance("SI-2"));
+    batch.acked_instance(&InstanceId::new("SI-2").unwrap(), 1);
+    batch.put(Drawer::Instances, "SI-1".to_owned(), vec![0xff; 40]);
+    journal.commit(Arc::new(batch)).await.unwrap();
+    drop(journal);
+    for _ in 0..2 {
+        let (_, _, contents) = open(dir.path(), "b").await;
+        assert_eq!(contents.acked.keys().collect::<Vec<_>>(), ["SI-2"]);
+        assert!(contents.instances[0].same_on_disk(&instance("SI-2")));
+    }
+    let path = dir.path().join("journal.redb");
+    let database = redb::Database::open(&path).unwrap();
+    let table = redb::TableDefinition::<&str, &[u8]>::new("specs");
+    let specs = redb::ReadableDatabase::begin_read(&database).unwrap().open_table(table).unwrap();
+    let keys = redb::ReadableTable::iter(&specs).unwrap().map(|entry| entry.unwrap().0.value().to_owned());
+    assert_eq!(keys.collect::<Vec<_>>(), ["SI-2"]);
 }
 
 #[tokio::test]
@@ -139,11 +222,11 @@ async fn a_file_that_is_no_journal_is_kept_aside() {
 async fn a_second_process_and_a_foreign_executor_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _, _) = open(dir.path(), "b").await;
-    let second = Journal::open(dir.path(), Disk::Inline, &executor(), "b").await;
+    let second = Journal::open(dir.path(), Disk::Inline, &executor(), "b", Timestamp(5)).await;
     assert!(matches!(second, Err(OpenError::InUse { .. })));
     drop(journal);
     let other = ExecutorId::new("e2").unwrap();
-    let foreign = Journal::open(dir.path(), Disk::Inline, &other, "b").await;
+    let foreign = Journal::open(dir.path(), Disk::Inline, &other, "b", Timestamp(5)).await;
     assert!(matches!(foreign, Err(OpenError::Foreign { owner, .. }) if owner == "e1"));
 }
 
@@ -164,7 +247,7 @@ proptest! {
             batch.put(Drawer::Slots, "web-1/0".to_owned(), junk.clone());
             batch.put(Drawer::Acked, "SI-2".to_owned(), junk.clone());
             batch.put(Drawer::Meta, super::batch::META_TABLE.to_owned(), junk);
-            journal.commit(batch).await;
+            journal.commit(Arc::new(batch)).await.unwrap();
             drop(journal);
             let (_, _, contents) = open(dir.path(), "b").await;
             assert!(contents.instances.iter().any(|instance| instance.id().as_str() == "SI-2"));

@@ -9,7 +9,7 @@ mod discovery;
 mod outgoing;
 mod room;
 
-pub(crate) use bind_check::{TakenPort, check_ports};
+pub(crate) use bind_check::{PortError, check_ports};
 pub(crate) use discovery::discover;
 pub(crate) use outgoing::outgoing_overlap;
 pub(crate) use room::{Held, Room};

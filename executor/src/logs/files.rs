@@ -9,6 +9,9 @@
 //! | `output.index` | by the shim | which byte was written when |
 //! | `output.compress` | by the shim, empty | that full segments are to be compressed |
 //! | `output.ended` | by the executor, empty | since when the instance is over |
+//! | `output.copied` | by the executor, in place | of a container's log: up to which entry the engine's was copied |
+//!
+//! A container's log is written by the executor alone, in the shim's stead.
 //!
 //! The state has a fixed length and is overwritten in place, so that it can be written on a full disk too.
 
@@ -16,11 +19,15 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use muster_common::id::InstanceId;
+use muster_common::id::{InstanceId, ServiceId};
 
 /// What the names of all files begin with.
 const CURRENT: &str = "output.log";
+
+/// For how long after it was brought up to date a copy is taken for one that still grows.
+const COPY_IDLE: Duration = Duration::from_secs(3600);
 
 /// The length of `output.state` in bytes: two numbers of twenty digits, a blank and a line end.
 const STATE_BYTES: u64 = 42;
@@ -64,9 +71,14 @@ impl LogDir {
         Self(path)
     }
 
+    /// The log directory of an instance.
+    pub(crate) fn of(data_dir: &Path, service: &ServiceId, instance: &InstanceId) -> Self {
+        Self(data_dir.join("logs").join(service.as_str()).join(instance.as_str()))
+    }
+
     /// The log directory of an instance whose service is not at hand.
     pub(crate) fn find(data_dir: &Path, instance: &InstanceId) -> io::Result<Option<Self>> {
-        for service in fs::read_dir(data_dir.join("logs"))? {
+        for service in none_if_gone(fs::read_dir(data_dir.join("logs")))?.into_iter().flatten() {
             let path = service?.path().join(instance.as_str());
             if path.is_dir() {
                 return Ok(Some(Self(path)));
@@ -103,9 +115,22 @@ impl LogDir {
         self.file("output.ended")
     }
 
+    pub(super) fn copied_file(&self) -> PathBuf {
+        self.file("output.copied")
+    }
+
     pub(super) fn full(&self, full: &Full) -> PathBuf {
         let ending = if full.is_compressed { ".gz" } else { "" };
         self.file(&format!("{CURRENT}.{}{ending}", full.number))
+    }
+
+    /// Whether it is a copy of a log that still grows, as far as can be told: not marked as complete, and brought up to
+    /// date not long ago.
+    pub(super) fn is_being_copied(&self, now: SystemTime) -> bool {
+        let copied = fs::metadata(self.copied_file()).and_then(|file| file.modified());
+        // One from the future, by a clock that was set back, is young.
+        let is_recent = |at: SystemTime| now.duration_since(at).unwrap_or_default() < COPY_IDLE;
+        copied.is_ok_and(is_recent) && !self.ended_mark().exists()
     }
 
     /// Every full segment there is, the oldest first; one that is there in both forms stands there twice, the plain

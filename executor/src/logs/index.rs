@@ -20,7 +20,8 @@ const COARSE: Duration = Duration::from_secs(10);
 /// How many bytes are much.
 const MUCH_BYTES: u64 = 4096;
 
-/// No more of an index is read or kept, in bytes; several days of a line every ten seconds.
+/// No more of an index is written or read, in bytes: two weeks of a line every ten seconds, or a day of one every
+/// second. Beyond it, times are less exact until a segment is dropped.
 const MAX_BYTES: u64 = 4 << 20;
 
 /// Where a moment is in a log.
@@ -44,6 +45,7 @@ impl Moment {
 }
 
 /// The writing end.
+#[derive(Debug)]
 pub(super) struct IndexWriter {
     last: Option<Moment>,
 }
@@ -62,7 +64,10 @@ impl IndexWriter {
         }
         self.last = Some(moment);
         let file = File::options().create(true).append(true).open(dir.index_file());
-        let _ = file.and_then(|mut file| file.write_all(moment.line().as_bytes()));
+        let _ = file.and_then(|mut file| {
+            let is_full = file.metadata()?.len() >= MAX_BYTES;
+            if is_full { Ok(()) } else { file.write_all(moment.line().as_bytes()) }
+        });
     }
 
     /// Forgets what is before the oldest segment that is kept.
@@ -121,6 +126,20 @@ mod tests {
         assert!(is_due(last, moment(1, 50, 11_000)));
         assert!(is_due(last, moment(2, 0, 1_001)), "a new segment");
         assert!(is_due(last, moment(1, 50, 500)), "the clock was set back");
+    }
+
+    #[test]
+    fn an_index_stops_growing_where_nobody_reads_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = LogDir::new(dir.path().to_owned());
+        let at = LogPosition { segment: 1, offset: 0 };
+        let note = || IndexWriter::new().note(&log, at, SystemTime::now());
+        let size = || fs::metadata(log.index_file()).unwrap().len();
+        note();
+        assert!(size() > 0);
+        File::options().write(true).open(log.index_file()).unwrap().set_len(MAX_BYTES).unwrap();
+        note();
+        assert_eq!(size(), MAX_BYTES);
     }
 
     #[test]

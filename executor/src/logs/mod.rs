@@ -1,10 +1,12 @@
-//! The logs of processes as files: one home for their names, rotation, compression, retention and reading.
+//! The logs of instances as files: one home for their names, rotation, compression, retention and reading.
 //!
 //! | module | noun |
 //! |---|---|
 //! | `files` | what is in an instance's log directory, and what it is called |
 //! | `rotation` | when a log is rotated (pure) |
 //! | `writer` | the writing end, in the shim |
+//! | `copy` | the copy of a log that an engine keeps |
+//! | `bookmark` | which entry was copied last (pure) |
 //! | `index` | which byte was written when |
 //! | `reader` | the reading end: the last lines, since a time, following |
 //! | `compress` | one rotated file made smaller |
@@ -16,7 +18,9 @@
 //! restarted meanwhile, so a reader neither loses nor repeats a byte. Only what retention removed is lost to it, and it
 //! is told.
 
+mod bookmark;
 mod compress;
+mod copy;
 mod files;
 mod index;
 mod reader;
@@ -24,7 +28,10 @@ mod rotation;
 mod sweep;
 mod writer;
 
+pub(crate) use bookmark::{Seek, Step};
+pub(crate) use copy::{Entries, LogCopy};
 pub(crate) use files::LogDir;
+pub(crate) use reader::FOLLOW_INTERVAL;
 pub use reader::{LogFollower, LogPiece, LogPosition, LogReader};
 pub(crate) use rotation::Rotation;
 pub(crate) use sweep::{Retention, keep_swept};

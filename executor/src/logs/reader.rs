@@ -18,7 +18,7 @@ use super::index;
 const ATTEMPTS: usize = 100;
 
 /// How soon a follower looks again at a log in which there was nothing new.
-const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+pub(crate) const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The bytes that are taken in one go.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -53,7 +53,8 @@ impl LogReader {
         Self(dir)
     }
 
-    /// The log of a process, below an executor's data directory. `None` when there is none, or none any more.
+    /// The log of an instance, below an executor's data directory; of a container that still runs, as much as was copied
+    /// of it. `None` when there is none, or none any more.
     pub fn find(data_dir: &Path, instance: &InstanceId) -> io::Result<Option<Self>> {
         Ok(LogDir::find(data_dir, instance)?.map(Self))
     }
@@ -238,15 +239,23 @@ impl LogFollower {
     /// Waits for the next piece. Dropping the future loses nothing. Needs a Tokio runtime.
     pub async fn next(&mut self) -> io::Result<LogPiece> {
         loop {
-            let (reader, at) = (self.reader.clone(), self.next);
-            // The task itself fails only when the runtime is shutting down.
-            let piece = tokio::task::spawn_blocking(move || reader.read(at, CHUNK_BYTES)).await??;
-            if !piece.bytes.is_empty() {
-                self.next = piece.next;
+            if let Some(piece) = self.look().await? {
                 return Ok(piece);
             }
             tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
+    }
+
+    /// The next piece, if there is one by now.
+    pub(crate) async fn look(&mut self) -> io::Result<Option<LogPiece>> {
+        let (reader, at) = (self.reader.clone(), self.next);
+        // The task itself fails only when the runtime is shutting down.
+        let piece = tokio::task::spawn_blocking(move || reader.read(at, CHUNK_BYTES)).await??;
+        if piece.bytes.is_empty() {
+            return Ok(None);
+        }
+        self.next = piece.next;
+        Ok(Some(piece))
     }
 }
 

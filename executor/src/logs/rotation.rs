@@ -16,7 +16,16 @@ pub(crate) struct Rotation {
     pub(crate) compress: bool,
 }
 
+/// For the copy of a container's log that the engine itself keeps in a way of its own.
+const DEFAULT: Rotation = Rotation { max_bytes: 10 << 20, max_files: 3, compress: true };
+
 impl Rotation {
+    /// For the copy of a container's log: no more than the engine keeps, and something also of one that goes to a
+    /// server.
+    pub(crate) fn of_copy(logging: Option<&LoggingSpec>) -> Self {
+        Self::of(logging).unwrap_or(DEFAULT)
+    }
+
     /// What a spec asks for, or in words why it cannot be had.
     pub(crate) fn of(logging: Option<&LoggingSpec>) -> Result<Self, String> {
         match logging.cloned().unwrap_or_default() {

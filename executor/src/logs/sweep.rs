@@ -1,6 +1,8 @@
 //! What becomes of logs over time: full segments are compressed, and the logs of instances that are over are kept
 //! for a time and up to a size, together. An instance is over when it has no run directory: that is made before its
-//! log and removed when its workload is gone for good. The log of one that is not over is never removed.
+//! log and removed when its workload is gone for good. The log of one that is not over is never removed. A container
+//! has no run directory; the copy of its log is marked when it is complete. One that is not, and that nobody has read
+//! for long, may go too: the engine has it all.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{FlockOperation, flock};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::files::{Full, LogDir};
+use super::files::{Full, LogDir, none_if_gone};
 
 /// How often logs are looked after. Compression saves room, not time; a log may be larger for so long.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
@@ -86,7 +88,7 @@ fn sweep(
     now: SystemTime,
     lost: &mut BTreeMap<PathBuf, u64>,
 ) -> io::Result<()> {
-    let logs = File::open(data_dir.join("logs"))?;
+    let Some(logs) = none_if_gone(File::open(data_dir.join("logs")))? else { return Ok(()) };
     flock(&logs, FlockOperation::LockExclusive)?;
     let mut ended = Vec::new();
     let mut seen = BTreeMap::new();
@@ -94,7 +96,8 @@ fn sweep(
         // Nobody's log: removed meanwhile.
         for path in directories(&path).unwrap_or_default() {
             let log = LogDir::new(path.clone());
-            if path.file_name().is_some_and(|name| !data_dir.join("run").join(name).exists()) {
+            let runs = path.file_name().is_none_or(|name| data_dir.join("run").join(name).exists());
+            if !runs && !log.is_being_copied(now) {
                 ended.push(Ended { dir: path.clone(), at: ended_since(&log, now), bytes: size(&path) });
             }
             let bytes = log.state().map_or(0, |state| state.lost_bytes);

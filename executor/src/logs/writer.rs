@@ -16,6 +16,7 @@ use super::rotation::Rotation;
 const OPEN_ATTEMPTS: usize = 3;
 
 /// One instance's log, open for writing.
+#[derive(Debug)]
 pub(crate) struct OutputLog {
     dir: LogDir,
     rotation: Rotation,
@@ -29,6 +30,7 @@ pub(crate) struct OutputLog {
     is_line_open: bool,
 }
 
+#[derive(Debug)]
 struct Loss {
     bytes: u64,
     why: String,
@@ -66,10 +68,25 @@ impl OutputLog {
 
     /// Takes a piece of output.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.append_at(bytes, SystemTime::now());
+    }
+
+    /// Takes a piece of output that was written at `time`.
+    pub(super) fn append_at(&mut self, bytes: &[u8], time: SystemTime) {
         let mut written = 0;
-        if let Err(error) = self.try_append(bytes, &mut written) {
+        if let Err(error) = self.try_append(bytes, time, &mut written) {
             self.lose((bytes.len() - written) as u64, &error);
         }
+    }
+
+    /// Where the next piece begins.
+    pub(super) fn end(&self) -> LogPosition {
+        LogPosition { segment: self.state.segment, offset: self.size }
+    }
+
+    /// Bytes of output that could not be written, ever.
+    pub(super) fn lost_bytes(&self) -> u64 {
+        self.state.lost_bytes
     }
 
     /// Whether something was lost that the log does not say yet.
@@ -97,7 +114,7 @@ impl OutputLog {
     }
 
     /// Counts in `written` what was written even when not all of it could be.
-    fn try_append(&mut self, bytes: &[u8], written: &mut usize) -> io::Result<()> {
+    fn try_append(&mut self, bytes: &[u8], time: SystemTime, written: &mut usize) -> io::Result<()> {
         loop {
             if self.file.is_none() {
                 self.open_file()?;
@@ -108,8 +125,7 @@ impl OutputLog {
                 self.rotate()?;
                 continue;
             }
-            let at = LogPosition { segment: self.state.segment, offset: self.size };
-            self.index.note(&self.dir, at, SystemTime::now());
+            self.index.note(&self.dir, self.end(), time);
             if let Some(loss) = &self.unsaid {
                 let start = if self.is_line_open { "\n" } else { "" };
                 let note = format!("{start}muster: {} bytes of output were lost: {}\n", loss.bytes, loss.why);

@@ -1,5 +1,7 @@
 //! The way up: PENDING, PROVISIONING, STARTING, UNREADY, READY.
 
+use std::time::Duration;
+
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 
@@ -29,8 +31,8 @@ impl Turn {
         }
     }
 
-    /// The ports are nobody's, or somebody outside Muster holds one: then others are leased.
-    pub(super) fn ports_checked(&mut self, answer: Result<(), String>) {
+    /// The ports can be had, or one of them cannot: then others are leased.
+    pub(super) fn ports_checked(&mut self, answer: Result<(), NoRoom>) {
         if self.instance.state() != InstanceState::Pending || !self.instance.holds_lease() {
             return;
         }
@@ -42,11 +44,11 @@ impl Turn {
                 self.enter(InstanceState::Provisioning, None, "");
                 self.act(Effect::Provision, patience::provision(&self.instance.spec));
             }
-            Err(message) => {
+            Err(no_room) => {
                 let record = &mut self.instance.record;
                 record.local_info = None;
                 record.resources.clear();
-                self.complain(Reason::PortInUse, &message);
+                self.complain(no_room.reason, &no_room.message);
                 self.instance.pace.deadline = None;
                 self.instance.pace.tries += 1;
                 if self.instance.spec.is_host_level() || self.instance.pace.tries >= patience::LEASE_TRIES {
@@ -87,8 +89,7 @@ impl Turn {
                 self.act(Effect::Start, patience::START);
             }
             Err(Trouble::Unavailable(message)) => {
-                self.complain(Reason::RunnerUnavailable, &message);
-                self.retry_later();
+                self.await_runner(&message, patience::provision(&self.instance.spec));
             }
             Err(Trouble::Failed(message)) => {
                 self.enter(InstanceState::ProvisioningFailed, Some(Reason::ProvisioningFailed), &message);
@@ -110,10 +111,7 @@ impl Turn {
                 self.settle_trouble();
                 self.launched(workload);
             }
-            Err(Trouble::Unavailable(message)) => {
-                self.complain(Reason::RunnerUnavailable, &message);
-                self.retry_later();
-            }
+            Err(Trouble::Unavailable(message)) => self.await_runner(&message, patience::START),
             Err(Trouble::Failed(message)) => {
                 // An earlier try that was not answered may have started it.
                 let uncertain = self.instance.pace.tries > 0;
@@ -138,6 +136,14 @@ impl Turn {
         } else {
             self.await_readiness();
         }
+    }
+
+    /// The runner is away, and says so. However long that lasts it is no fault of the service: the time that an
+    /// action has begins anew with each answer. An action that is not answered at all is given up as before.
+    fn await_runner(&mut self, message: &str, limit: Duration) {
+        self.complain(Reason::RunnerUnavailable, message);
+        self.retry_later();
+        self.wait(limit);
     }
 
     /// What was wrong while the runner could not be reached is wrong no more.

@@ -85,11 +85,16 @@ impl Turn {
         match self.instance.state() {
             InstanceState::Unready | InstanceState::Ready | InstanceState::Healthy => self.ended(),
             InstanceState::Stopping | InstanceState::Unhealthy | InstanceState::ReadinessCheckFailed => {
-                // Hooks and pauses are for the living. Otherwise the answer to the start or the stop is
-                // under way, and says the same.
-                if let Some(Descent::Find | Descent::Hook(_) | Descent::Pause) = self.instance.descent {
+                // Hooks, pauses and the stop are for the living. Otherwise the answer to the start is under way,
+                // and says the same.
+                if let Some(Descent::Find | Descent::Hook(_) | Descent::Pause | Descent::Stop) =
+                    self.instance.descent
+                {
                     self.deprovision(Descent::Evidence);
                 }
+            }
+            InstanceState::Deprovisioning if self.instance.descent == Some(Descent::Stop) => {
+                self.deprovision(Descent::Evidence);
             }
             // STARTING and UNKNOWN: the answer that is waited for comes first. Elsewhere nothing runs.
             _ => {}
@@ -104,10 +109,40 @@ impl Turn {
         self.deprovision(Descent::Evidence);
     }
 
-    fn note_exit(&mut self, exit: Exit) {
-        if self.instance.exit.is_none() {
-            self.instance.exit = Some(exit);
-            self.instance.record.finished = Some(self.now.wall);
+    /// The first word about an end counts; a later one may only add to it.
+    pub(super) fn note_exit(&mut self, exit: Exit) {
+        match &self.instance.exit {
+            None => {
+                self.instance.exit = Some(exit);
+                self.instance.record.finished = Some(self.now.wall);
+            }
+            Some(known) if exit.says_more_than(known) => {
+                let said = verdict(known);
+                self.instance.exit = Some(exit.clone());
+                self.correct(&said, &exit);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// What was said of an end was not all there is to say.
+    fn correct(&mut self, said: &(Reason, String), exit: &Exit) {
+        let (reason, message) = verdict(exit);
+        let record = &mut self.instance.record;
+        if record.reason == Some(said.0) && record.error_message == said.1 {
+            record.reason = Some(reason);
+            record.error_message.clone_from(&message);
+        }
+        for step in &mut record.timeline {
+            if step.reason == Some(said.0) && step.message == said.1 {
+                step.reason = Some(reason);
+                step.message.clone_from(&message);
+            }
+        }
+        if let Some(evidence) = &mut record.evidence {
+            evidence.exit_code = exit.code;
+            evidence.signal = exit.signal;
+            evidence.oom_killed = exit.oom_killed;
         }
     }
 
@@ -294,12 +329,11 @@ impl Turn {
 
     /// What the runner found while an instance was on its way down.
     pub(super) fn found_descending(&mut self, found: Found) {
-        let was = self.instance.resume.take().map(|Resume { state, .. }| state);
+        let resume = self.instance.resume.take();
         match found {
             Found::Running(workload) => {
                 self.instance.workload = Some(workload);
-                let served = was.is_some_and(InstanceState::is_running);
-                self.descend(if served { Descent::Hook(0) } else { Descent::Stop });
+                self.descend(resume.as_ref().map_or(Descent::Stop, Resume::way_down));
             }
             Found::Ended(workload, exit) => {
                 self.instance.workload = Some(workload);

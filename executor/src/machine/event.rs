@@ -21,7 +21,7 @@ pub(crate) struct Lease {
 /// Why nothing could be set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NoRoom {
-    /// `INSUFFICIENT_RESOURCES` or `PORT_IN_USE`.
+    /// `INSUFFICIENT_RESOURCES`, `PORT_IN_USE` or `PORT_REFUSED`.
     pub reason: Reason,
     /// What is missing, in words.
     pub message: String,
@@ -51,8 +51,8 @@ impl Trouble {
 pub(crate) enum Event {
     /// Answers [`Effect::Lease`].
     Leased(Result<Lease, NoRoom>),
-    /// Answers [`Effect::CheckPorts`]; the error names the port that somebody else holds.
-    PortsChecked(Result<(), String>),
+    /// Answers [`Effect::CheckPorts`]; the error names the port that cannot be had.
+    PortsChecked(Result<(), NoRoom>),
     /// Something was given back on the node.
     RoomFreed,
     /// Answers [`Effect::Provision`].

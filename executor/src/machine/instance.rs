@@ -19,7 +19,8 @@ use crate::runner::{Exit, Place, Workload};
 pub struct Now {
     /// Wall-clock time, for records. May jump.
     pub wall: Timestamp,
-    /// Time since the executor's process started, for deadlines. Never jumps.
+    /// Time since the executor's process started, for deadlines. Never jumps; stands still while the journal
+    /// cannot be written, since nobody can be blamed for what is not decided then.
     pub mono: Duration,
 }
 
@@ -43,6 +44,22 @@ pub struct Resume {
     pub descent: Option<Descent>,
     /// Whether the machine booted since.
     pub rebooted: bool,
+}
+
+impl Resume {
+    /// Where a workload that still runs is taken up on its way down. Hooks are for those that served.
+    #[must_use]
+    pub(super) fn way_down(&self) -> Descent {
+        use InstanceState::{ReadinessCheckFailed, Stopping, Unhealthy};
+        match (self.state, self.descent) {
+            (state, _) if state.is_running() => Descent::Hook(0),
+            (
+                Stopping | Unhealthy | ReadinessCheckFailed,
+                Some(step @ (Descent::Hook(_) | Descent::Pause)),
+            ) => step,
+            _ => Descent::Stop,
+        }
+    }
 }
 
 /// How far down an instance is. In STOPPING, UNHEALTHY and `READINESS_CHECK_FAILED` it is one of the
@@ -84,6 +101,9 @@ pub struct Instance {
     pub descent: Option<Descent>,
     /// Whether the slot keeper has taken its end into account. Owned by the slot keeper.
     pub accounted: bool,
+    /// Which of the ends on this node it was, counted from one; 0 before its end. Owned by the supervisor: the
+    /// node's clock may step back, this does not.
+    pub ended: u64,
     /// Timers and counters. Not written down: a restart starts them anew.
     pub(crate) pace: Pace,
 }
@@ -112,6 +132,7 @@ impl Instance {
             timeline: Vec::new(),
             probes: Vec::new(),
             evidence: None,
+            warnings: Vec::new(),
         };
         // It asks for its lease as soon as it is woken, which is at once.
         let pace = Pace { retry: Some(now.mono), ..Pace::default() };
@@ -152,6 +173,7 @@ impl Instance {
             timeline: Vec::new(),
             probes: Vec::new(),
             evidence: None,
+            warnings: Vec::new(),
         };
         Self::of(record, spec.unwrap_or_default())
     }
@@ -169,6 +191,7 @@ impl Instance {
             resume: None,
             descent: None,
             accounted: false,
+            ended: 0,
             pace,
         }
     }
@@ -205,12 +228,13 @@ impl Instance {
     }
 
     /// Whether what is known now must survive a crash before anything else happens. Not so on those steps of
-    /// the way up that the runner and a check can tell again: they cost no fsync. UNKNOWN must: its version is
-    /// what those told after this start count on from, and what those told after the next one skip ahead of.
+    /// the way up that the runner tells again: they cost no fsync. READY must: it is not for a workload that serves
+    /// already to prove itself again. UNKNOWN must: its version is what those told after this start count on from,
+    /// and what those told after the next one skip ahead of.
     #[must_use]
     pub fn must_last(&self) -> bool {
-        use InstanceState::{Provisioning, Ready, Unready};
-        !matches!(self.record.state, Provisioning | Unready | Ready)
+        use InstanceState::{Provisioning, Unready};
+        !matches!(self.record.state, Provisioning | Unready)
     }
 
     /// Whether ports and resources are set aside for it.
@@ -245,6 +269,7 @@ impl Instance {
             && self.resume == other.resume
             && self.descent == other.descent
             && self.accounted == other.accounted
+            && self.ended == other.ended
     }
 }
 

@@ -26,6 +26,7 @@ mod tests;
 
 pub(crate) use event::{Effect, Event, Lease, NoRoom, Trouble};
 pub(crate) use instance::{Descent, Instance, Now, Resume, StopIntent};
+pub(crate) use patience::START as START_LIMIT;
 
 use turn::Turn;
 

@@ -13,11 +13,12 @@ pub(super) const LEASE_RETRY: Duration = Duration::from_secs(5);
 pub(super) const LEASE_TRIES: u32 = 8;
 /// For finding a PROCESS executable on the node's own disk.
 const PROCESS_PROVISION: Duration = Duration::from_secs(30);
-/// What the runner may take beyond the pull's own timeout: it knows how far the pull came, and says so.
-const PULL_SLACK: Duration = Duration::from_secs(5);
+/// What the runner may take beyond the pull's own timeout: it first asks whether the image is there, which an engine
+/// that hangs answers with silence (`CALL_LIMIT` in `runner/docker`), and it knows how far the pull came, and says so.
+const PULL_SLACK: Duration = Duration::from_secs(35);
 /// For creating, configuring and starting. A busy engine takes seconds; configs that are fetched by
 /// HTTP have their own shorter limits.
-pub(super) const START: Duration = Duration::from_secs(120);
+pub(crate) const START: Duration = Duration::from_secs(120);
 /// How long after its start a workload may fail its checks, unless its spec says otherwise.
 const GRACE: Duration = Duration::from_secs(60);
 /// For the runner to say what there is of an instance.

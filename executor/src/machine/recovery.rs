@@ -13,13 +13,7 @@ use crate::runner::{Exit, Found, Workload};
 impl Turn {
     pub(super) fn restarted(&mut self, rebooted: bool) {
         let was_unknown = self.instance.state() == InstanceState::Unknown;
-        // Of two restarts in a row the first one knows the state to go back to.
-        let resume = self.instance.resume.take().filter(|_| was_unknown).unwrap_or_else(|| Resume {
-            state: self.instance.state(),
-            reason: self.instance.record.reason,
-            descent: self.instance.descent.take(),
-            rebooted: false,
-        });
+        let resume = self.resume_of();
         let rebooted = rebooted || resume.rebooted;
         self.instance.resume = Some(Resume { rebooted, ..resume });
         self.instance.pace.recent.clone_from(&self.instance.record.probes);
@@ -29,6 +23,23 @@ impl Turn {
             self.enter(InstanceState::Unknown, Some(reason), "");
         }
         self.ask_what_there_is();
+    }
+
+    /// What to go back to.
+    fn resume_of(&mut self) -> Resume {
+        let now = Resume {
+            state: self.instance.state(),
+            reason: self.instance.record.reason,
+            descent: self.instance.descent.take(),
+            rebooted: false,
+        };
+        match self.instance.resume.take() {
+            None => now,
+            // Of two restarts in a row the first one knows.
+            Some(earlier) if now.state == InstanceState::Unknown => earlier,
+            // A stop was asked for while it was UNKNOWN, and the runner has still not said what there is.
+            Some(earlier) => Resume { descent: Some(earlier.way_down()), rebooted: earlier.rebooted, ..now },
+        }
     }
 
     pub(super) fn ask_what_there_is(&mut self) {
@@ -95,10 +106,7 @@ impl Turn {
             }
             InstanceState::Stopping | InstanceState::Unhealthy | InstanceState::ReadinessCheckFailed => {
                 self.restore(resume);
-                self.descend(match resume.descent {
-                    Some(step @ (Descent::Hook(_) | Descent::Pause)) => step,
-                    _ => Descent::Stop,
-                });
+                self.descend(resume.way_down());
             }
             InstanceState::Deprovisioning => {
                 self.restore(resume);
@@ -117,10 +125,7 @@ impl Turn {
     fn found_ended(&mut self, workload: Option<Workload>, exit: &Exit, resume: &Resume) {
         self.instance.workload = workload.or(self.instance.workload.take());
         let was_seen = self.instance.exit.is_some();
-        if !was_seen {
-            self.instance.record.finished = Some(self.now.wall);
-            self.instance.exit = Some(exit.clone());
-        }
+        self.note_exit(exit.clone());
         match resume.state {
             InstanceState::Deprovisioning => {
                 self.restore(resume);

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use muster_common::evidence::{MAX_MESSAGE_BYTES, MAX_TIMELINE, Transition, head};
+use muster_common::evidence::{MAX_MESSAGE_BYTES, MAX_TIMELINE, MAX_WARNINGS, Transition, head, newest};
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 
-use super::event::{Effect, Event};
+use super::event::{Effect, Event, NoRoom};
 use super::instance::{Deadline, Instance, Now, Pace};
 
 /// How far versions skip ahead at a restart: of the steps that need not survive a crash (see
@@ -56,6 +56,9 @@ impl Turn {
 
     /// The result; the record's version grows when there is something new to report.
     pub(super) fn finish(mut self, before: &Instance) -> (Instance, Vec<Effect>) {
+        if let Some(workload) = &self.instance.workload {
+            self.instance.record.warnings = newest(workload.warnings(), MAX_WARNINGS).to_vec();
+        }
         if self.noteworthy || self.is_restart || self.instance.record != before.record {
             let record = &mut self.instance.record;
             record.version = before.record.version + if self.is_restart { RESTART_SKIP } else { 1 };
@@ -132,7 +135,9 @@ impl Turn {
             self.last_action()
         );
         match self.instance.state() {
-            InstanceState::Pending => self.ports_checked(Err(message)),
+            InstanceState::Pending => {
+                self.ports_checked(Err(NoRoom { reason: Reason::TimedOut, message }));
+            }
             InstanceState::Provisioning
             | InstanceState::Starting
             | InstanceState::Unready
@@ -155,7 +160,6 @@ impl Turn {
     fn try_again(&mut self) {
         match self.instance.state() {
             InstanceState::Pending => self.ask_for_room(),
-            // The deadline of the first try goes on: repeating does not buy time.
             InstanceState::Provisioning => self.effects.push(Effect::Provision),
             InstanceState::Starting => self.effects.push(Effect::Start),
             InstanceState::Unknown => self.effects.push(Effect::Find),

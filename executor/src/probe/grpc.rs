@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::{Builder, Connection, SendRequest};
 use h2::{Reason, RecvStream};
 use http::{Request, header};
+use muster_platform::call::{self, Speak, Trust};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::{Code, Status};
@@ -18,7 +19,6 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::target::Target;
 use super::{ANSWER_MAX, CALLED_NAME, ProbeError};
-use crate::call::{self, Speak, Trust};
 
 /// The method that is called.
 const METHOD: &str = "/grpc.health.v1.Health/Check";

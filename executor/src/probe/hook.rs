@@ -1,6 +1,7 @@
 //! Runs a shutdown hook: the same call as a check, but one that has to get through rather than to judge.
 //!
-//! A command runs once: whether it may run twice, only its author knows. A call over the network that fails
+//! A command that fails is not run again: whether that helps, only its author knows. (One that the executor's own end
+//! cut short is: the hook is then run anew, see `PreShutdownSpec::hooks`.) A call over the network that fails
 //! is made again, as in Drove (drove-wire.md §4.3): up to five times, three seconds apart. A call that takes
 //! its time (a drain that answers when it is done) may use all that the hook has; it is not made again.
 
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_command_runs_once() {
+    async fn a_command_that_fails_is_not_run_again() {
         let command = CheckMode::Cmd { command: "x".to_owned(), shell_disabled: false };
         assert_eq!(called(command, 1, 1, 30).await, (1, false, "said".to_owned(), 1));
     }

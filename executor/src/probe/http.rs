@@ -5,11 +5,11 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use muster_common::spec::{Headers, HttpVerb};
-use tokio::time::timeout;
+use muster_platform::call::{self, Question, Speak, Trust};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::target::Target;
 use super::{ANSWER_MAX, CALLED_NAME, ProbeError};
-use crate::call::{self, Question, Speak, Trust};
 
 /// A call, ready to be made.
 pub(super) struct Call<'a> {
@@ -27,6 +27,8 @@ pub(super) struct Call<'a> {
     pub(super) headers: &'a Headers,
     /// How long the connection may take, TLS included.
     pub(super) connection_timeout: Duration,
+    /// When a body that has not ended is read no further; the caller gives up the whole call no earlier.
+    pub(super) deadline: Instant,
 }
 
 /// What came back.
@@ -50,7 +52,7 @@ impl Call<'_> {
         let request = question.request(self.headers.iter().map(|(name, value)| (&**name, &**value)))?;
         let read = |response: http::Response<Incoming>| async move {
             let status = response.status().as_u16();
-            Ok(Answer { status, body: first_bytes(response.into_body()).await })
+            Ok(Answer { status, body: first_bytes(response.into_body(), self.deadline).await })
         };
         Ok(match self.tls {
             None => call::exchange(self.in_time(self.target.connect()).await?, request, read).await?,
@@ -75,11 +77,11 @@ impl Call<'_> {
     }
 }
 
-/// A body that breaks off still shows what had come.
-async fn first_bytes(mut body: Incoming) -> String {
+/// The status is the answer: a body that breaks off, or never ends, only shows what had come.
+async fn first_bytes(mut body: Incoming, deadline: Instant) -> String {
     let mut kept = Vec::new();
     while kept.len() < ANSWER_MAX
-        && let Some(Ok(frame)) = body.frame().await
+        && let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await
     {
         if let Some(data) = frame.data_ref() {
             kept.extend_from_slice(&data[..data.len().min(ANSWER_MAX - kept.len())]);

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use muster_common::spec::CheckMode;
+use muster_platform::call::CallError;
 
-use crate::call::CallError;
 use crate::runner::{LaunchPlan, Workload};
 
 pub(crate) use hook::HookCaller;

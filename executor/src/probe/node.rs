@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use muster_common::spec::{CheckMode, Protocol};
-use tokio::time::{Instant, timeout};
+use muster_platform::call::Trust;
+use tokio::time::{Instant, timeout_at};
 
 use super::grpc::HealthCall;
 use super::http::Call;
 use super::target::Target;
 use super::{ProbeError, ProbeOutcome, Prober};
-use crate::call::Trust;
 use crate::runner::{LaunchPlan, Runner, RunnerError, RunnerSet, Runners, Workload};
 
 /// Asks the workloads of this node.
@@ -57,14 +57,19 @@ impl NodeProber {
             CheckMode::Http { port_name, .. }
             | CheckMode::Tcp { port_name }
             | CheckMode::Grpc { port_name, .. } => {
+                let deadline = Instant::now() + limit;
                 let called = async {
                     match self.target(port_name, plan, workload).await? {
-                        Ok(target) => call(mode, target, limit).await,
+                        Ok(target) => call(mode, target, limit, deadline).await,
                         Err(error) => Ok(Finding::of_runner(&error)),
                     }
                 };
                 let late = |_| Err(ProbeError(format!("no answer within {limit:?}")));
-                timeout(limit, called).await.unwrap_or_else(late)
+                let found = timeout_at(deadline, called).await.unwrap_or_else(late);
+                if found.is_err() {
+                    self.runner(plan)?.doubt_address(&plan.instance, workload);
+                }
+                found
             }
         }
     }
@@ -137,7 +142,12 @@ impl Prober for NodeProber {
 }
 
 /// Asks over the network. The caller bounds it.
-async fn call(mode: &CheckMode, target: Target, limit: Duration) -> Result<Finding, ProbeError> {
+async fn call(
+    mode: &CheckMode,
+    target: Target,
+    limit: Duration,
+    deadline: Instant,
+) -> Result<Finding, ProbeError> {
     match mode {
         CheckMode::Http {
             protocol,
@@ -158,6 +168,7 @@ async fn call(mode: &CheckMode, target: Target, limit: Duration) -> Result<Findi
                 payload,
                 headers,
                 connection_timeout: connection_timeout.as_duration(),
+                deadline,
             };
             let answer = call.make().await?;
             Ok(Finding {
@@ -187,5 +198,5 @@ async fn call(mode: &CheckMode, target: Target, limit: Duration) -> Result<Findi
 
 /// Whose certificate is asked for, where TLS is spoken.
 fn trust(tls: bool, insecure: bool) -> Option<Trust> {
-    tls.then_some(if insecure { Trust::Anybody } else { Trust::Node })
+    tls.then_some(if insecure { Trust::Anybody } else { Trust::Machine })
 }

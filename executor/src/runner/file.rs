@@ -1,13 +1,16 @@
 //! The files that a spec wants placed before the start: what is in them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use muster_common::spec::{ConfigSource, ConfigSpec};
+use muster_platform::call::{CallError, Reach, fetch};
+use rustix::fs::OFlags;
 
-use super::{StartError, fetch};
+use super::StartError;
 
 /// The largest file that is placed, in bytes. Config files are small; a mistaken path to a huge file
 /// must not fill memory.
@@ -53,20 +56,24 @@ async fn content(source: &ConfigSource) -> Result<Vec<u8>, String> {
             read.unwrap_or_else(|error| Err(error.into()))
                 .map_err(|error| format!("cannot read {file_path_on_host} on this node: {error}"))
         }
-        ConfigSource::ExecutorHttpFetch { http } => fetch::fetch(http, MAX_FILE_BYTES).await,
+        ConfigSource::ExecutorHttpFetch { http } => {
+            let fetched = fetch(http, "muster-executor", Reach::Anywhere, MAX_FILE_BYTES).await;
+            fetched.map_err(|CallError(why)| why)
+        }
         ConfigSource::ControllerHttpFetch { .. } => {
-            Err("controllers do not fetch files; use EXECUTOR_HTTP_FETCH, EXECUTOR_LOCAL_FILE or INLINE"
-                .to_owned())
+            Err("a controller was to fetch it before, and did not".to_owned())
         }
     }
 }
 
-/// Blocks on the node's disk.
+/// Blocks on the node's disk, but not on who is at the other end of a FIFO.
 fn read_limited(path: &str) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a plain file"));
-    }
+    // Looked at before it is opened: to open a device can do something. Opened without waiting, and looked at
+    // again: it may have been replaced by something else meanwhile.
+    expect_plain(&fs::metadata(path)?)?;
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    expect_plain(&file.metadata()?)?;
     let mut content = Vec::new();
     file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut content)?;
     if content.len() > MAX_FILE_BYTES {
@@ -75,8 +82,25 @@ fn read_limited(path: &str) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+fn expect_plain(found: &fs::Metadata) -> io::Result<()> {
+    let kind = found.file_type();
+    let what = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_block_device() || kind.is_char_device() => "a device",
+        () => "something else",
+    };
+    Err(io::Error::other(format!("it is {what}, not a plain file")))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use rustix::fs::Mode;
+
     use super::*;
 
     async fn read(source: ConfigSource) -> Result<Vec<u8>, String> {
@@ -100,7 +124,18 @@ mod tests {
         let path = dir.path().join("file");
         std::fs::write(&path, "here").unwrap();
         assert_eq!(read(local(&path)).await.unwrap(), b"here");
-        assert!(read(local(dir.path())).await.unwrap_err().contains("not a plain file"));
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, Mode::RUSR).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        for (path, what) in [
+            (dir.path(), "a directory"),
+            (&fifo, "a FIFO"),
+            (&dir.path().join("socket"), "a socket"),
+            (Path::new("/dev/zero"), "a device"),
+        ] {
+            let refusal = read(local(path)).await.unwrap_err();
+            assert!(refusal.contains(&format!("it is {what}, not a plain file")), "{refusal}");
+        }
         File::create(&path).unwrap().set_len(MAX_FILE_BYTES as u64 + 1).unwrap();
         assert!(read(local(&path)).await.unwrap_err().contains("larger than"));
     }
@@ -122,9 +157,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_controller_should_fetch_is_refused_with_what_to_use_instead() {
+    async fn what_no_controller_fetched_is_not_fetched_here() {
         let http = serde_json::from_str(r#"{"hostname": "example.org"}"#).unwrap();
         let refusal = read(ConfigSource::ControllerHttpFetch { http }).await.unwrap_err();
-        assert!(refusal.contains("use EXECUTOR_HTTP_FETCH"), "{refusal}");
+        assert!(refusal.contains("a controller was to fetch it"), "{refusal}");
     }
 }

@@ -147,11 +147,6 @@ pub(crate) fn strays(
     session: Option<u32>,
 ) -> io::Result<Vec<ProcessId>> {
     let mark = format!("MUSTER_INSTANCE_ID={instance}");
-    let is_marked = |pid: u32| {
-        let is_mark =
-            |environ: Vec<u8>| environ.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes());
-        Ok::<_, io::Error>(read(pid, "environ")?.is_some_and(is_mark))
-    };
     let table = table()?;
     // While its leader is there, a group's number is nobody else's.
     let group = workload.and_then(|workload| {
@@ -162,12 +157,27 @@ pub(crate) fn strays(
         let stat = table[&process.pid];
         if session.is_some_and(|session| stat.session == session)
             || group.is_some_and(|group| stat.group == group.group)
-            || is_marked(process.pid)?
+            || has_variable(process.pid, |entry| entry == mark.as_bytes())?
         {
             strays.push(process);
         }
     }
     Ok(strays)
+}
+
+/// Whoever has something in its environment that begins like this.
+pub(crate) fn marked(beginning: &str) -> io::Result<Vec<ProcessId>> {
+    let mut marked = Vec::new();
+    for process in alive(&table()?) {
+        if has_variable(process.pid, |entry| entry.starts_with(beginning.as_bytes()))? {
+            marked.push(process);
+        }
+    }
+    Ok(marked)
+}
+
+fn has_variable(pid: u32, is_it: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
+    Ok(read(pid, "environ")?.is_some_and(|environ| environ.split(|&byte| byte == 0).any(is_it)))
 }
 
 /// Those of these numbers that stand for a process that has not ended.
@@ -242,8 +252,9 @@ mod tests {
             ProcessId::of(me.pid).is_err(),
             descendants(me.pid).is_err(),
             strays("SI-1", None, None).is_err(),
+            marked("SI-1").is_err(),
         ];
         setrlimit(Resource::Nofile, before).unwrap();
-        assert_eq!(errors, [true; 4]);
+        assert_eq!(errors, [true; 5]);
     }
 }

@@ -7,9 +7,10 @@
 
 mod access;
 pub(crate) mod docker;
-mod fetch;
 mod file;
 mod kin;
+mod logs;
+mod mark;
 mod open;
 mod place;
 pub(crate) mod process;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use access::HostAccess;
+pub use logs::{Following, InstanceLog, LogError, Logs};
 pub use open::RunnerConfig;
 pub use place::{Listed, Place};
 pub(crate) use set::RunnerSet;
@@ -56,7 +58,7 @@ pub struct LaunchPlan {
     pub env: BTreeMap<String, String>,
 }
 
-/// What identifies a running workload across restarts of the executor. Kept in the journal.
+/// What identifies a running workload across restarts of the executor, and what it lacks. Kept in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "runner", rename_all = "camelCase")]
 pub enum Workload {
@@ -75,7 +77,21 @@ pub enum Workload {
         pid: u32,
         /// The workload's start time in clock ticks since boot.
         start_ticks: u64,
+        /// What it runs without, in words.
+        #[serde(default)]
+        warnings: Vec<String>,
     },
+}
+
+impl Workload {
+    /// What it runs without although it was asked for, in words.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Self::Docker { .. } => &[],
+            Self::Process { warnings, .. } => warnings,
+        }
+    }
 }
 
 /// How a workload ended. Neither code nor signal: its exit status is unknown, because who should have
@@ -91,6 +107,15 @@ pub struct Exit {
     /// Whether it is gone because somebody else removed it, and what was known of its end with it.
     #[serde(default)]
     pub removed: bool,
+}
+
+impl Exit {
+    /// Whether this says more about the same end than what is known of it.
+    pub(crate) fn says_more_than(&self, known: &Self) -> bool {
+        let is_same = (known.code, known.signal) == (self.code, self.signal)
+            || (known.code, known.signal) == (None, None);
+        is_same && self != known && self.oom_killed >= known.oom_killed && self.removed >= known.removed
+    }
 }
 
 /// What the runner finds of an instance.
@@ -109,7 +134,7 @@ pub enum Found {
 /// Something that happened without being asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunnerEvent {
-    /// A workload ended. May be repeated.
+    /// A workload ended. May be repeated, and a later word may say more of how it ended.
     Exited {
         /// Which.
         instance: InstanceId,
@@ -235,7 +260,17 @@ pub trait Runner: Send + Sync {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// The last `max_bytes` of the workload's output.
+    /// A call to that address was not answered: it may be another one by now, and is found out anew for later calls.
+    fn doubt_address(&self, _instance: &InstanceId, _workload: &Workload) {}
+
+    /// Brings the files of an instance's log up to date. Whether it is kept somewhere else and copied for now, so that
+    /// it is worth asking again.
+    fn freshen_log<'a>(&'a self, _instance: &'a InstanceId) -> BoxFuture<'a, Result<bool, RunnerError>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
+    /// The last `max_bytes` of the output of a workload that has ended. What is not in this executor's own files yet
+    /// is copied there first.
     fn log_tail<'a>(
         &'a self,
         instance: &'a InstanceId,

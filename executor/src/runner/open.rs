@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::Runners;
 use super::access::HostAccess;
 use super::docker::{CALL_LIMIT, DockerRunner};
+use super::mark::CommandMark;
 use super::process::{OpenError, ProcessRunner};
 use crate::config::{DockerConfig, HostAccessConfig, LogsConfig, ProcessConfig, RunnerChoice};
 
@@ -31,7 +32,7 @@ pub struct RunnerConfig {
     pub shim: Option<PathBuf>,
     /// How processes are run.
     pub process: ProcessConfig,
-    /// What is kept of the logs of processes that ended.
+    /// What is kept of the logs of instances that ended.
     pub logs: LogsConfig,
     /// How the Docker Engine is used.
     pub docker: DockerConfig,
@@ -49,12 +50,16 @@ impl Runners {
         let data_dir = std::fs::canonicalize(&config.data_dir)
             .map_err(|source| OpenError::Directory { path: config.data_dir.clone(), source })?;
 
+        end_commands(&data_dir).await;
         let access = HostAccess { paths: config.host_access.clone(), devices: config.docker.allow_devices };
         let mut runners = Self { docker: None, process: None, events };
         if config.choice != RunnerChoice::Process {
             let socket = config.docker.socket.clone().unwrap_or_else(default_socket);
             let docker = DockerRunner::open(&socket, &config.executor, &data_dir, CALL_LIMIT, sender.clone());
             let docker = docker.allowing(access.clone()).configured(&config.docker);
+            // Beside a process runner that one looks after all logs.
+            let is_alone = config.choice == RunnerChoice::Docker;
+            let docker = if is_alone { docker.sweeping(&config.logs) } else { docker };
             if let Err(why) = docker.check().await {
                 tracing::warn!("DOCKER executables cannot be run for now: {why}");
             }
@@ -66,6 +71,18 @@ impl Runners {
             runners.process = Some(Arc::new(process.allowing(access)));
         }
         Ok(runners)
+    }
+}
+
+/// Ends what an executor before this one left in the middle of a check or a hook. Those of containers are among
+/// them where the node's pids are seen. A node that starts all the same is of more use than one that does not.
+async fn end_commands(data_dir: &Path) {
+    let mark = CommandMark::of(data_dir);
+    let ended = tokio::task::spawn_blocking(move || mark.end_all()).await;
+    match ended.unwrap_or_else(|error| Err(error.into())) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "ended what an earlier executor's checks and hooks left"),
+        Err(error) => tracing::warn!(%error, "checks and hooks of an earlier executor could not be ended"),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use muster_common::id::{InstanceId, ServiceId};
-use muster_common::slot::SlotTable;
+use muster_common::slot::{SlotTable, UnreadableRow};
+use muster_platform::channel::words_of;
 use muster_platform::{ExpectedPeer, channel};
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body as Down;
@@ -15,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::client::Session;
+use super::inventory::inventory;
 use super::report::Sent;
 use crate::slots::SlotKey;
 use crate::supervisor::{Handle, Message};
@@ -50,13 +52,7 @@ impl End {
     }
 
     fn broken(status: &Status) -> Self {
-        let mut why = status.message().to_owned();
-        let mut source = std::error::Error::source(status);
-        while let Some(error) = source {
-            why = format!("{why}: {error}");
-            source = error.source();
-        }
-        Self::Lost { why }
+        Self::Lost { why: words_of(status) }
     }
 }
 
@@ -126,11 +122,12 @@ impl<'a> Link<'a> {
     fn register(&self) -> v1::Register {
         let standing = self.supervisor.standing();
         let standing = standing.borrow();
-        let instances = standing.holds.iter().map(InstanceId::to_string).collect();
+        // What could not be read may have been mended, or this program may be a newer one: the table is wanted again.
+        let table_revision = if standing.unreadable_rows == 0 { standing.table_revision.0 } else { 0 };
         v1::Register {
             executor: Some((&self.session.executor).into()),
-            table_revision: standing.table_revision.0,
-            holds: Some(v1::Inventory { instances }),
+            table_revision,
+            holds: inventory(&standing),
         }
     }
 
@@ -200,6 +197,14 @@ impl<'a> Link<'a> {
             Some(Down::Table(table)) => {
                 self.recognise(message.term)?;
                 let table = SlotTable::try_from(table).map_err(End::lost)?;
+                for UnreadableRow { service, index, problem, .. } in &table.unreadable {
+                    tracing::error!(
+                        service,
+                        index,
+                        problem,
+                        "a row of the slot table cannot be read; what its slot holds stays as it is"
+                    );
+                }
                 self.tell(Message::Table { term: message.term, table }).await
             }
             Some(Down::Ack(ack)) => {

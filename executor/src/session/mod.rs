@@ -8,6 +8,7 @@
 //! so nothing is queued here that could be lost.
 
 mod client;
+mod inventory;
 mod link;
 mod report;
 mod targets;

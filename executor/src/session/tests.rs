@@ -242,6 +242,35 @@ async fn what_was_not_acknowledged_is_said_again_in_the_next_session() {
 }
 
 #[tokio::test]
+async fn a_row_that_cannot_be_read_costs_no_session_and_is_asked_for_again() {
+    let authority = Authority::new(&cluster()).unwrap();
+    let mut controller = Controller::start(&authority, 1).await;
+    let bench = Bench::new().await;
+    let _session = connect(&bench, &authority, vec![controller.address.clone()]);
+    let mut first = controller.session().await;
+    first.register().await;
+    first.welcome(1).await;
+    let mut wanted = v1::SlotTable::from(&table(7, 1, 2));
+    wanted.rows[1].mode = "LATER".to_owned();
+    first.say(1, Down::Table(wanted)).await;
+    let is_told = |report: &v1::Report| {
+        let told = |slot: &v1::SlotStatus| {
+            slot.index == 1 && slot.phase == "FAILED" && slot.message.contains("SlotAssignment.mode")
+        };
+        report.slots.iter().any(told)
+    };
+    first.report(is_told).await;
+    first.report(has_healthy).await;
+    drop(first);
+    let mut second = controller.session().await;
+    assert_eq!(second.register().await.table_revision, 0, "it wants to be told again");
+    second.welcome(1).await;
+    second.say(1, Down::Table((&table(7, 1, 2)).into())).await;
+    let all = |report: &v1::Report| report.slots.iter().any(|slot| slot.index == 1 && slot.phase == "FILLED");
+    second.report(all).await;
+}
+
+#[tokio::test]
 async fn a_leader_that_was_deposed_is_not_obeyed() {
     let authority = Authority::new(&cluster()).unwrap();
     let mut controller = Controller::start(&authority, 1).await;

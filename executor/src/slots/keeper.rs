@@ -5,11 +5,11 @@ use std::time::Duration;
 use muster_common::id::{Epoch, InstanceId};
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
-use muster_common::slot::{ReplaceMode, SlotAssignment, SlotPhase};
+use muster_common::slot::{ReplaceMode, SlotAssignment, SlotPhase, UnreadableRow};
 use muster_common::time::Timestamp;
 
 use super::policy::{backoff, has_failed, healthy_for, is_spent, longest};
-use super::slot::{Slot, Wanted};
+use super::slot::{Slot, SlotKey, Wanted};
 use crate::machine::{Instance, StopIntent};
 
 /// What must be done for one slot.
@@ -38,6 +38,7 @@ pub(crate) fn keep(
 ) -> Decision {
     match wanted {
         Wanted::Empty(reason) => empty(reason, slot, instances),
+        Wanted::Unreadable(key, row) => leave_alone(key, row, slot, instances, now),
         Wanted::Filled(row) => Keeper::new(row, slot, instances, now).decide(random),
     }
 }
@@ -53,6 +54,36 @@ fn empty(reason: Reason, slot: Option<&Slot>, instances: &[&Instance]) -> Decisi
             .filter(|instance| instance.stop.is_none())
             .map(|instance| (instance.id().clone(), intent.clone()))
             .collect(),
+        ..Decision::default()
+    }
+}
+
+/// What the slot holds stays as it is: nothing is stopped, and nothing is started, until a row says what it is to hold.
+fn leave_alone(
+    key: &SlotKey,
+    row: &UnreadableRow,
+    slot: Option<&Slot>,
+    instances: &[&Instance],
+    now: Timestamp,
+) -> Decision {
+    if instances.iter().any(|instance| instance.state() == InstanceState::Unknown) {
+        return Decision { slot: slot.cloned(), ..Decision::default() };
+    }
+    let mut after = slot.cloned().unwrap_or_else(|| Slot::begun(key, row.epoch, row.generation, now));
+    let is_served = instances
+        .iter()
+        .any(|instance| instance.state() == InstanceState::Healthy && instance.stop.is_none());
+    after.status.epoch = row.epoch;
+    after.status.phase = if is_served { SlotPhase::KeptOld } else { SlotPhase::Failed };
+    after.status.retry_at = None;
+    after.status.reason = Some(Reason::StartFailed);
+    after.status.message = format!("this executor cannot read what the slot is to hold: {}", row.problem);
+    if slot.is_none_or(|before| before.status != after.status) {
+        after.status.version += 1;
+    }
+    Decision {
+        slot: Some(after),
+        accounted: unaccounted(instances).map(|instance| instance.id().clone()).collect(),
         ..Decision::default()
     }
 }

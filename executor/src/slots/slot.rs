@@ -4,7 +4,7 @@ use std::fmt;
 
 use muster_common::id::{Epoch, Generation, ServiceId};
 use muster_common::reason::Reason;
-use muster_common::slot::{SlotAssignment, SlotPhase, SlotStatus};
+use muster_common::slot::{SlotAssignment, SlotPhase, SlotStatus, UnreadableRow};
 use muster_common::time::Timestamp;
 
 /// A slot of this executor.
@@ -37,6 +37,8 @@ pub(crate) enum Wanted<'a> {
     Filled(&'a SlotAssignment),
     /// Nothing, for this reason.
     Empty(Reason),
+    /// Nobody knows: the row cannot be read.
+    Unreadable(&'a SlotKey, &'a UnreadableRow),
 }
 
 /// What is remembered of one slot.
@@ -58,10 +60,15 @@ impl Slot {
     /// millisecond.
     #[must_use]
     pub fn assigned(row: &SlotAssignment, now: Timestamp) -> Self {
+        Self::begun(&SlotKey::of(row), row.epoch, row.generation, now)
+    }
+
+    /// The same for a slot of which not more is known.
+    pub(super) fn begun(key: &SlotKey, epoch: Epoch, generation: Generation, now: Timestamp) -> Self {
         let status = SlotStatus {
-            service: row.service.clone(),
-            index: row.index,
-            epoch: row.epoch,
+            service: key.service.clone(),
+            index: key.index,
+            epoch,
             phase: SlotPhase::Filling,
             restarts: 0,
             retry_at: None,
@@ -69,7 +76,7 @@ impl Slot {
             message: String::new(),
             version: now.as_ms(),
         };
-        Self { status, generation: row.generation, failures: 0, kept_old: None }
+        Self { status, generation, failures: 0, kept_old: None }
     }
 
     /// Its key.

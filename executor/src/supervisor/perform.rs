@@ -14,10 +14,12 @@ use muster_common::instance::{LocalInfo, RunnerKind};
 use muster_common::spec::CheckMode;
 use muster_platform::World;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::task::Message;
 use crate::environment::environment;
+use crate::fetched::Fetched;
 use crate::lease::check_ports;
 use crate::machine::{Effect, Event, Instance, Trouble};
 use crate::probe::{HookCaller, ProbeOutcome, Prober};
@@ -38,6 +40,7 @@ pub(super) struct Performer {
     world: World,
     runners: RunnerSet,
     prober: Arc<dyn Prober>,
+    fetched: Arc<Fetched>,
     answers: mpsc::Sender<Message>,
     actions: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
     probes: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
@@ -49,12 +52,14 @@ impl Performer {
         world: World,
         runners: RunnerSet,
         prober: Arc<dyn Prober>,
+        fetched: Arc<Fetched>,
         answers: mpsc::Sender<Message>,
     ) -> Self {
         Self {
             world,
             runners,
             prober,
+            fetched,
             answers,
             actions: BTreeMap::new(),
             probes: BTreeMap::new(),
@@ -97,9 +102,9 @@ impl Performer {
         let work: BoxFuture<'static, Event> = match effect {
             Effect::Cancel | Effect::Lease => return None,
             Effect::CheckPorts => {
-                let world = self.world.clone();
+                let (world, runner) = (self.world.clone(), instance.record.runner);
                 return Some(Box::pin(async move {
-                    let answer = check_ports(&world, &plan.place.local_info).await;
+                    let answer = check_ports(&world, &plan.place.local_info, runner).await;
                     Message::PortsChecked { instance: id, answer }
                 }));
             }
@@ -125,8 +130,13 @@ impl Performer {
                 let runner = self.runners.of(instance.record.runner).cloned();
                 let untouched = workload.is_none() && instance.record.started.is_none();
                 let effect = effect.clone();
+                let fetched = Arc::clone(&self.fetched);
                 Box::pin(async move {
                     match runner {
+                        Some(runner) if effect == Effect::Start => match fetched.put_into(plan).await {
+                            Ok(plan) => call(runner.as_ref(), &plan, workload.as_ref(), &effect).await,
+                            Err(error) => Event::Started(Err(error.into())),
+                        },
                         Some(runner) => call(runner.as_ref(), &plan, workload.as_ref(), &effect).await,
                         None => without_runner(plan.spec.runner(), &effect, untouched),
                     }
@@ -249,8 +259,8 @@ fn plan_of(instance: &Instance) -> LaunchPlan {
 /// Asks the runner, and words its answer for the machine.
 async fn call(runner: &dyn Runner, plan: &LaunchPlan, workload: Option<&Workload>, effect: &Effect) -> Event {
     let id = &plan.instance;
-    let begun = tokio::time::Instant::now();
-    let event = match effect {
+    let _timer = Timer { call: name_of(effect), runner: runner.kind(), begun: Instant::now() };
+    match effect {
         Effect::Provision => Event::Provisioned(runner.provision(plan).await.map_err(Into::into)),
         Effect::Start => Event::Started(runner.start(plan).await.map_err(Into::into)),
         Effect::Stop { grace } => Event::Stopped(match workload {
@@ -271,10 +281,22 @@ async fn call(runner: &dyn Runner, plan: &LaunchPlan, workload: Option<&Workload
         | Effect::RunHook { .. }
         | Effect::Cancel
         | Effect::Probe { .. } => Event::Found(runner.find(id, workload).await.map_err(Into::into)),
-    };
-    let labels = [("call", name_of(effect)), ("runner", runner.kind().as_str())];
-    metrics::histogram!("muster_executor_runner_call_seconds", &labels).record(begun.elapsed().as_secs_f64());
-    event
+    }
+}
+
+/// How long a runner's call took, also one that was let go: a stop is when the workload is seen to end.
+struct Timer {
+    call: &'static str,
+    runner: RunnerKind,
+    begun: Instant,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        let labels = [("call", self.call), ("runner", self.runner.as_str())];
+        metrics::histogram!("muster_executor_runner_call_seconds", &labels)
+            .record(self.begun.elapsed().as_secs_f64());
+    }
 }
 
 const fn name_of(effect: &Effect) -> &'static str {

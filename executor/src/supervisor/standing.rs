@@ -9,6 +9,9 @@ use muster_common::slot::SlotStatus;
 
 use crate::slots::SlotKey;
 
+/// What is said before [`Standing::journal_trouble`].
+pub(crate) const JOURNAL_TROUBLE: &str = "the journal cannot be written";
+
 /// What the supervisor publishes after each turn. Copies share what they hold: with all controllers away for
 /// days there is much of it.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +24,8 @@ pub struct Standing {
     pub holds: OrdSet<InstanceId>,
     /// The slot table that is worked on.
     pub table_revision: Revision,
+    /// How many of its rows cannot be read.
+    pub unreadable_rows: usize,
     /// The highest term that a table came from.
     pub term: u64,
     /// Instances that are not over.
@@ -29,4 +34,6 @@ pub struct Standing {
     pub is_settled: bool,
     /// Whether a drain was asked for, and nothing is left of what it had to stop.
     pub is_drained: bool,
+    /// Why the journal cannot be written, as long as it cannot: all else is as it was before then.
+    pub journal_trouble: Option<String>,
 }

@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::core::{Core, Output, TransitionMade};
 use super::perform::Performer;
 use super::standing::Standing;
-use crate::journal::Journal;
-use crate::lease::TakenPort;
+use crate::fetched::Fetched;
+use crate::journal::{Batch, CommitError, Journal};
+use crate::lease::PortError;
 use crate::machine::{Event, Now};
 use crate::probe::Prober;
 use crate::runner::{Listed, RunnerEvent, Runners};
@@ -32,6 +33,8 @@ const TURN: usize = 256;
 const LISTING_INTERVAL: Duration = Duration::from_secs(60);
 /// The same while slots wait for the answer.
 const LISTING_RETRY: Duration = Duration::from_secs(5);
+/// Between two tries to write while the disk does not take it.
+const COMMIT_RETRY: Duration = Duration::from_secs(1);
 /// The longest sleep; a timer further away is looked at again after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -50,7 +53,7 @@ pub(crate) enum Message {
         /// Of which instance.
         instance: InstanceId,
         /// How.
-        answer: Result<(), TakenPort>,
+        answer: Result<(), PortError>,
     },
     /// What a runner knows.
     Listed {
@@ -93,6 +96,8 @@ pub(crate) struct Parts {
     pub runners: Runners,
     /// What asks them.
     pub prober: Arc<dyn Prober>,
+    /// What controllers fetch for them.
+    pub fetched: Arc<Fetched>,
 }
 
 /// How others speak to the supervisor.
@@ -145,7 +150,14 @@ pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinH
     let (standing, watching) = watch::channel(parts.core.standing().clone());
     let epoch = Instant::now();
     let supervisor = Supervisor {
-        performer: Performer::new(parts.world.clone(), parts.runners.set(), parts.prober, sender.clone()),
+        performer: Performer::new(
+            parts.world.clone(),
+            parts.runners.set(),
+            parts.prober,
+            Arc::clone(&parts.fetched),
+            sender.clone(),
+        ),
+        fetched: parts.fetched,
         world: parts.world,
         core: parts.core,
         journal: parts.journal,
@@ -153,8 +165,11 @@ pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinH
         runner_events: parts.runners.events,
         standing,
         epoch,
+        held_up_since: None,
+        leftovers: Vec::new(),
         next_listing: epoch,
     };
+    metrics::gauge!("muster_executor_journal_writable").set(1.0);
     let task = tokio::spawn(async move {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -170,11 +185,16 @@ struct Supervisor {
     core: Core,
     journal: Journal,
     performer: Performer,
+    fetched: Arc<Fetched>,
     messages: mpsc::Receiver<Message>,
     runner_events: mpsc::Receiver<RunnerEvent>,
     standing: watch::Sender<Standing>,
     /// [`Now::mono`] counts from here.
     epoch: Instant,
+    /// Since when the journal cannot be written. No time passes for what waits until it can.
+    held_up_since: Option<Instant>,
+    /// To be cleared away after the next turn. At most what two listings name.
+    leftovers: Vec<(RunnerKind, InstanceId)>,
     next_listing: Instant,
 }
 
@@ -187,14 +207,19 @@ impl Supervisor {
     }
 
     fn now(&self) -> Now {
-        Now { wall: self.world.clock.now(), mono: self.epoch.elapsed() }
+        let mono = self.held_up_since.unwrap_or_else(Instant::now).duration_since(self.epoch);
+        Now { wall: self.world.clock.now(), mono }
     }
 
-    /// Waits for something to happen, and takes in all that is at hand.
+    /// Waits for something to happen, or for the moment that anything asked for.
     async fn gather(&mut self) {
         let longest = Instant::now() + LONGEST_SLEEP;
         let asked = self.core.next_wake().and_then(|wake| self.epoch.checked_add(wake));
-        let wake = asked.unwrap_or(longest).min(longest).min(self.next_listing);
+        self.take_in(asked.unwrap_or(longest).min(longest).min(self.next_listing)).await;
+    }
+
+    /// Waits until `wake` for something to happen, and takes in all that is at hand.
+    async fn take_in(&mut self, wake: Instant) {
         tokio::select! {
             Some(message) = self.messages.recv() => self.take(message),
             Some(event) = self.runner_events.recv() => self.take_announcement(event),
@@ -231,9 +256,8 @@ impl Supervisor {
             }
             Message::Listed { kind, known: None } => self.core.listing_failed(kind),
             Message::Listed { kind, known: Some(known) } => {
-                for leftover in self.core.take_listing(kind, known) {
-                    self.performer.clear_leftover(kind, leftover);
-                }
+                let leftovers = self.core.take_listing(kind, known);
+                self.leftovers.extend(leftovers.into_iter().map(|leftover| (kind, leftover)));
             }
             Message::Table { term, table } => self.core.take_table(term, table),
             Message::Acknowledged { instances, slots } => self.core.acknowledge(instances, slots),
@@ -258,11 +282,14 @@ impl Supervisor {
             self.core.decide(now, &mut || entropy.next_u64());
         if !batch.is_empty() {
             let begun = Instant::now();
-            self.journal.commit(batch).await;
+            self.write(batch).await;
             metrics::histogram!("muster_executor_journal_commit_seconds")
                 .record(begun.elapsed().as_secs_f64());
         }
         self.publish();
+        for (kind, leftover) in std::mem::take(&mut self.leftovers) {
+            self.performer.clear_leftover(kind, leftover);
+        }
         for (id, effect) in effects {
             if let Some(instance) = self.core.instance(&id) {
                 self.performer.perform(instance, &effect);
@@ -283,6 +310,44 @@ impl Supervisor {
             self.next_listing = Instant::now() + soon;
             self.core.listing_begins();
             self.performer.list();
+            // Here, where no slot comes meanwhile.
+            self.fetched.retain(self.core.generations()).await;
+        }
+    }
+
+    /// Writes what was decided. While the disk does not take it, nothing new is decided and nothing takes effect,
+    /// but the loop turns: it says what is wrong, answers, takes in what happens, and tries again.
+    async fn write(&mut self, batch: Batch) {
+        let batch = Arc::new(batch);
+        while let Err(error) = self.journal.commit(Arc::clone(&batch)).await {
+            self.held_up_by(&error);
+            let retry = Instant::now() + COMMIT_RETRY;
+            while Instant::now() < retry {
+                self.take_in(retry).await;
+            }
+        }
+        if let Some(since) = self.held_up_since.take() {
+            let lasted = since.elapsed();
+            self.epoch += lasted;
+            tracing::info!(?lasted, "the journal can be written again");
+            metrics::gauge!("muster_executor_journal_writable").set(1.0);
+            self.standing.send_modify(|standing| standing.journal_trouble = None);
+        }
+    }
+
+    fn held_up_by(&mut self, error: &CommitError) {
+        self.held_up_since.get_or_insert_with(Instant::now);
+        metrics::counter!("muster_executor_journal_errors_total", "kind" => error.kind()).increment(1);
+        metrics::gauge!("muster_executor_journal_writable").set(0.0);
+        let trouble = Some(error.to_string());
+        // Said once, not with every try.
+        let is_news = self.standing.send_if_modified(|standing| {
+            let is_news = standing.journal_trouble != trouble;
+            standing.journal_trouble = trouble;
+            is_news
+        });
+        if is_news {
+            tracing::error!(%error, "the journal cannot be written; what runs goes on, and nothing new begins until it can");
         }
     }
 
@@ -290,6 +355,8 @@ impl Supervisor {
         if let Some(news) = self.core.news() {
             let unacked = u32::try_from(news.unacked_instances.len()).unwrap_or(u32::MAX);
             metrics::gauge!("muster_executor_unacknowledged_reports").set(f64::from(unacked));
+            let unreadable = u32::try_from(news.unreadable_rows).unwrap_or(u32::MAX);
+            metrics::gauge!("muster_executor_unreadable_rows").set(f64::from(unreadable));
             self.standing.send_replace(news.clone());
         }
     }

@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::id::{Epoch, Generation, InstanceId, ServiceId};
+use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, ServiceId};
 use muster_common::instance::LocalInfo;
 use muster_common::spec::{Executable, LocalServiceSpec};
 use muster_common::time::Timestamp;
-use muster_executor::{LaunchPlan, Place, RunnerEvent};
-use muster_executor::{LogsConfig, ProcessConfig, ProcessRunner};
+use muster_executor::{
+    DockerConfig, HostAccessConfig, LogsConfig, ProcessConfig, ProcessRunner, RunnerChoice,
+};
+use muster_executor::{LaunchPlan, Place, RunnerConfig, RunnerEvent, Runners};
 use muster_platform::DataDir;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -50,6 +52,21 @@ impl Node {
         let shim = PathBuf::from(env!("CARGO_BIN_EXE_muster-executor"));
         (ProcessRunner::open(self.dir(), shim, config, &LogsConfig::default(), events).unwrap(), receiver)
     }
+
+    /// Everything that an executor without containers would open.
+    pub(crate) async fn open_all(&self, process: ProcessConfig) -> Runners {
+        let config = RunnerConfig {
+            choice: RunnerChoice::Process,
+            executor: ExecutorId::new("test").unwrap(),
+            data_dir: self.dir().to_owned(),
+            shim: Some(PathBuf::from(env!("CARGO_BIN_EXE_muster-executor"))),
+            process,
+            logs: LogsConfig::default(),
+            docker: DockerConfig::default(),
+            host_access: HostAccessConfig::default(),
+        };
+        Runners::open(&config).await.unwrap()
+    }
 }
 
 /// Even a test that failed leaves nothing behind.
@@ -74,9 +91,14 @@ fn remove_groups(list: &Path) {
     let list: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
     for place in list["places"].as_array().into_iter().flatten() {
         let dir = Path::new(place["dir"].as_str().unwrap_or_default());
+        let remove = || {
+            // That of commands beside the workload, if there were any.
+            let _ = std::fs::remove_dir(dir.join("muster-beside"));
+            std::fs::remove_dir(dir)
+        };
         let deadline = Instant::now() + PATIENCE;
         // Those who were just killed leave it a moment later.
-        while dir.is_dir() && std::fs::remove_dir(dir).is_err() && Instant::now() < deadline {
+        while dir.is_dir() && remove().is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
         let _ = dir.parent().map(std::fs::remove_dir);

@@ -66,6 +66,19 @@ pub(crate) async fn endless() -> u16 {
     port
 }
 
+/// Answers one connection with the beginning of a body, and says no more while the caller is there.
+pub(crate) async fn left_open() -> u16 {
+    let (listener, port) = listener().await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").await.unwrap();
+        // Ends when the caller hangs up.
+        while stream.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {}
+    });
+    port
+}
+
 /// A certificate for `localhost` that nobody vouches for.
 pub(crate) fn self_signed(protocols: &[&[u8]]) -> TlsAcceptor {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

@@ -1,7 +1,8 @@
 //! The record of one instance.
 
 use muster_common::evidence::{
-    Evidence, MAX_MESSAGE_BYTES, MAX_PROBE_RECORDS, MAX_TIMELINE, ProbeRecord, Transition, head, newest,
+    Evidence, MAX_MESSAGE_BYTES, MAX_PROBE_RECORDS, MAX_TIMELINE, MAX_WARNINGS, ProbeRecord, Transition,
+    head, newest,
 };
 use muster_common::id::{Epoch, Generation};
 use muster_common::instance::{InstanceRecord, LocalInfo, ResourceAllocation};
@@ -37,8 +38,13 @@ impl From<&InstanceRecord> for v1::InstanceRecord {
             timeline: newest(&record.timeline, MAX_TIMELINE).iter().map(Into::into).collect(),
             probes: newest(&record.probes, MAX_PROBE_RECORDS).iter().map(Into::into).collect(),
             evidence: record.evidence.as_ref().map(Into::into),
+            warnings: bounded(&record.warnings),
         }
     }
+}
+
+fn bounded(warnings: &[String]) -> Vec<String> {
+    warnings.iter().take(MAX_WARNINGS).map(|text| head(text, MAX_MESSAGE_BYTES).to_owned()).collect()
 }
 
 impl TryFrom<v1::InstanceRecord> for InstanceRecord {
@@ -46,7 +52,10 @@ impl TryFrom<v1::InstanceRecord> for InstanceRecord {
 
     fn try_from(message: v1::InstanceRecord) -> Result<Self, Malformed> {
         let fields = Fields("InstanceRecord");
+        fields.at_most("warnings", message.warnings.len(), MAX_WARNINGS)?;
+        let warning = |text| fields.text("warnings", text, MAX_MESSAGE_BYTES);
         Ok(Self {
+            warnings: message.warnings.into_iter().map(warning).collect::<Result<_, _>>()?,
             id: fields.parse("id", &message.id)?,
             slot: fields.required("slot", message.slot)?.try_into()?,
             service_name: fields.text("service_name", message.service_name, MAX_NAME_BYTES)?,

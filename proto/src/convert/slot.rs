@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use muster_common::evidence::{MAX_MESSAGE_BYTES, head};
 use muster_common::id::{Epoch, Generation, Revision, SlotId};
-use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable};
+use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable, UnreadableRow};
 use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
 
@@ -48,27 +48,66 @@ impl From<&SlotTable> for v1::SlotTable {
             rows.push(row_to_wire(row, specs.len() - 1));
         }
         let specs_json = specs.into_iter().map(|spec| spec.to_json().into()).collect();
-        Self { revision: table.revision.0, rows, specs_json }
+        let unreadable = table.unreadable.iter().map(Into::into).collect();
+        Self { revision: table.revision.0, rows, specs_json, unreadable }
     }
 }
 
+/// A row that cannot be read costs only itself, and a spec only its rows.
 impl TryFrom<v1::SlotTable> for SlotTable {
     type Error = Malformed;
 
     fn try_from(message: v1::SlotTable) -> Result<Self, Malformed> {
         let fields = Fields("SlotTable");
-        fields.at_most("rows", message.rows.len(), MAX_ROWS)?;
+        fields.at_most("rows", message.rows.len() + message.unreadable.len(), MAX_ROWS)?;
         fields.at_most("specs_json", message.specs_json.len(), message.rows.len())?;
         let spec = |json: &Bytes| {
             let spec = LocalServiceSpec::from_json(json);
             spec.map(Arc::new).map_err(|problem| fields.refuse("specs_json", problem))
         };
-        let specs = message.specs_json.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
-        let row = |row| row_from_wire(row, &specs);
-        Ok(Self {
+        let specs: Vec<_> = message.specs_json.iter().map(spec).collect();
+        let mut table = Self {
             revision: Revision(message.revision),
-            rows: message.rows.iter().map(row).collect::<Result<_, _>>()?,
-        })
+            rows: Vec::with_capacity(message.rows.len()),
+            unreadable: message.unreadable.into_iter().map(Into::into).collect(),
+        };
+        for row in message.rows {
+            match row_from_wire(&row, &specs) {
+                Ok(row) => table.rows.push(row),
+                Err(problem) => table.unreadable.push(UnreadableRow {
+                    service: row.service,
+                    index: row.index,
+                    epoch: Epoch(row.epoch),
+                    generation: Generation(row.generation),
+                    problem: head(&problem.to_string(), MAX_MESSAGE_BYTES).to_owned(),
+                }),
+            }
+        }
+        Ok(table)
+    }
+}
+
+impl From<&UnreadableRow> for v1::UnreadableRow {
+    fn from(row: &UnreadableRow) -> Self {
+        Self {
+            service: row.service.clone(),
+            index: row.index,
+            epoch: row.epoch.0,
+            generation: row.generation.0,
+            problem: row.problem.clone(),
+        }
+    }
+}
+
+impl From<v1::UnreadableRow> for UnreadableRow {
+    fn from(message: v1::UnreadableRow) -> Self {
+        Self {
+            service: message.service,
+            index: message.index,
+            epoch: Epoch(message.epoch),
+            generation: Generation(message.generation),
+            problem: head(&message.problem, MAX_MESSAGE_BYTES).to_owned(),
+        }
     }
 }
 
@@ -86,17 +125,18 @@ fn row_to_wire(row: &SlotAssignment, spec: usize) -> v1::SlotAssignment {
 
 fn row_from_wire(
     message: &v1::SlotAssignment,
-    specs: &[Arc<LocalServiceSpec>],
+    specs: &[Result<Arc<LocalServiceSpec>, Malformed>],
 ) -> Result<SlotAssignment, Malformed> {
     let fields = Fields("SlotAssignment");
     let spec = usize::try_from(message.spec).ok().and_then(|index| specs.get(index));
+    let spec = fields.required("spec", spec)?.as_ref().map_err(Clone::clone)?;
     Ok(SlotAssignment {
         service: fields.parse("service", &message.service)?,
         index: message.index,
         epoch: Epoch(message.epoch),
         generation: Generation(message.generation),
         mode: fields.parse("mode", &message.mode)?,
-        spec: Arc::clone(fields.required("spec", spec)?),
+        spec: Arc::clone(spec),
     })
 }
 

@@ -1,9 +1,11 @@
 //! What is written can be read and is the same; what cannot be read is refused by the field's name.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use muster_common::evidence::{
     MAX_LOG_TAIL_BYTES, MAX_MESSAGE_BYTES, MAX_PROBE_ANSWER_BYTES, MAX_PROBE_RECORDS, MAX_TIMELINE,
+    MAX_WARNINGS,
 };
 use muster_common::executor::ExecutorRecord;
 use muster_common::id::SlotId;
@@ -73,7 +75,7 @@ fn wire_record() -> v1::InstanceRecord {
 #[test]
 fn a_record_is_refused_by_the_name_of_its_bad_field() {
     type Damage = fn(&mut v1::InstanceRecord);
-    let table: [(&str, Damage); 14] = [
+    let table: [(&str, Damage); 15] = [
         ("InstanceRecord.id", |r| r.id = "../x".into()),
         ("InstanceRecord.slot", |r| r.slot = None),
         ("SlotId.executor", |r| r.slot.as_mut().unwrap().executor.clear()),
@@ -82,6 +84,7 @@ fn a_record_is_refused_by_the_name_of_its_bad_field() {
         ("InstanceRecord.runner", |r| r.runner.clear()),
         ("InstanceRecord.error_message", |r| r.error_message = "x".repeat(MAX_MESSAGE_BYTES + 1)),
         ("InstanceRecord.timeline", |r| r.timeline = vec![r.timeline[0].clone(); MAX_TIMELINE + 1]),
+        ("InstanceRecord.warnings", |r| r.warnings = vec![String::new(); MAX_WARNINGS + 1]),
         ("InstanceRecord.probes", |r| r.probes = vec![r.probes[0].clone(); MAX_PROBE_RECORDS + 1]),
         ("Transition.to", |r| r.timeline[0].to = "UP".into()),
         ("ProbeRecord.answer", |r| r.probes[0].answer = "x".repeat(MAX_PROBE_ANSWER_BYTES + 1)),
@@ -109,21 +112,30 @@ fn a_record_is_refused_by_the_name_of_its_bad_field() {
 }
 
 #[test]
-fn a_slot_table_with_a_damaged_spec_is_refused() {
-    let row = sample(strategy::slot_assignment());
-    let table = SlotTable { rows: vec![row.clone(), row], ..SlotTable::default() };
-    let written = v1::SlotTable::from(&table);
-    assert_eq!((written.rows.len(), written.specs_json.len()), (2, 1), "a spec is written once");
+fn a_row_that_cannot_be_read_costs_only_itself() {
+    let mut rows = vec![sample(strategy::slot_assignment()); 4];
+    let mut other = sample(strategy::local_service_spec());
+    other.name = "other".to_owned();
+    rows[3].spec = Arc::new(other);
+    for (index, row) in (0..).zip(&mut rows) {
+        row.index = index;
+    }
+    let table = SlotTable { rows, ..SlotTable::default() };
+    let mut written = v1::SlotTable::from(&table);
+    assert_eq!((written.rows.len(), written.specs_json.len()), (4, 2), "a spec is written once");
 
-    let mut unreadable = written.clone();
-    unreadable.specs_json[0] = "{".into();
-    let refused = SlotTable::try_from(unreadable).unwrap_err();
-    assert_eq!((refused.message, refused.field), ("SlotTable", "specs_json"));
-
-    let mut missing = written;
-    missing.rows[1].spec = 1;
-    let refused = SlotTable::try_from(missing).unwrap_err();
-    assert_eq!((refused.message, refused.field), ("SlotAssignment", "spec"));
+    written.specs_json[1] = "{".into();
+    written.rows[1].mode = "LATER".to_owned();
+    written.rows[2].spec = 2;
+    let read = SlotTable::try_from(written).unwrap();
+    assert_eq!(read.rows, table.rows[..1]);
+    let problems: Vec<(u32, &str)> =
+        read.unreadable.iter().map(|row| (row.index, row.problem.split(':').next().unwrap())).collect();
+    assert_eq!(
+        problems,
+        [(1, "SlotAssignment.mode"), (2, "SlotAssignment.spec"), (3, "SlotTable.specs_json")]
+    );
+    assert_eq!(travelled::<SlotTable, v1::SlotTable>(&read).unwrap(), read, "a journal keeps them");
 }
 
 #[test]

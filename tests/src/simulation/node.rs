@@ -94,7 +94,13 @@ impl Runner for SimulatedNode {
             state.starts += 1;
             state.places.insert(plan.instance.clone(), plan.place.clone());
             let pid = state.starts;
-            let workload = Workload::Process { shim_pid: pid, shim_start_ticks: 0, pid, start_ticks: 0 };
+            let workload = Workload::Process {
+                shim_pid: pid,
+                shim_start_ticks: 0,
+                pid,
+                start_ticks: 0,
+                warnings: Vec::new(),
+            };
             state.workloads.insert(plan.instance.clone(), (workload.clone(), None));
             Ok(workload)
         })

@@ -6,12 +6,15 @@ mod metrics;
 mod systemd;
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::duration::DroveDuration;
 use muster_common::id::Epoch;
-use muster_common::instance::{InstanceRecord, InstanceState};
+use muster_common::instance::{InstanceInfo, InstanceRecord, InstanceState};
 use muster_common::reason::Reason;
-use muster_tests::agent::{Agent, STEADY, healthy, is_alive, row, signal, table};
+use muster_common::spec::{CheckMode, PreShutdownSpec};
+use muster_tests::agent::{Agent, STEADY, healthy, is_alive, row, signal, table, until};
 use muster_tests::controller::{Controller, Records};
 use rustix::process::Signal;
 
@@ -62,6 +65,46 @@ async fn a_service_does_not_notice_that_its_executor_was_killed() {
     assert!(!is_alive(second));
 }
 
+/// At least once, and never twice at the same time.
+#[tokio::test]
+async fn a_hook_that_a_kill_cut_short_is_ended_and_run_again() {
+    let controller = Controller::start().await;
+    let mut agent = Agent::new(PROGRAM, &controller);
+    let said = agent.dir.path().join("said");
+    let go = agent.dir.path().join("go");
+    let hook = format!(
+        "echo $$ >> {said}; while [ ! -e {go} ]; do sleep 0.05; done; echo done >> {said}",
+        said = said.display(),
+        go = go.display()
+    );
+    let mut steady = row("steady", 1, STEADY);
+    Arc::make_mut(&mut steady.spec).pre_shutdown = Some(PreShutdownSpec {
+        hooks: vec![CheckMode::Cmd { command: hook, shell_disabled: false }],
+        hook_timeout: Some(DroveDuration::from_secs(60)),
+        wait_before_kill: DroveDuration::from_secs(0),
+    });
+    controller.set_table(table(1, vec![steady]));
+    controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
+
+    let begun = async |count: usize| -> Vec<String> {
+        let read = || std::fs::read_to_string(&said).unwrap_or_default();
+        until("the hook said so much", || read().lines().count() >= count).await;
+        read().lines().map(str::to_owned).collect()
+    };
+    controller.set_table(table(2, vec![]));
+    let first: u32 = begun(1).await[0].parse().unwrap();
+    agent.kill();
+    assert!(is_alive(first), "it ended with the executor, and there is nothing to be seen here");
+    agent.start();
+    let second: u32 = begun(2).await[1].parse().unwrap();
+    assert!(!is_alive(first), "two of them ran at once");
+    assert!(is_alive(second));
+    std::fs::write(&go, "").unwrap();
+    let all_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
+    controller.until("all is over", all_over).await;
+    assert_eq!(begun(3).await[2..], ["done"], "it came to its end once");
+}
+
 #[tokio::test]
 async fn a_service_does_not_notice_that_the_journal_is_gone() {
     let controller = Controller::start().await;
@@ -95,6 +138,31 @@ async fn a_service_does_not_notice_that_the_journal_is_gone() {
     assert!(orphan.error_message.contains("no record of it was left"), "{}", orphan.error_message);
 
     controller.set_table(table(3, vec![]));
+    let all_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
+    controller.until("all is over", all_over).await;
+}
+
+/// Users see it on the instance, and a restart of the executor does not take it away.
+#[tokio::test]
+async fn a_service_says_which_of_its_limits_hold_nobody() {
+    let controller = Controller::start().await;
+    let mut agent = Agent::with(PROGRAM, &controller, "runner: process\nprocess: {controlGroups: false}\n");
+    controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
+    let records = controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
+    let first = healthy(&records, "steady").next().unwrap().clone();
+    let is_told = |warning: &String| warning.starts_with("memory limit not enforced: ");
+    assert!(first.warnings.iter().any(is_told), "{first:#?}");
+    let shown = serde_json::to_value(InstanceInfo::from(&first)).unwrap();
+    assert_eq!(shown["warnings"], serde_json::json!(first.warnings));
+
+    agent.kill();
+    agent.start();
+    let found = |records: &Records| {
+        healthy(records, "steady").next().is_some_and(|record| record.version > first.version)
+    };
+    let records = controller.until("it is found again", found).await;
+    assert_eq!(records[first.id.as_str()].warnings, first.warnings);
+    controller.set_table(table(2, vec![]));
     let all_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
     controller.until("all is over", all_over).await;
 }

@@ -8,10 +8,13 @@ mod node;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use muster_common::instance::{InstanceRecord, InstanceState};
 use muster_common::reason::Reason;
 use muster_tests::controller::{PATIENCE, Records};
+use muster_tests::docker_image::import_into;
+use muster_tests::engine::PrivateEngine;
 
 use node::{ALL, Node, OF_EACH, healthy, row, table, was_hurt};
 
@@ -194,4 +197,24 @@ async fn docker_containers_that_somebody_removes_or_pauses_are_seen_for_what_the
     let all_over = |records: &Records| records.values().all(|record| record.state == InstanceState::Stopped);
     node.until("all is over", all_over).await;
     assert!(node.containers().await.is_empty());
+}
+
+#[tokio::test]
+async fn docker_engine_of_a_test_takes_its_paused_containers_with_it() {
+    let test = "docker_engine_of_a_test_takes_its_paused_containers_with_it";
+    let Some(engine) = PrivateEngine::start_or_skip(test, false) else { return };
+    let client = engine.client().unwrap();
+    let body = ContainerCreateBody {
+        image: Some(import_into(&client).await.unwrap()),
+        cmd: Some(vec!["sleep".to_owned()]),
+        ..ContainerCreateBody::default()
+    };
+    let container = client.create_container(None, body).await.unwrap().id;
+    client.start_container(&container, None).await.unwrap();
+    client.pause_container(&container).await.unwrap();
+    let state = client.inspect_container(&container, None).await.unwrap().state.unwrap();
+    let pid = u32::try_from(state.pid.unwrap()).unwrap();
+    assert!(state.paused == Some(true) && muster_tests::agent::is_alive(pid));
+    drop(engine);
+    assert!(!muster_tests::agent::is_alive(pid));
 }

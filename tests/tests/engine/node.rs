@@ -86,7 +86,7 @@ impl Node {
         let of =
             |spec: &Arc<LocalServiceSpec>| (0..OF_EACH).map(|index| row(spec, index)).collect::<Vec<_>>();
         let rows = [of(&self.http()), of(&self.cmd("/service exit 0"))].concat();
-        SlotTable { revision: Revision(revision), rows }
+        SlotTable { revision: Revision(revision), rows, unreadable: Vec::new() }
     }
 
     /// Starts the twenty, and returns when they are healthy.
@@ -187,7 +187,7 @@ pub(crate) fn row(spec: &Arc<LocalServiceSpec>, index: u32) -> SlotAssignment {
 }
 
 pub(crate) fn table(revision: u64, rows: Vec<SlotAssignment>) -> SlotTable {
-    SlotTable { revision: Revision(revision), rows }
+    SlotTable { revision: Revision(revision), rows, unreadable: Vec::new() }
 }
 
 pub(crate) fn healthy(records: &Records) -> impl Iterator<Item = &InstanceRecord> {

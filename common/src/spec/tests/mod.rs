@@ -5,6 +5,8 @@ mod rules;
 
 use serde_json::Value;
 
+use crate::spec::SpecLimits;
+
 /// A service that uses every member; as it was sent.
 pub(crate) const SENT: &str = include_str!("data/edge-cache.json");
 /// The same, as it is written back.
@@ -15,4 +17,13 @@ const YAML: &str = include_str!("data/edge-cache.yaml");
 /// [`SENT`] as a document, to be damaged.
 pub(crate) fn sent() -> Value {
     serde_json::from_str(SENT).expect("test data is JSON")
+}
+
+/// A cluster that allows what the test data uses.
+pub(crate) fn generous() -> SpecLimits {
+    SpecLimits {
+        enable_raw_device_access: true,
+        allowed_fetch_urls: vec!["https://config.example.net/".parse().expect("the beginning of a URL")],
+        ..SpecLimits::default()
+    }
 }

@@ -16,10 +16,11 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 8 * 1024;
 const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 
-pub(super) fn check(place: Place<'_>, call: &HttpCallSpec) {
+/// Whether it is known where the call goes.
+pub(super) fn check(place: Place<'_>, call: &HttpCallSpec) -> bool {
     const MISSING: &str = "- Specify how long the call may take";
-    host(place.member("hostname"), &call.hostname);
-    path(place.member("path"), &call.path);
+    let has_host = host(place.member("hostname"), &call.hostname);
+    let has_path = path(place.member("path"), &call.path);
     success_codes(place.member("successCodes"), &call.success_codes);
     payload(place.member("payload"), call.payload.as_deref().unwrap_or_default());
     connection_timeout(place, call.connection_timeout);
@@ -30,29 +31,27 @@ pub(super) fn check(place: Place<'_>, call: &HttpCallSpec) {
         header_value(place.member(name), secret.as_deref().unwrap_or_default(), MAX_SECRET_BYTES);
     }
     headers(place.member("headers"), &call.headers);
+    has_host && has_path
 }
 
-fn host(place: Place<'_>, host: &str) {
+fn host(place: Place<'_>, host: &str) -> bool {
     let is_plain =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'[' | b']');
-    if form::present(place, host, "- Specify the host to call", MAX_HOST_BYTES) {
-        place.require(
+    form::present(place, host, "- Specify the host to call", MAX_HOST_BYTES)
+        && place.require(
             host.bytes().all(is_plain),
             format_args!("- '{}' is not a host name or address", Quoted(host)),
-        );
-    }
+        )
 }
 
 /// A path with an optional query, as it stands in the request line.
-pub(super) fn path(place: Place<'_>, path: &str) {
-    if form::present(place, path, "- Specify the path", form::MAX_PATH_BYTES)
+pub(super) fn path(place: Place<'_>, path: &str) -> bool {
+    form::present(place, path, "- Specify the path", form::MAX_PATH_BYTES)
         && place.require(path.starts_with('/'), format_args!("- '{}' must begin with '/'", Quoted(path)))
-    {
-        place.require(
+        && place.require(
             path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'),
             "- Must be URL-encoded: neither spaces, '#' nor characters outside of ASCII",
-        );
-    }
+        )
 }
 
 pub(super) fn success_codes(place: Place<'_>, codes: &[u16]) {

@@ -7,11 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{call, form};
 use crate::problem::Place;
-use crate::spec::{ConfigSource, ConfigSpec};
+use crate::spec::{ConfigSource, ConfigSpec, FetchRefusal, FetchUrl, HttpCallSpec};
 
 const MAX_CONFIGS: usize = 256;
 
-pub(super) fn check(spec_at: Place<'_>, configs: &[ConfigSpec]) {
+pub(super) fn check(spec_at: Place<'_>, configs: &[ConfigSpec], allowed: &[FetchUrl]) {
     let place = spec_at.member("configs");
     if !form::at_most(place, configs.len(), MAX_CONFIGS) {
         return;
@@ -24,7 +24,7 @@ pub(super) fn check(spec_at: Place<'_>, configs: &[ConfigSpec]) {
         if file_name(file_at, file) {
             file_at.require(taken.insert(file), "- Another config is placed there");
         }
-        source(at, &config.source);
+        source(at, &config.source, allowed);
     }
 }
 
@@ -38,7 +38,7 @@ fn file_name(place: Place<'_>, name: &str) -> bool {
         )
 }
 
-fn source(place: Place<'_>, source: &ConfigSource) {
+fn source(place: Place<'_>, source: &ConfigSource, allowed: &[FetchUrl]) {
     match source {
         ConfigSource::Inline { data } => {
             if let Err(problem) = STANDARD.decode(data) {
@@ -52,8 +52,26 @@ fn source(place: Place<'_>, source: &ConfigSource) {
                 "- Specify the file to copy",
             );
         }
-        ConfigSource::ControllerHttpFetch { http } | ConfigSource::ExecutorHttpFetch { http } => {
+        ConfigSource::ControllerHttpFetch { http } => {
+            let at = place.member("http");
+            // Where it goes must be known before it can be judged.
+            if call::check(at, http) {
+                permission(at, http, allowed);
+            }
+        }
+        ConfigSource::ExecutorHttpFetch { http } => {
             call::check(place.member("http"), http);
+        }
+    }
+}
+
+fn permission(place: Place<'_>, call: &HttpCallSpec, allowed: &[FetchUrl]) {
+    match FetchUrl::permitting(allowed, call) {
+        Ok(_) => {}
+        Err(refusal @ FetchRefusal::NotAllowed { .. }) => place.refuse(format_args!("- {refusal}")),
+        Err(FetchRefusal::Header { name }) => {
+            let refusal = FetchRefusal::Header { name: name.clone() };
+            place.member("headers").entry(&name).refuse(format_args!("- {refusal}"));
         }
     }
 }

@@ -19,7 +19,7 @@ mod volume;
 
 use serde::{Deserialize, Serialize};
 
-use super::LocalServiceSpec;
+use super::{FetchUrl, LocalServiceSpec};
 use crate::problem::{FieldError, Problems};
 
 /// How many bytes of JSON a spec may have: it travels in Raft entries and in slot tables.
@@ -36,6 +36,10 @@ pub struct SpecLimits {
     pub disable_cmdl_args: bool,
     /// Whether devices are allowed.
     pub enable_raw_device_access: bool,
+    /// Where controllers may fetch files of type `CONTROLLER_HTTP_FETCH` from. Nowhere unless it is named: who writes
+    /// specs could otherwise call whatever the controllers reach.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_fetch_urls: Vec<FetchUrl>,
 }
 
 /// Every problem of `spec`; none means it can be stored.
@@ -47,7 +51,7 @@ pub fn validate(spec: &LocalServiceSpec, limits: &SpecLimits) -> Vec<FieldError>
     executable::check(root, spec);
     port::check(root, &spec.exposed_ports);
     volume::check(root, spec, limits.allowed_mount_dirs.as_deref());
-    config::check(root, &spec.configs);
+    config::check(root, &spec.configs, &limits.allowed_fetch_urls);
     logging::check(root, spec);
     resource::check(root, spec);
     check::check(root, spec);

@@ -69,7 +69,7 @@ pub(super) fn lease() -> Lease {
 }
 
 pub(super) fn workload() -> Workload {
-    Workload::Process { shim_pid: 10, shim_start_ticks: 1, pid: 11, start_ticks: 2 }
+    Workload::Process { shim_pid: 10, shim_start_ticks: 1, pid: 11, start_ticks: 2, warnings: Vec::new() }
 }
 
 pub(super) fn answer(passed: bool) -> ProbeOutcome {
@@ -95,13 +95,14 @@ pub(super) fn every_event() -> Vec<Event> {
     let unavailable = || Trouble::Unavailable("no engine".to_owned());
     let failed = || Trouble::Failed("no such thing".to_owned());
     let no_room = NoRoom { reason: Reason::InsufficientResources, message: "no cores".to_owned() };
+    let taken = NoRoom { reason: Reason::PortInUse, message: "port 1 is taken".to_owned() };
     let killed = Exit { signal: Some(9), ..Exit::default() };
     let oom = Exit { signal: Some(9), oom_killed: true, ..Exit::default() };
     let mut events = vec![
         Event::Leased(Ok(lease())),
         Event::Leased(Err(no_room)),
         Event::PortsChecked(Ok(())),
-        Event::PortsChecked(Err("port 1 is taken".to_owned())),
+        Event::PortsChecked(Err(taken)),
         Event::RoomFreed,
         Event::Provisioned(Ok(())),
         Event::Provisioned(Err(unavailable())),

@@ -1,5 +1,7 @@
 //! What a restart of the executor does to an instance: nothing, if it can be helped.
 
+use std::time::Duration;
+
 use muster_common::instance::InstanceState::{self, *};
 use muster_common::reason::Reason;
 
@@ -95,6 +97,33 @@ fn two_restarts_in_a_row_forget_nothing() {
         let (once, _) = step(&instance, Event::Restarted { rebooted: true }, at(0));
         let (twice, _) = step(&once, Event::Restarted { rebooted: false }, at(0));
         assert_eq!(once.resume, twice.resume);
+    }
+}
+
+#[test]
+fn a_stop_that_was_asked_for_while_unknown_runs_its_hooks_however_many_restarts_come_first() {
+    for state in [Unready, Ready, Healthy, Unhealthy, ReadinessCheckFailed] {
+        for instance in in_state(state).filter(|one| one.exit.is_none() && one.stop.is_none()) {
+            let expected = match (instance.descent, state) {
+                (Some(Descent::Hook(index)), _) => Some(Effect::RunHook { index }),
+                (Some(Descent::Pause), _) => None,
+                (None, Unready | Ready | Healthy) => Some(Effect::RunHook { index: 0 }),
+                (Some(_), _) => Some(Effect::Stop { grace: Duration::from_secs(10) }),
+                (None, _) => panic!("{state} and on no way down"),
+            };
+            for restarts in 1..=3 {
+                let (unknown, _) = step(&instance, Event::Restarted { rebooted: false }, at(0));
+                let intent = StopIntent { reason: Reason::Replaced, message: "newer".to_owned() };
+                let (mut stopping, _) = step(&unknown, Event::StopRequested(intent), at(0));
+                assert_eq!((stopping.state(), stopping.descent), (Stopping, Some(Descent::Find)));
+                for _ in 1..restarts {
+                    (stopping, _) = step(&stopping, Event::Restarted { rebooted: false }, at(0));
+                }
+                let (after, effects) = step(&stopping, Event::Found(Ok(Found::Running(workload()))), at(1));
+                assert_eq!(after.state(), Stopping, "{restarts} restarts in {state}");
+                assert_eq!(effects, expected.as_slice(), "{restarts} restarts in {state}");
+            }
+        }
     }
 }
 

@@ -158,6 +158,88 @@ fn an_exit_skips_the_hooks_and_keeps_its_code() {
 }
 
 #[test]
+fn an_exit_ends_the_wait_for_the_stop() {
+    let steps = [
+        (50, Event::StopRequested(intent()), Stopping),
+        (51, Event::HookDone { index: 0, outcome: answer(true) }, Stopping),
+        (52, Event::HookDone { index: 1, outcome: answer(true) }, Stopping),
+        (2_052, Event::Woke, Stopping),
+        (2_060, Event::Exited(exited(0)), Deprovisioning),
+    ];
+    let (instance, effects) = script(healthy(), &steps);
+    assert_eq!(effects, [Effect::CollectEvidence]);
+    assert_eq!(instance.record.reason, Some(Reason::SlotRemoved));
+    // The stop's own answer comes too late to matter.
+    let (after, effects) = step(&instance, Event::Stopped(Ok(exited(0))), at(2_100));
+    assert!(effects.is_empty() && after.same_on_disk(&instance));
+}
+
+#[test]
+fn a_second_word_about_an_end_adds_to_the_first_and_takes_nothing_away() {
+    let killed = Exit { signal: Some(9), ..Exit::default() };
+    let oom = Exit { oom_killed: true, ..killed.clone() };
+    for sealed in [false, true] {
+        let (mut instance, _) = step(&healthy(), Event::Exited(killed.clone()), at(50));
+        assert_eq!(instance.record.reason, Some(Reason::Signaled));
+        if sealed {
+            (instance, _) = step(&instance, Event::EvidenceCollected(Ok("bye".to_owned())), at(51));
+        }
+        let version = instance.record.version;
+        let (mut instance, effects) = step(&instance, Event::Exited(oom.clone()), at(52));
+        assert!(effects.is_empty(), "what is under way goes on");
+        assert_eq!(instance.record.version, version + 1);
+        for lesser in [killed.clone(), exited(1), Exit::default()] {
+            let (after, _) = step(&instance, Event::Exited(lesser), at(53));
+            assert!(after.same_on_disk(&instance));
+        }
+        if !sealed {
+            (instance, _) = step(&instance, Event::EvidenceCollected(Ok("bye".to_owned())), at(54));
+        }
+        let (instance, _) = step(&instance, Event::Removed(Ok(())), at(55));
+        let record = &instance.record;
+        assert_eq!((record.state, record.reason), (Stopped, Some(Reason::OomKilled)));
+        assert!(record.error_message.contains("want of memory"), "{}", record.error_message);
+        assert_eq!(record.finished, Some(at(50).wall));
+        let evidence = record.evidence.as_ref().unwrap();
+        assert!(evidence.oom_killed && evidence.signal == Some(9) && evidence.log_tail == "bye");
+        assert!(record.timeline.iter().all(|step| step.reason != Some(Reason::Signaled)));
+    }
+}
+
+#[test]
+fn a_runner_that_is_away_for_long_is_no_fault_of_the_service() {
+    let away = || Trouble::Unavailable("no engine answers".to_owned());
+    let starting = [
+        (0, Event::Woke, Pending),
+        (1, Event::Leased(Ok(lease())), Pending),
+        (2, Event::PortsChecked(Ok(())), Provisioning),
+        (3, Event::Provisioned(Ok(())), Starting),
+    ];
+    for (steps, state) in [(&starting[..3], Provisioning), (&starting[..], Starting)] {
+        let (mut instance, _) = script(minted(spec()), steps);
+        let mut now = 10;
+        // Every try is answered, for an hour: longer than any of its deadlines.
+        while now < 3_600_000 {
+            let answer = match state {
+                Provisioning => Event::Provisioned(Err(away())),
+                _ => Event::Started(Err(away())),
+            };
+            (instance, _) = step(&instance, answer, at(now));
+            assert_eq!((instance.state(), instance.record.reason), (state, Some(Reason::RunnerUnavailable)));
+            assert_eq!(instance.record.error_message, "no engine answers");
+            now = u64::try_from(instance.next_wake().unwrap().as_millis()).unwrap();
+            let effects;
+            (instance, effects) = step(&instance, Event::Woke, at(now));
+            assert!(matches!(effects[..], [Effect::Provision | Effect::Start]), "{effects:?}");
+        }
+        // One that is never answered is given up.
+        now = u64::try_from(instance.deadline().unwrap().as_millis()).unwrap();
+        let (instance, _) = step(&instance, Event::Woke, at(now));
+        assert_eq!((instance.state(), instance.record.reason), (Deprovisioning, Some(Reason::TimedOut)));
+    }
+}
+
+#[test]
 fn an_exit_that_overtakes_the_answer_to_the_start_is_not_lost() {
     let steps = [
         (0, Event::Woke, Pending),

@@ -1,18 +1,28 @@
 //! Where containers are reached from this node without the engine's proxy.
 //!
-//! A container keeps its address for its life, so it is asked for once. What is known is kept until the
-//! instance is removed: an engine that is away later makes no check fail.
+//! A container keeps its address unless somebody moves it to another network, so it is asked for once, and again
+//! beside the checks when one of them is not answered there. What is known is kept until the instance is removed:
+//! an engine that is away later makes no check fail.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, UdpSocket};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bollard::models::{ContainerInspectResponse, EndpointSettings};
 use muster_common::id::InstanceId;
 
+/// How soon the engine is asked again for an address that is in doubt: a service that comes up answers nobody either.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
 /// What is known of living instances.
 #[derive(Default)]
-pub(super) struct Addresses(Mutex<BTreeMap<InstanceId, Reach>>);
+pub(super) struct Addresses(Mutex<BTreeMap<InstanceId, Known>>);
+
+struct Known {
+    reach: Reach,
+    asked: Instant,
+}
 
 /// Whether a container is reached at an address of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,16 +46,36 @@ impl Reach {
 impl Addresses {
     /// What is known, if it was ever asked.
     pub(super) fn get(&self, instance: &InstanceId) -> Option<Reach> {
-        self.change(|known| known.get(instance).copied())
+        self.change(|known| known.get(instance).map(|known| known.reach))
     }
 
     /// Keeps what the engine says of a container that runs.
     pub(super) fn keep(&self, instance: &InstanceId, found: &ContainerInspectResponse) -> Reach {
-        let networks = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
-        let address = networks.and_then(|networks| reachable(networks, is_local));
-        let reach = address.map_or(Reach::Published, Reach::Own);
-        self.change(|known| known.insert(instance.clone(), reach));
+        let reach = reach_of(found);
+        self.change(|known| known.insert(instance.clone(), Known { reach, asked: Instant::now() }));
         reach
+    }
+
+    /// Whether it is time to ask again for an address that is in doubt. Who is told so asks.
+    pub(super) fn shall_ask_again(&self, instance: &InstanceId) -> bool {
+        let now = Instant::now();
+        self.change(|known| match known.get_mut(instance) {
+            Some(known) if now.duration_since(known.asked) >= ASK_AGAIN => {
+                known.asked = now;
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Keeps what the engine said when it was asked again, unless the instance is no more.
+    pub(super) fn renew(&self, instance: &InstanceId, found: &ContainerInspectResponse) {
+        let reach = reach_of(found);
+        self.change(|known| {
+            if let Some(known) = known.get_mut(instance) {
+                known.reach = reach;
+            }
+        });
     }
 
     /// The instance is no more.
@@ -53,9 +83,14 @@ impl Addresses {
         self.change(|known| known.remove(instance));
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<InstanceId, Reach>) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<InstanceId, Known>) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn reach_of(found: &ContainerInspectResponse) -> Reach {
+    let networks = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    networks.and_then(|networks| reachable(networks, is_local)).map_or(Reach::Published, Reach::Own)
 }
 
 /// The container's address in a network whose gateway is this node: a bridge. Others may lie behind an

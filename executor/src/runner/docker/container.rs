@@ -13,6 +13,8 @@ use muster_common::spec::{
     DevicePermissions, DeviceSpec, LocalServiceSpec, LoggingSpec, MountMode, PortType,
 };
 
+use rustix::process::Signal;
+
 use crate::runner::{Exit, LaunchPlan};
 
 /// Who made a container. Only ids ever go into labels: everybody who can reach the engine reads them.
@@ -284,6 +286,8 @@ fn log_config(spec: &LocalServiceSpec) -> Result<HostConfigLogConfig, String> {
 ///
 /// The engine keeps one number: the exit code, or 128 + the signal. A program that itself exits with
 /// such a number (a JVM exits with 143 after SIGTERM) means the same, so 129..=159 is read as a signal.
+/// It also keeps whether the kernel ended any process of the container for want of memory: that was the container's
+/// own end only where SIGKILL was.
 pub(super) fn exit_of(state: &ContainerState) -> Exit {
     use ContainerStateStatusEnum::{DEAD, REMOVING};
     let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
@@ -294,7 +298,7 @@ pub(super) fn exit_of(state: &ContainerState) -> Exit {
     Exit {
         code,
         signal,
-        oom_killed: state.oom_killed.unwrap_or(false),
+        oom_killed: state.oom_killed == Some(true) && signal == Some(Signal::KILL.as_raw()),
         // It is being taken away, or that did not quite work.
         removed: matches!(state.status, Some(REMOVING | DEAD)),
     }
@@ -400,6 +404,10 @@ mod tests {
         let oom =
             ContainerState { exit_code: Some(137), oom_killed: Some(true), ..ContainerState::default() };
         assert_eq!(exit_of(&oom), Exit { code: None, signal: Some(9), oom_killed: true, ..Exit::default() });
+        // Another process of the container was ended; its first one went on and exited by itself.
+        let other =
+            ContainerState { exit_code: Some(1), oom_killed: Some(true), ..ContainerState::default() };
+        assert_eq!(exit_of(&other), exit(1));
     }
 
     #[test]

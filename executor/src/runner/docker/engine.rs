@@ -119,13 +119,13 @@ impl Engine {
         limit: Duration,
         work: impl AsyncFnOnce(Docker) -> Result<T, bollard::errors::Error>,
     ) -> Result<T, EngineError> {
+        let mut count = Count { name, outcome: "dropped" };
         let called = async { work(self.client().await?).await.map_err(|error| self.sort(error)) };
         let (outcome, done) = match timeout(limit, called).await {
             Ok(done) => (outcome_of(&done), done),
             Err(_) => ("timeout", Err(self.unreachable(format!("no answer within {limit:?}")))),
         };
-        metrics::counter!("muster_executor_engine_calls_total", "call" => name, "outcome" => outcome)
-            .increment(1);
+        count.outcome = outcome;
         done
     }
 
@@ -154,6 +154,11 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// The engine went away. Whoever answers next may be an older or a newer one: the version is agreed on anew.
+    pub(super) async fn part(&self) {
+        self.greeting.lock().await.client = None;
     }
 
     async fn connect(&self) -> Result<Docker, EngineError> {
@@ -192,7 +197,22 @@ impl Engine {
     }
 }
 
-/// What a call is counted as: `ok`, `not_found`, `conflict`, `refused`, `unreachable`; beside these `timeout`.
+/// Counts a call when it is over, also when whoever made it does not wait for its end: a stop is let go when the
+/// container is seen to end.
+struct Count {
+    name: &'static str,
+    outcome: &'static str,
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        let labels = [("call", self.name), ("outcome", self.outcome)];
+        metrics::counter!("muster_executor_engine_calls_total", &labels).increment(1);
+    }
+}
+
+/// What a call is counted as: `ok`, `not_found`, `conflict`, `refused`, `unreachable`; beside these `timeout` and
+/// `dropped`.
 const fn outcome_of<T>(done: &Result<T, EngineError>) -> &'static str {
     match done {
         Ok(_) => "ok",
@@ -250,6 +270,34 @@ mod tests {
         }
         // By the paused clock: nothing else took any time.
         assert_eq!(begun.elapsed().as_secs(), GREETING_LIMIT.as_secs());
+    }
+
+    /// Answers one question for its version with `api`, like an engine that speaks nothing newer.
+    async fn speak_once(listener: &tokio::net::UnixListener, api: &str) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = [0; 4096];
+        assert!(stream.read(&mut asked).await.unwrap() > 0);
+        let body = format!(r#"{{"ApiVersion": "{api}"}}"#);
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_comes_back_is_agreed_with_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let engine = Engine::new(socket.display().to_string(), Duration::from_secs(30));
+        let (client, ()) = tokio::join!(engine.client(), speak_once(&listener, "1.41"));
+        assert_eq!(client.unwrap().client_version().minor_version, 41);
+        assert!(engine.client().await.is_ok(), "nobody answers, and nobody is asked");
+        engine.part().await;
+        let (client, ()) = tokio::join!(engine.client(), speak_once(&listener, "1.40"));
+        assert!(matches!(client, Err(EngineError::TooOld { .. })), "{:?}", client.err());
     }
 
     #[test]

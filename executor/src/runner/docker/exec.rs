@@ -2,7 +2,7 @@
 //!
 //! **An engine that is away is not the command's fault.** Whatever the engine does not answer in time is
 //! [`RunnerError::Unavailable`]: nothing was learnt of the workload. Only when the engine itself says that the
-//! command still runs did the command take too long.
+//! command still runs did the command take too long; one that the engine has not begun by then took no time at all.
 //!
 //! **The end of one that takes too long.** The engine's API has no call to end an exec, and one whose caller goes
 //! away goes on. So it is killed from outside, with all below it, where the executor sees the node's pids (the
@@ -17,22 +17,25 @@ use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::models::ExecInspectResponse;
 use futures::StreamExt;
 use rustix::process::Signal;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::engine::{Engine, EngineError};
 use crate::runner::kin::{self, ProcessId};
+use crate::runner::mark::{CommandMark, VARIABLE};
 use crate::runner::{COMMAND_OUTPUT_MAX, CommandOutput, RunnerError};
 
 /// How long the engine may take to say whether a command that is late still runs. Within what a check may take
 /// beyond its timeout (`PROBE_SLACK` in `supervisor/perform.rs`).
 const VERDICT_LIMIT: Duration = Duration::from_secs(3);
 
+/// How long a command that the engine had not begun when its time was up is waited for, so that it ends as soon as
+/// it begins; and how often the engine is asked for it.
+const BEGIN_LIMIT: Duration = Duration::from_secs(60);
+const BEGIN_INTERVAL: Duration = Duration::from_millis(250);
+
 /// How long the kill from inside may take.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
-
-/// The variable by which a command and all that it starts are known.
-const MARK: &str = "MUSTER_COMMAND";
 
 /// Kills whoever has `$1` in its environment; fails where it found nobody. This one itself has it not.
 const KILL_MARKED: &str = r#"found=1
@@ -44,13 +47,15 @@ exit $found"#;
 /// Runs `argv` in the container and waits for it, at most `limit`.
 pub(super) async fn run(
     engine: &Arc<Engine>,
+    executor: &CommandMark,
     container: &str,
     argv: &[String],
     limit: Duration,
 ) -> Result<CommandOutput, RunnerError> {
     let at = |error: EngineError| error.at("command");
     let deadline = Instant::now() + limit;
-    let mark = format!("{MARK}={}", Uuid::new_v4().simple());
+    // Its own, which begins with that of all commands of this executor: the next one ends them by it.
+    let mark = format!("{VARIABLE}={}-{}", executor.value(), Uuid::new_v4().simple());
     let options = CreateExecOptions {
         cmd: Some(argv.to_vec()),
         env: Some(vec![mark.clone()]),
@@ -66,8 +71,7 @@ pub(super) async fn run(
         Err(_) => false,
     };
     let seen = look(engine, &exec).await;
-    let is_over = seen.as_ref().is_ok_and(|exec| exec.running != Some(true));
-    if !in_time && !is_over {
+    if !in_time && !seen.as_ref().is_ok_and(is_over) {
         // In a task of its own: the answer is due now, however long the engine takes.
         tokio::spawn(end(Arc::clone(engine), container.to_owned(), exec, mark));
     }
@@ -75,6 +79,9 @@ pub(super) async fn run(
     match seen.map_err(at)? {
         ExecInspectResponse { running: Some(true), .. } if in_time => {
             Err(RunnerError::Unavailable("the engine broke off while the command ran".to_owned()))
+        }
+        late if !in_time && !is_over(&late) && pid_of(&late).is_none() => {
+            Err(RunnerError::Unavailable(format!("the engine did not begin the command within {limit:?}")))
         }
         ExecInspectResponse { running: Some(true), .. } => {
             let why = format!("it took longer than {limit:?} and was killed; its output: {output:?}");
@@ -110,6 +117,16 @@ async fn look(engine: &Engine, exec: &str) -> Result<ExecInspectResponse, Engine
     asked.await.map_err(|error| forgotten(engine, error))
 }
 
+/// Whether it ended. One that was not begun yet has no exit code either.
+fn is_over(exec: &ExecInspectResponse) -> bool {
+    exec.running != Some(true) && exec.exit_code.is_some()
+}
+
+/// Its pid on the engine's machine, once it was begun.
+fn pid_of(exec: &ExecInspectResponse) -> Option<u32> {
+    exec.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|&pid| pid > 0)
+}
+
 /// An engine keeps the commands that it was given in memory: one that knows a command no more was restarted.
 fn forgotten(engine: &Engine, error: EngineError) -> EngineError {
     if error.is_not_found() {
@@ -121,12 +138,20 @@ fn forgotten(engine: &Engine, error: EngineError) -> EngineError {
 
 /// Ends a command that took too long, from wherever it is within reach.
 async fn end(engine: Arc<Engine>, container: String, exec: String, mark: String) {
-    let pid = match engine.call("inspect_exec", async |client| client.inspect_exec(&exec).await).await {
-        Ok(found) if found.running == Some(false) => return,
-        Ok(found) => found.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|&pid| pid > 0),
-        Err(error) => {
-            tracing::warn!(%error, "a command that took too long could not be found to kill it");
-            return;
+    let given_up = Instant::now() + BEGIN_LIMIT;
+    let pid = loop {
+        match engine.call("inspect_exec", async |client| client.inspect_exec(&exec).await).await {
+            Ok(found) if is_over(&found) => return,
+            Ok(found) => match pid_of(&found) {
+                None if Instant::now() < given_up => sleep(BEGIN_INTERVAL).await,
+                pid => break pid,
+            },
+            // It went with its container, or with the engine that should have begun it.
+            Err(error) if error.is_not_found() => return,
+            Err(error) => {
+                tracing::warn!(%error, "a command that took too long could not be found to kill it");
+                return;
+            }
         }
     };
     if !kill_from_outside(pid, container.clone()).await && !kill_from_inside(&engine, &container, mark).await
@@ -187,10 +212,13 @@ mod tests {
     #[test]
     fn who_carries_the_mark_is_killed_from_inside() {
         let mark = Uuid::new_v4().simple().to_string();
-        let sleeper = |mark: &str| Command::new("sleep").arg("1000").env(MARK, mark).spawn().unwrap();
+        let sleeper = |mark: &str| Command::new("sleep").arg("1000").env(VARIABLE, mark).spawn().unwrap();
         let (mut marked, mut other) = (sleeper(&mark), sleeper("another"));
         let kill = || {
-            Command::new("sh").args(["-c", KILL_MARKED, "sh", &format!("{MARK}={mark}")]).status().unwrap()
+            Command::new("sh")
+                .args(["-c", KILL_MARKED, "sh", &format!("{VARIABLE}={mark}")])
+                .status()
+                .unwrap()
         };
         assert!(kill().success());
         assert_eq!(marked.wait().unwrap().signal(), Some(9));

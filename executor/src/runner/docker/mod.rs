@@ -8,7 +8,11 @@
 //! | `watch` | the task that sees containers end |
 //! | `pull` | pulls of images: one per reference, a few at a time |
 //! | `credentials` | what the node shows to registries |
+//! | `find` | what the engine knows of this executor's containers |
 //! | `exec` | a command inside a container |
+//! | `files` | the files that are placed in a container before its start |
+//! | `log` | what a container wrote, and the copy of it that outlives the container |
+//! | `stamp` | the time that the engine writes before a line |
 //!
 //! An engine that is away is a normal event: every call then says so within its limit, and works again
 //! as soon as the engine does. What each trouble means for a container:
@@ -30,24 +34,22 @@ mod container;
 mod credentials;
 mod engine;
 mod exec;
+mod files;
+mod find;
+mod log;
 mod pull;
+mod stamp;
 mod watch;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::body_full;
-use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum,
-};
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use muster_common::id::{ExecutorId, InstanceId};
 use muster_common::instance::RunnerKind;
@@ -56,18 +58,22 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::address::Addresses;
-use self::container::{Owner, label};
+use self::container::Owner;
 use self::credentials::Credentials;
 use self::engine::{Engine, EngineError};
+use self::find::labels;
+use self::log::Logs;
 use self::pull::Pulls;
 use self::watch::{Watch, Watcher};
-use super::file::{self, PlacedFile};
+use super::file;
+use super::mark::CommandMark;
 use super::step::Step;
 use super::{
     CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, ProvisionError, Runner, RunnerError,
     RunnerEvent, StartError, Workload,
 };
-use crate::config::DockerConfig;
+use crate::config::{DockerConfig, LogsConfig};
+use crate::logs::keep_swept;
 
 /// How long an ordinary call may take. Creating a container took 2.4 s while an engine started fifty
 /// others on two cores.
@@ -76,9 +82,6 @@ pub const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// How much longer than the grace a stop may take: the engine's kill and clean-up.
 const STOP_MARGIN: Duration = Duration::from_secs(30);
 
-/// The lines that are asked for when the end of a log is read; its bytes are what counts.
-const TAIL_LINES: &str = "500";
-
 /// Wishes to the watching task that may wait.
 const WATCH_QUEUE: usize = 256;
 
@@ -86,12 +89,16 @@ const WATCH_QUEUE: usize = 256;
 pub struct DockerRunner {
     engine: Arc<Engine>,
     owner: Owner,
-    addresses: Addresses,
+    /// What its commands are known by, should it be killed while they run.
+    mark: CommandMark,
+    addresses: Arc<Addresses>,
+    logs: Logs,
     access: HostAccess,
     pulls: Pulls,
     open_files: Option<u64>,
     wishes: mpsc::Sender<Watch>,
     _watcher: AbortOnDropHandle<()>,
+    _sweep: Option<AbortOnDropHandle<()>>,
 }
 
 impl DockerRunner {
@@ -115,13 +122,23 @@ impl DockerRunner {
         Self {
             engine,
             owner,
-            addresses: Addresses::default(),
+            mark: CommandMark::of(data_dir),
+            addresses: Arc::default(),
+            logs: Logs::new(data_dir.to_owned()),
             access: HostAccess::default(),
             pulls,
             open_files: None,
             wishes,
             _watcher: watcher,
+            _sweep: None,
         }
+    }
+
+    /// The same runner, which looks after the logs below its data directory.
+    #[must_use]
+    pub fn sweeping(self, logs: &LogsConfig) -> Self {
+        let sweep = keep_swept(self.logs.data_dir().to_owned(), logs.retention());
+        Self { _sweep: Some(sweep), ..self }
     }
 
     /// The same runner, which pulls images and limits containers as the node's configuration says.
@@ -176,7 +193,7 @@ impl DockerRunner {
         let (container, state) = self.create(plan, &container::with_tag(url)).await?;
         creating.done();
         if state.is_none_or(|state| never_started(&state)) {
-            self.place(&container, files).await?;
+            files::place(&self.engine, &container, files).await?;
             let starting = step("start");
             self.engine
                 .call("start_container", async |client| client.start_container(&container, None).await)
@@ -184,6 +201,7 @@ impl DockerRunner {
                 .map_err(|error| error.at_start("start container"))?;
             starting.done();
         }
+        self.logs.expect(plan, &container);
         self.watch(&container, &plan.instance).await;
         Ok(Workload::Docker { container_id: container })
     }
@@ -223,24 +241,6 @@ impl DockerRunner {
         }
     }
 
-    async fn place(&self, container: &str, files: Vec<PlacedFile>) -> Result<(), StartError> {
-        if files.is_empty() {
-            return Ok(());
-        }
-        let placing = step("place");
-        let archive = archive(&files)
-            .map_err(|error| StartError::Failed { step: "place config", why: error.to_string() })?;
-        let options = UploadToContainerOptionsBuilder::default().path("/").build();
-        self.engine
-            .call("upload_to_container", async |client| {
-                client.upload_to_container(container, Some(options), body_full(archive.into())).await
-            })
-            .await
-            .map_err(|error| error.at_start("place config"))?;
-        placing.done();
-        Ok(())
-    }
-
     async fn stop(&self, container: &str, grace: Duration) -> Result<Exit, RunnerError> {
         let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
         let options =
@@ -265,6 +265,7 @@ impl DockerRunner {
     async fn remove(&self, instance: &InstanceId) -> Result<(), RunnerError> {
         self.addresses.forget(instance);
         for container in self.containers(instance).await.map_err(|error| error.at("remove container"))? {
+            let kept = self.logs.complete(&self.engine, instance, &container).await;
             let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
             let removed = self
                 .engine
@@ -277,91 +278,13 @@ impl DockerRunner {
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.at("remove container")),
             }
-        }
-        Ok(())
-    }
-
-    async fn find(&self, instance: &InstanceId, known: Option<&Workload>) -> Result<Found, RunnerError> {
-        let at = |error: EngineError| error.at("find container");
-        // The id from the journal saves a search; the labels still tell whose it is.
-        if let Some(Workload::Docker { container_id }) = known
-            && let Some(found) = self.inspect(container_id).await.map_err(at)?
-            && labels(&found).is_some_and(|labels| self.owner.made(labels, instance))
-        {
-            return Ok(self.judge(instance, container_id.clone(), found).await);
-        }
-        for container in self.containers(instance).await.map_err(at)? {
-            if let Some(found) = self.inspect(&container).await.map_err(at)? {
-                return Ok(self.judge(instance, container, found).await);
+            // Only now is it certain that nothing more comes of it.
+            if let Err(error) = kept {
+                error.report(instance);
             }
         }
-        Ok(Found::Nothing)
-    }
-
-    /// What a container's state means for its instance; one that runs is watched from now on.
-    async fn judge(
-        &self,
-        instance: &InstanceId,
-        container: String,
-        found: ContainerInspectResponse,
-    ) -> Found {
-        let state = found.state.clone().unwrap_or_default();
-        if never_started(&state) {
-            return Found::NeverStarted;
-        }
-        if has_ended(&state) {
-            let exit = container::exit_of(&state);
-            return Found::Ended(Workload::Docker { container_id: container }, exit);
-        }
-        self.addresses.keep(instance, &found);
-        self.watch(&container, instance).await;
-        Found::Running(Workload::Docker { container_id: container })
-    }
-
-    /// Ids of this executor's containers for an instance: one, or none.
-    async fn containers(&self, instance: &InstanceId) -> Result<Vec<String>, EngineError> {
-        let mut filter = self.owner.filter();
-        filter.push(format!("{}={instance}", label::INSTANCE));
-        let found = self.summaries(filter).await?;
-        Ok(found.into_iter().filter_map(|container| container.id).collect())
-    }
-
-    async fn list(&self) -> Result<Vec<Listed>, RunnerError> {
-        let found = self.summaries(self.owner.filter()).await.map_err(|error| error.at("list containers"))?;
-        let mut listed: Vec<Listed> = found
-            .into_iter()
-            .filter_map(|container| {
-                let labels = container.labels?;
-                let instance = InstanceId::new(labels.get(label::INSTANCE)?).ok()?;
-                let place = labels.get(label::PLACE).and_then(|place| serde_json::from_str(place).ok());
-                let runs = container.state.is_some_and(seems_to_run);
-                Some(Listed { instance, place, runs })
-            })
-            .collect();
-        listed.sort_by(|one, other| one.instance.cmp(&other.instance));
-        listed.dedup_by(|one, other| one.instance == other.instance);
-        Ok(listed)
-    }
-
-    async fn summaries(
-        &self,
-        labels: Vec<String>,
-    ) -> Result<Vec<bollard::models::ContainerSummary>, EngineError> {
-        let filters = HashMap::from([("label".to_owned(), labels)]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        self.engine.call("list_containers", async |client| client.list_containers(Some(options)).await).await
-    }
-
-    async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
-        match self
-            .engine
-            .call("inspect_container", async |client| client.inspect_container(container, None).await)
-            .await
-        {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.logs.forget(instance);
+        Ok(())
     }
 
     async fn address(&self, instance: &InstanceId, container: &str) -> Result<Option<IpAddr>, RunnerError> {
@@ -369,40 +292,35 @@ impl DockerRunner {
             return Ok(known.own());
         }
         match self.inspect(container).await.map_err(|error| error.at("find container"))? {
-            Some(found) if found.state.as_ref().is_some_and(|state| state.running == Some(true)) => {
-                Ok(self.addresses.keep(instance, &found).own())
-            }
+            Some(found) if runs(&found) => Ok(self.addresses.keep(instance, &found).own()),
             _ => Err(RunnerError::Failed { step: "find container", why: "it does not run".to_owned() }),
         }
+    }
+
+    /// Asks beside the checks, which go on meanwhile: an engine that hangs holds none of them up.
+    fn doubt_address(&self, instance: &InstanceId, container: &str) {
+        if !self.addresses.shall_ask_again(instance) {
+            return;
+        }
+        let (engine, addresses) = (Arc::clone(&self.engine), Arc::clone(&self.addresses));
+        let (instance, container) = (instance.clone(), container.to_owned());
+        tokio::spawn(async move {
+            let shown = engine
+                .call("inspect_container", async |client| client.inspect_container(&container, None).await)
+                .await;
+            match shown {
+                Ok(found) if runs(&found) => addresses.renew(&instance, &found),
+                // Its end is told by others.
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%instance, %error, "an address in doubt is not known yet"),
+            }
+        });
     }
 
     async fn watch(&self, container: &str, instance: &InstanceId) {
         let wish = Watch { container: container.to_owned(), instance: instance.clone() };
         if self.wishes.send(wish).await.is_err() {
             tracing::debug!(%instance, "nobody listens for exits any more");
-        }
-    }
-
-    async fn log_tail(&self, container: &str, max_bytes: usize) -> Result<String, RunnerError> {
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(TAIL_LINES).build();
-        let read = self.engine.call("logs", async |client| {
-            let mut pieces = client.logs(container, Some(options));
-            let mut tail = Vec::new();
-            while let Some(piece) = pieces.next().await {
-                tail.extend_from_slice(&piece?.into_bytes());
-                if tail.len() > 2 * max_bytes {
-                    tail.drain(..tail.len() - max_bytes);
-                }
-            }
-            Ok(tail)
-        });
-        match read.await {
-            Ok(tail) => {
-                let tail = &tail[tail.len().saturating_sub(max_bytes)..];
-                Ok(String::from_utf8_lossy(tail).into_owned())
-            }
-            Err(error) if error.is_not_found() => Ok(String::new()),
-            Err(error) => Err(error.at("read log")),
         }
     }
 }
@@ -415,13 +333,8 @@ fn step(name: &'static str) -> Step {
     Step::begin(RunnerKind::Docker, name)
 }
 
-fn labels(container: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
-    container.config.as_ref()?.labels.as_ref()
-}
-
-fn seems_to_run(state: ContainerSummaryStateEnum) -> bool {
-    use ContainerSummaryStateEnum::{PAUSED, RESTARTING, RUNNING};
-    matches!(state, RUNNING | PAUSED | RESTARTING)
+fn runs(found: &ContainerInspectResponse) -> bool {
+    found.state.as_ref().is_some_and(|state| state.running == Some(true))
 }
 
 fn never_started(state: &ContainerState) -> bool {
@@ -431,20 +344,6 @@ fn never_started(state: &ContainerState) -> bool {
 fn has_ended(state: &ContainerState) -> bool {
     use ContainerStateStatusEnum::{DEAD, EXITED, REMOVING};
     matches!(state.status, Some(EXITED | DEAD | REMOVING))
-}
-
-/// The files as the engine takes them: readable by whatever user the container runs as.
-fn archive(files: &[PlacedFile]) -> std::io::Result<Vec<u8>> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for PlacedFile { path, content } in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        builder
-            .append_data(&mut header, path.trim_start_matches('/'), content.as_slice())
-            .map_err(|error| std::io::Error::new(error.kind(), format!("{path}: {error}")))?;
-    }
-    builder.into_inner()
 }
 
 fn container_of(workload: &Workload) -> Result<&str, RunnerError> {
@@ -501,7 +400,9 @@ impl Runner for DockerRunner {
         argv: &'a [String],
         timeout: Duration,
     ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>> {
-        Box::pin(async move { exec::run(&self.engine, container_of(workload)?, argv, timeout).await })
+        Box::pin(
+            async move { exec::run(&self.engine, &self.mark, container_of(workload)?, argv, timeout).await },
+        )
     }
 
     fn address<'a>(
@@ -512,12 +413,24 @@ impl Runner for DockerRunner {
         Box::pin(async move { self.address(instance, container_of(workload)?).await })
     }
 
+    fn doubt_address(&self, instance: &InstanceId, workload: &Workload) {
+        if let Ok(container) = container_of(workload) {
+            self.doubt_address(instance, container);
+        }
+    }
+
+    fn freshen_log<'a>(&'a self, instance: &'a InstanceId) -> BoxFuture<'a, Result<bool, RunnerError>> {
+        Box::pin(self.logs.freshen(&self.engine, instance))
+    }
+
     fn log_tail<'a>(
         &'a self,
-        _instance: &'a InstanceId,
+        instance: &'a InstanceId,
         workload: &'a Workload,
         max_bytes: usize,
     ) -> BoxFuture<'a, Result<String, RunnerError>> {
-        Box::pin(async move { self.log_tail(container_of(workload)?, max_bytes).await })
+        Box::pin(async move {
+            self.logs.collect(&self.engine, instance, container_of(workload)?, max_bytes).await
+        })
     }
 }

@@ -1,8 +1,11 @@
 //! Sees containers end: one task that owns the list of those it watches.
 //!
-//! The engine's events only say where to look; what counts is what the engine shows when asked. So a
-//! lost event, a broken stream or a restarted engine costs nothing but time: after each reconnect, and
-//! every [`SWEEP`] in between, everything that is watched is looked at again.
+//! An event that tells of a death is believed at once: an engine shows a dead container only after it has taken
+//! its network apart, which takes longer than the death itself. Beyond that events only say where to look, and
+//! what counts is what the engine shows when asked. So a lost event, a broken stream or a restarted engine costs
+//! nothing but time: after each reconnect, and every [`SWEEP`] in between, everything that is watched is looked at
+//! again. Who was killed is looked at in any case: want of memory, or a removal by hand, may show only then, and
+//! is announced as a second word about the same end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::Pin;
@@ -10,12 +13,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::errors::Error;
-use bollard::models::{ContainerState, EventMessage};
+use bollard::models::{ContainerInspectResponse, ContainerState, EventMessage};
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use futures::{Stream, StreamExt};
 use muster_common::id::InstanceId;
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use rustix::process::Signal;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::container::{self, Owner};
 use super::engine::{Engine, EngineError};
@@ -29,7 +35,10 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::f
 
 /// How far back a new stream starts, in seconds, so that nothing falls between it and the look before
 /// it. What is seen twice does no harm.
-const OVERLAP: u64 = 5;
+const OVERLAP: Duration = Duration::from_secs(5);
+
+/// How many containers are looked at at once: after a reconnect it may be all of them.
+const LOOKS: usize = 8;
 
 /// Watch this container.
 pub(super) struct Watch {
@@ -41,16 +50,30 @@ pub(super) struct Watch {
 
 type Events = Pin<Box<dyn Stream<Item = Result<EventMessage, Error>> + Send>>;
 
+/// What the engine shows of a container.
+type Look = BoxFuture<'static, (String, Result<ContainerInspectResponse, EngineError>)>;
+
+/// What is known of a container that is watched.
+struct Watched {
+    instance: InstanceId,
+    /// Whether an event told of want of memory in it.
+    out_of_memory: bool,
+    /// Its end, as far as an event told of it.
+    announced: Option<Exit>,
+}
+
 /// What the task owns.
 pub(super) struct Watcher {
     engine: Arc<Engine>,
     owner: Owner,
     wishes: mpsc::Receiver<Watch>,
     events: mpsc::Sender<RunnerEvent>,
-    watched: BTreeMap<String, InstanceId>,
-    /// The exit code that an event told of the container it came for: all that is left of one that is removed
-    /// before it can be looked at.
-    told: Option<(String, i64)>,
+    watched: BTreeMap<String, Watched>,
+    looks: FuturesUnordered<Look>,
+    looking: Arc<Semaphore>,
+    /// Since when the present stream is followed, by the clock. What it tells of before is a repetition, and may be
+    /// outdated.
+    since: Duration,
 }
 
 /// Nobody is left to tell.
@@ -63,7 +86,16 @@ impl Watcher {
         wishes: mpsc::Receiver<Watch>,
         events: mpsc::Sender<RunnerEvent>,
     ) -> Self {
-        Self { engine, owner, wishes, events, watched: BTreeMap::new(), told: None }
+        Self {
+            engine,
+            owner,
+            wishes,
+            events,
+            watched: BTreeMap::new(),
+            looks: FuturesUnordered::new(),
+            looking: Arc::new(Semaphore::new(LOOKS)),
+            since: Duration::ZERO,
+        }
     }
 
     /// Runs until the runner is dropped or nobody listens.
@@ -72,6 +104,7 @@ impl Watcher {
         loop {
             let lasted = match self.engine.client().await {
                 Ok(client) => {
+                    self.since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                     let mut stream: Events = Box::pin(client.events(Some(self.subscription())));
                     self.follow(&mut stream).await
                 }
@@ -92,14 +125,13 @@ impl Watcher {
     }
 
     fn subscription(&self) -> bollard::query_parameters::EventsOptions {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
-            ("event".to_owned(), vec!["die".to_owned(), "destroy".to_owned()]),
+            ("event".to_owned(), ["die", "oom", "destroy"].map(str::to_owned).into()),
             ("label".to_owned(), self.owner.filter()),
         ]);
         EventsOptionsBuilder::default()
-            .since(&now.saturating_sub(OVERLAP).to_string())
+            .since(&self.since.saturating_sub(OVERLAP).as_secs().to_string())
             .filters(&filters)
             .build()
     }
@@ -109,67 +141,102 @@ impl Watcher {
         let mut worked = false;
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Whatever was asked before is asked again by the first sweep.
+        self.looks.clear();
         loop {
-            tokio::select! {
+            let answered = tokio::select! {
                 wish = self.wishes.recv() => {
-                    let Watch { container, instance } = wish.ok_or(Closed)?;
-                    self.watched.insert(container.clone(), instance);
+                    let container = self.note(wish.ok_or(Closed)?);
                     // It may have ended before anybody watched.
-                    if !self.look(&container).await? {
-                        return Ok(worked);
-                    }
+                    self.look(container);
+                    true
                 }
                 event = stream.next() => match event {
                     Some(Ok(event)) => {
                         worked = true;
-                        let actor = event.actor.unwrap_or_default();
-                        let container = actor.id.unwrap_or_default();
-                        let code = actor.attributes.and_then(|said| said.get("exitCode")?.parse().ok());
-                        if let Some(code) = code.filter(|_| self.watched.contains_key(&container)) {
-                            self.told = Some((container.clone(), code));
-                        }
-                        if !self.look(&container).await? {
-                            return Ok(worked);
-                        }
+                        self.hear(event).await?;
+                        true
                     }
                     Some(Err(error)) => {
                         tracing::info!(error = %self.engine.sort(error), "the engine's events broke off");
-                        return Ok(worked);
+                        self.engine.part().await;
+                        false
                     }
                     None => {
                         tracing::info!("the engine's events ended");
-                        return Ok(worked);
+                        self.engine.part().await;
+                        false
                     }
                 },
+                Some((container, seen)) = self.looks.next() => self.see(&container, seen).await?,
                 // The first tick is at once: the look after each reconnect.
-                _ = sweep.tick() => {
-                    if !self.sweep().await? {
-                        return Ok(worked);
-                    }
-                }
+                _ = sweep.tick() => self.sweep().await,
+            };
+            if !answered {
+                return Ok(worked);
             }
         }
     }
 
-    /// Wishes are taken while the engine is away, so that nobody waits for it here.
-    async fn take_wishes_for(&mut self, pause: Duration) -> Result<(), Closed> {
-        let wait = sleep(pause);
-        tokio::pin!(wait);
-        loop {
-            tokio::select! {
-                () = &mut wait => return Ok(()),
-                wish = self.wishes.recv() => {
-                    let Watch { container, instance } = wish.ok_or(Closed)?;
-                    self.watched.insert(container, instance);
-                }
-            }
+    /// Watches a container from now on.
+    fn note(&mut self, Watch { container, instance }: Watch) -> String {
+        let watched = Watched { instance, out_of_memory: false, announced: None };
+        self.watched.entry(container.clone()).or_insert(watched);
+        container
+    }
+
+    /// Takes in what an event tells of a container that is watched.
+    async fn hear(&mut self, event: EventMessage) -> Result<(), Closed> {
+        let actor = event.actor.unwrap_or_default();
+        let container = actor.id.unwrap_or_default();
+        let Some(watched) = self.watched.get_mut(&container) else { return Ok(()) };
+        let told = event.time_nano.and_then(|nanos| u64::try_from(nanos).ok()).map(Duration::from_nanos);
+        if told.is_none_or(|told| told < self.since) {
+            self.look(container);
+            return Ok(());
         }
+        match event.action.as_deref() {
+            Some("oom") => {
+                tracing::info!(instance = %watched.instance, "the kernel ended a process of the container for want of memory");
+                watched.out_of_memory = true;
+            }
+            Some("die") if watched.announced.is_none() => {
+                let code = actor.attributes.and_then(|said| said.get("exitCode")?.parse().ok());
+                let Some(code) = code else {
+                    self.look(container);
+                    return Ok(());
+                };
+                let exit = container::exit_of(&ContainerState {
+                    exit_code: Some(code),
+                    oom_killed: Some(watched.out_of_memory),
+                    ..ContainerState::default()
+                });
+                if exit.signal == Some(Signal::KILL.as_raw()) {
+                    watched.announced = Some(exit.clone());
+                    let instance = watched.instance.clone();
+                    self.look(container);
+                    return self.announce(instance, exit).await;
+                }
+                return self.end(&container, exit).await;
+            }
+            _ => self.look(container),
+        }
+        Ok(())
+    }
+
+    /// Wishes are taken while the engine is away, so that nobody waits for it here. A wish ends the pause: the engine
+    /// has just answered whoever has it.
+    async fn take_wishes_for(&mut self, pause: Duration) -> Result<(), Closed> {
+        if let Ok(wish) = timeout(pause, self.wishes.recv()).await {
+            self.note(wish.ok_or(Closed)?);
+        }
+        Ok(())
     }
 
     /// Asks once who runs, and looks at those that are watched but do not. Whether the engine answered.
-    async fn sweep(&mut self) -> Result<bool, Closed> {
+    async fn sweep(&mut self) -> bool {
         if self.watched.is_empty() {
-            return Ok(true);
+            return true;
         }
         let filters = HashMap::from([("label".to_owned(), self.owner.filter())]);
         let options = ListContainersOptionsBuilder::default().filters(&filters).build();
@@ -181,35 +248,45 @@ impl Watcher {
             Ok(running) => running.into_iter().filter_map(|container| container.id).collect(),
             Err(error) => {
                 tracing::info!(%error, "cannot ask which containers run");
-                return Ok(false);
+                return false;
             }
         };
         let silent: Vec<String> = self.watched.keys().filter(|id| !running.contains(*id)).cloned().collect();
         for container in silent {
-            if !self.look(&container).await? {
-                return Ok(false);
-            }
+            self.look(container);
         }
-        Ok(true)
+        true
     }
 
-    /// Looks at a container that is watched, and announces its end. Whether the engine answered.
-    async fn look(&mut self, container: &str) -> Result<bool, Closed> {
-        let Some(instance) = self.watched.get(container) else { return Ok(true) };
-        let seen = self
-            .engine
-            .call("inspect_container", async |client| client.inspect_container(container, None).await)
-            .await;
-        let exit = match seen {
+    /// Asks the engine to show a container. Others are seen meanwhile: an engine that is busy with one death shows
+    /// that container late.
+    fn look(&self, container: String) {
+        let (engine, looking) = (Arc::clone(&self.engine), Arc::clone(&self.looking));
+        self.looks.push(Box::pin(async move {
+            // Never closed, so that there is always a permit in the end.
+            let _permit = looking.acquire().await;
+            let shown = engine
+                .call("inspect_container", async |client| client.inspect_container(&container, None).await)
+                .await;
+            (container, shown)
+        }));
+    }
+
+    /// Announces the end of a container that is watched, if that is what the engine shows. Whether it answered.
+    async fn see(
+        &mut self,
+        container: &str,
+        shown: Result<ContainerInspectResponse, EngineError>,
+    ) -> Result<bool, Closed> {
+        let Some(watched) = self.watched.get(container) else { return Ok(true) };
+        let exit = match shown {
             Ok(found) => match found.state {
                 Some(state) if super::has_ended(&state) => container::exit_of(&state),
                 _ => return Ok(true),
             },
-            // Taken away by somebody else, and its exit status with it.
+            // Taken away by somebody else, and its exit status with it, but for what an event told.
             Err(error) if error.is_not_found() => {
-                let told = self.told.take().filter(|(of, _)| of == container).map(|(_, code)| code);
-                let state = ContainerState { exit_code: told, ..ContainerState::default() };
-                Exit { removed: true, ..container::exit_of(&state) }
+                Exit { removed: true, ..watched.announced.clone().unwrap_or_default() }
             }
             Err(error @ (EngineError::Unreachable { .. } | EngineError::TooOld { .. })) => {
                 tracing::info!(%error, "cannot look at a container");
@@ -220,9 +297,21 @@ impl Watcher {
                 return Ok(true);
             }
         };
-        let event = RunnerEvent::Exited { instance: instance.clone(), exit };
-        self.watched.remove(container);
-        self.events.send(event).await.map_err(|_| Closed)?;
+        self.end(container, exit).await?;
         Ok(true)
+    }
+
+    /// A container ended, and nothing more is to be learnt of it.
+    async fn end(&mut self, container: &str, exit: Exit) -> Result<(), Closed> {
+        match self.watched.remove(container) {
+            Some(Watched { instance, announced, .. }) if announced.as_ref() != Some(&exit) => {
+                self.announce(instance, exit).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn announce(&mut self, instance: InstanceId, exit: Exit) -> Result<(), Closed> {
+        self.events.send(RunnerEvent::Exited { instance, exit }).await.map_err(|_| Closed)
     }
 }

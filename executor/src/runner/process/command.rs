@@ -1,11 +1,11 @@
-//! A command beside a process: a CMD probe or hook, with the workload's environment, in its
-//! directory, and killed with its group when its time is up.
+//! A command beside a process: a CMD probe or hook. It has the workload's environment, directory, user and own
+//! limits, and is held by the control groups that hold the workload, but is not in the workload's own: who stops
+//! the workload ends it, too, and whoever is the executor next can tell it from the workload and end it alone. It is
+//! killed with its process group when its time is up.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -14,12 +14,8 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::cgroup::Group;
 use super::entry::{Entry, judge};
 use super::launch::MAX_REPLY_BYTES;
-use super::limits::ProcessLimits;
-use super::shim::DEFAULT_PATH;
-use super::user::Account;
 use crate::runner::{COMMAND_OUTPUT_MAX, CommandOutput, RunnerError};
 
 /// Kills the command's group when it is dropped, however that comes about: also what the command left
@@ -36,43 +32,13 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// What a command has in common with its workload.
-pub(super) struct Beside<'a> {
-    /// Its environment.
-    pub(super) env: &'a BTreeMap<String, String>,
-    /// Its directory.
-    pub(super) directory: PathBuf,
-    /// Who it runs as.
-    pub(super) account: Option<Account>,
-    /// The program that becomes somebody else.
-    pub(super) shim: &'a Path,
-}
-
-/// Runs `argv` and waits for it, at most `limit`.
-pub(super) async fn run(
-    argv: &[String],
-    beside: Beside<'_>,
-    limit: Duration,
-) -> Result<CommandOutput, RunnerError> {
+/// Runs what `entry` describes and waits for it, at most `limit`. `shim` is the program that becomes it: only a
+/// process that has one thread can become somebody else.
+pub(super) async fn run(entry: &Entry, shim: &Path, limit: Duration) -> Result<CommandOutput, RunnerError> {
     let failed = |why: String| RunnerError::Failed { step: "command", why };
-    let Some((program, arguments)) = argv.split_first() else {
-        return Err(failed("it is empty".to_owned()));
-    };
+    let program = entry.command.first().ok_or_else(|| failed("it is empty".to_owned()))?;
     let (reader, writer) = io::pipe().map_err(|error| failed(error.to_string()))?;
-    // Only a process that has one thread can become somebody with groups of his own.
-    let entry = beside.account.clone().map(|account| Entry {
-        command: argv.to_vec(),
-        env: beside.env.clone(),
-        working_directory: beside.directory.clone(),
-        account: Some(account),
-        group: Group::default(),
-        limits: ProcessLimits::default(),
-    });
-    let mut command = if let Some(entry) = &entry {
-        Command::from(entry.process(beside.shim, writer))
-    } else {
-        plain(program, arguments, &beside, writer).map_err(|error| failed(error.to_string()))?
-    };
+    let mut command = Command::from(entry.process(shim, writer));
     command.kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| failed(format!("{program}: {error}")))?;
     drop(command);
@@ -83,9 +49,7 @@ pub(super) async fn run(
     let mut kept = Vec::new();
     let mut chunk = [0; COMMAND_OUTPUT_MAX];
     let ended = timeout(limit, async {
-        if let Some(entry) = &entry {
-            admit(entry, &mut child).await?;
-        }
+        admit(entry, &mut child).await?;
         let mut open = true;
         loop {
             tokio::select! {
@@ -115,27 +79,6 @@ pub(super) async fn run(
             "{program} took longer than {limit:?} and was killed; its output: {output:?}"
         ))),
     }
-}
-
-/// A command that stays who the executor is.
-fn plain(
-    program: &str,
-    arguments: &[String],
-    beside: &Beside<'_>,
-    output: io::PipeWriter,
-) -> io::Result<Command> {
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", DEFAULT_PATH)
-        .envs(beside.env)
-        .current_dir(&beside.directory)
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .process_group(0);
-    Ok(command)
 }
 
 /// Tells the process what it is, and waits until it is the command. In words why it is not.

@@ -20,6 +20,7 @@ use super::launch::{MAX_LAUNCH_BYTES, MAX_REPLY_BYTES};
 use super::limits::ProcessLimits;
 use super::shim::DEFAULT_PATH;
 use super::user::Account;
+use crate::runner::mark;
 
 /// The variable that tells such a process from a shim. Neither hands it down.
 const VARIABLE: &str = "MUSTER_SHIM_ENTERS";
@@ -27,8 +28,8 @@ const VARIABLE: &str = "MUSTER_SHIM_ENTERS";
 /// Said right before the process becomes the workload.
 const READY: &str = "ready\n";
 
-/// What marks a process as an instance's own, from before it is the workload.
-const MARK: &str = "MUSTER_INSTANCE_ID";
+/// What marks a process as an instance's own, or as a command beside one, from before it is either.
+const MARKS: [&str; 2] = ["MUSTER_INSTANCE_ID", mark::VARIABLE];
 
 /// The program that runs, whatever became of its file on the disk since.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -73,9 +74,7 @@ impl Entry {
             .stdout(Stdio::piped())
             .stderr(output)
             .process_group(0);
-        if let Some(mark) = self.env.get(MARK) {
-            command.env(MARK, mark);
-        }
+        command.envs(MARKS.iter().filter_map(|&mark| Some((mark, self.env.get(mark)?))));
         command
     }
 

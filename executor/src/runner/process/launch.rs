@@ -28,6 +28,8 @@ pub(super) struct Launch {
     pub(super) rotation: Rotation,
     /// What becomes the workload.
     pub(super) entry: Entry,
+    /// What the workload runs without, in words; for `pid.json`.
+    pub(super) warnings: Vec<String>,
     /// Names the boot in `pid.json`: numbers and start times repeat after a reboot.
     pub(super) boot_id: String,
 }
@@ -52,6 +54,9 @@ pub(super) struct Pids {
     pub(super) shim: ProcessId,
     /// The workload's first process, which leads its process group.
     pub(super) workload: ProcessId,
+    /// What it runs without although it was asked for, in words.
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
 }
 
 /// `exit.json`: how the workload ended.

@@ -6,6 +6,8 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
+use crate::config::ProcessConfig;
+
 /// A workload's own limits.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -17,6 +19,11 @@ pub(super) struct ProcessLimits {
 }
 
 impl ProcessLimits {
+    /// Those of every workload of a node.
+    pub(super) fn of(config: &ProcessConfig) -> Self {
+        Self { open_files: config.open_files, core_bytes: config.core_bytes }
+    }
+
     /// Sets them on this process, for itself and what it becomes.
     pub(super) fn apply(&self) -> io::Result<()> {
         set(Resource::Nofile, |now| files(now, self.open_files))?;

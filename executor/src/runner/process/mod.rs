@@ -51,12 +51,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::cgroup::Cgroups;
-use self::command::Beside;
+use self::entry::Entry;
 use self::launch::Pids;
+use self::limits::ProcessLimits;
 use self::rundir::RunDir;
 use self::starts::Starts;
 use self::watch::{ExitReceiver, Watches};
 use super::kin::{self, ProcessId};
+use super::mark::{self, CommandMark};
 use super::{
     CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError,
     RunnerEvent, StartError, Workload,
@@ -98,6 +100,7 @@ struct Inner {
     boot_id: String,
     config: ProcessConfig,
     cgroups: Cgroups,
+    mark: CommandMark,
     starts: Starts,
     watches: Watches,
     _sweep: AbortOnDropHandle<()>,
@@ -132,6 +135,7 @@ impl ProcessRunner {
             Cgroups::none()
         };
         let inner = Inner {
+            mark: CommandMark::of(&data_dir),
             data_dir,
             shim,
             config,
@@ -347,6 +351,7 @@ fn workload(pids: &Pids) -> Workload {
         shim_start_ticks: pids.shim.start_ticks,
         pid: pids.workload.pid,
         start_ticks: pids.workload.start_ticks,
+        warnings: pids.warnings.clone(),
     }
 }
 
@@ -407,13 +412,18 @@ impl Runner for ProcessRunner {
         Box::pin(async move {
             let account = user::account(plan.spec.user_spec.as_ref())
                 .map_err(|why| RunnerError::Failed { step: "command", why })?;
-            let beside = Beside {
-                env: &plan.env,
-                directory: self.0.working_directory(plan),
+            let run = self.0.run_dir(&plan.instance);
+            let mut env = plan.env.clone();
+            env.insert(mark::VARIABLE.to_owned(), self.0.mark.value().to_owned());
+            let entry = Entry {
+                command: argv.to_vec(),
+                env,
+                working_directory: self.0.working_directory(plan),
                 account,
-                shim: &self.0.shim,
+                group: blocking("command", move || run.group()?.beside()).await?,
+                limits: ProcessLimits::of(&self.0.config),
             };
-            command::run(argv, beside, timeout).await
+            command::run(&entry, &self.0.shim, timeout).await
         })
     }
 

@@ -161,7 +161,8 @@ fn spawn(launch: &Launch, output: io::PipeWriter) -> io::Result<ProcessId> {
 fn announce(run: &RunDir, launch: &Launch, workload: ProcessId) -> io::Result<()> {
     let shim = ProcessId::of(std::process::id())?
         .ok_or_else(|| io::Error::other("/proc does not show this process"))?;
-    let pids = Pids { boot_id: launch.boot_id.clone(), shim, workload };
+    let (boot_id, warnings) = (launch.boot_id.clone(), launch.warnings.clone());
+    let pids = Pids { boot_id, shim, workload, warnings };
     run.write_pids(&pids)
         .map_err(|error| io::Error::other(format!("cannot write to {}: {error}", run.path().display())))?;
     // An executor that died meanwhile finds `pid.json`: the workload runs, and that is what it wanted.

@@ -134,7 +134,8 @@ fn prepare(inner: &Inner, plan: &LaunchPlan, files: &[PlacedFile]) -> Result<(Ch
     place(&scratch, files, account.as_ref())?;
     // Written down before they are made: nobody forgets to remove them.
     run.write_group(&inner.cgroups.group(&plan.instance)).map_err(on_disk)?;
-    let group = inner.cgroups.make(&plan.instance, &Limits::of(plan, inner.config.max_pids));
+    let limits = Limits::of(plan, inner.config.max_pids);
+    let (group, warnings) = inner.cgroups.make(&plan.instance, &limits);
 
     let launch = Launch {
         run_dir: run.path().to_owned(),
@@ -146,11 +147,9 @@ fn prepare(inner: &Inner, plan: &LaunchPlan, files: &[PlacedFile]) -> Result<(Ch
             working_directory: inner.working_directory(plan),
             account,
             group,
-            limits: ProcessLimits {
-                open_files: inner.config.open_files,
-                core_bytes: inner.config.core_bytes,
-            },
+            limits: ProcessLimits::of(&inner.config),
         },
+        warnings,
         boot_id: inner.boot_id.clone(),
     };
     let description = serde_json::to_vec(&launch).map_err(|error| on_disk(error.into()))?;

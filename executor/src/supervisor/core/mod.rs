@@ -2,8 +2,9 @@
 //!
 //! It holds the instances and the slots, steps the machine, asks the slot keeper, and gives out leases, until
 //! nothing is left to decide; [`Core::decide`] then hands over the turn's [`Output`]. `room` gives out leases,
-//! `reports` keeps account of what controllers have confirmed, `strays` takes in what no record stands for.
+//! `reports` keeps account of what controllers have confirmed, `ends` of what is over, `strays` takes in what no record stands for.
 
+mod ends;
 mod reports;
 mod room;
 mod strays;
@@ -14,12 +15,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use muster_common::id::{ExecutorId, InstanceId, SlotId};
+use muster_common::id::{ExecutorId, Generation, InstanceId, ServiceId, SlotId};
 use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::reason::Reason;
-use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable};
-use muster_common::time::Timestamp;
+use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable, UnreadableRow};
 
+use self::ends::Ends;
 use self::reports::Details;
 pub(super) use self::strays::StrayFate;
 use self::strays::{Hearing, Stray};
@@ -60,14 +61,15 @@ pub(crate) struct Core {
     executor: ExecutorId,
     room: Room,
     rows: BTreeMap<SlotKey, SlotAssignment>,
+    unreadable: BTreeMap<SlotKey, UnreadableRow>,
     /// Whether there ever was a table; without one nothing is known to be unwanted.
     has_table: bool,
     slots: BTreeMap<SlotKey, Slot>,
     /// Instances that live, or whose end has not been taken into account.
     instances: BTreeMap<InstanceId, Instance>,
     by_slot: BTreeMap<SlotKey, BTreeSet<InstanceId>>,
-    /// Instances that are over and wait for their acknowledgement, by when they ended.
-    ended: BTreeSet<(Timestamp, InstanceId)>,
+    /// Instances that are over and wait for their acknowledgement.
+    ends: Ends,
     acked: BTreeMap<String, u64>,
     strays: BTreeMap<InstanceId, Stray>,
     /// Instances that were forgotten since the runners were last asked: a late answer may name them still.
@@ -97,11 +99,12 @@ impl Core {
             port_cursor: *room.ports.start(),
             room,
             rows: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             has_table: false,
             slots: contents.slots.into_iter().map(|slot| (slot.key(), slot)).collect(),
             instances: BTreeMap::new(),
             by_slot: BTreeMap::new(),
-            ended: BTreeSet::new(),
+            ends: Ends::default(),
             acked: contents.acked,
             strays: BTreeMap::new(),
             forgotten: BTreeSet::new(),
@@ -123,7 +126,7 @@ impl Core {
         instances.sort_by_key(|instance| (instance.record.updated, instance.id().clone()));
         for instance in instances {
             if instance.is_over() {
-                core.ended.insert(end_of(&instance));
+                core.ends.insert(&instance);
             } else {
                 core.events.push_back((instance.id().clone(), Event::Restarted { rebooted }));
             }
@@ -138,6 +141,7 @@ impl Core {
         if let Some((term, table)) = contents.table {
             core.apply_table(term, table);
         }
+        core.bound_details();
         core.standing.live = core.live().count();
         core
     }
@@ -187,6 +191,12 @@ impl Core {
         self.slots.values().map(|slot| &slot.status)
     }
 
+    /// What slots are filled with.
+    #[must_use]
+    pub(crate) fn generations(&self) -> BTreeSet<(ServiceId, Generation)> {
+        self.slots.values().map(|slot| (slot.status.service.clone(), slot.generation)).collect()
+    }
+
     /// Whether an instance of this id is held and not over.
     #[must_use]
     pub(crate) fn is_live(&self, id: &InstanceId) -> bool {
@@ -206,6 +216,7 @@ impl Core {
             return;
         }
         let is_repeated = (term, table.revision) == known
+            && unreadable_of(&table) == self.unreadable
             && table.rows.len() == self.rows.len()
             && table.rows.iter().all(|row| self.rows.get(&SlotKey::of(row)) == Some(row));
         if self.has_table && is_repeated {
@@ -220,6 +231,11 @@ impl Core {
         self.has_news = true;
         self.standing.term = term;
         self.standing.table_revision = table.revision;
+        let unreadable = unreadable_of(&table);
+        self.standing.unreadable_rows = unreadable.len();
+        let before = std::mem::replace(&mut self.unreadable, unreadable);
+        self.dirty.extend(before.into_keys());
+        self.dirty.extend(self.unreadable.keys().cloned());
         let rows: BTreeMap<SlotKey, SlotAssignment> =
             table.rows.into_iter().map(|row| (SlotKey::of(&row), row)).collect();
         let before = std::mem::replace(&mut self.rows, rows);
@@ -294,7 +310,7 @@ impl Core {
 
     fn step(&mut self, id: &InstanceId, event: Event, now: Now) {
         let Some(before) = self.instances.get(id) else { return };
-        let (after, effects) = step(before, event, now);
+        let (mut after, effects) = step(before, event, now);
         let made = after.record.timeline.len().saturating_sub(before.record.timeline.len());
         let made = if after.state() == before.state() { made } else { made.max(1) };
         let mut since = before.record.timeline.last().map_or(before.record.created, |last| last.at);
@@ -307,12 +323,15 @@ impl Core {
             });
             since = transition.at;
         }
+        let ended = after.is_over() && !before.is_over();
+        if ended {
+            self.ends.count(&mut after);
+        }
         let is_new = !after.same_on_disk(before);
         let moved = after.state() != before.state()
             || after.record.reason != before.record.reason
             || after.exit != before.exit;
         let gave_back = before.holds_lease() && !after.holds_lease();
-        let ended = after.is_over() && !before.is_over();
         let key = key_of(&after.record.slot);
         self.instances.insert(id.clone(), after);
         if is_new {
@@ -322,7 +341,6 @@ impl Core {
             self.dirty.insert(key);
         }
         if ended {
-            self.ended.extend(self.instances.get(id).map(end_of));
             self.output.over.push(id.clone());
             self.bound_details();
         }
@@ -338,11 +356,12 @@ impl Core {
     }
 
     fn keep(&mut self, key: &SlotKey, now: Now, random: &mut dyn FnMut() -> u64) {
-        let wanted = match self.rows.get(key) {
+        let wanted = match (self.rows.get(key), self.unreadable.get(key)) {
             _ if self.draining => Wanted::Empty(Reason::Draining),
-            Some(row) => Wanted::Filled(row),
-            None if self.has_table => Wanted::Empty(Reason::SlotRemoved),
-            None => return,
+            (Some(row), _) => Wanted::Filled(row),
+            (None, Some(row)) => Wanted::Unreadable(key, row),
+            (None, None) if self.has_table => Wanted::Empty(Reason::SlotRemoved),
+            (None, None) => return,
         };
         let instances: Vec<&Instance> = self.in_slot(key).collect();
         let decision = keep(wanted, self.slots.get(key), &instances, now.wall, random);
@@ -384,9 +403,13 @@ impl Core {
     }
 }
 
-/// What orders ended instances: an ended record changes no more.
-fn end_of(instance: &Instance) -> (Timestamp, InstanceId) {
-    (instance.record.updated, instance.id().clone())
+/// By slot. What is no service to this version has no slot here.
+fn unreadable_of(table: &SlotTable) -> BTreeMap<SlotKey, UnreadableRow> {
+    let rows = table.unreadable.iter().filter_map(|row| {
+        let service = ServiceId::new(row.service.as_str()).ok()?;
+        Some((SlotKey { service, index: row.index }, row.clone()))
+    });
+    rows.collect()
 }
 
 fn key_of(slot: &SlotId) -> SlotKey {

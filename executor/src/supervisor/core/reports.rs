@@ -5,7 +5,7 @@ use std::sync::Arc;
 use muster_common::id::InstanceId;
 use muster_common::instance::InstanceRecord;
 
-use super::{Core, end_of, key_of};
+use super::{Core, key_of};
 use crate::slots::{Slot, SlotKey};
 
 /// How much is kept of ended instances while nobody takes their reports. What is dropped first is what is largest
@@ -27,16 +27,21 @@ impl Default for Details {
     }
 }
 
+/// What controllers confirm of an instance that they refuse: nothing more of it is to be told.
+const REFUSED: u64 = u64::MAX;
+
 impl Core {
-    /// These versions are committed upstream. One that was never reached was said of something else (an
-    /// earlier life of the same slot, a journal that was lost) and confirms nothing of what is known now.
+    /// These versions are committed upstream. One that was never reached here was told before the journal was lost
+    /// or put back from a copy, and stands in the way of what is true now: that is told once more, as a later one.
     pub(crate) fn acknowledge(&mut self, instances: Vec<(InstanceId, u64)>, slots: Vec<(SlotKey, u64)>) {
         for (id, version) in instances {
-            let Some(instance) = self.instances.get(&id) else { continue };
-            if version > instance.record.version {
+            let Some(instance) = self.instances.get_mut(&id) else { continue };
+            if version > instance.record.version && version != REFUSED {
+                instance.record.version = version + 1;
+                self.write_instance(&id);
                 continue;
             }
-            let is_last = version == instance.record.version;
+            let is_last = version >= instance.record.version;
             self.acked.insert(id.to_string(), version);
             self.output.batch.acked_instance(&id, version);
             if is_last {
@@ -46,8 +51,11 @@ impl Core {
             }
         }
         for (key, version) in slots {
-            let Some(slot) = self.slots.get(&key) else { continue };
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
             if version > slot.status.version {
+                slot.status.version = version.saturating_add(1);
+                self.output.batch.slot(slot);
+                self.republish_slot(&key);
                 continue;
             }
             if version == slot.status.version {
@@ -108,12 +116,12 @@ impl Core {
         if !instance.is_over() || !instance.accounted || instance.record.version > acked {
             return;
         }
-        let (key, end) = (key_of(&instance.record.slot), end_of(instance));
+        let key = key_of(&instance.record.slot);
+        self.ends.remove(instance);
         self.output.batch.forget_instance(id);
         self.instances.remove(id);
         self.forgotten.insert(id.clone());
         self.acked.remove(id.as_str());
-        self.ended.remove(&end);
         self.standing.holds.remove(id);
         self.standing.unacked_instances.remove(id);
         self.has_news = true;
@@ -125,26 +133,29 @@ impl Core {
         }
     }
 
-    /// Drops detail of the instances that have just become too many.
+    /// Drops detail of the instances that have become too many.
     pub(super) fn bound_details(&mut self) {
         let Details { in_full, in_outline } = self.details;
-        self.change_ended(in_full, |record| {
-            let tail = record.evidence.as_mut().map(|evidence| std::mem::take(&mut evidence.log_tail));
-            tail.is_some_and(|tail| !tail.is_empty())
-        });
-        self.change_ended(in_outline, |record| {
-            let older = record.timeline.len().saturating_sub(1);
-            record.timeline.drain(..older);
-            let probes = std::mem::take(&mut record.probes);
-            older > 0 || !probes.is_empty()
-        });
+        while let Some(id) = self.ends.first_beyond_full(in_full) {
+            self.shorten(&id, |record| {
+                let tail = record.evidence.as_mut().map(|evidence| std::mem::take(&mut evidence.log_tail));
+                tail.is_some_and(|tail| !tail.is_empty())
+            });
+        }
+        while let Some(id) = self.ends.first_beyond_outline(in_outline) {
+            self.shorten(&id, |record| {
+                let older = record.timeline.len().saturating_sub(1);
+                record.timeline.drain(..older);
+                let probes = std::mem::take(&mut record.probes);
+                older > 0 || !probes.is_empty()
+            });
+        }
     }
 
-    /// Changes the first ended instance beyond the newest `newest` ones.
-    fn change_ended(&mut self, newest: usize, change: impl FnOnce(&mut InstanceRecord) -> bool) {
-        let Some((_, id)) = self.ended.iter().rev().nth(newest).cloned() else { return };
-        if self.instances.get_mut(&id).is_some_and(|instance| change(&mut instance.record)) {
-            self.write_instance(&id);
+    /// `change` says whether it changed anything.
+    fn shorten(&mut self, id: &InstanceId, change: impl FnOnce(&mut InstanceRecord) -> bool) {
+        if self.instances.get_mut(id).is_some_and(|instance| change(&mut instance.record)) {
+            self.write_instance(id);
         }
     }
 }

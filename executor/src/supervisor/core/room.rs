@@ -9,7 +9,7 @@ use muster_common::reason::Reason;
 
 use super::strays::never_ran;
 use super::{Core, key_of};
-use crate::lease::{Held, TakenPort};
+use crate::lease::{Held, PortError};
 use crate::machine::{Event, Instance, Lease, NoRoom, Now};
 
 /// How long a port that was found taken is passed over.
@@ -17,11 +17,11 @@ const AVOID_TAKEN_PORT: Duration = Duration::from_secs(60);
 
 impl Core {
     /// The answer to a bind check.
-    pub(crate) fn ports_checked(&mut self, id: InstanceId, answer: Result<(), TakenPort>, now: Now) {
-        if let Err(taken) = &answer {
-            self.avoid_ports.insert(taken.port, now.mono + AVOID_TAKEN_PORT);
+    pub(crate) fn ports_checked(&mut self, id: InstanceId, answer: Result<(), PortError>, now: Now) {
+        if let Err(error) = &answer {
+            self.avoid_ports.insert(error.port(), now.mono + AVOID_TAKEN_PORT);
         }
-        self.tell(id, Event::PortsChecked(answer.map_err(|taken| taken.to_string())));
+        self.tell(id, Event::PortsChecked(answer.map_err(|error| error.no_room())));
     }
 
     pub(super) fn lease(&mut self, id: &InstanceId, now: Now) {

@@ -55,6 +55,8 @@ struct Outside {
     started: BTreeMap<InstanceId, Option<Exit>>,
     /// What controllers were told.
     told: BTreeMap<InstanceId, InstanceRecord>,
+    /// Who was ever told to be READY.
+    ready: BTreeSet<InstanceId>,
     table: SlotTable,
     unwell: BTreeSet<u64>,
     no_image: bool,
@@ -69,8 +71,8 @@ impl Outside {
     }
 
     fn boot(&self) -> Core {
-        let (contents, damaged) = Contents::read(self.disk.clone());
-        assert!(damaged.is_empty());
+        let (contents, aside) = Contents::read(self.disk.clone());
+        assert!(aside.is_undamaged());
         let mut core = Core::new(ExecutorId::new("e1").unwrap(), room(), contents, false);
         // The session sends the table again; a repeated one changes nothing.
         core.take_table(1, self.table.clone());
@@ -154,7 +156,8 @@ impl Outside {
         }
     }
 
-    /// What a controller hears: no version ever means two things, and none is taken back.
+    /// What a controller hears: no version ever means two things, none is taken back, and who was READY need not
+    /// prove itself again.
     fn hear(&mut self, core: &Core) {
         for (id, record) in &core.standing().unacked_instances {
             let known = self.told.entry(id.clone()).or_insert_with(|| record.as_ref().clone());
@@ -167,6 +170,11 @@ impl Outside {
                 record.state
             );
             known.clone_from(record);
+            let comes_up = matches!(record.state, InstanceState::Starting | InstanceState::Unready);
+            assert!(!(comes_up && self.ready.contains(id)), "{id} was READY and is {} again", record.state);
+            if record.state == InstanceState::Ready {
+                self.ready.insert(id.clone());
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use muster_common::instance::InstanceRecord;
 use muster_common::instance::InstanceState::{self, *};
 use muster_common::reason::Reason;
-use muster_common::slot::{SlotPhase, SlotStatus, SlotTable};
+use muster_common::slot::{SlotPhase, SlotStatus, SlotTable, UnreadableRow};
 use tokio::time::{Instant, sleep};
 
 use crate::supervisor::Message;
@@ -67,19 +67,6 @@ async fn what_is_acknowledged_and_over_is_forgotten_and_nothing_else() {
     assert!(bench.inspect().await.0.iter().any(|record| record.id == first.id));
     bench.handle().tell(acknowledge(ended.version)).await.unwrap();
     assert!(!bench.inspect().await.0.iter().any(|record| record.id == first.id));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_acknowledgement_of_what_was_never_said_confirms_nothing() {
-    let bench = Bench::new().await;
-    bench.table(table(1, 1, 1)).await;
-    let record = bench.until_state(Healthy).await;
-    let instances = vec![(record.id.clone(), record.version + 1)];
-    bench.handle().tell(Message::Acknowledged { instances, slots: Vec::new() }).await.unwrap();
-    // The second answer comes after the turn that the first one was given in.
-    bench.inspect().await;
-    bench.inspect().await;
-    assert!(bench.handle().standing().borrow().unacked_instances.contains_key(&record.id));
 }
 
 #[tokio::test(start_paused = true)]
@@ -333,4 +320,49 @@ async fn killed_at_any_moment_it_neither_doubles_nor_forgets() {
         let crashed = records.iter().filter(|record| record.reason == Some(Reason::Exited)).count();
         assert_eq!(crashed, 1, "the end that nobody asked for is told once");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_read_costs_its_slot_nothing_that_runs() {
+    let mut bench = Bench::new().await;
+    bench.table(table(1, 1, 2)).await;
+    let both = |records: &[InstanceRecord]| records.iter().filter(|one| one.state == Healthy).count() == 2;
+    let (before, _) = bench.until("both are healthy", |records, _| both(records)).await;
+    let mut next = table(2, 2, 3);
+    for index in [2, 1] {
+        let row = next.rows.remove(index);
+        next.unreadable.push(UnreadableRow {
+            service: row.service.to_string(),
+            index: row.index,
+            epoch: row.epoch,
+            generation: row.generation,
+            problem: "of a later version".to_owned(),
+        });
+    }
+    bench.table(next).await;
+    let index_of = |record: &InstanceRecord| record.slot.index;
+    let kept = before.iter().find(|record| index_of(record) == 1).unwrap().id.clone();
+    for _ in 0..2 {
+        let (records, slots) = bench
+            .until("the other is replaced", |records, slots| {
+                let replaced = |one: &InstanceRecord| one.epoch.0 == 2 && one.state == Healthy;
+                let settled = records.iter().all(|one| matches!(one.state, Healthy | Stopped));
+                settled && records.iter().any(replaced) && slots.len() == 3
+            })
+            .await;
+        assert!(records.iter().any(|one| one.id == kept && one.state == Healthy), "it runs on");
+        assert!(records.iter().all(|one| index_of(one) != 2), "nobody knows what to start");
+        let phases: Vec<SlotPhase> = slots.iter().map(|slot| slot.phase).collect();
+        assert_eq!(phases, [SlotPhase::Filled, SlotPhase::KeptOld, SlotPhase::Failed]);
+        for slot in &slots[1..] {
+            assert_eq!(slot.epoch.0, 2);
+            assert!(slot.message.ends_with("of a later version"), "{}", slot.message);
+        }
+        // An executor that is started again remembers it.
+        bench.kill().await;
+        bench.start().await;
+    }
+    bench.table(table(2, 2, 3)).await;
+    bench.until("all can be read", |_, slots| slots.iter().all(|slot| slot.phase == SlotPhase::Filled)).await;
+    assert_eq!(bench.node.most_at_once(), 2, "start first, and no more than that");
 }

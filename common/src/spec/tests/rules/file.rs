@@ -92,6 +92,11 @@ fn which_files_and_devices_it_gets() {
                 json!({"a": "b\r\nc: d"}),
                 &["configs[2].http.headers[a] - Cannot hold control characters"],
             ),
+            (
+                "/configs/2/http/headers",
+                json!({"Host": "elsewhere"}),
+                &["configs[2].http.headers[Host] - controllers do not send a header 'Host' of a spec"],
+            ),
             ("/devices/0/pathOnHost", json!(""), &["devices[0].pathOnHost - Specify the device on the host"]),
             (
                 "/devices/1/count",

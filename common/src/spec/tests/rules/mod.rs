@@ -9,15 +9,10 @@ mod workload;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::sent;
+use super::{generous, sent};
 use crate::read::{Refused, accept_value};
 use crate::spec::{LocalServiceSpec, MAX_SPEC_BYTES, SpecLimits, validate};
 use crate::strategy;
-
-/// A cluster that allows what the test data uses.
-fn generous() -> SpecLimits {
-    SpecLimits { enable_raw_device_access: true, ..SpecLimits::default() }
-}
 
 fn judged(document: &Value, limits: &SpecLimits) -> Vec<String> {
     match accept_value::<LocalServiceSpec>(document, |spec| validate(spec, limits)) {
@@ -59,11 +54,14 @@ fn what_a_cluster_does_not_allow() {
         allowed_mount_dirs: Some(vec!["/srv/cach".to_owned(), "/mnt".to_owned()]),
         disable_cmdl_args: true,
         enable_raw_device_access: false,
+        allowed_fetch_urls: Vec::new(),
     };
     assert_eq!(
         judged(&sent(), &strict),
         [
             "volumes[0].pathOnHost - Volume mount requested on non whitelisted host directory: /srv/cache",
+            "configs[2].http - controllers may not fetch from https://config.example.net/routes: no entry of \
+             specLimits.allowedFetchUrls in their configuration begins so; add one, or use EXECUTOR_HTTP_FETCH",
             "args - Passing command line to containers is disabled on this cluster",
             "devices - Device access is disabled. \
              To enable, set enableRawDeviceAccess: true in controller options.",

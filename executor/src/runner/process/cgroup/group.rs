@@ -10,15 +10,19 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::hierarchy::Version;
+use super::{inherit_cpuset, make_dir};
 use crate::runner::Exit;
 use crate::runner::kin::{self, ProcessId};
 
 /// How long a group may take to be empty after everybody in it was killed: the kernel takes the dead out of it a
 /// moment later.
-const REMOVE_WAIT: Duration = Duration::from_secs(5);
+pub(super) const REMOVE_WAIT: Duration = Duration::from_secs(5);
 
 /// How often its removal is tried.
 const REMOVE_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Below an instance's groups: those of the commands beside it. Who is there is not the workload's own.
+pub(super) const BESIDE: &str = "muster-beside";
 
 /// How deep a workload may have nested groups of its own before the rest is left to the kernel.
 const MAX_DEPTH: usize = 32;
@@ -51,6 +55,23 @@ impl Group {
         Ok(())
     }
 
+    /// The groups of the commands beside the workload, made unless they are there. What holds the workload holds
+    /// all below it, too. Not the workload's own groups: the unified hierarchy lets nobody into one whose
+    /// workload has given limits to groups of its own.
+    pub(in crate::runner::process) fn beside(&self) -> io::Result<Self> {
+        let mut places = Vec::new();
+        // Those that were not permitted were never made.
+        for place in self.places.iter().filter(|place| place.dir.is_dir()) {
+            let dir = place.dir.join(BESIDE);
+            make_dir(&dir)?;
+            if place.version == Version::V1 && dir.join("cpuset.cpus").exists() {
+                inherit_cpuset(&place.dir, &dir)?;
+            }
+            places.push(Place { dir, version: place.version });
+        }
+        Ok(Self { places })
+    }
+
     /// Who is in it now, groups below it included.
     pub(in crate::runner::process) fn members(&self) -> io::Result<Vec<ProcessId>> {
         let mut pids = Vec::new();
@@ -81,30 +102,33 @@ impl Group {
     }
 
     fn oom_kills(&self) -> u64 {
-        let count = |place: &Place| {
-            let file = match place.version {
-                Version::V1 => "memory.oom_control",
-                Version::V2 => "memory.events",
-            };
-            // A hierarchy without memory has no such file.
-            fs::read_to_string(place.dir.join(file)).map_or(0, |text| oom_kills(&text))
+        // A hierarchy without memory has no such file.
+        let kills = |path: PathBuf| fs::read_to_string(path).map_or(0, |text| oom_kills(&text));
+        let count = |place: &Place| match place.version {
+            Version::V1 => kills(place.dir.join("memory.oom_control")),
+            // It counts for all below, too; a check that was killed is not the workload.
+            Version::V2 => kills(place.dir.join("memory.events"))
+                .saturating_sub(kills(place.dir.join(BESIDE).join("memory.events"))),
         };
         self.places.iter().map(count).sum()
     }
 
     /// Takes the directories away, and whoever is still in them. Blocks until the kernel lets go.
     pub(in crate::runner::process) fn remove(&self) -> io::Result<()> {
-        let deadline = Instant::now() + REMOVE_WAIT;
-        loop {
-            match self.places.iter().try_for_each(|place| remove_tree(&place.dir)) {
-                Err(error) if Instant::now() < deadline => {
-                    tracing::trace!(%error, "a control group is still in use");
-                    self.kill()?;
-                    std::thread::sleep(REMOVE_INTERVAL);
-                }
-                outcome => return outcome,
+        self.remove_until(Instant::now() + REMOVE_WAIT)
+    }
+
+    /// The same, but does not wait beyond `deadline`. Whoever is in them is killed in any case.
+    pub(super) fn remove_until(&self, deadline: Instant) -> io::Result<()> {
+        while let Err(error) = self.places.iter().try_for_each(|place| remove_tree(&place.dir)) {
+            tracing::trace!(%error, "a control group is still in use");
+            self.kill()?;
+            if Instant::now() >= deadline {
+                return Err(error);
             }
+            std::thread::sleep(REMOVE_INTERVAL);
         }
+        Ok(())
     }
 }
 
@@ -192,6 +216,9 @@ mod tests {
         let ended = |code, signal| group.explain(&Exit { code, signal, ..Exit::default() }).oom_killed;
         assert!(ended(None, Some(9)) && ended(Some(137), None));
         assert!(!ended(Some(1), None) && !ended(None, Some(15)));
+        fs::create_dir(dir.path().join(BESIDE)).unwrap();
+        fs::write(dir.path().join(BESIDE).join("memory.events"), "oom_kill 1\n").unwrap();
+        assert!(!ended(None, Some(9)), "it was a check that was killed");
         assert!(!Group::default().explain(&Exit { signal: Some(9), ..Exit::default() }).oom_killed);
     }
 }

@@ -25,15 +25,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use muster_common::id::InstanceId;
 use rustix::io::Errno;
-use uuid::Uuid;
 
 pub(super) use self::group::Group;
-use self::group::{Place, put};
+use self::group::{BESIDE, Place, REMOVE_WAIT, put};
 use self::hierarchy::{Controller, Hierarchy, Version};
 pub(super) use self::plan::Limits;
+use crate::runner::mark::executor_name;
 
 /// Where the executor itself goes, so that the group above has no processes.
 const AGENT: &str = "muster-agent";
@@ -44,6 +45,8 @@ const TRIAL: &str = "trial";
 /// The control groups of one executor.
 pub(super) struct Cgroups {
     homes: Vec<Home>,
+    /// What cannot be limited on this node, and why not.
+    missing: BTreeMap<Controller, String>,
     /// Making one instance's group and removing another's directory are no business at once.
     making: Mutex<()>,
 }
@@ -59,7 +62,9 @@ struct Home {
 impl Cgroups {
     /// For an executor that is told to leave control groups alone.
     pub(super) fn none() -> Self {
-        Self { homes: Vec::new(), making: Mutex::default() }
+        let why = "control groups are turned off on this node (process.controlGroups)";
+        let missing = Controller::ALL.map(|controller| (controller, why.to_owned())).into();
+        Self { homes: Vec::new(), missing, making: Mutex::default() }
     }
 
     /// Finds out what is permitted, says what is not, and removes the groups of instances that are no more
@@ -67,28 +72,31 @@ impl Cgroups {
     pub(super) fn open(data_dir: &Path, is_known: impl Fn(&str) -> bool) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let found = hierarchy::hierarchies(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
-        let id = Uuid::new_v3(&Uuid::NAMESPACE_URL, data_dir.as_os_str().as_encoded_bytes());
-        let name = format!("muster-{}", id.simple());
+        let name = executor_name(data_dir);
         let mut refusals = BTreeMap::new();
         let homes: Vec<Home> =
             found.into_iter().filter_map(|found| Home::open(found, &name, &mut refusals)).collect();
-        let mut missing = Vec::new();
+        let mut missing = BTreeMap::new();
         for controller in Controller::ALL {
             let works = homes.iter().any(|home| home.controllers.contains(&controller));
             metrics::gauge!("muster_executor_process_limits", "controller" => controller.name())
                 .set(f64::from(u8::from(works)));
             if !works {
                 let why = refusals.remove(&controller).unwrap_or_else(|| "no such control group".to_owned());
-                missing.push(format!("{} ({why})", controller.name()));
+                missing.insert(controller, why);
             }
         }
         if !missing.is_empty() {
-            tracing::warn!("processes run without these limits here: {}", missing.join(", "));
+            let words = missing.iter().map(|(controller, why)| format!("{} ({why})", controller.name()));
+            let words: Vec<String> = words.collect();
+            tracing::warn!("processes run without these limits here: {}", words.join(", "));
         }
+        // For all of them together: one that hangs in the kernel must not hold up the start for each of its groups.
+        let deadline = Instant::now() + REMOVE_WAIT;
         for home in &homes {
-            home.remove_orphans(&is_known);
+            home.clear(&is_known, deadline);
         }
-        Self { homes, making: Mutex::default() }
+        Self { homes, missing, making: Mutex::default() }
     }
 
     /// What an instance's groups are called; nothing is made yet.
@@ -97,20 +105,26 @@ impl Cgroups {
         Group { places: self.homes.iter().map(place).collect() }
     }
 
-    /// Makes a group with its limits. What the kernel refuses is said, and left away.
-    pub(super) fn make(&self, instance: &InstanceId, limits: &Limits) -> Group {
+    /// Makes a group with its limits. What cannot be set is left away, and said in words: to the log, and as what
+    /// is returned beside the group.
+    pub(super) fn make(&self, instance: &InstanceId, limits: &Limits) -> (Group, Vec<String>) {
         let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let can_pin = self.homes.iter().any(|home| home.controllers.contains(&Controller::Cpuset));
         let mut group = Group::default();
+        let mut unset = self.missing.clone();
         for home in &self.homes {
             let dir = home.dir.join(instance.as_str());
-            let refused = |controller: &'static str, error: &io::Error| {
-                metrics::counter!("muster_executor_process_limit_failures_total", "controller" => controller)
+            let mut refused = |controller: Controller, error: &io::Error| {
+                let name = controller.name();
+                metrics::counter!("muster_executor_process_limit_failures_total", "controller" => name)
                     .increment(1);
-                tracing::warn!(%instance, controller, %error, "this workload runs without this limit");
+                tracing::warn!(%instance, controller = name, %error, "this workload runs without this limit");
+                unset.insert(controller, error.to_string());
             };
             if let Err(error) = home.make(&dir) {
-                home.controllers.iter().for_each(|controller| refused(controller.name(), &error));
+                home.controllers.iter().for_each(|&controller| refused(controller, &error));
+                // What is there is what the workload is in.
+                let _ = fs::remove_dir(&dir);
                 continue;
             }
             for setting in plan::settings(home.version, &home.controllers, can_pin, limits) {
@@ -119,12 +133,12 @@ impl Cgroups {
                     continue;
                 }
                 if let Err(error) = put(&path, &setting.value) {
-                    refused(setting.controller.name(), &error);
+                    refused(setting.controller, &error);
                 }
             }
             group.places.push(Place { dir, version: home.version });
         }
-        group
+        (group, plan::unenforced(limits, can_pin, &unset))
     }
 
     /// Removes an instance's groups, and what held them when it was the last.
@@ -197,18 +211,23 @@ impl Home {
         make_dir(dir)
     }
 
-    fn remove_orphans(&self, is_known: impl Fn(&str) -> bool) {
+    /// Removes what an earlier executor left, with whoever is in it: the groups of instances that are no more, and
+    /// those of commands beside the others. Nobody waits for those commands any more.
+    fn clear(&self, is_known: impl Fn(&str) -> bool, deadline: Instant) {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if !is_dir || name.to_str().is_some_and(&is_known) {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            let group = Group { places: vec![Place { dir: entry.path(), version: self.version }] };
-            match group.remove() {
-                Ok(()) => {
-                    tracing::info!(path = %entry.path().display(), "removed a group that was left behind");
-                }
+            let is_known = entry.file_name().to_str().is_some_and(&is_known);
+            let dir = if is_known { entry.path().join(BESIDE) } else { entry.path() };
+            if !dir.is_dir() {
+                continue;
+            }
+            let path = dir.display().to_string();
+            let group = Group { places: vec![Place { dir, version: self.version }] };
+            match group.remove_until(deadline) {
+                Ok(()) if is_known => tracing::debug!(path, "removed the group of earlier commands"),
+                Ok(()) => tracing::info!(path, "removed a group that was left behind"),
                 Err(error) => tracing::warn!(%error, "a group that was left behind cannot be removed"),
             }
         }

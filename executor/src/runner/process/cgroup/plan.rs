@@ -1,5 +1,7 @@
 //! What is written into a group so that it holds a workload's limits. Pure.
 
+use std::collections::BTreeMap;
+
 use muster_common::instance::ResourceAllocation;
 
 use super::hierarchy::{Controller, Version};
@@ -109,9 +111,45 @@ pub(super) fn settings(
         .collect()
 }
 
+/// Which of the limits hold nobody, in words, `unset` being what could not be set and why not.
+pub(super) fn unenforced(
+    limits: &Limits,
+    can_pin: bool,
+    unset: &BTreeMap<Controller, String>,
+) -> Vec<String> {
+    let is_asked = |controller: Controller| match controller {
+        Controller::Cpu => limits.cpu_millis.is_some() && (limits.cores.is_empty() || !can_pin),
+        Controller::Cpuset => !limits.cores.is_empty(),
+        Controller::Memory => limits.memory_bytes.is_some(),
+        Controller::Pids => limits.pids.is_some(),
+    };
+    let words = |controller: Controller| match controller {
+        Controller::Cpu => "CPU limit not enforced",
+        Controller::Cpuset => "not pinned to its cores",
+        Controller::Memory => "memory limit not enforced",
+        Controller::Pids => "limit on processes not enforced",
+    };
+    let asked = unset.iter().filter(|(controller, _)| is_asked(**controller));
+    asked.map(|(&controller, why)| format!("{}: {why}", words(controller))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_limit_that_is_asked_for_is_missed() {
+        let unset = Controller::ALL.map(|controller| (controller, "no".to_owned())).into();
+        let memory = Limits { memory_bytes: Some(1), ..Limits::default() };
+        assert_eq!(unenforced(&memory, false, &unset), ["memory limit not enforced: no"]);
+        assert_eq!(unenforced(&memory, false, &BTreeMap::new()), [""; 0]);
+        let pinned = Limits { cpu_millis: Some(1000), cores: vec![1], ..Limits::default() };
+        let both = ["CPU limit not enforced: no", "not pinned to its cores: no"];
+        assert_eq!(unenforced(&pinned, false, &unset), both);
+        assert_eq!(unenforced(&pinned, true, &unset), both[1..], "pins hold it where they can be set");
+        let few = Limits { pids: Some(1), ..Limits::default() };
+        assert_eq!(unenforced(&few, true, &unset), ["limit on processes not enforced: no"]);
+    }
 
     fn lines(version: Version, can_pin: bool, limits: &Limits) -> Vec<String> {
         settings(version, &Controller::ALL, can_pin, limits)

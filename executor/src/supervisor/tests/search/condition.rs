@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use muster_common::id::{Epoch, InstanceId};
 use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
+use muster_common::reason::Reason;
 use muster_common::slot::{ReplaceMode, SlotTable};
 use muster_common::time::Timestamp;
 
@@ -15,7 +16,7 @@ use super::ways::{
     Budget, Crash, Made, Path, Turnout, Wish, boot, exit, hash, outcome, place, with_spec, workload,
 };
 use crate::journal::Drawers;
-use crate::machine::{Effect, Event, Instance, Now, Trouble};
+use crate::machine::{Effect, Event, Instance, NoRoom, Now, Trouble};
 use crate::runner::{Exit, Found, Listed};
 use crate::supervisor::Core;
 use crate::supervisor::tests::{new_disk, whole_disk};
@@ -252,7 +253,10 @@ impl Condition {
         let passed = trouble.is_none();
         let event = match effect {
             Effect::Lease | Effect::Cancel => return None,
-            Effect::CheckPorts => Event::PortsChecked(if passed { Ok(()) } else { Err("taken".to_owned()) }),
+            Effect::CheckPorts => {
+                let taken = || NoRoom { reason: Reason::PortInUse, message: "taken".to_owned() };
+                Event::PortsChecked(if passed { Ok(()) } else { Err(taken()) })
+            }
             Effect::Provision => Event::Provisioned(or(trouble)),
             Effect::Start => Event::Started(or(trouble).map(|()| workload(&id))),
             Effect::Find => Event::Found(or(trouble).map(|()| self.found(&id))),

@@ -101,8 +101,8 @@ pub(super) struct Path {
 }
 
 pub(super) fn boot(disk: &Drawers, rebooted: bool) -> Core {
-    let (contents, damaged) = Contents::read(disk.clone());
-    assert!(damaged.is_empty());
+    let (contents, aside) = Contents::read(disk.clone());
+    assert!(aside.is_undamaged());
     Core::new(ExecutorId::new("e1").unwrap(), room(), contents, rebooted)
 }
 

@@ -1,5 +1,5 @@
 //! TLS towards a server. By default its certificate must be good for the name that is called and come from
-//! an authority that the node trusts; a call that says `insecure` accepts any certificate.
+//! an authority that this machine trusts; a call that says `insecure` accepts any certificate.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::CallError;
 
-/// Where distributions keep the authorities that a node trusts.
+/// Where distributions keep the authorities that a machine trusts.
 const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -25,32 +25,32 @@ const BUNDLES: [&str; 4] = [
 
 /// Whose certificates are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// Those that the node trusts.
-    Node,
-    /// Anybody's: the spec says `insecure`. A check only asks whether somebody answers on a port of this node; a
+pub enum Trust {
+    /// Those that this machine trusts.
+    Machine,
+    /// Anybody's: the spec says `insecure`. A check only asks whether its own workload answers; a
     /// fetch trusts its network, as its author chose.
     Anybody,
 }
 
 /// What is spoken inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Speak {
-    /// HTTP/1.1, which needs not be agreed on.
+pub enum Speak {
+    /// HTTP/1.1, which need not be agreed on.
     Http1,
     /// HTTP/2, which a server may serve beside HTTP/1.1 and must be told of.
     Http2,
 }
 
 /// Speaks TLS on a fresh connection to `host`, a name or an address.
-pub(crate) async fn handshake(
+pub async fn handshake(
     stream: TcpStream,
     host: &str,
     trust: Trust,
     speak: Speak,
 ) -> Result<TlsStream<TcpStream>, CallError> {
     let config = match trust {
-        Trust::Node => node_config()?,
+        Trust::Machine => machine_config()?,
         Trust::Anybody => insecure_config()?,
     };
     let config = match speak {
@@ -78,20 +78,20 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
 }
 
-fn node_config() -> Result<Arc<ClientConfig>, CallError> {
+fn machine_config() -> Result<Arc<ClientConfig>, CallError> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(Arc::clone(config));
     }
     let bundle = BUNDLES.into_iter().find(|path| Path::new(path).exists()).ok_or_else(|| {
         CallError(
-            "TLS without `insecure` needs the node's CA certificates, and none are installed".to_owned(),
+            "TLS without `insecure` needs this machine's CA certificates, and none are installed".to_owned(),
         )
     })?;
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(bundle)
         .map_err(|error| CallError(format!("cannot read the CA certificates in {bundle}: {error}")))?;
-    // A bundle may hold certificates that are no authorities; the others count.
+    // A bundle may hold what is no certificate of an authority; the others count.
     roots.add_parsable_certificates(certificates.flatten());
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()

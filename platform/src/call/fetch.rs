@@ -1,4 +1,4 @@
-//! A file that comes from a server: one HTTP call before the start, made by this node.
+//! A file that comes from a server: one HTTP call.
 //!
 //! No redirects are followed: credentials would go along. Errors name the server, the path and the status; never the
 //! query, the headers or what was answered, which may all be secret.
@@ -11,25 +11,36 @@ use http::header;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use muster_common::spec::{HttpCallSpec, Protocol};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use crate::call::{self, CallError, Question, Speak, Trust, with_cause};
+use super::http::with_cause;
+use super::{CallError, Question, Reach, Speak, Trust, exchange, handshake};
 
-/// Fetches the file, of at most `max_bytes`. Takes no longer than the call's `operationTimeout`.
-pub(super) async fn fetch(call: &HttpCallSpec, max_bytes: usize) -> Result<Vec<u8>, String> {
-    let server = Server::of(call);
+/// Fetches the file, of at most `max_bytes`, in the name of `agent`. Takes no longer than the call's
+/// `operationTimeout`.
+pub async fn fetch(
+    call: &HttpCallSpec,
+    agent: &'static str,
+    reach: Reach,
+    max_bytes: usize,
+) -> Result<Vec<u8>, CallError> {
     let limit = call.operation_timeout.as_duration();
     let late =
         |_| Err(CallError(format!("no whole answer within {limit:?}; raise operationTimeout if it is slow")));
-    let fetched = timeout(limit, make(call, &server, max_bytes)).await.unwrap_or_else(late);
-    fetched.map_err(|CallError(why)| format!("cannot fetch {}: {why}", server.shown(call)))
+    let fetched = timeout(limit, make(call, agent, reach, max_bytes)).await.unwrap_or_else(late);
+    fetched.map_err(|CallError(why)| CallError(format!("cannot fetch {}: {why}", call.shown_url())))
 }
 
-async fn make(call: &HttpCallSpec, server: &Server<'_>, max_bytes: usize) -> Result<Vec<u8>, CallError> {
+async fn make(
+    call: &HttpCallSpec,
+    agent: &'static str,
+    reach: Reach,
+    max_bytes: usize,
+) -> Result<Vec<u8>, CallError> {
     let question = Question {
-        authority: server.authority(),
-        agent: "muster-executor",
+        authority: call.authority(),
+        agent,
         verb: call.verb,
         path: &call.path,
         payload: call.payload.as_deref().unwrap_or_default(),
@@ -42,14 +53,27 @@ async fn make(call: &HttpCallSpec, server: &Server<'_>, max_bytes: usize) -> Res
 
     let limit = call.connection_timeout.as_duration();
     match call.protocol {
-        Protocol::Http => call::exchange(in_time(limit, server.connect()).await?, request, read).await,
+        Protocol::Http => exchange(in_time(limit, connect(call, reach)).await?, request, read).await,
         Protocol::Https => {
-            let trust = if call.insecure { Trust::Anybody } else { Trust::Node };
-            let handshake =
-                async { call::handshake(server.connect().await?, server.host, trust, Speak::Http1).await };
-            call::exchange(in_time(limit, handshake).await?, request, read).await
+            let trust = if call.insecure { Trust::Anybody } else { Trust::Machine };
+            let secured = async {
+                let stream = connect(call, reach).await?;
+                handshake(stream, call.host(), trust, Speak::Http1).await
+            };
+            exchange(in_time(limit, secured).await?, request, read).await
         }
     }
+}
+
+/// The addresses are judged that are connected to: a name may lead elsewhere the next time it is asked for.
+async fn connect(call: &HttpCallSpec, reach: Reach) -> Result<TcpStream, CallError> {
+    let unreached = |error: std::io::Error| CallError(format!("no connection: {error}"));
+    let found: Vec<_> = lookup_host((call.host(), call.effective_port())).await.map_err(unreached)?.collect();
+    let admitted: Vec<_> = found.iter().copied().filter(|at| reach.admits(at.ip())).collect();
+    if let (Some(refused), true) = (found.first(), admitted.is_empty()) {
+        return Err(CallError(format!("it leads to {}, where nothing may be fetched from", refused.ip())));
+    }
+    TcpStream::connect(admitted.as_slice()).await.map_err(unreached)
 }
 
 async fn in_time<T>(
@@ -105,48 +129,6 @@ async fn judged(
     Ok(content)
 }
 
-/// Who is called.
-struct Server<'a> {
-    protocol: Protocol,
-    /// Without brackets.
-    host: &'a str,
-    port: u16,
-}
-
-impl<'a> Server<'a> {
-    fn of(call: &'a HttpCallSpec) -> Self {
-        let host = call.hostname.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let port = if call.port == 0 { default_port(call.protocol) } else { call.port };
-        Self { protocol: call.protocol, host: host.unwrap_or(&call.hostname), port }
-    }
-
-    async fn connect(&self) -> Result<TcpStream, CallError> {
-        TcpStream::connect((self.host, self.port))
-            .await
-            .map_err(|error| CallError(format!("no connection: {error}")))
-    }
-
-    /// As it is named in the request: its port only where it is not the usual one.
-    fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_owned() };
-        if self.port == default_port(self.protocol) { host } else { format!("{host}:{}", self.port) }
-    }
-
-    /// The address without its query.
-    fn shown(&self, call: &HttpCallSpec) -> String {
-        let scheme = self.protocol.to_string().to_lowercase();
-        let path = call.path.split('?').next().unwrap_or_default();
-        format!("{scheme}://{}{path}", self.authority())
-    }
-}
-
-fn default_port(protocol: Protocol) -> u16 {
-    match protocol {
-        Protocol::Http => 80,
-        Protocol::Https => 443,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -157,22 +139,6 @@ mod tests {
         let mut call = json!({"hostname": "files.example.org"});
         call.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         serde_json::from_value(call).unwrap()
-    }
-
-    #[test]
-    fn a_server_is_named_without_the_query_and_with_a_port_where_it_is_not_the_usual_one() {
-        for (more, shown) in [
-            (json!({"path": "/a?token=hush"}), "http://files.example.org/a"),
-            (json!({"port": 8080}), "http://files.example.org:8080/"),
-            (json!({"protocol": "HTTPS", "port": 443}), "https://files.example.org/"),
-            (json!({"hostname": "[::1]", "port": 81}), "http://[::1]:81/"),
-            (json!({"hostname": "::1"}), "http://[::1]/"),
-        ] {
-            let call = call(&more);
-            assert_eq!(Server::of(&call).shown(&call), shown);
-        }
-        let bare = call(&json!({"hostname": "[::1]", "protocol": "HTTPS"}));
-        assert_eq!((Server::of(&bare).host, Server::of(&bare).port), ("::1", 443));
     }
 
     #[test]

@@ -12,22 +12,22 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::CallError;
 
 /// What is asked of a server.
-pub(crate) struct Question<'a> {
+pub struct Question<'a> {
     /// What the call names as its host, unless a header does.
-    pub(crate) authority: String,
+    pub authority: String,
     /// Who asks.
-    pub(crate) agent: &'static str,
+    pub agent: &'static str,
     /// What.
-    pub(crate) verb: HttpVerb,
+    pub verb: HttpVerb,
     /// Where, with its query.
-    pub(crate) path: &'a str,
+    pub path: &'a str,
     /// The body to send; none when empty.
-    pub(crate) payload: &'a str,
+    pub payload: &'a str,
 }
 
 impl Question<'_> {
     /// The request with these headers besides; of two of one name, the later counts.
-    pub(crate) fn request<'h>(
+    pub fn request<'h>(
         &self,
         headers: impl IntoIterator<Item = (&'h str, &'h str)>,
     ) -> Result<Request<Full<Bytes>>, CallError> {
@@ -71,7 +71,7 @@ fn header_of(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), CallE
 }
 
 /// Asks, and has the answer read while the connection is there.
-pub(crate) async fn exchange<S, T, Reading>(
+pub async fn exchange<S, T, Reading>(
     stream: S,
     request: Request<Full<Bytes>>,
     read: impl FnOnce(Response<Incoming>) -> Reading,
@@ -106,6 +106,6 @@ fn failed(error: &hyper::Error) -> CallError {
 }
 
 /// What went wrong, and why.
-pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
+pub(super) fn with_cause(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

@@ -1,0 +1,324 @@
+//! The copy of a log that somebody else keeps, in the form in which processes' logs are kept: brought up to date as
+//! often as somebody reads it, and completed when its instance has ended.
+//!
+//! `output.copied` says up to which entry it goes and where in the copy that is. It is written after what it speaks of.
+//! Who was killed in between left more in the copy than it says; the entries are the same when they come again, so as
+//! many bytes of them are passed over.
+
+use std::collections::VecDeque;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::bookmark::Bookmark;
+use super::files::{LogDir, none_if_gone};
+use super::reader::{LogPosition, LogReader};
+use super::rotation::Rotation;
+use super::writer::OutputLog;
+
+/// What stands where entries are missing.
+const GAP: &str = "muster: output is missing here: it was removed before it was copied\n";
+
+/// How far apart in time entries may be that are indexed as one; as exact as an index is.
+const SPAN_NANOS: u64 = 10_000_000_000;
+
+/// The bytes that are read in one go.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// The length of `output.copied` in bytes: five numbers of twenty digits, each with a blank or a line end.
+const ANCHOR_BYTES: u64 = 105;
+
+/// Which entry of the log stands where in the copy.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Anchor {
+    bookmark: Bookmark,
+    at: LogPosition,
+    lost_bytes: u64,
+}
+
+impl Anchor {
+    fn line(self) -> String {
+        let Self { bookmark: Bookmark { latest, entries }, at, lost_bytes } = self;
+        format!("{latest:020} {entries:020} {:020} {:020} {lost_bytes:020}\n", at.segment, at.offset)
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut numbers = line.trim_end().split(' ').map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        let bookmark = Bookmark { latest: next()?, entries: next()? };
+        let at = LogPosition { segment: next()?, offset: next()? };
+        Some(Self { bookmark, at, lost_bytes: next()? })
+    }
+}
+
+/// Entries on their way into a copy.
+#[derive(Debug)]
+pub(crate) struct Entries {
+    bytes: Vec<u8>,
+    /// Where in `bytes` what was written at which time begins.
+    times: Vec<(usize, u64)>,
+    bookmark: Bookmark,
+    is_after_gap: bool,
+}
+
+impl Entries {
+    /// None yet. They will follow those up to `bookmark`.
+    pub(crate) fn after(bookmark: Bookmark) -> Self {
+        Self { bytes: Vec::new(), times: Vec::new(), bookmark, is_after_gap: false }
+    }
+
+    pub(crate) fn push(&mut self, time: u64, text: &[u8]) {
+        if self.times.last().is_none_or(|(_, last)| time.abs_diff(*last) >= SPAN_NANOS) {
+            self.times.push((self.bytes.len(), time));
+        }
+        self.bytes.extend_from_slice(text);
+        self.bookmark.pass(time);
+    }
+
+    /// Some are missing before the first.
+    pub(crate) fn follow_gap(&mut self) {
+        self.is_after_gap = true;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn bookmark(&self) -> Bookmark {
+        self.bookmark
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let ends = self.times.iter().skip(1).map(|(begin, _)| *begin).chain([self.bytes.len()]);
+        self.times.iter().zip(ends).map(|((begin, time), end)| (*time, &self.bytes[*begin..end]))
+    }
+}
+
+/// A copy, open for writing, by one at a time. Blocks on the disk.
+#[derive(Debug)]
+pub(crate) struct LogCopy {
+    dir: LogDir,
+    log: OutputLog,
+    /// `output.copied`, locked.
+    file: File,
+    bookmark: Bookmark,
+    /// How many bytes of the next entries are in the copy already.
+    repeated: u64,
+    tail: VecDeque<u8>,
+    tail_bytes: usize,
+}
+
+impl LogCopy {
+    /// Opens the copy in `dir`, of whose end `tail_bytes` are asked for; waits until nobody else writes it.
+    pub(crate) fn open(dir: LogDir, rotation: Rotation, tail_bytes: usize) -> io::Result<Self> {
+        let file = anchor_file(&dir)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        Self::in_file(file, dir, rotation, tail_bytes)
+    }
+
+    /// The same, unless somebody else is writing it.
+    pub(crate) fn try_open(dir: LogDir, rotation: Rotation) -> io::Result<Option<Self>> {
+        let file = anchor_file(&dir)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            locked => {
+                locked?;
+                Self::in_file(file, dir, rotation, 0).map(Some)
+            }
+        }
+    }
+
+    fn in_file(file: File, dir: LogDir, rotation: Rotation, tail_bytes: usize) -> io::Result<Self> {
+        none_if_gone(fs::remove_file(dir.ended_mark()))?;
+        let mut text = String::new();
+        // One that is illegible stands for none: then everything is copied again.
+        let read = (&file).take(ANCHOR_BYTES).read_to_string(&mut text);
+        let anchor = read.ok().and_then(|_| Anchor::parse(&text));
+        let reader = LogReader::new(dir.clone());
+        let log = OutputLog::open(dir.clone(), rotation)?;
+        let repeated = match anchor {
+            Some(anchor) => beyond(&reader, anchor)?,
+            None => 0,
+        };
+        let tail = if tail_bytes > 0 { reader.tail(usize::MAX, tail_bytes)?.bytes } else { Vec::new() };
+        let bookmark = anchor.unwrap_or_default().bookmark;
+        let copy = Self { dir, log, file, bookmark, repeated, tail: tail.into(), tail_bytes };
+        copy.write_anchor()?;
+        Ok(copy)
+    }
+
+    /// Which entry was copied last.
+    pub(crate) fn bookmark(&self) -> Bookmark {
+        self.bookmark
+    }
+
+    /// Takes the next entries. What there is no room for is lost, counted and said, as for processes.
+    pub(crate) fn append(&mut self, entries: &Entries) -> io::Result<()> {
+        if entries.is_after_gap {
+            self.repeated = 0;
+            self.log.append(GAP.as_bytes());
+        }
+        for (time, piece) in entries.pieces() {
+            let known = usize::try_from(self.repeated).unwrap_or(usize::MAX).min(piece.len());
+            self.repeated -= known as u64;
+            let fresh = &piece[known..];
+            self.log.append_at(fresh, UNIX_EPOCH + Duration::from_nanos(time));
+            self.tail.extend(fresh);
+            self.tail.drain(..self.tail.len().saturating_sub(self.tail_bytes));
+        }
+        self.bookmark = entries.bookmark;
+        self.write_anchor()
+    }
+
+    /// As far as it goes for now.
+    pub(crate) fn pause(mut self) -> io::Result<()> {
+        self.log.say_loss();
+        self.write_anchor()
+    }
+
+    /// The log is whole, its instance over: from now on it is kept for as long as those of processes that ended.
+    /// Answers with its end.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        self.log.say_loss();
+        // On a full disk there is no mark; the sweep will make one.
+        let _ = File::create(self.dir.ended_mark());
+        self.tail.into()
+    }
+
+    /// Overwrites the file in its place, which a full disk allows. Not before what was copied already has come again.
+    fn write_anchor(&self) -> io::Result<()> {
+        if self.repeated > 0 {
+            return Ok(());
+        }
+        let anchor =
+            Anchor { bookmark: self.bookmark, at: self.log.end(), lost_bytes: self.log.lost_bytes() };
+        self.file.write_all_at(anchor.line().as_bytes(), 0)
+    }
+}
+
+/// Logs hold secrets: nobody else looks into their directories.
+fn anchor_file(dir: &LogDir) -> io::Result<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir.path())?;
+    File::options().create(true).read(true).write(true).truncate(false).open(dir.copied_file())
+}
+
+/// How many bytes went into the copy, or were lost, after its anchor was written. Where rotation took the anchor's
+/// place away that cannot be told, and nothing is passed over.
+fn beyond(reader: &LogReader, anchor: Anchor) -> io::Result<u64> {
+    let mut at = anchor.at;
+    let mut count = reader.lost_bytes()?.saturating_sub(anchor.lost_bytes);
+    loop {
+        let piece = reader.read(at, CHUNK_BYTES)?;
+        if piece.is_after_gap {
+            return Ok(0);
+        }
+        if piece.bytes.is_empty() {
+            return Ok(count);
+        }
+        count += piece.bytes.len() as u64;
+        at = piece.next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::bookmark::{Seek, Step};
+    use super::*;
+
+    const ROTATION: Rotation = Rotation { max_bytes: 40, max_files: 100, compress: false };
+
+    fn open(dir: &Path) -> LogCopy {
+        LogCopy::open(LogDir::new(dir.to_owned()), ROTATION, 16).unwrap()
+    }
+
+    /// The log that is copied: the time of an entry, and its text.
+    fn entry(number: u64) -> (u64, String) {
+        (1_000_000_000_000 + number / 3, format!("line {number}\n"))
+    }
+
+    /// The next entries, up to `end`.
+    fn next(copy: &LogCopy, end: u64) -> Entries {
+        let mut seek = Seek::new(copy.bookmark(), true);
+        let mut entries = Entries::after(copy.bookmark());
+        for (time, text) in (0..end).map(entry) {
+            if seek.next(time) == Step::Take {
+                entries.push(time, text.as_bytes());
+            }
+        }
+        entries
+    }
+
+    fn all(dir: &Path) -> String {
+        let reader = LogReader::new(LogDir::new(dir.to_owned()));
+        String::from_utf8(reader.tail(usize::MAX, 1 << 20).unwrap().bytes).unwrap()
+    }
+
+    fn lines(end: u64) -> String {
+        (0..end).map(|number| entry(number).1).collect()
+    }
+
+    #[test]
+    fn a_copy_is_continued_where_it_was_left() {
+        let dir = tempfile::tempdir().unwrap();
+        for end in [0, 4, 5, 17, 17, 40] {
+            let mut copy = open(dir.path());
+            let entries = next(&copy, end);
+            copy.append(&entries).unwrap();
+            copy.pause().unwrap();
+            assert_eq!(all(dir.path()), lines(end));
+        }
+        let log = LogDir::new(dir.path().to_owned());
+        assert!(!log.ended_mark().exists());
+        assert_eq!(open(dir.path()).finish(), b"line 38\nline 39\n");
+        assert!(log.ended_mark().exists());
+    }
+
+    #[test]
+    fn what_a_killed_copy_left_is_neither_lost_nor_doubled() {
+        for written in 0..60 {
+            let dir = tempfile::tempdir().unwrap();
+            let mut copy = open(dir.path());
+            let entries = next(&copy, 5);
+            copy.append(&entries).unwrap();
+            // Killed in the middle of the next piece: so much of it is there, and the anchor knows nothing of it.
+            let rest = lines(20).split_off(lines(5).len());
+            copy.log.append(&rest.as_bytes()[..written]);
+            drop(copy);
+            for end in [7, 20] {
+                let mut copy = open(dir.path());
+                let entries = next(&copy, end);
+                copy.append(&entries).unwrap();
+            }
+            assert_eq!(all(dir.path()), lines(20), "{written}");
+        }
+    }
+
+    #[test]
+    fn a_gap_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut copy = open(dir.path());
+        let mut entries = next(&copy, 1);
+        copy.append(&entries).unwrap();
+        entries = Entries::after(copy.bookmark());
+        entries.follow_gap();
+        entries.push(entry(9).0, entry(9).1.as_bytes());
+        copy.append(&entries).unwrap();
+        assert_eq!(all(dir.path()), format!("line 0\n{GAP}line 9\n"));
+    }
+
+    #[test]
+    fn one_writes_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = LogDir::new(dir.path().to_owned());
+        let copy = open(dir.path());
+        assert!(LogCopy::try_open(log.clone(), ROTATION).unwrap().is_none());
+        drop(copy);
+        assert!(LogCopy::try_open(log, ROTATION).unwrap().is_some());
+    }
+}
