@@ -139,6 +139,16 @@ impl fmt::Debug for ConfigSource {
     }
 }
 
+impl HttpCallSpec {
+    /// Its JSON, secrets included: equal calls have the same.
+    #[must_use]
+    // All keys are strings and all numbers finite: writing to memory cannot fail.
+    #[allow(clippy::expect_used, clippy::missing_panics_doc)]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a call is always JSON")
+    }
+}
+
 impl fmt::Debug for HttpCallSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.verb, self.shown_url())

@@ -1,5 +1,5 @@
-//! What was fetched last, on the disk: `fetched/<service>/<generation>-<file>`, for the executor's eyes only, as it may
-//! be secret.
+//! What was fetched last, on the disk: `fetched/<service>/<generation>-<file>-<call>`, for the executor's eyes only, as
+//! it may be secret.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -27,7 +27,8 @@ impl Kept {
     }
 
     fn path(&self, wanted: &WantedFile) -> PathBuf {
-        self.dir.join(wanted.service.as_str()).join(format!("{}-{}", wanted.generation.0, wanted.file))
+        let name = format!("{}-{}-{}", wanted.generation.0, wanted.file, wanted.call.simple());
+        self.dir.join(wanted.service.as_str()).join(name)
     }
 
     /// Keeps `content`, all of it or what was there before. Most of the time it is the same: nothing is written then.

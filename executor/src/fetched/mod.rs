@@ -23,6 +23,7 @@ use muster_common::id::{Generation, ServiceId};
 use muster_common::spec::{ConfigSource, LocalServiceSpec};
 use muster_platform::World;
 use tokio::time::{Instant, sleep, timeout_at};
+use uuid::Uuid;
 
 use self::kept::Kept;
 use crate::machine::START_LIMIT;
@@ -53,6 +54,8 @@ pub(crate) struct WantedFile {
     pub generation: Generation,
     /// The file's index in the spec.
     pub file: u32,
+    /// Tells its call from another: slots of one generation may run different specs while one is rolled out.
+    pub call: Uuid,
     /// How long one controller is given.
     pub patience: Duration,
 }
@@ -104,6 +107,7 @@ impl Fetched {
                 index: plan.place.index,
                 generation: plan.place.generation,
                 file,
+                call: Uuid::new_v5(&Uuid::NAMESPACE_OID, &http.to_json()),
                 patience: http.operation_timeout.as_duration().saturating_add(SLACK),
             };
             let failed = |why: String| StartError::Failed {

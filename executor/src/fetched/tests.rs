@@ -78,7 +78,8 @@ async fn the_content_takes_the_place_of_the_call() {
     let asked = script.asked.lock().unwrap();
     assert_eq!((asked[0].service.as_str(), asked[0].generation, asked[0].file), ("web-1", Generation(1), 1));
     assert_eq!(asked[1].file, 2);
-    for path in ["fetched", "fetched/web-1", "fetched/web-1/1-1"] {
+    let file = format!("fetched/web-1/1-1-{}", asked[0].call.simple());
+    for path in ["fetched", "fetched/web-1", &file] {
         let mode = std::fs::metadata(dir.path().join(path)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{path} is open to others");
     }
@@ -124,6 +125,7 @@ async fn only_what_slots_are_filled_with_is_kept() {
         index: 0,
         generation: Generation(generation),
         file: 0,
+        call: Uuid::nil(),
         patience: SLACK,
     };
     let fetched = Fetched::new(world(), dir.path(), Script::of([]));
