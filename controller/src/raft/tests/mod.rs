@@ -3,6 +3,8 @@
 mod cluster;
 mod failure;
 mod group;
+mod leadership;
+mod partition;
 mod single;
 
 use std::sync::{Arc, Mutex};
