@@ -29,6 +29,8 @@ pub(super) struct Cluster {
     /// Each member's way to the network.
     pub(super) cuts: Vec<Arc<Cut>>,
     snapshot_every: u64,
+    /// How many of the members found the group; the configurations of the others name all.
+    founders: usize,
 }
 
 pub(super) struct Running {
@@ -72,7 +74,14 @@ impl Cluster {
             running: (0..size).map(|_| None).collect(),
             cuts: (0..size).map(|_| Arc::default()).collect(),
             snapshot_every: 20_000,
+            founders: size,
         }
+    }
+
+    /// The first `founders` found the group; the others may be added.
+    pub(super) fn founded_by(mut self, founders: usize) -> Self {
+        self.founders = founders;
+        self
     }
 
     pub(super) fn snapshot_every(mut self, entries: u64) -> Self {
@@ -96,7 +105,8 @@ impl Cluster {
 
     pub(super) fn config(&self, nth: usize) -> RaftConfig {
         let storage = Storage::Directory(self.directory(nth));
-        let mut config = RaftConfig::new(self.members[nth].id, storage, self.members.clone());
+        let named = if nth < self.founders { &self.members[..self.founders] } else { &self.members[..] };
+        let mut config = RaftConfig::new(self.members[nth].id, storage, named.to_vec());
         config.snapshot_every = self.snapshot_every;
         config
     }

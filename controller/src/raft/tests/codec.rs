@@ -8,7 +8,10 @@ fn id(term: u64, index: u64) -> LogId {
 
 fn membership() -> Membership {
     let nodes: Nodes = (1..=4)
-        .map(|n| (n, Addresses { cluster: format!("10.0.0.{n}:4100"), api: format!("10.0.0.{n}:4000") }))
+        .map(|n| {
+            let (cluster, api) = (format!("10.0.0.{n}:4100"), format!("10.0.0.{n}:4000"));
+            (n, Addresses { cluster, api, incarnation: Incarnation(format!("files-{n}")) })
+        })
         .collect();
     let configs = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3, 4])];
     Membership::new(configs, nodes).unwrap()

@@ -1,5 +1,6 @@
 //! A group of members in one process, over mTLS on loopback, with a machine that adds numbers up.
 
+mod change;
 mod cluster;
 mod failure;
 mod group;
