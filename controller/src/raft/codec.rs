@@ -127,10 +127,20 @@ pub(crate) fn append_to(request: &AppendEntriesRequest<TypeConfig>) -> v1::RaftA
 }
 
 pub(crate) fn append_from(request: v1::RaftAppend) -> Result<AppendEntriesRequest<TypeConfig>, Malformed> {
+    let prev_log_id = request.previous.map(log_id_from);
+    let entries: Vec<Entry> = request.entries.into_iter().map(entry_from).collect::<Result<_, _>>()?;
+    // Consensus takes this for granted, and a hole in the log for what it replaces.
+    let first = prev_log_id.map_or(0, |previous| previous.index + 1);
+    if let Some((expected, entry)) =
+        (first..).zip(&entries).find(|(index, entry)| entry.log_id.index != *index)
+    {
+        let problem = format!("entry {} comes where {expected} should", entry.log_id.index);
+        return Err(Malformed { message: "RaftAppend", problem });
+    }
     Ok(AppendEntriesRequest {
         vote: vote_from(required("RaftAppend", "vote", request.vote)?),
-        prev_log_id: request.previous.map(log_id_from),
-        entries: request.entries.into_iter().map(entry_from).collect::<Result<_, _>>()?,
+        prev_log_id,
+        entries,
         leader_commit: request.leader_commit.map(log_id_from),
     })
 }

@@ -120,6 +120,19 @@ async fn within<T>(
     }
 }
 
+/// Ends where a request without entries repeats the one before: what it should hold was purged meanwhile, and
+/// consensus looks for another way, a snapshot, only once its stream is over.
+fn until_stuck(
+    requests: impl Stream<Item = AppendEntriesRequest<TypeConfig>>,
+) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>> {
+    requests.scan(None, |before, request| {
+        let empty = request.entries.is_empty().then_some((request.prev_log_id, request.leader_commit));
+        let is_stuck = empty.is_some() && *before == empty;
+        *before = empty;
+        std::future::ready((!is_stuck).then_some(request))
+    })
+}
+
 impl NetBackoff<TypeConfig> for Link {
     fn backoff(&self) -> Option<Backoff> {
         Some(Backoff::new(std::iter::repeat(BACKOFF)))
@@ -212,7 +225,7 @@ impl Link {
         let Some(first) = requests.next().await else {
             return Ok(futures::stream::empty().boxed());
         };
-        let requests = futures::stream::once(std::future::ready(first)).chain(requests);
+        let requests = until_stuck(futures::stream::once(std::future::ready(first)).chain(requests));
         let sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent);
         let requests = requests.map(move |request| {
