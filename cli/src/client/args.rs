@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use muster_common::duration::DroveDuration;
 use muster_common::operation::{Canary, ClusterOpSpec, FailureStrategy, Parallelism};
 
@@ -95,4 +95,46 @@ impl WaveArgs {
             canary: self.canary.clone(),
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MembersArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<MembersCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MembersCommand {
+    /// Take a controller in; waits until it has caught up and votes.
+    ///
+    /// Before: give it a certificate of this cluster, name all controllers and itself in its configuration's
+    /// `members`, and start it with an empty data directory. It waits to be added. It learns first, without a
+    /// vote, so that a slow or wrong machine cannot hold the cluster up.
+    ///
+    /// After: name it in the other controllers' configurations, so that their next start knows it.
+    Add {
+        /// Its id.
+        id: u64,
+        /// Where the others reach its cluster port, host:port.
+        address: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Take a controller out, running or lost.
+    ///
+    /// Refused where too few of those left would answer to decide anything. A leader hands over first.
+    /// To replace a lost machine: remove it, then add the new one.
+    Remove {
+        /// Its id.
+        id: u64,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Where to write it; must not exist. Only its owner may read it: specs can hold secrets.
+    pub(crate) file: PathBuf,
+    /// Take what the controller that is asked has, also while there is no leader.
+    #[arg(long)]
+    pub(crate) stale: bool,
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use muster_common::id::{ControllerId, OperationId, ServiceId};
+use muster_common::id::{ClusterId, ControllerId, OperationId, ServiceId};
 use muster_common::operation::{OperationRequest, Steer, validate_request};
 use muster_common::read::accept;
 use muster_common::spec::{LocalServiceSpec, SpecLimits, validate};
+use muster_common::time::Timestamp;
 use muster_platform::World;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::ApiError;
@@ -42,6 +43,10 @@ pub(crate) struct Parts {
     pub state: watch::Receiver<Arc<State>>,
     /// What specs may ask for.
     pub limits: SpecLimits,
+    /// The cluster's name.
+    pub cluster: ClusterId,
+    /// One backup at a time.
+    pub backups: Arc<Semaphore>,
     /// Names by which users reach the controllers.
     pub hosts: Vec<String>,
 }
@@ -66,6 +71,34 @@ impl Api {
     /// Names by which users reach the controllers, beside loopback ones.
     pub(super) fn hosts(&self) -> &[String] {
         &self.0.hosts
+    }
+
+    /// The cluster's name.
+    pub(super) fn cluster(&self) -> &ClusterId {
+        &self.0.cluster
+    }
+
+    /// Whose turn it is to take a backup.
+    pub(super) fn backups(&self) -> &Arc<Semaphore> {
+        &self.0.backups
+    }
+
+    /// The wall clock's time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.world.clock.now()
+    }
+
+    /// Does what takes long where nobody else waits for it.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        self.0.world.disk.run(work).await.map_err(|error| ApiError::Internal(error.to_string()))
+    }
+
+    /// The group of controllers.
+    pub(super) fn consensus(&self) -> &Consensus {
+        &self.0.consensus
     }
 
     /// Raft as this controller sees it.
