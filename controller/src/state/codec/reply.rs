@@ -100,31 +100,30 @@ impl From<&Refusal> for v1::Refused {
             | Refusal::NoServiceId
             | Refusal::InstanceCount
             | Refusal::HostLevelCount
-            | Refusal::HostLevelFixed => plain,
-            Refusal::InvalidServiceId(text) | Refusal::UnknownService(text) => {
-                Self { texts: vec![text.clone()], ..plain }
-            }
+            | Refusal::HostLevelFixed
+            | Refusal::NothingToCancel => plain,
+            Refusal::InvalidServiceId(text)
+            | Refusal::UnknownService(text)
+            | Refusal::UnknownOperation(text)
+            | Refusal::NoCanary(text) => Self { texts: vec![text.clone()], ..plain },
             Refusal::NothingAllowed(service, state) | Refusal::NotAllowed(service, state) => {
                 Self { service: service.to_string(), state: state.to_string(), ..plain }
             }
-            Refusal::AlreadyExists(service) => Self { service: service.to_string(), ..plain },
-            Refusal::NotReplaceable(ids) | Refusal::NotStoppable(ids) => Self { texts: ids.clone(), ..plain },
-            Refusal::UnknownOperation(text) | Refusal::NoCanary(text) => {
-                Self { texts: vec![text.clone()], ..plain }
+            Refusal::AlreadyExists(service) | Refusal::NoEarlierSpec(service) => {
+                Self { service: service.to_string(), ..plain }
             }
+            Refusal::NotReplaceable(ids) | Refusal::NotStoppable(ids) => Self { texts: ids.clone(), ..plain },
             Refusal::OperationOver(id, state) => {
                 Self { texts: vec![id.to_string(), state.to_string()], ..plain }
             }
             Refusal::CannotSteer(steer, kind, state) => {
                 Self { texts: vec![steer.to_string(), kind.to_string(), state.to_string()], ..plain }
             }
-            Refusal::NothingToCancel => plain,
             Refusal::KeyReused(id) => Self { texts: vec![id.to_string()], ..plain },
             Refusal::UnknownGeneration(service, generation, kept) => {
                 let texts = std::iter::once(generation.to_string()).chain(kept.iter().cloned()).collect();
                 Self { service: service.to_string(), texts, ..plain }
             }
-            Refusal::NoEarlierSpec(service) => Self { service: service.to_string(), ..plain },
         }
     }
 }
