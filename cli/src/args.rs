@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use muster_controller::ControllerArgs;
+use muster_controller::{ControllerArgs, RestoreArgs};
 use muster_executor::ExecutorArgs;
 
 use crate::client::ClientCommand;
@@ -46,8 +46,10 @@ pub(crate) enum Command {
     Dev(DevArgs),
     #[command(flatten)]
     Client(ClientCommand),
-    /// Run a controller.
+    /// Run a controller; or, while it is stopped: recover, restore, rejoin.
     Controller(ControllerArgs),
+    /// Make a new cluster of a backup (the same as 'muster controller restore').
+    Restore(RestoreArgs),
     /// Run an executor.
     Executor(ExecutorArgs),
     /// Stands between an executor and a process; started by executors only.

@@ -57,6 +57,7 @@ async fn dispatch(muster: Muster) -> Result<(), CliError> {
     let Muster { command, connection, output } = muster;
     match command {
         Command::Controller(args) => role::controller(args).await,
+        Command::Restore(args) => role::restore(args).await,
         Command::Executor(args) => role::executor(args).await,
         Command::Shim => Ok(()), // served before the runtime starts
         Command::ExampleServer => example::serve().await,

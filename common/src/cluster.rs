@@ -45,3 +45,56 @@ pub struct ClusterSummary {
     /// Both.
     pub total_memory: u64,
 }
+
+wire_enum! {
+    /// What a controller is in its group.
+    pub enum ControllerRole {
+        /// It decides.
+        Leader = "LEADER",
+        /// It votes.
+        Voter = "VOTER",
+        /// It is catching up, and has no vote yet.
+        Learner = "LEARNER",
+    }
+}
+
+/// One controller, in `GET /cluster/controllers` (an addition to Drove's API).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ControllerInfo {
+    /// Its id.
+    pub id: u64,
+    /// `host:port` of its API.
+    pub api: String,
+    /// `host:port` of its cluster port.
+    pub cluster: String,
+    /// Whether it leads.
+    pub leader: bool,
+    /// What it is in the group.
+    pub role: ControllerRole,
+    /// The last entry of the log that it is known to have; only the leader knows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_log: Option<u64>,
+    /// How many entries it is behind the leader; only the leader knows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lag: Option<u64>,
+    /// Milliseconds since it answered the leader; only the leader knows, of the others.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub silent_ms: Option<u64>,
+    /// The revision that it has applied; only known of the one that answers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub applied_revision: Option<u64>,
+    /// Raft's term; only known of the one that answers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub term: Option<u64>,
+}
+
+/// `POST /cluster/controllers`: a controller that runs and is in no group, to be taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddController {
+    /// Its id.
+    pub id: u64,
+    /// `host:port` of its cluster port.
+    pub cluster: String,
+}

@@ -104,6 +104,13 @@ impl DroveDuration {
         self.count as u128 * self.unit.nanos()
     }
 
+    /// Whether it is no time at all.
+    #[must_use]
+    #[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde's `skip_serializing_if` calls
+    pub const fn is_zero(&self) -> bool {
+        self.count == 0
+    }
+
     /// As the standard library's duration, capped at its largest.
     #[must_use]
     pub fn as_duration(self) -> Duration {

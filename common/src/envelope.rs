@@ -32,6 +32,12 @@ impl<T> Envelope<T> {
         Self { status: Status::Success, data: Some(data), message: "success".to_owned() }
     }
 
+    /// Done, and there is nothing to say.
+    #[must_use]
+    pub fn done() -> Self {
+        Self { status: Status::Success, data: None, message: "success".to_owned() }
+    }
+
     /// A refusal; `data` may carry details.
     pub fn failed(message: impl Into<String>, data: Option<T>) -> Self {
         Self { status: Status::Failed, data, message: message.into() }

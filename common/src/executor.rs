@@ -80,6 +80,14 @@ pub struct ExecutorRecord {
     pub core_overcommit: u32,
 }
 
+impl ExecutorRecord {
+    /// What fails together with it, when its tags say so (`zone=…`): a rack, a room, a data centre.
+    #[must_use]
+    pub fn zone(&self) -> Option<&str> {
+        self.tags.iter().find_map(|tag| tag.strip_prefix("zone="))
+    }
+}
+
 /// `GET /cluster/executors`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -163,7 +163,7 @@ macro_rules! number {
 }
 
 number!(
-    /// A controller's id in the Raft group; never reused.
+    /// A controller's id in the Raft group.
     ControllerId
 );
 number!(

@@ -96,7 +96,7 @@ fn what_muster_adds_has_the_same_manners() {
     let operation = json!({
         "id": "OP-1", "service": "edge-cache-7_2", "kind": "REPLACE_INSTANCES",
         "opSpec": {"timeout": "5 minutes", "parallelism": 4, "failureStrategy": "STOP"}, "stopFirst": false,
-        "created": 1, "deadline": 300_001, "state": "RUNNING",
+        "created": 1, "deadline": 300_001, "timeLeftMs": 300_000, "state": "RUNNING",
         "slots": [
             {"slot": {"service": "edge-cache-7_2", "executor": "executor-1", "index": 0}, "outcome": "WAITING"},
             {

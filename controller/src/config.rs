@@ -26,14 +26,15 @@ const MAX_FETCH_URLS: usize = 64;
 pub struct ControllerConfig {
     /// The cluster; also in every certificate.
     pub cluster: ClusterId,
-    /// This controller; also in its certificate. Never reused.
+    /// This controller; also in its certificate.
     pub id: ControllerId,
     /// Where log and state are kept. Absent: in memory, for a simulation; [`crate::run`] wants one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub data_dir: Option<PathBuf>,
     /// Where it listens.
     pub listen: ListenConfig,
-    /// All controllers of the cluster, this one among them; the same on each.
+    /// All controllers of the cluster, this one among them; the same on each. With an empty data directory it founds
+    /// a group with them once all have answered, or waits to be added to the one that there is.
     pub members: Vec<MemberConfig>,
     /// Its certificate. Absent where the identity is handed in.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -117,13 +117,13 @@ fn call_of(
         ServiceId::new(&asked.service).map_err(|error| Status::invalid_argument(error.to_string()))?;
     let slot = SlotId { service, executor: executor.clone(), index: asked.index };
     let held = state.slot(&slot).filter(|held| Generation(asked.generation) <= held.generation);
-    let service = held.and_then(|_| state.service(&slot.service)).ok_or_else(|| {
+    let spec = held.and_then(|held| state.spec_in(&slot, held)).ok_or_else(|| {
         Status::failed_precondition(format!(
             "here, {executor} has no slot {}/{} of generation {}",
             slot.service, slot.index, asked.generation
         ))
     })?;
-    let config = usize::try_from(asked.file).ok().and_then(|file| service.spec.configs.get(file));
+    let config = usize::try_from(asked.file).ok().and_then(|file| spec.configs.get(file));
     match config.map(|config| &config.source) {
         Some(ConfigSource::ControllerHttpFetch { http }) => Ok(http.clone()),
         Some(

@@ -10,6 +10,8 @@
 //! | [`reconcile`] | what must change next: a pure plan, and the leader's task that proposes it |
 //! | `session` | executors' sessions: tables down, reports up, who is in contact |
 //! | `api` | REST |
+//! | [`backup`] | the state as a file |
+//! | `offline` | what is done to the files of a controller that does not run |
 //!
 //! The tasks of one controller, and how they speak:
 //!
@@ -28,8 +30,10 @@
 //! are doing whenever it changes.
 
 mod api;
+pub mod backup;
 mod config;
 mod files;
+mod offline;
 mod raft;
 mod reconcile;
 mod role;
@@ -38,6 +42,7 @@ mod state;
 mod store;
 
 pub use config::{ControllerConfig, ListenConfig, LivenessConfig, MemberConfig};
+pub use offline::{OfflineCommand, RestoreArgs, run as run_offline};
 pub use raft::{RaftStatus, Storage};
 pub use role::{Controller, ControllerArgs, Resources, run};
 pub use state::{Command, Reply, State};

@@ -5,14 +5,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::exit::Exit;
 use muster_platform::systemd::{Notice, Notifier};
 use muster_platform::{DataDir, Listener, RoleError, TlsIdentity, World, bind, serve_cluster, serve_plain};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Api};
 use crate::config::ControllerConfig;
 use crate::files::FileService;
+use crate::offline::{self, OfflineCommand};
 use crate::raft::{Consensus, Member, RaftConfig, RaftStatus, Storage};
 use crate::reconcile::Reconciler;
 use crate::session;
@@ -32,27 +33,39 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// The command line of a controller.
 #[derive(Debug, Clone, clap::Args)]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub struct ControllerArgs {
     /// The configuration file (YAML)
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    pub config: Option<PathBuf>,
+    /// What to do to its files instead of running it
+    #[command(subcommand)]
+    pub offline: Option<OfflineCommand>,
 }
 
 /// Runs a controller until SIGTERM, SIGINT or SIGHUP.
+/// Runs a controller until SIGTERM or SIGINT, or does to its files what the command line says.
 pub async fn run(args: ControllerArgs, world: World) -> Result<(), RoleError> {
     muster_platform::telemetry::init_logs();
+    match (args.offline, args.config) {
+        (Some(command), _) => offline::run(command, &world).await,
+        (None, Some(config)) => serve(&config, world).await,
+        (None, None) => Err(RoleError::new(Exit::Usage, "name the configuration file: --config FILE")),
+    }
+}
+
+async fn serve(path: &Path, world: World) -> Result<(), RoleError> {
     // Installs the recorder before the first count.
     muster_platform::telemetry::metrics();
     let _upkeep = muster_platform::telemetry::keep_up();
-    let config: ControllerConfig = muster_platform::config::read_yaml(&args.config)?;
+    let config: ControllerConfig = muster_platform::config::read_yaml(path)?;
     config.check()?;
     let Some(files) = &config.tls else {
-        let sentence =
-            format!("{} has no 'tls'; name the controller's ca, cert and key", args.config.display());
+        let sentence = format!("{} has no 'tls'; name the controller's ca, cert and key", path.display());
         return Err(RoleError::new(Exit::Validation, sentence));
     };
     if config.data_dir.is_none() {
-        let sentence = format!("{} has no 'dataDir'; name a directory of its own", args.config.display());
+        let sentence = format!("{} has no 'dataDir'; name a directory of its own", path.display());
         return Err(RoleError::new(Exit::Validation, sentence));
     }
     let tls = TlsIdentity::load(files, &config.identity())?;
@@ -177,6 +190,8 @@ impl Controller {
             consensus: consensus.clone(),
             state: state.clone(),
             limits: config.spec_limits,
+            cluster: config.cluster.clone(),
+            backups: Arc::new(Semaphore::new(1)),
             hosts: config.members.iter().map(|member| host(&member.api).to_owned()).collect(),
         }));
         let serving_users = tasks.spawn(serve_plain(api, routes, users.clone()));

@@ -132,6 +132,23 @@ fn a_service_manager_and_a_scraper_are_told() {
     let metrics = reqwest::blocking::get(format!("http://127.0.0.1:{}/metrics", files.api)).unwrap();
     let metrics = metrics.text().unwrap();
     assert!(metrics.contains("\nprocess_resident_memory_bytes "), "{metrics}");
+    // What it measures of consensus, once it leads and has announced that.
+    until("consensus is measured", || {
+        let metrics = reqwest::blocking::get(format!("http://127.0.0.1:{}/metrics", files.api)).unwrap();
+        let metrics = metrics.text().unwrap();
+        let all = [
+            "muster_raft_leads 1",
+            "muster_raft_leader_changes_total 1",
+            "muster_raft_proposals_total{outcome=\"committed\"} ",
+            "muster_raft_proposal_seconds{quantile=\"0.5\"} ",
+            "muster_raft_commit_seconds{quantile=\"0.5\"} ",
+            "muster_raft_log_write_seconds{quantile=\"0.5\"} ",
+            "muster_raft_log_bytes ",
+            "muster_raft_log_entries ",
+            "muster_raft_apply_lag_entries 0",
+        ];
+        all.iter().all(|line| metrics.contains(&format!("\n{line}"))).then_some(())
+    });
     let pid = rustix::process::Pid::from_child(&program.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(until("it says that it ends", heard), "STOPPING=1");

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use muster_common::exit::Exit;
 use muster_common::id::ServiceId;
-use muster_common::operation::OperationRequest;
+use muster_common::operation::{ClusterOpSpec, OperationRequest};
 use muster_common::service::{ActivationState, ServiceSummary};
-use muster_common::spec::{LocalServiceSpec, masked};
+use muster_common::spec::LocalServiceSpec;
 
 use serde::Serialize;
 
@@ -27,6 +27,17 @@ pub(crate) struct Deployment {
     pub(crate) spec: LocalServiceSpec,
     /// `None` leaves the count as it is, 1 for a new service.
     pub(crate) instances_per_host: Option<u32>,
+    /// Stop the old instance before the new one starts, where the spec changed.
+    pub(crate) stop_first: bool,
+    /// How a changed spec reaches the slots; none: the cluster's default.
+    pub(crate) op_spec: Option<ClusterOpSpec>,
+}
+
+impl Deployment {
+    /// A spec with nothing else said.
+    pub(crate) fn as_it_is(spec: LocalServiceSpec) -> Self {
+        Self { spec, instances_per_host: None, stop_first: false, op_spec: None }
+    }
 }
 
 /// A service as the cluster took it.
@@ -42,7 +53,12 @@ pub(crate) struct Deployed {
 pub(crate) async fn apply(client: &Client, args: &ApplyArgs, output: Output) -> Result<(), CliError> {
     for path in &args.files {
         for spec in read_specs(path)? {
-            let deployment = Deployment { spec, instances_per_host: args.instances_per_host };
+            let deployment = Deployment {
+                spec,
+                instances_per_host: args.instances_per_host,
+                stop_first: args.wave.stop_first,
+                op_spec: Some(args.wave.op_spec()),
+            };
             let mut progress = Progress::new();
             let service = deploy(client, deployment).await?;
             if args.wait.no_wait {
@@ -107,7 +123,7 @@ pub(crate) fn read_specs(path: &Path) -> Result<Vec<LocalServiceSpec>, CliError>
 
 /// Creates the service or adjusts it, and activates it.
 pub(crate) async fn deploy(client: &Client, deployment: Deployment) -> Result<Deployed, CliError> {
-    let Deployment { spec, instances_per_host } = deployment;
+    let Deployment { spec, instances_per_host, stop_first, op_spec } = deployment;
     let id = ServiceId::from_parts(&spec.name, &spec.version).map(|id| id.to_string());
     let existing = match &id {
         Ok(id) => find(client, id).await?,
@@ -123,14 +139,16 @@ pub(crate) async fn deploy(client: &Client, deployment: Deployment) -> Result<De
             (client.operate(&request).await?.service_id, false)
         }
         Some(service) => {
-            same_spec(client, &service.id, &spec).await?;
             if let Some(wanted) = instances_per_host.filter(|wanted| *wanted != service.instances_per_host) {
                 let request = OperationRequest::UpdateInstanceCount {
                     service_id: service.id.clone(),
                     instances_per_host: wanted,
                 };
-                operation = Some(client.operate(&request).await?.operation_id);
+                client.operate(&request).await?;
             }
+            // The server compares: what is sensitive is shown to nobody. The same spec changes nothing.
+            let request = OperationRequest::UpdateSpec { spec: Box::new(spec), stop_first, op_spec };
+            operation = Some(client.operate(&request).await?.operation_id);
             (service.id, service.activation_state == ActivationState::Active)
         }
     };
@@ -147,22 +165,6 @@ async fn find(client: &Client, id: &str) -> Result<Option<ServiceSummary>, CliEr
         Err(error) if error.exit == Exit::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// A version's spec never changes: what runs under an id must be what the id says.
-async fn same_spec(client: &Client, id: &str, spec: &LocalServiceSpec) -> Result<(), CliError> {
-    let stored: LocalServiceSpec = client.get(&format!("localservices/{}/spec", segment(id))).await?;
-    // The server masks what is sensitive, so only what can be seen is compared.
-    if stored == masked(spec) {
-        return Ok(());
-    }
-    Err(CliError::new(
-        Exit::Conflict,
-        format!(
-            "{id} exists with another spec; raise 'version' in the file to run both side by side, or remove the old \
-             one first: muster deactivate {id} && muster destroy {id}"
-        ),
-    ))
 }
 
 #[cfg(test)]

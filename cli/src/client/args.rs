@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use muster_common::duration::DroveDuration;
+use muster_common::operation::{Canary, ClusterOpSpec, FailureStrategy, Parallelism};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
@@ -14,7 +15,18 @@ pub(crate) struct ApplyArgs {
     #[arg(short, long, value_name = "N")]
     pub(crate) instances_per_host: Option<u32>,
     #[command(flatten)]
+    pub(crate) wave: WaveArgs,
+    #[command(flatten)]
     pub(crate) wait: WaitArgs,
+}
+
+/// `10%` is a share of the slots, everything else a tag.
+fn canary(text: &str) -> Result<Canary, String> {
+    match text.strip_suffix('%').map(str::parse) {
+        Some(Ok(percent)) => Ok(Canary::Percent(percent)),
+        Some(Err(_)) => Err("is neither a percentage such as 10% nor a tag".to_owned()),
+        None => Ok(Canary::Tag(text.to_owned())),
+    }
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -53,10 +65,76 @@ pub(crate) struct WaveArgs {
     /// Stop the old instance before its replacement starts.
     #[arg(long)]
     pub(crate) stop_first: bool,
-    /// How many instances at a time.
-    #[arg(short, long, default_value_t = 1)]
-    pub(crate) parallelism: u32,
+    /// How many instances at a time: a number, or a percentage such as 25%.
+    #[arg(short, long, default_value = "1")]
+    pub(crate) parallelism: Parallelism,
     /// The operation's own deadline, such as 30s or 5m.
     #[arg(short, long, default_value = "5m")]
     pub(crate) timeout: DroveDuration,
+    /// How long a new instance must stay healthy before the next is touched.
+    #[arg(long, default_value = "0s")]
+    pub(crate) settle: DroveDuration,
+    /// Replace so many first and wait for a promotion: a percentage such as 10%, or a tag of executors.
+    #[arg(long, value_name = "PERCENT|TAG", value_parser = canary)]
+    pub(crate) canary: Option<Canary>,
+    /// When an instance fails, bring back everywhere what ran before.
+    #[arg(long)]
+    pub(crate) rollback_on_failure: bool,
+}
+
+impl WaveArgs {
+    /// The same in the words of the API.
+    pub(crate) fn op_spec(&self) -> ClusterOpSpec {
+        let failure_strategy =
+            if self.rollback_on_failure { FailureStrategy::Rollback } else { FailureStrategy::Stop };
+        ClusterOpSpec {
+            timeout: self.timeout,
+            parallelism: self.parallelism,
+            failure_strategy,
+            settle: self.settle,
+            canary: self.canary.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MembersArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<MembersCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MembersCommand {
+    /// Take a controller in; waits until it has caught up and votes.
+    ///
+    /// Before: give it a certificate of this cluster, name all controllers and itself in its configuration's
+    /// `members`, and start it with an empty data directory. It waits to be added. It learns first, without a
+    /// vote, so that a slow or wrong machine cannot hold the cluster up.
+    ///
+    /// After: name it in the other controllers' configurations, so that their next start knows it.
+    Add {
+        /// Its id.
+        id: u64,
+        /// Where the others reach its cluster port, host:port.
+        address: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Take a controller out, running or lost.
+    ///
+    /// Refused where too few of those left would answer to decide anything. A leader hands over first.
+    /// To replace a lost machine: remove it, then add the new one.
+    Remove {
+        /// Its id.
+        id: u64,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Where to write it; must not exist. Only its owner may read it: specs can hold secrets.
+    pub(crate) file: PathBuf,
+    /// Take what the controller that is asked has, also while there is no leader.
+    #[arg(long)]
+    pub(crate) stale: bool,
 }

@@ -2,9 +2,9 @@
 
 use clap::Subcommand;
 
-use super::args::{ApplyArgs, InstancesArgs, RestartArgs, WaitArgs};
+use super::args::{ApplyArgs, BackupArgs, InstancesArgs, MembersArgs, RestartArgs, WaitArgs};
 use super::http::Client;
-use super::{apply, describe, operate, render, resolve, server};
+use super::{apply, backup, describe, members, operate, render, resolve, server};
 use crate::args::{Connection, Output};
 use crate::error::CliError;
 
@@ -49,6 +49,13 @@ pub(crate) enum ClientCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Show the controllers: who leads, who votes, how far behind each is; add or remove one.
+    Members(MembersArgs),
+    /// Write the cluster's whole state, as of one revision, to a file; the cluster goes on meanwhile.
+    ///
+    /// The file holds services, operations, history and what is known of executors; no certificates. It is
+    /// checked before this command says that it is there. 'muster restore' makes a cluster of it.
+    Backup(BackupArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,6 +97,8 @@ pub(crate) async fn run(
         ClientCommand::Deactivate { service, wait } => {
             operate::deactivate(&client, &service, wait, output).await
         }
+        ClientCommand::Members(args) => members::members(&client, args, output).await,
+        ClientCommand::Backup(args) => backup::backup(&client, &args).await,
         ClientCommand::Destroy { service, wait } => operate::destroy(&client, &service, wait, output).await,
     }
 }

@@ -16,6 +16,8 @@ use crate::error::CliError;
 
 /// A controller waits for its leader, a leader for its majority; after that it is not slow but gone.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Something large may take this long as a whole.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Errors of a connection that is being set up are worth another try; a controller may be restarting.
 const CONNECT_ATTEMPTS: u32 = 3;
@@ -53,6 +55,42 @@ impl Client {
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let request = || self.http.get(self.url(path));
         read(path, self.send(request).await?).await
+    }
+
+    /// `POST /apis/v1/<path>`.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        let request = || self.http.post(self.url(path)).json(body);
+        read(path, self.send(request).await?).await
+    }
+
+    /// `DELETE /apis/v1/<path>`.
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        let request = || self.http.delete(self.url(path));
+        read(path, self.send(request).await?).await
+    }
+
+    /// `GET /apis/v1/<path>` of something large, piece by piece; nothing limits it but silence.
+    pub(crate) async fn stream(
+        &self,
+        path: &str,
+        mut piece: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), CliError> {
+        let request = || self.http.get(self.url(path)).timeout(STREAM_TIMEOUT);
+        let mut answer = self.send(request).await?;
+        if !answer.status().is_success() {
+            return read::<Value>(path, answer).await.map(drop);
+        }
+        let broken = |cause: String| CliError::failure(format!("the answer to {path} broke off: {cause}"));
+        loop {
+            let next = tokio::time::timeout(CALL_TIMEOUT, answer.chunk()).await;
+            let next = next.map_err(|_| broken(format!("silence for {} s", CALL_TIMEOUT.as_secs())))?;
+            let Some(bytes) = next.map_err(|error| broken(root_cause(&error)))? else { return Ok(()) };
+            piece(&bytes).map_err(|error| CliError::failure(format!("cannot write: {error}")))?;
+        }
     }
 
     /// Submits an operation.

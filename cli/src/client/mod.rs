@@ -5,9 +5,11 @@
 
 mod apply;
 mod args;
+mod backup;
 mod command;
 mod describe;
 pub(crate) mod http;
+mod members;
 mod operate;
 mod render;
 mod resolve;

@@ -3,25 +3,21 @@
 use std::time::Duration;
 
 use muster_common::exit::Exit;
-use muster_common::operation::{ClusterOpSpec, OperationRequest};
+use muster_common::operation::OperationRequest;
 
-use super::args::{InstancesArgs, RestartArgs, WaitArgs, WaveArgs};
+use super::args::{InstancesArgs, RestartArgs, WaitArgs};
 use super::http::{Accepted, Client};
 use super::settle::{self, Progress};
 use super::{render, resolve};
 use crate::args::Output;
 use crate::error::CliError;
 
-fn op_spec(wave: &WaveArgs) -> ClusterOpSpec {
-    ClusterOpSpec { timeout: wave.timeout, parallelism: wave.parallelism, ..ClusterOpSpec::default() }
-}
-
 pub(crate) async fn restart(client: &Client, args: RestartArgs, output: Output) -> Result<(), CliError> {
     let service = resolve::service(client, &args.service).await?;
     let request = OperationRequest::Restart {
         service_id: service.id,
         stop_first: args.wave.stop_first,
-        cluster_op_spec: Some(op_spec(&args.wave)),
+        cluster_op_spec: Some(args.wave.op_spec()),
     };
     submit(client, &request, args.wait, output, "restarted").await
 }
@@ -32,7 +28,7 @@ pub(crate) async fn replace(client: &Client, args: InstancesArgs, output: Output
         service_id,
         instance_ids,
         stop_first: args.wave.stop_first,
-        op_spec: Some(op_spec(&args.wave)),
+        op_spec: Some(args.wave.op_spec()),
     };
     submit(client, &request, args.wait, output, "replaced").await
 }
@@ -40,7 +36,7 @@ pub(crate) async fn replace(client: &Client, args: InstancesArgs, output: Output
 pub(crate) async fn stop(client: &Client, args: InstancesArgs, output: Output) -> Result<(), CliError> {
     let (service_id, instance_ids) = instances_of_one_service(client, &args.instances).await?;
     let request =
-        OperationRequest::StopInstances { service_id, instance_ids, op_spec: Some(op_spec(&args.wave)) };
+        OperationRequest::StopInstances { service_id, instance_ids, op_spec: Some(args.wave.op_spec()) };
     submit(client, &request, args.wait, output, "stopped").await
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
+use muster_common::cluster::ControllerInfo;
 use muster_common::evidence::Evidence;
 use muster_common::executor::ExecutorSummary;
 use muster_common::instance::InstanceInfo;
@@ -123,6 +124,30 @@ pub(crate) fn executors(executors: &[ExecutorSummary]) -> String {
                 format!("{}/{}", executor.used_cores, executor.used_cores + executor.free_cores),
                 format!("{}/{}", executor.used_memory, executor.used_memory + executor.free_memory),
                 executor.tags.join(","),
+            ]
+        }),
+    )
+}
+
+pub(crate) fn members(members: &[ControllerInfo]) -> String {
+    if members.is_empty() {
+        return "this controller is in no group yet; its log says what it waits for\n".to_owned();
+    }
+    let known = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+    table(
+        &["ID", "ROLE", "CLUSTER ADDRESS", "API", "LAST LOG", "LAG", "SILENT"],
+        members.iter().map(|member| {
+            vec![
+                member.id.to_string(),
+                member.role.to_string(),
+                member.cluster.clone(),
+                member.api.clone(),
+                known(member.last_log),
+                known(member.lag),
+                member
+                    .silent_ms
+                    .map(|silent| format!("{}.{}s", silent / 1000, silent % 1000 / 100))
+                    .unwrap_or_default(),
             ]
         }),
     )

@@ -132,18 +132,27 @@ pub(crate) async fn operation(
         match operation.state {
             OperationState::Succeeded => return Ok(operation),
             OperationState::Failed | OperationState::Cancelled => return Err(failed(&operation)),
-            OperationState::Running if Instant::now() >= deadline => {
+            OperationState::Running
+            | OperationState::Paused
+            | OperationState::AwaitingPromotion
+            | OperationState::RollingBack
+                if Instant::now() >= deadline =>
+            {
                 return Err(CliError::new(
                     Exit::Timeout,
                     format!(
-                        "{} is still at work after {}s; it goes on, look again with 'muster describe {}'",
+                        "{} is {} after {}s; it goes on, look again with 'muster describe {}'",
                         operation.kind,
+                        operation.state,
                         timeout.as_secs(),
                         operation.service
                     ),
                 ));
             }
-            OperationState::Running => tokio::time::sleep(POLL_INTERVAL).await,
+            OperationState::Running
+            | OperationState::Paused
+            | OperationState::AwaitingPromotion
+            | OperationState::RollingBack => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
 }
@@ -152,8 +161,12 @@ fn describe(operation: &Operation) -> String {
     let count = |outcome| operation.slots.iter().filter(|slot| slot.outcome == outcome).count();
     let away = count(SlotOutcome::Away);
     let away = if away > 0 { format!(", {away} on executors that are away") } else { String::new() };
+    let state = match operation.state {
+        OperationState::Running | OperationState::Succeeded => String::new(),
+        other => format!(" ({other})"),
+    };
     format!(
-        "{} {}: {} of {} slots done{away}",
+        "{} {}{state}: {} of {} slots done{away}",
         operation.kind,
         operation.service,
         count(SlotOutcome::Done),

@@ -85,7 +85,7 @@ fn deployments(specs: &[PathBuf]) -> Result<Vec<Deployment>, CliError> {
             .map_err(|error| CliError::failure(format!("the built-in example is not a spec: {error}")))?;
         found.push(spec);
     }
-    Ok(found.into_iter().map(|spec| Deployment { spec, instances_per_host: None }).collect())
+    Ok(found.into_iter().map(Deployment::as_it_is).collect())
 }
 
 /// The cluster's directory, with everything in it that the roles need.

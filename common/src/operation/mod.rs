@@ -1,64 +1,20 @@
 //! What users ask for, and the object that an accepted request becomes.
 
+mod op_spec;
 mod request;
 mod validate;
 
 use serde::{Deserialize, Serialize};
 
-use crate::duration::DroveDuration;
-use crate::id::{Epoch, InstanceId, OperationId, ServiceId, SlotId};
-use crate::read::{Node, Read};
+use uuid::Uuid;
+
+use crate::id::{Epoch, Generation, InstanceId, OperationId, ServiceId, SlotId};
 use crate::reason::Reason;
 use crate::time::Timestamp;
 
+pub use op_spec::{Canary, ClusterOpSpec, FailureStrategy, NoParallelism, Parallelism};
 pub use request::OperationRequest;
 pub use validate::validate_request;
-
-wire_enum! {
-    /// What to do when a slot of an operation fails.
-    pub enum FailureStrategy {
-        /// Leave the rest as it is.
-        Stop = "STOP",
-        /// Bring back what was there before.
-        Rollback = "ROLLBACK",
-    }
-}
-
-/// How an operation proceeds (drove-wire.md §2.6).
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ClusterOpSpec {
-    /// The whole operation's deadline.
-    pub timeout: DroveDuration,
-    /// How many slots at a time, 1..=512.
-    pub parallelism: u32,
-    /// What to do when a slot fails.
-    pub failure_strategy: FailureStrategy,
-}
-
-impl Default for ClusterOpSpec {
-    fn default() -> Self {
-        Self {
-            timeout: DroveDuration::from_secs(300),
-            parallelism: 1,
-            failure_strategy: FailureStrategy::Stop,
-        }
-    }
-}
-
-impl Read for ClusterOpSpec {
-    fn read(node: &Node<'_>) -> Self {
-        let spec = node.object();
-        let default = Self::default();
-        Self {
-            timeout: spec.get("timeout").unwrap_or(default.timeout),
-            parallelism: spec.count("parallelism").unwrap_or(default.parallelism),
-            failure_strategy: spec.get("failureStrategy").unwrap_or(default.failure_strategy),
-        }
-    }
-}
-
-deserialize_by_reading!(ClusterOpSpec);
 
 wire_enum! {
     /// The kinds of [`OperationRequest`], for messages and tables.
@@ -69,9 +25,9 @@ wire_enum! {
         Activate = "ACTIVATE",
         /// See [`OperationRequest::Deactivate`].
         Deactivate = "DEACTIVATE" | "STOP",
-        /// A later addition of the wire; named here because refusals list it.
+        /// See [`OperationRequest::DeployTestInstance`].
         DeployTestInstance = "DEPLOY_TEST_INSTANCE",
-        /// A later addition of the wire; named here because refusals list it.
+        /// See [`OperationRequest::AdjustInstances`].
         AdjustInstances = "ADJUST_INSTANCES",
         /// See [`OperationRequest::UpdateInstanceCount`].
         UpdateInstanceCount = "UPDATE_INSTANCE_COUNT",
@@ -81,8 +37,22 @@ wire_enum! {
         ReplaceInstances = "REPLACE_INSTANCES",
         /// See [`OperationRequest::StopInstances`].
         StopInstances = "STOP_INSTANCES",
+        /// See [`OperationRequest::UpdateSpec`]. An addition to Drove's.
+        UpdateSpec = "UPDATE_SPEC",
+        /// See [`OperationRequest::Rollback`]. An addition to Drove's.
+        Rollback = "ROLLBACK",
+        /// See [`OperationRequest::Retry`]. An addition to Drove's.
+        Retry = "RETRY",
         /// See [`OperationRequest::Destroy`].
         Destroy = "DESTROY",
+    }
+}
+
+impl OperationKind {
+    /// Whether Drove has it too (drove-wire.md §2.7).
+    #[must_use]
+    pub const fn is_wires(self) -> bool {
+        !matches!(self, Self::UpdateSpec | Self::Rollback | Self::Retry)
     }
 }
 
@@ -91,12 +61,49 @@ wire_enum! {
     pub enum OperationState {
         /// At work.
         Running = "RUNNING",
+        /// A user paused it: what was begun is finished, nothing more is begun.
+        Paused = "PAUSED",
+        /// Its canaries are through; somebody must promote it.
+        AwaitingPromotion = "AWAITING_PROMOTION",
+        /// It failed; what was there before is being brought back.
+        RollingBack = "ROLLING_BACK",
         /// Every slot did what was asked.
         Succeeded = "SUCCEEDED",
         /// At least one slot did not; `message` says why.
         Failed = "FAILED",
         /// A user ended it.
         Cancelled = "CANCELLED",
+    }
+}
+
+impl OperationState {
+    /// Whether it is over.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Succeeded | Self::Failed | Self::Cancelled => true,
+            Self::Running | Self::Paused | Self::AwaitingPromotion | Self::RollingBack => false,
+        }
+    }
+
+    /// Whether it stands still until a user says something.
+    #[must_use]
+    pub const fn is_held(self) -> bool {
+        matches!(self, Self::Paused | Self::AwaitingPromotion)
+    }
+}
+
+wire_enum! {
+    /// How a user steers an operation that is at work.
+    pub enum Steer {
+        /// Begin nothing more for now.
+        Pause = "PAUSE",
+        /// Go on after a pause.
+        Resume = "RESUME",
+        /// Go on after the canaries.
+        Promote = "PROMOTE",
+        /// End it. What was begun is finished by the executors, nothing is undone.
+        Cancel = "CANCEL",
     }
 }
 
@@ -107,8 +114,14 @@ wire_enum! {
         Waiting = "WAITING",
         /// Its epoch was raised.
         InProgress = "IN_PROGRESS",
+        /// The new instance is HEALTHY, and must stay so for the operation's `settle` time.
+        Settling = "SETTLING",
         /// Done.
         Done = "DONE",
+        /// It is given back what it had before.
+        RollingBack = "ROLLING_BACK",
+        /// It has again what it had before.
+        RolledBack = "ROLLED_BACK",
         /// Could not be done.
         Failed = "FAILED",
         /// Its executor is away; counted apart, does not fail the operation.
@@ -128,14 +141,37 @@ pub struct SlotProgress {
     /// The epoch that the slot was raised to, once it was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub epoch: Option<Epoch>,
+    /// Whether it is one of the canaries.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub canary: bool,
     /// How far it is.
     pub outcome: SlotOutcome,
+    /// Since when the new instance is HEALTHY, by the leader's clock (outcome SETTLING).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub since: Option<Timestamp>,
     /// Why it is not done.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
     /// Why, in words.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub message: String,
+}
+
+impl SlotProgress {
+    /// A slot whose turn has not come.
+    #[must_use]
+    pub fn waiting(slot: SlotId, old_instance: Option<InstanceId>) -> Self {
+        Self {
+            slot,
+            old_instance,
+            epoch: None,
+            canary: false,
+            outcome: SlotOutcome::Waiting,
+            since: None,
+            reason: None,
+            message: String::new(),
+        }
+    }
 }
 
 /// A user's accepted request, with its progress and its outcome.
@@ -155,10 +191,30 @@ pub struct Operation {
     pub op_spec: ClusterOpSpec,
     /// Whether the old instance stops before the new one starts.
     pub stop_first: bool,
+    /// The generation of the spec that its slots are to run (`UPDATE_SPEC`, ROLLBACK).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub generation: Option<Generation>,
+    /// The generation of the spec that they ran before, and run again after a rollback.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from_generation: Option<Generation>,
+    /// The count that was asked for (`UPDATE_INSTANCE_COUNT`).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub instances_per_host: Option<u32>,
     /// When it was accepted.
     pub created: Timestamp,
-    /// When it must be over.
-    pub deadline: Timestamp,
+    /// When it fails unless something happens, by the leader's clock. None for the moments in which no leader
+    /// has set it yet.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub deadline: Option<Timestamp>,
+    /// What was left of its timeout when its clock was last started.
+    #[serde(default)]
+    pub time_left_ms: u64,
+    /// Whether somebody promoted it after its canaries.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub promoted: bool,
+    /// Tells apart two requests that came under one idempotency key.
+    #[serde(skip)]
+    pub fingerprint: Uuid,
     /// When it was over.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub finished: Option<Timestamp>,

@@ -27,6 +27,19 @@ pub enum OperationRequest {
         /// The service.
         service_id: String,
     },
+    /// Runs one instance of an INACTIVE service on one executor.
+    DeployTestInstance {
+        /// The service.
+        service_id: String,
+    },
+    /// Ends when every slot is as it must be: what reconciling does anyway, to be waited for.
+    AdjustInstances {
+        /// The service.
+        service_id: String,
+        /// How to proceed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        op_spec: Option<ClusterOpSpec>,
+    },
     /// Changes how many instances each executor holds.
     UpdateInstanceCount {
         /// The service.
@@ -66,6 +79,34 @@ pub enum OperationRequest {
         #[serde(skip_serializing_if = "Option::is_none")]
         op_spec: Option<ClusterOpSpec>,
     },
+    /// Gives a service another spec of the same name and version, slot by slot where it runs.
+    UpdateSpec {
+        /// What to run.
+        spec: Box<LocalServiceSpec>,
+        /// Stop the old one before the new one starts.
+        stop_first: bool,
+        /// How to proceed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        op_spec: Option<ClusterOpSpec>,
+    },
+    /// Gives a service a spec that it had before.
+    Rollback {
+        /// The service.
+        service_id: String,
+        /// The spec of which generation; none: the one before.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        generation: Option<u64>,
+        /// Stop the old one before the new one starts.
+        stop_first: bool,
+        /// How to proceed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        op_spec: Option<ClusterOpSpec>,
+    },
+    /// Lets the slots that gave up try again.
+    Retry {
+        /// The service.
+        service_id: String,
+    },
     /// Removes an INACTIVE service; ends when its last instance is gone.
     Destroy {
         /// The service.
@@ -95,26 +136,17 @@ impl OperationRequest {
             Self::Create { .. } => OperationKind::Create,
             Self::Activate { .. } => OperationKind::Activate,
             Self::Deactivate { .. } => OperationKind::Deactivate,
+            Self::DeployTestInstance { .. } => OperationKind::DeployTestInstance,
+            Self::AdjustInstances { .. } => OperationKind::AdjustInstances,
             Self::UpdateInstanceCount { .. } => OperationKind::UpdateInstanceCount,
             Self::Restart { .. } => OperationKind::Restart,
             Self::ReplaceInstances { .. } => OperationKind::ReplaceInstances,
             Self::StopInstances { .. } => OperationKind::StopInstances,
+            Self::UpdateSpec { .. } => OperationKind::UpdateSpec,
+            Self::Rollback { .. } => OperationKind::Rollback,
+            Self::Retry { .. } => OperationKind::Retry,
             Self::Destroy { .. } => OperationKind::Destroy,
         }
-    }
-}
-
-wire_enum! {
-    /// The `type` of an [`OperationRequest`].
-    enum RequestType {
-        Create = "CREATE",
-        Activate = "ACTIVATE",
-        Deactivate = "DEACTIVATE" | "STOP",
-        UpdateInstanceCount = "UPDATE_INSTANCE_COUNT",
-        Restart = "RESTART",
-        ReplaceInstances = "REPLACE_INSTANCES",
-        StopInstances = "STOP_INSTANCES",
-        Destroy = "DESTROY",
     }
 }
 
@@ -127,33 +159,49 @@ impl Read for OperationRequest {
         // drove-cli says `opSpec` where Drove's server reads `clusterOpSpec` (drove-wire.md §0): both are read.
         let op_spec = || request.get("opSpec").or_else(|| request.get("clusterOpSpec"));
         match request.required_tag("- Specify the type of the operation") {
-            RequestType::Create => Self::Create {
+            OperationKind::Create => Self::Create {
                 spec: request.required("spec", "- Specify what to run"),
                 instances_per_host: instances_per_host(),
             },
-            RequestType::Activate => Self::Activate { service_id: service_id() },
-            RequestType::Deactivate => Self::Deactivate { service_id: service_id() },
-            RequestType::UpdateInstanceCount => Self::UpdateInstanceCount {
+            OperationKind::Activate => Self::Activate { service_id: service_id() },
+            OperationKind::Deactivate => Self::Deactivate { service_id: service_id() },
+            OperationKind::DeployTestInstance => Self::DeployTestInstance { service_id: service_id() },
+            OperationKind::AdjustInstances => {
+                Self::AdjustInstances { service_id: service_id(), op_spec: op_spec() }
+            }
+            OperationKind::UpdateInstanceCount => Self::UpdateInstanceCount {
                 service_id: service_id(),
                 instances_per_host: instances_per_host(),
             },
-            RequestType::Restart => Self::Restart {
+            OperationKind::Restart => Self::Restart {
                 service_id: service_id(),
                 stop_first: stop_first(),
                 cluster_op_spec: op_spec(),
             },
-            RequestType::ReplaceInstances => Self::ReplaceInstances {
+            OperationKind::ReplaceInstances => Self::ReplaceInstances {
                 service_id: service_id(),
                 instance_ids: request.get_or_default("instanceIds"),
                 stop_first: stop_first(),
                 op_spec: op_spec(),
             },
-            RequestType::StopInstances => Self::StopInstances {
+            OperationKind::StopInstances => Self::StopInstances {
                 service_id: service_id(),
                 instance_ids: request.get_or_default("instanceIds"),
                 op_spec: op_spec(),
             },
-            RequestType::Destroy => Self::Destroy { service_id: service_id() },
+            OperationKind::UpdateSpec => Self::UpdateSpec {
+                spec: request.required("spec", "- Specify what to run"),
+                stop_first: stop_first(),
+                op_spec: op_spec(),
+            },
+            OperationKind::Rollback => Self::Rollback {
+                service_id: service_id(),
+                generation: request.get("generation"),
+                stop_first: stop_first(),
+                op_spec: op_spec(),
+            },
+            OperationKind::Retry => Self::Retry { service_id: service_id() },
+            OperationKind::Destroy => Self::Destroy { service_id: service_id() },
         }
     }
 }

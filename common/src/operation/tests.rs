@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{OperationKind, OperationRequest, validate_request};
+use super::{OperationKind, OperationRequest, Parallelism, validate_request};
 use crate::read::{Refused, accept, accept_value};
 use crate::spec::SpecLimits;
 use crate::spec::tests::{SENT, generous, sent};
@@ -23,6 +23,10 @@ fn refusals(document: &Value) -> Vec<String> {
 #[test]
 fn every_kind_is_read_and_written_back() {
     let op_spec = json!({"timeout": "4 minutes", "parallelism": 2, "failureStrategy": "ROLLBACK"});
+    let careful = json!({
+        "timeout": "1 hour", "parallelism": "25%", "failureStrategy": "ROLLBACK", "settle": "10 seconds",
+        "canary": {"tag": "canary"}
+    });
     let spec: crate::spec::LocalServiceSpec = serde_json::from_str(SENT).unwrap();
     let service = "edge-cache-7_2";
     for (document, kind) in [
@@ -46,6 +50,20 @@ fn every_kind_is_read_and_written_back() {
             json!({"type": "STOP_INSTANCES", "serviceId": service, "instanceIds": ["SI-1"], "opSpec": op_spec}),
             OperationKind::StopInstances,
         ),
+        (json!({"type": "DEPLOY_TEST_INSTANCE", "serviceId": service}), OperationKind::DeployTestInstance),
+        (
+            json!({"type": "ADJUST_INSTANCES", "serviceId": service, "opSpec": op_spec}),
+            OperationKind::AdjustInstances,
+        ),
+        (json!({"type": "RETRY", "serviceId": service}), OperationKind::Retry),
+        (
+            json!({"type": "UPDATE_SPEC", "spec": spec, "stopFirst": false, "opSpec": careful}),
+            OperationKind::UpdateSpec,
+        ),
+        (
+            json!({"type": "ROLLBACK", "serviceId": service, "generation": 7, "stopFirst": true}),
+            OperationKind::Rollback,
+        ),
     ] {
         let request = read(&document).unwrap();
         assert_eq!(request.kind(), kind);
@@ -67,7 +85,10 @@ fn names_of_the_wire_are_understood_as_they_come() {
                 panic!("{document}")
             };
             let spec = spec.unwrap();
-            assert_eq!((spec.timeout.to_string().as_str(), spec.parallelism), ("90 seconds", 1));
+            assert_eq!(
+                (spec.timeout.to_string().as_str(), spec.parallelism),
+                ("90 seconds", Parallelism::Slots(1))
+            );
         }
     }
 }
@@ -89,6 +110,17 @@ fn each_bad_field_is_named() {
         (count(json!("two")), "instancesPerHost - must be a whole number"),
         (restart(json!({"parallelism": 0})), PARALLELISM),
         (restart(json!({"parallelism": 513})), PARALLELISM),
+        (restart(json!({"parallelism": "101%"})), "clusterOpSpec.parallelism must be between 1% and 100%"),
+        (
+            restart(json!({"parallelism": "some%"})),
+            "opSpec.parallelism - must be a whole number or a percentage such as 25%",
+        ),
+        (restart(json!({"settle": "5m"})), "clusterOpSpec.settle - Must be shorter than the timeout"),
+        (restart(json!({"canary": {}})), "opSpec.canary - Specify either percent or tag"),
+        (
+            restart(json!({"canary": {"percent": 100}})),
+            "clusterOpSpec.canary.percent must be between 1 and 99",
+        ),
         (restart(json!({"timeout": "0s"})), "clusterOpSpec.timeout - Must be longer than no time"),
         (restart(json!({"timeout": "8d"})), "clusterOpSpec.timeout - Cannot be more than 7 days"),
         (
@@ -106,8 +138,8 @@ fn each_bad_field_is_named() {
         (json!({}), "type - Specify the type of the operation"),
         (
             json!({"type": "FLY"}),
-            "type - 'FLY' is not one of [CREATE, ACTIVATE, DEACTIVATE, UPDATE_INSTANCE_COUNT, RESTART, \
-             REPLACE_INSTANCES, STOP_INSTANCES, DESTROY]",
+            "type - 'FLY' is not one of [CREATE, ACTIVATE, DEACTIVATE, DEPLOY_TEST_INSTANCE, ADJUST_INSTANCES, \
+             UPDATE_INSTANCE_COUNT, RESTART, REPLACE_INSTANCES, STOP_INSTANCES, UPDATE_SPEC, ROLLBACK, RETRY, DESTROY]",
         ),
         (json!([]), "must be an object, not a list"),
     ] {

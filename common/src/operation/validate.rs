@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{ClusterOpSpec, OperationRequest};
+use super::{Canary, ClusterOpSpec, OperationRequest, Parallelism};
 use crate::problem::{FieldError, Place, Problems};
 use crate::spec::{LocalServiceSpec, SpecLimits, validate};
 
@@ -20,7 +20,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 86_400);
 #[must_use]
 pub fn validate_request(request: &OperationRequest, limits: &SpecLimits) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    if let OperationRequest::Create { spec, .. } = request {
+    if let OperationRequest::Create { spec, .. } | OperationRequest::UpdateSpec { spec, .. } = request {
         errors.extend(validate(spec, limits).into_iter().map(|error| error.inside("spec")));
     }
     let problems = Problems::default();
@@ -32,6 +32,18 @@ pub fn validate_request(request: &OperationRequest, limits: &SpecLimits) -> Vec<
 fn check(root: Place<'_>, request: &OperationRequest) {
     match request {
         OperationRequest::Create { spec, instances_per_host } => create(root, spec, *instances_per_host),
+        OperationRequest::AdjustInstances { service_id, op_spec: spec } => {
+            service(root, service_id);
+            op_spec(root.member("opSpec"), spec.as_ref());
+            not_in_waves(root.member("opSpec"), spec.as_ref());
+        }
+        OperationRequest::UpdateSpec { spec: _, stop_first: _, op_spec: spec } => {
+            op_spec(root.member("opSpec"), spec.as_ref());
+        }
+        OperationRequest::Rollback { service_id, generation: _, stop_first: _, op_spec: spec } => {
+            service(root, service_id);
+            op_spec(root.member("opSpec"), spec.as_ref());
+        }
         OperationRequest::UpdateInstanceCount { service_id, instances_per_host } => {
             service(root, service_id);
             count(root, *instances_per_host);
@@ -54,6 +66,8 @@ fn check(root: Place<'_>, request: &OperationRequest) {
         }
         OperationRequest::Activate { service_id }
         | OperationRequest::Deactivate { service_id }
+        | OperationRequest::DeployTestInstance { service_id }
+        | OperationRequest::Retry { service_id }
         | OperationRequest::Destroy { service_id } => service(root, service_id),
     }
 }
@@ -86,8 +100,34 @@ fn op_spec(place: Place<'_>, spec: Option<&ClusterOpSpec>) {
     let timeout = spec.timeout.as_duration();
     place.member("timeout").require(!timeout.is_zero(), "- Must be longer than no time");
     place.member("timeout").require(timeout <= MAX_TIMEOUT, "- Cannot be more than 7 days");
-    place.member("parallelism").require(
-        (1..=MAX_PARALLELISM).contains(&spec.parallelism),
-        format_args!("must be between 1 and {MAX_PARALLELISM}"),
-    );
+    let parallelism = place.member("parallelism");
+    match spec.parallelism {
+        Parallelism::Slots(count) => parallelism.require(
+            (1..=MAX_PARALLELISM).contains(&count),
+            format_args!("must be between 1 and {MAX_PARALLELISM}"),
+        ),
+        Parallelism::Percent(percent) => {
+            parallelism.require((1..=100).contains(&percent), "must be between 1% and 100%")
+        }
+    };
+    let settles = spec.settle.as_duration() < timeout;
+    place.member("settle").require(settles || timeout.is_zero(), "- Must be shorter than the timeout");
+    match &spec.canary {
+        None => {}
+        Some(Canary::Percent(percent)) => {
+            place
+                .member("canary")
+                .member("percent")
+                .require((1..=99).contains(percent), "must be between 1 and 99");
+        }
+        Some(Canary::Tag(tag)) => {
+            place.member("canary").member("tag").require(!tag.is_empty(), "- Specify a tag of executors");
+        }
+    }
+}
+
+/// What brings all slots in line at once has no first wave.
+fn not_in_waves(place: Place<'_>, spec: Option<&ClusterOpSpec>) {
+    let canary = spec.is_some_and(|spec| spec.canary.is_some());
+    place.member("canary").require(!canary, "- This operation has no canaries: it does not go in waves");
 }

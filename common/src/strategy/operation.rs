@@ -6,11 +6,26 @@ use proptest::prelude::*;
 
 use super::spec::{duration, local_service_spec};
 use super::{any_of, text};
-use crate::operation::{ClusterOpSpec, FailureStrategy, OperationRequest};
+use crate::operation::{Canary, ClusterOpSpec, FailureStrategy, OperationRequest, Parallelism};
+
+fn parallelism() -> impl Strategy<Value = Parallelism> {
+    prop_oneof![any::<u32>().prop_map(Parallelism::Slots), any::<u32>().prop_map(Parallelism::Percent)]
+}
+
+fn canary() -> impl Strategy<Value = Canary> {
+    prop_oneof![any::<u32>().prop_map(Canary::Percent), text().prop_map(Canary::Tag)]
+}
 
 fn op_spec() -> impl Strategy<Value = ClusterOpSpec> {
-    (duration(), any::<u32>(), any_of(FailureStrategy::ALL)).prop_map(
-        |(timeout, parallelism, failure_strategy)| ClusterOpSpec { timeout, parallelism, failure_strategy },
+    let strategy = any_of(FailureStrategy::ALL);
+    (duration(), parallelism(), strategy, duration(), option::of(canary())).prop_map(
+        |(timeout, parallelism, failure_strategy, settle, canary)| ClusterOpSpec {
+            timeout,
+            parallelism,
+            failure_strategy,
+            settle,
+            canary,
+        },
     )
 }
 
@@ -24,6 +39,25 @@ pub fn operation_request() -> impl Strategy<Value = OperationRequest> {
         text().prop_map(|service_id| OperationRequest::Activate { service_id }),
         text().prop_map(|service_id| OperationRequest::Deactivate { service_id }),
         text().prop_map(|service_id| OperationRequest::Destroy { service_id }),
+        text().prop_map(|service_id| OperationRequest::DeployTestInstance { service_id }),
+        text().prop_map(|service_id| OperationRequest::Retry { service_id }),
+        (text(), option::of(op_spec()))
+            .prop_map(|(service_id, op_spec)| OperationRequest::AdjustInstances { service_id, op_spec }),
+        (local_service_spec(), any::<bool>(), option::of(op_spec())).prop_map(
+            |(spec, stop_first, op_spec)| OperationRequest::UpdateSpec {
+                spec: Box::new(spec),
+                stop_first,
+                op_spec
+            }
+        ),
+        (text(), option::of(any::<u64>()), any::<bool>(), option::of(op_spec())).prop_map(
+            |(service_id, generation, stop_first, op_spec)| OperationRequest::Rollback {
+                service_id,
+                generation,
+                stop_first,
+                op_spec
+            }
+        ),
         (text(), any::<u32>()).prop_map(|(service_id, instances_per_host)| {
             OperationRequest::UpdateInstanceCount { service_id, instances_per_host }
         }),

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use muster_common::id::{ControllerId, OperationId};
-use muster_common::operation::{OperationRequest, validate_request};
+use muster_common::id::{ClusterId, ControllerId, OperationId, ServiceId};
+use muster_common::operation::{OperationRequest, Steer, validate_request};
 use muster_common::read::accept;
 use muster_common::spec::{LocalServiceSpec, SpecLimits, validate};
+use muster_common::time::Timestamp;
 use muster_platform::World;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::ApiError;
+use super::idempotency::IdempotencyKey;
 use super::query::Parameters;
 use crate::raft::{Consensus, ProposeError, RaftStatus};
-use crate::state::{Command, Reply, State};
+use crate::state::{Command, Reply, State, Steered};
 
 /// How long a write may wait, all its proposals together. One that waits for a leader waits as long.
 const WRITE_WITHIN: Duration = Duration::from_secs(11);
@@ -41,8 +43,20 @@ pub(crate) struct Parts {
     pub state: watch::Receiver<Arc<State>>,
     /// What specs may ask for.
     pub limits: SpecLimits,
+    /// The cluster's name.
+    pub cluster: ClusterId,
+    /// One backup at a time.
+    pub backups: Arc<Semaphore>,
     /// Names by which users reach the controllers.
     pub hosts: Vec<String>,
+}
+
+/// An operation that was accepted or steered.
+pub(super) struct Submitted {
+    /// The operation.
+    pub(super) operation: OperationId,
+    /// The service that it is about.
+    pub(super) service: ServiceId,
 }
 
 impl Api {
@@ -59,6 +73,34 @@ impl Api {
         &self.0.hosts
     }
 
+    /// The cluster's name.
+    pub(super) fn cluster(&self) -> &ClusterId {
+        &self.0.cluster
+    }
+
+    /// Whose turn it is to take a backup.
+    pub(super) fn backups(&self) -> &Arc<Semaphore> {
+        &self.0.backups
+    }
+
+    /// The wall clock's time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.world.clock.now()
+    }
+
+    /// Does what takes long where nobody else waits for it.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        self.0.world.disk.run(work).await.map_err(|error| ApiError::Internal(error.to_string()))
+    }
+
+    /// The group of controllers.
+    pub(super) fn consensus(&self) -> &Consensus {
+        &self.0.consensus
+    }
+
     /// Raft as this controller sees it.
     pub(super) fn raft(&self) -> RaftStatus {
         self.0.consensus.status().borrow().clone()
@@ -73,19 +115,46 @@ impl Api {
         Ok(Arc::clone(&self.0.state.borrow()))
     }
 
-    /// Submits `request` and waits until it is accepted or refused.
-    pub(super) async fn submit(&self, request: OperationRequest) -> Result<Reply, ApiError> {
-        let id = OperationId::from_uuid(self.0.world.uuid());
+    /// Submits `request` and waits until it is accepted or refused. A request that comes again under its key is the
+    /// same operation.
+    pub(super) async fn submit(
+        &self,
+        request: OperationRequest,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Submitted, ApiError> {
+        let id =
+            key.map_or_else(|| OperationId::from_uuid(self.0.world.uuid()), |key| key.operation(ANYBODY));
         let at = self.0.world.clock.now();
         let request = Box::new(request);
         let command = Command::SubmitOperation { id: id.clone(), request, at, by: ANYBODY.to_owned() };
-        let reply = self.commit(command.encode(), &id).await?;
-        Reply::decode(&reply).map_err(|error| ApiError::Internal(format!("the log's answer: {error}")))
+        self.accepted(command, id.as_str()).await
     }
 
-    /// Proposes operation `id`, and again while it is not known whether it was committed: it is carried
-    /// out once, however often it is proposed.
-    async fn commit(&self, command: Bytes, id: &OperationId) -> Result<Bytes, ApiError> {
+    /// Steers an operation and waits until that is done or refused.
+    pub(super) async fn steer(&self, which: Steered, steer: Steer) -> Result<Submitted, ApiError> {
+        let named = match &which {
+            Steered::Operation(id) => id.to_string(),
+            Steered::Service(id) => id.to_string(),
+        };
+        let at = self.0.world.clock.now();
+        let command = Command::SteerOperation { at, which, steer, by: ANYBODY.to_owned() };
+        self.accepted(command, &named).await
+    }
+
+    async fn accepted(&self, command: Command, named: &str) -> Result<Submitted, ApiError> {
+        let reply = self.commit(command.encode(), named).await?;
+        match Reply::decode(&reply)
+            .map_err(|error| ApiError::Internal(format!("the log's answer: {error}")))?
+        {
+            Reply::Accepted { operation, service } => Ok(Submitted { operation, service }),
+            Reply::Refused(refusal) => Err(ApiError::Refused(refusal)),
+            other => Err(ApiError::Internal(format!("an operation was answered with {other:?}"))),
+        }
+    }
+
+    /// Proposes a command about the operation `id`, and again while it is not known whether it was committed: it is
+    /// carried out once, however often it is proposed.
+    async fn commit(&self, command: Bytes, id: &str) -> Result<Bytes, ApiError> {
         let deadline = Instant::now() + WRITE_WITHIN;
         let mut uncertain = false;
         loop {
@@ -116,7 +185,7 @@ impl Api {
     }
 }
 
-fn unconfirmed(id: &OperationId) -> ApiError {
+fn unconfirmed(id: &str) -> ApiError {
     ApiError::Unavailable(format!(
         "it is not known whether the operation was accepted: look at /apis/v1/localservices/operations/{id}, and \
          try again if it is not there"

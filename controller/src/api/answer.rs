@@ -17,5 +17,15 @@ impl<T: Serialize> IntoResponse for Data<T> {
     }
 }
 
+/// Done, and there is nothing to say: an answer without data.
+#[derive(Debug)]
+pub(super) struct Done;
+
+impl IntoResponse for Done {
+    fn into_response(self) -> Response {
+        Json(Envelope::<()>::done()).into_response()
+    }
+}
+
 /// What every call answers.
 pub(super) type Answer<T> = Result<Data<T>, ApiError>;

@@ -19,6 +19,12 @@ pub(crate) enum ApiError {
     /// What is there now forbids it.
     #[error("Command validation failure")]
     Refused(Refusal),
+    /// Nothing can be cancelled. Drove answers that without a list.
+    #[error("{0}")]
+    CannotCancel(Refusal),
+    /// What the group of controllers is now forbids it.
+    #[error("Command validation failure")]
+    Conflict(String),
     /// The body is not what this call takes; every member that cannot be read is named.
     #[error("JSON validation failure")]
     Json(Vec<String>),
@@ -70,6 +76,8 @@ impl IntoResponse for ApiError {
         match self {
             Self::Validation(errors) | Self::Json(errors) => bad(message, errors, RefusalKind::Invalid),
             Self::Refused(refusal) => bad(message, vec![refusal.to_string()], refusal.kind()),
+            Self::CannotCancel(_) => failed(StatusCode::BAD_REQUEST, message, None::<Nothing>),
+            Self::Conflict(why) => bad(message, vec![why], RefusalKind::Conflict),
             Self::NotFound(_) => failed(StatusCode::OK, message, None::<Nothing>),
             Self::Forbidden(_) => failed(StatusCode::FORBIDDEN, message, None::<Nothing>),
             Self::NotJson => failed(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None::<Nothing>),
@@ -122,6 +130,11 @@ mod tests {
                 ApiError::Json(vec!["no".into()]),
                 400,
                 r#"{"status":"FAILED","data":{"validationErrors":["no"],"kind":"INVALID"},"message":"JSON validation failure"}"#,
+            ),
+            (
+                ApiError::Conflict("two of three are down".into()),
+                400,
+                r#"{"status":"FAILED","data":{"validationErrors":["two of three are down"],"kind":"CONFLICT"},"message":"Command validation failure"}"#,
             ),
             (
                 ApiError::NotFound("Local service X not found".into()),

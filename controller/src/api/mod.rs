@@ -4,8 +4,9 @@
 //! | module | noun |
 //! |---|---|
 //! | `access` | what a call may do: read the state, submit a command |
-//! | `services`, `operations`, `cluster`, `events` | the calls |
+//! | `services`, `operations`, `cluster`, `controllers`, `backup`, `events` | the calls |
 //! | `path`, `query`, `body`, `error`, `answer` | what comes in, and what goes out |
+//! | `idempotency` | the key under which a repeated call is the same operation |
 //! | `origin` | which calls come from a program, and which from a web page that has no business here |
 //! | `guard` | bounds on every call: time, size, how many at once; and its metrics |
 //!
@@ -13,11 +14,14 @@
 
 mod access;
 mod answer;
+mod backup;
 mod body;
 mod cluster;
+mod controllers;
 mod error;
 mod events;
 mod guard;
+mod idempotency;
 mod operations;
 mod origin;
 mod path;
@@ -26,21 +30,26 @@ mod services;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 
 pub(crate) use access::{Api, Parts};
 
 /// Every call. Unknown paths answer 404, unknown methods 405, both without a body.
 pub(crate) fn router(api: Api) -> Router {
-    let routes: [(&'static str, MethodRouter<Api>); 22] = [
+    let routes: [(&'static str, MethodRouter<Api>); 29] = [
         ("/ping", get(cluster::ping)),
         ("/localservices", get(services::list)),
         ("/localservices/validate/spec", post(operations::validate_spec)),
-        ("/localservices/operations", post(operations::submit)),
+        ("/localservices/operations", get(operations::list).post(operations::submit)),
         ("/localservices/operations/{operation}", get(operations::one)),
+        ("/localservices/operations/{operation}/cancel", post(operations::cancel)),
+        ("/localservices/operations/{operation}/pause", post(operations::pause)),
+        ("/localservices/operations/{operation}/resume", post(operations::resume)),
+        ("/localservices/operations/{operation}/promote", post(operations::promote)),
         ("/localservices/{service}", get(services::one)),
         ("/localservices/{service}/spec", get(services::spec)),
         ("/localservices/{service}/slots", get(services::slots)),
+        ("/localservices/{service}/generations", get(services::generations)),
         ("/localservices/{service}/operations", get(operations::of_service)),
         ("/localservices/{service}/instances", get(services::instances)),
         ("/localservices/{service}/instances/old", get(services::old_instances)),
@@ -48,7 +57,9 @@ pub(crate) fn router(api: Api) -> Router {
         // drove-cli waits for replaced and stopped instances of a local service here (its defect).
         ("/applications/{service}/instances", get(services::instances)),
         ("/cluster", get(cluster::summary)),
-        ("/cluster/controllers", get(cluster::controllers)),
+        ("/cluster/controllers", get(controllers::list).post(controllers::add)),
+        ("/cluster/controllers/{controller}", delete(controllers::remove)),
+        ("/cluster/backup", get(backup::take)),
         ("/cluster/executors", get(cluster::executors)),
         ("/cluster/executors/{executor}", get(cluster::executor)),
         ("/cluster/events", get(events::list)),

@@ -1,18 +1,26 @@
 //! What users ask for, and how far it is.
 
+use std::cmp::Reverse;
+
 use axum::extract::State as Context;
-use muster_common::id::OperationId;
-use muster_common::operation::Operation;
+use muster_common::id::{OperationId, ServiceId};
+use muster_common::operation::{Operation, OperationState, Steer};
 use serde::Serialize;
 
 use super::access::Api;
-use super::answer::{Answer, Data};
+use super::answer::{Answer, Data, Done};
 use super::body::Body;
 use super::error::ApiError;
+use super::idempotency::IdempotencyKey;
 use super::path::Named;
-use super::query::Parameters;
+use super::query::{MAX_PAGE, Parameters, page};
 use super::services::known;
-use crate::state::{Reply, view};
+use crate::state::{Refusal, Steered, view};
+
+/// How many operations one answer holds at most: each may name ten thousand slots.
+const MAX_OPERATIONS: u64 = 100;
+/// The same when the caller does not say.
+const DEFAULT_OPERATIONS: u64 = 50;
 
 /// The answer to an accepted request.
 #[derive(Debug, Serialize)]
@@ -24,15 +32,87 @@ pub(super) struct Accepted {
 }
 
 /// `POST /localservices/operations`: accepted means committed; it goes on by itself.
-pub(super) async fn submit(Context(api): Context<Api>, Body(body): Body) -> Answer<Accepted> {
+pub(super) async fn submit(
+    Context(api): Context<Api>,
+    key: Option<IdempotencyKey>,
+    Body(body): Body,
+) -> Answer<Accepted> {
     let request = api.operation_in(&body)?;
-    match api.submit(request).await? {
-        Reply::Accepted { operation, service } => {
-            Ok(Data(Accepted { service_id: service.to_string(), operation_id: operation.to_string() }))
-        }
-        Reply::Refused(refusal) => Err(ApiError::Refused(refusal)),
-        other => Err(ApiError::Internal(format!("an operation was answered with {other:?}"))),
-    }
+    let submitted = api.submit(request, key.as_ref()).await?;
+    Ok(Data(Accepted {
+        service_id: submitted.service.to_string(),
+        operation_id: submitted.operation.to_string(),
+    }))
+}
+
+/// `POST /localservices/operations/{serviceId}/cancel`, as Drove has it: whatever can be cancelled of a service is.
+/// An operation's id serves too. Drove's clients expect an answer without data.
+pub(super) async fn cancel(
+    Context(api): Context<Api>,
+    Named(named): Named<String>,
+) -> Result<Done, ApiError> {
+    let unknown = || ApiError::Refused(Refusal::UnknownOperation(named.chars().take(255).collect()));
+    let operation = OperationId::new(&named).map_err(|_| unknown())?;
+    let is_operation = api.read(&Parameters::default()).await?.operation(&operation).is_some();
+    let which = if is_operation {
+        Steered::Operation(operation)
+    } else {
+        Steered::Service(ServiceId::new(&named).map_err(|_| unknown())?)
+    };
+    api.steer(which, Steer::Cancel).await.map(|_| Done).map_err(|error| match error {
+        ApiError::Refused(
+            refusal @ (Refusal::NothingToCancel | Refusal::CannotSteer(..) | Refusal::OperationOver(..)),
+        ) => ApiError::CannotCancel(refusal),
+        other => other,
+    })
+}
+
+/// `POST /localservices/operations/{operationId}/pause` (an addition to Drove's API).
+pub(super) async fn pause(api: Context<Api>, operation: Named<String>) -> Answer<Accepted> {
+    steer(api, operation, Steer::Pause).await
+}
+
+/// `POST /localservices/operations/{operationId}/resume` (an addition to Drove's API).
+pub(super) async fn resume(api: Context<Api>, operation: Named<String>) -> Answer<Accepted> {
+    steer(api, operation, Steer::Resume).await
+}
+
+/// `POST /localservices/operations/{operationId}/promote` (an addition to Drove's API).
+pub(super) async fn promote(api: Context<Api>, operation: Named<String>) -> Answer<Accepted> {
+    steer(api, operation, Steer::Promote).await
+}
+
+async fn steer(
+    Context(api): Context<Api>,
+    Named(operation): Named<String>,
+    steer: Steer,
+) -> Answer<Accepted> {
+    let unknown = |_| ApiError::Refused(Refusal::UnknownOperation(operation.chars().take(255).collect()));
+    let id = OperationId::new(&operation).map_err(unknown)?;
+    let steered = api.steer(Steered::Operation(id), steer).await?;
+    Ok(Data(Accepted {
+        service_id: steered.service.to_string(),
+        operation_id: steered.operation.to_string(),
+    }))
+}
+
+/// `GET /localservices/operations?state=&service=&from=&size=` (an addition to Drove's API): those at work, then
+/// finished ones, newest first.
+pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answer<Vec<Operation>> {
+    let states = query.each::<OperationState>("state")?;
+    let services: Vec<&str> = query.all("service").collect();
+    let from = page(query.number("from", MAX_PAGE, 0)?);
+    let size = page(query.number("size", MAX_OPERATIONS, DEFAULT_OPERATIONS)?);
+    let state = api.read(&query).await?;
+    let mut operations: Vec<_> = state
+        .operations()
+        .filter(|operation| states.is_empty() || states.contains(&operation.state))
+        .filter(|operation| services.is_empty() || services.contains(&operation.service.as_str()))
+        .collect();
+    operations
+        .sort_by_key(|operation| (operation.state.is_final(), Reverse((operation.created, &operation.id))));
+    let shown = operations.into_iter().skip(from).take(size);
+    Ok(Data(shown.filter_map(|operation| view::operation(&state, &operation.id)).collect()))
 }
 
 #[derive(Debug, Serialize)]

@@ -82,6 +82,11 @@ impl Parameters {
     }
 }
 
+/// A paging parameter as a count of elements.
+pub(super) fn page(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use muster_common::instance::InstanceState;

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State as Context;
-use muster_common::id::{InstanceId, ServiceId};
+use muster_common::id::{Generation, InstanceId, ServiceId};
 use muster_common::instance::{InstanceInfo, InstanceState};
 use muster_common::service::ServiceSummary;
 use muster_common::slot::{ReplaceMode, SlotStatus};
 use muster_common::spec::{LocalServiceSpec, masked};
+use muster_common::time::Timestamp;
 use serde::Serialize;
 
 use super::access::Api;
 use super::answer::{Answer, Data};
 use super::error::ApiError;
 use super::path::Named;
-use super::query::{MAX_PAGE, Parameters};
+use super::query::{MAX_PAGE, Parameters, page};
 use crate::state::{Service, State, view};
 
 /// `GET /localservices`
@@ -51,7 +52,7 @@ pub(super) async fn spec(
 ) -> Answer<LocalServiceSpec> {
     let state = api.read(&query).await?;
     let service = known(&state, &service)?;
-    Ok(Data(masked(&service.spec)))
+    Ok(Data(masked(service.spec())))
 }
 
 /// `GET /localservices/{id}/instances`: active ones; an unknown service has none.
@@ -99,6 +100,8 @@ pub(super) struct SlotInfo {
     index: u32,
     epoch: u64,
     generation: u64,
+    /// The generation of the spec that it must run.
+    spec_generation: u64,
     mode: ReplaceMode,
     /// Absent until its executor has spoken of the present epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,6 +124,7 @@ pub(super) async fn slots(
         index: id.index,
         epoch: slot.epoch.0,
         generation: slot.generation.0,
+        spec_generation: slot.spec.0,
         mode: slot.mode,
         status: slot.current_status().cloned(),
     });
@@ -135,6 +139,45 @@ pub(super) fn known<'a>(state: &'a State, service: &str) -> Result<&'a Arc<Servi
         .ok_or_else(|| ApiError::NotFound(format!("Local service {service} not found")))
 }
 
-fn page(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
+/// One spec that a service has or had.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct GenerationInfo {
+    generation: Generation,
+    created: Timestamp,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    by: String,
+    /// The generation whose spec this is again, when a rollback brought it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restores: Option<Generation>,
+    /// Whether users want it everywhere.
+    wanted: bool,
+    /// Whether new slots are given it, and a rollback brings it back.
+    stable: bool,
+    /// How many slots are asked to run it.
+    slots: usize,
+    spec: LocalServiceSpec,
+}
+
+/// `GET /localservices/{id}/generations` (an addition to Drove's API): the specs that it can be rolled back to, newest
+/// first, masked.
+pub(super) async fn generations(
+    Context(api): Context<Api>,
+    Named(service): Named<String>,
+    query: Parameters,
+) -> Answer<Vec<GenerationInfo>> {
+    let state = api.read(&query).await?;
+    let service = known(&state, &service)?;
+    let specs = &service.specs;
+    let generations = specs.iter().rev().map(|(generation, version)| GenerationInfo {
+        generation,
+        created: version.at,
+        by: version.by.clone(),
+        restores: version.restores,
+        wanted: generation == specs.wanted(),
+        stable: generation == specs.stable(),
+        slots: state.slots_of(&service.id).filter(|(_, slot)| slot.spec == generation).count(),
+        spec: masked(&version.spec),
+    });
+    Ok(Data(generations.collect()))
 }

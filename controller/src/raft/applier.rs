@@ -2,9 +2,11 @@
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
+use metrics::{gauge, histogram};
 use muster_common::id::Revision;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
@@ -113,6 +115,14 @@ impl RaftStateMachine<TypeConfig> for Applier {
     }
 }
 
+/// Tells how large a snapshot was, and how long it took to make and to keep.
+#[allow(clippy::cast_precision_loss)] // a gauge is a float
+fn observe(chunks: &[Bytes], took: Duration) {
+    let bytes: usize = chunks.iter().map(Bytes::len).sum();
+    gauge!("muster_raft_snapshot_bytes").set(bytes as f64);
+    histogram!("muster_raft_snapshot_seconds").record(took.as_secs_f64());
+}
+
 /// A snapshot that has been taken but not encoded.
 pub(crate) struct Builder {
     meta: SnapshotMeta,
@@ -127,8 +137,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let encode = self.encode.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let encode = encode.ok_or_else(|| io::Error::other("a snapshot is built once"))?;
+        let begun = Instant::now();
         let chunks = self.snapshots.disk().run(encode).await?;
         self.snapshots.replace(self.meta.clone(), chunks.clone()).await?;
+        observe(&chunks, begun.elapsed());
         Ok(Snapshot { meta: self.meta.clone(), snapshot: chunks })
     }
 }

@@ -10,8 +10,8 @@ use openraft::raft::{
 };
 
 use super::types::{
-    Addresses, Entry, LogId, Membership, Nodes, Payload, Proposal, SnapshotMeta, StoredMembership,
-    TypeConfig, Vote,
+    Addresses, Entry, Incarnation, LogId, Membership, Nodes, Payload, Proposal, SnapshotMeta,
+    StoredMembership, TypeConfig, Vote,
 };
 
 /// A message that cannot be what it should be.
@@ -42,6 +42,20 @@ pub(crate) fn log_id_from(id: v1::RaftLogId) -> LogId {
     LogId::new_term_index(id.term, id.index)
 }
 
+pub(crate) fn member_to(id: u64, node: &Addresses) -> v1::RaftMember {
+    v1::RaftMember {
+        id,
+        cluster_addr: node.cluster.clone(),
+        api_addr: node.api.clone(),
+        incarnation: node.incarnation.0.clone(),
+    }
+}
+
+pub(crate) fn member_from(member: v1::RaftMember) -> (u64, Addresses) {
+    let incarnation = Incarnation(member.incarnation);
+    (member.id, Addresses { cluster: member.cluster_addr, api: member.api_addr, incarnation })
+}
+
 fn membership_to(membership: &Membership) -> v1::RaftMembership {
     v1::RaftMembership {
         configs: membership
@@ -49,25 +63,14 @@ fn membership_to(membership: &Membership) -> v1::RaftMembership {
             .iter()
             .map(|voters| v1::RaftQuorum { voters: voters.iter().copied().collect() })
             .collect(),
-        members: membership
-            .nodes()
-            .map(|(id, node)| v1::RaftMember {
-                id: *id,
-                cluster_addr: node.cluster.clone(),
-                api_addr: node.api.clone(),
-            })
-            .collect(),
+        members: membership.nodes().map(|(id, node)| member_to(*id, node)).collect(),
     }
 }
 
 fn membership_from(membership: v1::RaftMembership) -> Result<Membership, Malformed> {
     let configs: Vec<BTreeSet<u64>> =
         membership.configs.into_iter().map(|quorum| quorum.voters.into_iter().collect()).collect();
-    let nodes: Nodes = membership
-        .members
-        .into_iter()
-        .map(|member| (member.id, Addresses { cluster: member.cluster_addr, api: member.api_addr }))
-        .collect();
+    let nodes: Nodes = membership.members.into_iter().map(member_from).collect();
     if configs.is_empty() && nodes.is_empty() {
         return Ok(Membership::default()); // what a member has before it knows a group
     }
@@ -124,10 +127,20 @@ pub(crate) fn append_to(request: &AppendEntriesRequest<TypeConfig>) -> v1::RaftA
 }
 
 pub(crate) fn append_from(request: v1::RaftAppend) -> Result<AppendEntriesRequest<TypeConfig>, Malformed> {
+    let prev_log_id = request.previous.map(log_id_from);
+    let entries: Vec<Entry> = request.entries.into_iter().map(entry_from).collect::<Result<_, _>>()?;
+    // Consensus takes this for granted, and a hole in the log for what it replaces.
+    let first = prev_log_id.map_or(0, |previous| previous.index + 1);
+    if let Some((expected, entry)) =
+        (first..).zip(&entries).find(|(index, entry)| entry.log_id.index != *index)
+    {
+        let problem = format!("entry {} comes where {expected} should", entry.log_id.index);
+        return Err(Malformed { message: "RaftAppend", problem });
+    }
     Ok(AppendEntriesRequest {
         vote: vote_from(required("RaftAppend", "vote", request.vote)?),
-        prev_log_id: request.previous.map(log_id_from),
-        entries: request.entries.into_iter().map(entry_from).collect::<Result<_, _>>()?,
+        prev_log_id,
+        entries,
         leader_commit: request.leader_commit.map(log_id_from),
     })
 }

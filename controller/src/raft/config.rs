@@ -10,7 +10,7 @@ use crate::store::MemoryDisk;
 /// A controller, as the group knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Its id; never reused, not even for the same machine with an empty data directory.
+    /// Its id; of one member at a time. Files that were made anew are another incarnation of it.
     pub id: ControllerId,
     /// `host:port` of its cluster port (gRPC, mTLS).
     pub cluster_addr: String,

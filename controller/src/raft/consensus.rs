@@ -8,25 +8,27 @@ use bytes::Bytes;
 use muster_common::id::{ControllerId, Revision};
 use muster_common::identity::Role as PeerRole;
 use muster_platform::{TlsIdentity, World};
-use openraft::async_runtime::WatchReceiver as _;
-use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::applier::Applier;
-use super::config::{RaftConfig, Timings};
-use super::error::{ProposeError, ReadError, StartError};
+use super::config::{RaftConfig, Storage, Timings};
+use super::error::{ChangeError, ProposeError, ReadError, StartError};
+use super::founding;
 use super::machine::{Machine, UnreadableCommand};
+use super::members::{self, MemberChange, MemberList};
 use super::network::Network;
 use super::node::Node;
 use super::peers::Peers;
+use super::promotion;
 use super::propose::Proposals;
 use super::read::Reads;
+use super::regroup;
 use super::service;
 use super::status::{self, RaftStatus};
-use super::types::{Addresses, Nodes, Raft, Runtime};
+use super::types::{Incarnation, Raft, Runtime};
 use crate::store::{self, Owner};
 
 /// Entries in one append at most; their bytes are limited by the log store.
@@ -35,8 +37,6 @@ const APPEND_ENTRIES: u64 = 256;
 const KEPT_ENTRIES: u64 = 2_000;
 /// A whole snapshot must have been sent, received and installed by then.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long a leader that stops waits for its successor.
-const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long it waits for consensus to end and for the files to be closed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -90,6 +90,22 @@ impl Consensus {
         self.node.status.clone()
     }
 
+    /// Who is in the group: what the leader knows, or what is known here while none answers.
+    pub(crate) async fn members(&self) -> MemberList {
+        members::list(&self.node).await
+    }
+
+    /// Takes the controller `id`, which runs at `address` and is in no group, into this one: as a learner,
+    /// which the leader gives a vote once it has caught up.
+    pub(crate) async fn add_member(&self, id: ControllerId, address: &str) -> Result<(), ChangeError> {
+        members::change(&self.node, &MemberChange::Add { id, address: address.to_owned() }).await
+    }
+
+    /// Takes the controller `id` out of the group.
+    pub(crate) async fn remove_member(&self, id: ControllerId) -> Result<(), ChangeError> {
+        members::change(&self.node, &MemberChange::Remove { id }).await
+    }
+
     /// The gRPC services for the other members, to be served on the cluster port.
     pub(crate) fn routes(&self) -> axum::Router {
         service::routes(Arc::clone(&self.node), self.seed)
@@ -97,7 +113,7 @@ impl Consensus {
 
     /// Hands the lead over if this member has it, stops, and closes the files. Takes 17 s at most.
     pub(crate) async fn shutdown(&self) {
-        self.hand_over().await;
+        self.node.hand_over().await;
         self.stop.cancel();
         if timeout(STOP_TIMEOUT, self.node.raft.shutdown()).await.is_err() {
             tracing::warn!("consensus did not stop within {} s", STOP_TIMEOUT.as_secs());
@@ -106,33 +122,6 @@ impl Consensus {
             if timeout(STOP_TIMEOUT, closed.cancelled()).await.is_err() {
                 tracing::warn!("the log was not closed within {} s", STOP_TIMEOUT.as_secs());
             }
-        }
-    }
-
-    /// Gives the lead to the voter that has most of the log.
-    async fn hand_over(&self) {
-        let raft = &self.node.raft;
-        let metrics = raft.metrics().borrow_watched().clone();
-        if metrics.current_leader != Some(self.node.id.0) {
-            return;
-        }
-        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-        let replication = metrics.replication.unwrap_or_default();
-        let successor = replication
-            .into_iter()
-            .filter(|(id, _)| *id != self.node.id.0 && voters.contains(id))
-            .max_by_key(|(_, matched)| *matched);
-        let Some((successor, _)) = successor else { return };
-        if raft.trigger().transfer_leader(successor).await.is_err() {
-            return; // it has stopped already
-        }
-        let mut status = self.node.status.clone();
-        let handed_over =
-            status.wait_for(|status| status.leader.as_ref().is_some_and(|leader| leader.id != self.node.id));
-        if timeout(TRANSFER_TIMEOUT, handed_over).await.is_ok() {
-            tracing::info!(successor, "handed the lead over");
-        } else {
-            tracing::warn!(successor, "could not hand the lead over; the others will elect");
         }
     }
 }
@@ -145,9 +134,17 @@ async fn start(
     machine: Box<dyn Machine>,
     check_command: fn(&[u8]) -> Result<(), UnreadableCommand>,
 ) -> Result<Consensus, StartError> {
-    let nodes = check(&config, &tls)?;
+    check(&config, &tls)?;
     let settings = settings(&tls.identity().cluster.to_string(), config.timings, config.snapshot_every)?;
-    let owner = Owner { cluster: tls.identity().cluster.clone(), controller: config.id };
+    let owner = Owner {
+        cluster: tls.identity().cluster.clone(),
+        controller: config.id,
+        incarnation: Incarnation(world.uuid().to_string()),
+    };
+    if let Storage::Directory(directory) = &config.storage {
+        let unfinished = |source| StartError::Io { path: directory.clone(), source };
+        regroup::finish(directory).map_err(unfinished)?;
+    }
     let (storage, disk) = (config.storage.clone(), world.disk);
     let stores = disk
         .run(move || store::open(&storage, &owner, disk))
@@ -162,15 +159,20 @@ async fn start(
     let raft = Raft::new(config.id.0, Arc::new(settings), network, stores.log, machine);
     let raft = Runtime::scope(seed, raft).await.map_err(|error| StartError::Recovery(error.to_string()))?;
 
-    // Every member founds the same group; who has been founded or called before is refused, rightly.
-    match raft.initialize(nodes).await {
-        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-        Err(error) => return Err(StartError::Recovery(error.to_string())),
-    }
-
     let status = status::watch_metrics(&raft, peers.clone());
-    let node = Arc::new(Node { id: config.id, raft, check: check_command, peers, status, applied });
+    let node = Arc::new(Node {
+        id: config.id,
+        incarnation: stores.incarnation,
+        raft,
+        check: check_command,
+        peers,
+        status,
+        applied,
+        changing: Mutex::default(),
+    });
     let stop = CancellationToken::new();
+    founding::start(Arc::clone(&node), stop.clone());
+    promotion::start(Arc::clone(&node), stop.clone());
     Ok(Consensus {
         proposals: Proposals::start(Arc::clone(&node), stop.clone()),
         reads: Reads::start(Arc::clone(&node), stop.clone()),
@@ -181,7 +183,7 @@ async fn start(
     })
 }
 
-fn check(config: &RaftConfig, tls: &TlsIdentity) -> Result<Nodes, StartError> {
+fn check(config: &RaftConfig, tls: &TlsIdentity) -> Result<(), StartError> {
     let refuse = |problem: String| Err(StartError::Config(problem));
     if tls.identity().role != PeerRole::Controller(config.id) {
         return refuse(format!(
@@ -190,20 +192,17 @@ fn check(config: &RaftConfig, tls: &TlsIdentity) -> Result<Nodes, StartError> {
             config.id
         ));
     }
-    let mut nodes = Nodes::new();
-    for member in &config.members {
-        let at = Addresses { cluster: member.cluster_addr.clone(), api: member.api_addr.clone() };
-        if nodes.insert(member.id.0, at).is_some() {
-            return refuse(format!("the id {} is given twice", member.id));
-        }
+    let mut ids = BTreeSet::new();
+    if let Some(twice) = config.members.iter().find(|member| !ids.insert(member.id)) {
+        return refuse(format!("the id {} is given twice", twice.id));
     }
-    if !nodes.contains_key(&config.id.0) {
+    if !ids.contains(&config.id) {
         return refuse(format!("controller {} is not one of them", config.id));
     }
-    if nodes.contains_key(&ControllerId(0).0) {
+    if ids.contains(&ControllerId(0)) {
         return refuse("ids begin at 1".to_owned());
     }
-    Ok(nodes)
+    Ok(())
 }
 
 fn settings(cluster: &str, timings: Timings, snapshot_every: u64) -> Result<Config, StartError> {

@@ -71,6 +71,32 @@ pub(crate) enum ReadError {
     Stopped,
 }
 
+/// The group was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ChangeError {
+    /// It must not be; nothing was done.
+    #[error("{why}")]
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// There is no such member; nothing was done.
+    #[error("the cluster has no such controller")]
+    NoMember,
+    /// No leader could be found in time. Asking again is safe.
+    #[error("no controller leads at the moment (waited {} s); try again", waited.as_secs())]
+    NoLeader {
+        /// For how long.
+        waited: Duration,
+    },
+    /// A leader was asked and no answer came. Asking again is safe.
+    #[error("it is not known whether the change was made: {cause}; look at 'muster members', and try again")]
+    Unknown {
+        /// What happened instead of the answer.
+        cause: String,
+    },
+}
+
 /// A member could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -100,8 +126,9 @@ pub enum StartError {
     },
     /// Its files are damaged.
     #[error(
-        "{} is damaged: {cause}; restore this controller from a backup, or remove it from the cluster and add a \
-         new one under a new id",
+        "{} is damaged: {cause}; while a majority of the other controllers is well, set it aside with 'muster \
+         controller rejoin --config FILE', which says how this controller joins them again; otherwise restore a \
+         backup with 'muster controller restore'",
         path.display()
     )]
     Damaged {

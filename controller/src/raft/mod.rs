@@ -12,24 +12,32 @@
 //! | [`propose`] | commands on their way into the log |
 //! | [`read`] | linearizable reads |
 //! | [`applier`] | feeds the machine |
-//! | [`network`], [`peers`], [`service`], [`snapshot`] | speaking to the other members |
+//! | [`founding`] | how a member with empty files comes into a group |
+//! | [`members`], [`promotion`] | who is in the group, and how that changes |
+//! | [`network`], [`peers`], [`service`], [`membership`], [`snapshot`] | speaking to the other members |
+//! | [`regroup`] | a group of one, made of a state |
 //! | [`types`], [`codec`] | openraft's nouns, and how they are written |
 //!
 //! Tasks: openraft's core and its replications own the protocol; the applier owns the machine; one task
 //! turns proposals into entries and one answers readers, both fed by bounded queues; one derives the
-//! status. The log's writer has a thread (see [`store`](crate::store)). Dropping everything ends them.
+//! status; one brings a member with empty files into a group, and one gives learners their votes. The log's writer has a thread (see [`store`](crate::store)). Dropping everything ends them.
 
 pub(crate) mod applier;
 pub(crate) mod codec;
 mod config;
 mod consensus;
 mod error;
+mod founding;
 mod machine;
+mod members;
+mod membership;
 mod network;
 mod node;
 mod peers;
+mod promotion;
 mod propose;
 mod read;
+pub(crate) mod regroup;
 mod service;
 mod snapshot;
 pub(crate) mod status;
@@ -41,6 +49,7 @@ pub(crate) mod tests;
 pub use config::Storage;
 pub(crate) use config::{Member, RaftConfig};
 pub(crate) use consensus::Consensus;
-pub(crate) use error::{ProposeError, StartError};
+pub(crate) use error::{ChangeError, ProposeError, StartError};
 pub(crate) use machine::{Encode, Machine, RestoreError, UnreadableCommand};
+pub(crate) use members::Standing;
 pub use status::RaftStatus;

@@ -21,10 +21,12 @@ use openraft::raft::{
     AppendEntriesRequest, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use tonic::Status;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::{Request, Status};
 
 use super::codec;
 use super::peers::{Clients, Peers};
+use super::service::INCARNATION;
 use super::snapshot;
 use super::types::{Addresses, Snapshot, TypeConfig, Vote};
 
@@ -45,7 +47,8 @@ impl Network {
     fn link(&self, target: u64, node: &Addresses, alone: bool) -> Link {
         let member = self.peers.member(ControllerId(target), node);
         let clients = self.peers.clients(member.id, &member.cluster_addr).map_err(|error| error.to_string());
-        Link { id: self.id.0, target, clients, alone }
+        let incarnation = node.incarnation.0.parse().ok();
+        Link { id: self.id.0, target, incarnation, clients, alone }
     }
 }
 
@@ -65,6 +68,8 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub(super) struct Link {
     id: u64,
     target: u64,
+    /// Whom it means: files that were made anew are somebody else.
+    incarnation: Option<MetadataValue<Ascii>>,
     /// An address that is none says so at each call.
     clients: Result<Clients, String>,
     /// Appends are single calls rather than a stream: for heartbeats.
@@ -80,6 +85,15 @@ fn unreachable(error: impl ToString) -> RpcError {
 impl Link {
     fn clients(&self) -> Result<Clients, RpcError> {
         self.clients.clone().map_err(unreachable)
+    }
+
+    /// A call to the incarnation that the group knows.
+    fn to_target<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(incarnation) = &self.incarnation {
+            request.metadata_mut().insert(INCARNATION, incarnation.clone());
+        }
+        request
     }
 
     async fn call<T>(
@@ -106,6 +120,19 @@ async fn within<T>(
     }
 }
 
+/// Ends where a request without entries repeats the one before: what it should hold was purged meanwhile, and
+/// consensus looks for another way, a snapshot, only once its stream is over.
+fn until_stuck(
+    requests: impl Stream<Item = AppendEntriesRequest<TypeConfig>>,
+) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>> {
+    requests.scan(None, |before, request| {
+        let empty = request.entries.is_empty().then_some((request.prev_log_id, request.leader_commit));
+        let is_stuck = empty.is_some() && *before == empty;
+        *before = empty;
+        std::future::ready((!is_stuck).then_some(request))
+    })
+}
+
 impl NetBackoff<TypeConfig> for Link {
     fn backoff(&self) -> Option<Backoff> {
         Some(Backoff::new(std::iter::repeat(BACKOFF)))
@@ -119,7 +146,7 @@ impl NetVote<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         let mut client = self.clients()?.quick;
-        let call = client.vote(codec::vote_request_to(&request));
+        let call = client.vote(self.to_target(codec::vote_request_to(&request)));
         let response = self.call(RPCTypes::Vote, option.soft_ttl(), call).await?;
         codec::vote_response_from(response).map_err(unreachable)
     }
@@ -130,7 +157,7 @@ impl NetVote<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         let mut client = self.clients()?.quick;
-        let call = client.pre_vote(codec::vote_request_to(&request));
+        let call = client.pre_vote(self.to_target(codec::vote_request_to(&request)));
         let response = self.call(RPCTypes::Vote, option.soft_ttl(), call).await?;
         codec::vote_response_from(response).map_err(unreachable)
     }
@@ -143,7 +170,7 @@ impl NetTransferLeader<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
         let mut client = self.clients()?.quick;
-        let call = client.transfer_leader(codec::transfer_to(&request));
+        let call = client.transfer_leader(self.to_target(codec::transfer_to(&request)));
         let response = self.call(RPCTypes::TransferLeader, option.soft_ttl(), call).await?;
         codec::transferred_from(response).map_err(unreachable)
     }
@@ -180,7 +207,7 @@ impl Link {
         let answers = requests.then(move |request| {
             let mut client = clients.quick.clone();
             async move {
-                let call = client.append(codec::append_to(&request));
+                let call = client.append(self.to_target(codec::append_to(&request)));
                 let response = self.call(RPCTypes::AppendEntries, timeout, call).await?;
                 codec::appended_from(response).map_err(unreachable)
             }
@@ -198,7 +225,7 @@ impl Link {
         let Some(first) = requests.next().await else {
             return Ok(futures::stream::empty().boxed());
         };
-        let requests = futures::stream::once(std::future::ready(first)).chain(requests);
+        let requests = until_stuck(futures::stream::once(std::future::ready(first)).chain(requests));
         let sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent);
         let requests = requests.map(move |request| {
@@ -206,7 +233,7 @@ impl Link {
             codec::append_to(&request)
         });
         let mut client = clients.log;
-        let call = client.stream_append(requests);
+        let call = client.stream_append(self.to_target(requests));
         let answers = self.call(RPCTypes::AppendEntries, APPEND_TIMEOUT, call).await?;
         let (id, target) = (self.id, self.target);
         let answers = futures::stream::unfold(Some((answers, 0)), move |state| {
@@ -246,7 +273,7 @@ impl NetSnapshot<TypeConfig> for Link {
         let mut client = self.clients()?.bulk;
         let parts: Vec<v1::RaftSnapshotPart> = snapshot::parts(&vote, &snapshot);
         let send = async {
-            let call = client.install_snapshot(futures::stream::iter(parts));
+            let call = client.install_snapshot(self.to_target(futures::stream::iter(parts)));
             self.call(RPCTypes::InstallSnapshot, option.soft_ttl(), call).await
         };
         let response = tokio::select! {

@@ -1,27 +1,34 @@
 //! This member's consensus, and what the tasks around it share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use metrics::histogram;
 use muster_common::id::{ControllerId, Revision};
 use openraft::ReadPolicy;
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::config::Member;
 use super::machine::UnreadableCommand;
 use super::peers::Peers;
 use super::status::RaftStatus;
-use super::types::{Proposal, Raft};
+use super::types::{Incarnation, Proposal, Raft};
 
 /// How long to wait before a leader is looked for again where nothing has changed.
 const PAUSE: Duration = Duration::from_millis(25);
+/// How long a leader that stops waits for its successor.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the tasks around consensus share.
 pub(super) struct Node {
     pub(super) id: ControllerId,
+    /// Which files it works on.
+    pub(super) incarnation: Incarnation,
     pub(super) raft: Raft,
     /// Whether the machine can read a command.
     pub(super) check: fn(&[u8]) -> Result<(), UnreadableCommand>,
@@ -29,10 +36,12 @@ pub(super) struct Node {
     pub(super) status: watch::Receiver<RaftStatus>,
     /// What readers see of the machine.
     pub(super) applied: watch::Receiver<Revision>,
+    /// Held by who changes the group: one change at a time.
+    pub(super) changing: Mutex<()>,
 }
 
 /// Somebody else leads, or nobody; nothing was done.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Elsewhere(pub(super) Option<ControllerId>);
 
 /// Commands that were not answered by the machine.
@@ -56,8 +65,12 @@ pub(super) enum Leader {
 impl Node {
     /// Replicates `commands` as one entry, if this member leads.
     pub(super) async fn write(&self, commands: Arc<[Bytes]>) -> Result<Vec<Bytes>, NotWritten> {
+        let begun = Instant::now();
         match self.raft.client_write(Proposal { commands }).await {
-            Ok(response) => Ok(response.data),
+            Ok(response) => {
+                histogram!("muster_raft_commit_seconds").record(begun.elapsed().as_secs_f64());
+                Ok(response.data)
+            }
             // Refused before it was appended.
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
                 Err(NotWritten::Elsewhere(Elsewhere(forward.leader_id.map(ControllerId))))
@@ -80,6 +93,33 @@ impl Node {
             Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) | RaftError::Fatal(_)) => {
                 Err(Elsewhere(None))
             }
+        }
+    }
+
+    /// Gives the lead to the voter that has most of the log.
+    pub(super) async fn hand_over(&self) {
+        let raft = &self.raft;
+        let metrics = raft.metrics().borrow_watched().clone();
+        if metrics.current_leader != Some(self.id.0) {
+            return;
+        }
+        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+        let replication = metrics.replication.unwrap_or_default();
+        let successor = replication
+            .into_iter()
+            .filter(|(id, _)| *id != self.id.0 && voters.contains(id))
+            .max_by_key(|(_, matched)| *matched);
+        let Some((successor, _)) = successor else { return };
+        if raft.trigger().transfer_leader(successor).await.is_err() {
+            return; // it has stopped already
+        }
+        let mut status = self.status.clone();
+        let handed_over =
+            status.wait_for(|status| status.leader.as_ref().is_some_and(|leader| leader.id != self.id));
+        if timeout(TRANSFER_TIMEOUT, handed_over).await.is_ok() {
+            tracing::info!(successor, "handed the lead over");
+        } else {
+            tracing::warn!(successor, "could not hand the lead over; the others will elect");
         }
     }
 

@@ -7,6 +7,7 @@ use muster_common::id::ControllerId;
 use muster_platform::channel::InvalidAddress;
 use muster_platform::{ExpectedPeer, TlsIdentity, World, channel};
 use muster_proto::v1::control_client::ControlClient;
+use muster_proto::v1::members_client::MembersClient;
 use muster_proto::v1::raft_client::RaftClient;
 use tonic::transport::Channel;
 
@@ -34,6 +35,7 @@ pub(super) struct Clients {
     pub(super) log: RaftClient<Channel>,
     pub(super) bulk: RaftClient<Channel>,
     pub(super) control: ControlClient<Channel>,
+    pub(super) members: MembersClient<Channel>,
 }
 
 /// Connections to the other members, opened when they are first used and kept over leader changes.
@@ -64,6 +66,11 @@ impl Peers {
         })
     }
 
+    /// Those that the configuration names.
+    pub(super) fn configured(&self) -> impl Iterator<Item = &Member> {
+        self.configured.values()
+    }
+
     /// The clients for the member `id` at `address`. Nothing is connected yet.
     pub(super) fn clients(&self, id: ControllerId, address: &str) -> Result<Clients, InvalidAddress> {
         let raft = |lane| {
@@ -78,6 +85,7 @@ impl Peers {
             control: ControlClient::new(self.channel(id, address, Lane::Quick)?)
                 .max_decoding_message_size(MAX_MESSAGE)
                 .max_encoding_message_size(MAX_MESSAGE),
+            members: MembersClient::new(self.channel(id, address, Lane::Quick)?),
         })
     }
 

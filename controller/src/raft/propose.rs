@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use metrics::{counter, histogram};
 use muster_common::id::ControllerId;
 use muster_proto::v1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -59,6 +60,14 @@ impl Proposals {
     }
 
     pub(super) async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
+        let begun = Instant::now();
+        let answer = self.wait(command).await;
+        histogram!("muster_raft_proposal_seconds").record(begun.elapsed().as_secs_f64());
+        counter!("muster_raft_proposals_total", "outcome" => outcome(&answer)).increment(1);
+        answer
+    }
+
+    async fn wait(&self, command: Bytes) -> Result<Bytes, ProposeError> {
         let size = command.len();
         if size > MAX_COMMAND {
             return Err(ProposeError::TooLarge { size, limit: MAX_COMMAND });
@@ -76,6 +85,17 @@ impl Proposals {
         )?;
         // Dropped in the queue: it never left this member. What leaves is always answered.
         answer.await.unwrap_or(Err(ProposeError::Stopped))
+    }
+}
+
+fn outcome(answer: &Result<Bytes, ProposeError>) -> &'static str {
+    match answer {
+        Ok(_) => "committed",
+        Err(ProposeError::NoLeader { .. }) => "no_leader",
+        Err(ProposeError::Unknown { .. }) => "unknown",
+        Err(ProposeError::Refused { .. } | ProposeError::TooLarge { .. }) => "refused",
+        Err(ProposeError::Overloaded) => "overloaded",
+        Err(ProposeError::Stopped) => "stopped",
     }
 }
 

@@ -10,6 +10,7 @@ use muster_common::identity::Role;
 use muster_platform::PeerIdentity;
 use muster_proto::v1;
 use muster_proto::v1::control_server::{Control, ControlServer};
+use muster_proto::v1::members_server::MembersServer;
 use muster_proto::v1::raft_server::{Raft as RaftRpc, RaftServer};
 use openraft::raft::{AppendEntriesResponse, StreamAppendError};
 use tokio::sync::Semaphore;
@@ -17,6 +18,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use super::codec::{self, Malformed};
+use super::membership::Membership;
 use super::node::{Elsewhere, Node, NotWritten};
 use super::peers::MAX_MESSAGE;
 use super::propose::MAX_COMMAND;
@@ -26,8 +28,14 @@ use super::types::{Runtime, Vote};
 /// An entry's commands are replicated or given up by then; the caller's own deadline is shorter.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The routes of both services.
+/// Names the incarnation that a call of the Raft service is meant for.
+pub(super) const INCARNATION: &str = "muster-incarnation";
+
+/// The routes of all services.
 pub(super) fn routes(node: Arc<Node>, seed: u64) -> axum::Router {
+    let members = MembersServer::new(Membership::new(Arc::clone(&node)));
+    let me = Arc::clone(&node);
+    let meant_for_me = move |request| controllers_only(request).and_then(|request| meant_for(&me, request));
     let service = Service { node, seed, receiving: Arc::new(Semaphore::new(1)) };
     let raft = RaftServer::new(service.clone())
         .max_decoding_message_size(MAX_MESSAGE)
@@ -36,8 +44,22 @@ pub(super) fn routes(node: Arc<Node>, seed: u64) -> axum::Router {
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     axum::Router::new()
-        .route_service("/muster.v1.Raft/{method}", InterceptedService::new(raft, controllers_only))
+        .route_service("/muster.v1.Raft/{method}", InterceptedService::new(raft, meant_for_me))
         .route_service("/muster.v1.Control/{method}", InterceptedService::new(control, controllers_only))
+        .route_service("/muster.v1.Members/{method}", InterceptedService::new(members, controllers_only))
+}
+
+/// Whoever means other files than these must hear nothing from them: they know nothing of what those
+/// voted and acknowledged.
+#[allow(clippy::result_large_err)] // tonic's signature
+fn meant_for(node: &Node, request: Request<()>) -> Result<Request<()>, Status> {
+    let meant = request.metadata().get(INCARNATION).map_or(&[][..], |meant| meant.as_bytes());
+    if meant == node.incarnation.0.as_bytes() {
+        Ok(request)
+    } else {
+        let id = node.id;
+        Err(Status::failed_precondition(format!("the files of controller {id} are not those that are meant")))
+    }
 }
 
 #[allow(clippy::result_large_err)] // tonic's signature
@@ -187,7 +209,7 @@ impl RaftRpc for Service {
     }
 }
 
-fn elsewhere(at: &Elsewhere) -> v1::LeaderElsewhere {
+pub(super) fn elsewhere(at: &Elsewhere) -> v1::LeaderElsewhere {
     v1::LeaderElsewhere { leader: at.0.map(|id| id.0) }
 }
 

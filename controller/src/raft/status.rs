@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metrics::{counter, gauge};
 use muster_common::id::{ControllerId, Revision};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::Fatal;
@@ -10,7 +11,7 @@ use tokio::sync::watch;
 
 use super::config::Member;
 use super::peers::Peers;
-use super::types::{Raft, TypeConfig};
+use super::types::{LogId, Raft, TypeConfig};
 
 /// A leader that no quorum has answered for this many leases is not ready.
 const LEASES: u32 = 2;
@@ -62,6 +63,7 @@ pub(super) fn watch_metrics(raft: &Raft, peers: Peers) -> watch::Receiver<RaftSt
             // time. Never held across an await: consensus would wait for it.
             let ended = matches!(tokio::time::timeout(patience, metrics.changed()).await, Ok(Err(_)));
             let now = metrics.borrow_watched().clone();
+            observe(&now);
             let mut now = status_of(&now, &peers, patience);
             if ended {
                 now.role = Role::Stopped;
@@ -74,6 +76,7 @@ pub(super) fn watch_metrics(raft: &Raft, peers: Peers) -> watch::Receiver<RaftSt
                 let leader = |status: &RaftStatus| status.leader.as_ref().map(|leader| leader.id);
                 if leader(status) != leader(&now) {
                     if let Some(leader) = leader(&now) {
+                        counter!("muster_raft_leader_changes_total").increment(1);
                         tracing::info!(term = now.term, %leader, "there is a leader");
                     } else {
                         tracing::warn!(term = now.term, "there is no leader");
@@ -89,6 +92,19 @@ pub(super) fn watch_metrics(raft: &Raft, peers: Peers) -> watch::Receiver<RaftSt
         }
     });
     status
+}
+
+/// What is measured of consensus; the rest is where it happens.
+#[allow(clippy::cast_precision_loss)] // a gauge is a float
+fn observe(now: &RaftMetrics<TypeConfig>) {
+    let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
+    let (committed, applied) = (index(now.local_committed), index(now.last_applied));
+    gauge!("muster_raft_term").set(now.current_term as f64);
+    gauge!("muster_raft_leads").set(if now.state == ServerState::Leader { 1.0 } else { 0.0 });
+    gauge!("muster_raft_applied_revision").set(applied as f64);
+    gauge!("muster_raft_apply_lag_entries").set(committed.saturating_sub(applied) as f64);
+    let kept = now.last_log_index.unwrap_or_default().saturating_sub(index(now.purged));
+    gauge!("muster_raft_log_entries").set(kept as f64);
 }
 
 fn status_of(metrics: &RaftMetrics<TypeConfig>, peers: &Peers, patience: Duration) -> RaftStatus {

@@ -39,11 +39,17 @@ impl fmt::Display for Proposal {
     }
 }
 
-/// Where a member is.
+/// Which files a member works on; drawn at random when they are made. A member whose files were lost comes
+/// back as another incarnation: it has forgotten whom it voted for and what it acknowledged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Incarnation(pub(crate) String);
+
+/// Where a member is, and on which files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Addresses {
     pub(crate) cluster: String,
     pub(crate) api: String,
+    pub(crate) incarnation: Incarnation,
 }
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, super::applier::Applier>;

@@ -1,28 +1,30 @@
-//! Operations that are over when a service's slots are as wanted: activation, deactivation, count,
-//! destruction.
+//! Operations that are over when a service's slots are as wanted: activation, deactivation, a test, count,
+//! adjustment, retry, destruction.
 
 use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
 use muster_common::time::Timestamp;
 
-use super::Plan;
+use super::{Plan, is_late};
 use crate::state::{Change, State};
 
 /// How many slots an outcome names.
 const MAX_NAMED: usize = 5;
 
 pub(super) fn plan(state: &State, operation: &Operation, settled: bool, now: Timestamp, plan: &mut Plan) {
-    let late = now >= operation.deadline;
-    if !late {
-        plan.wake_at(operation.deadline);
-        if !settled {
-            return;
-        }
+    let late = is_late(operation, now, plan);
+    if !late && !settled {
+        return;
     }
     let slots = state.progress(operation);
     let tally = Tally::of(&slots);
-    let destroying = operation.kind == OperationKind::Destroy;
-    // A service is destroyed when nothing of it is left, not even out of sight.
-    let open = tally.open + if destroying { tally.away } else { 0 };
+    let open = tally.open
+        + match operation.kind {
+            // A service is destroyed when nothing of it is left, not even out of sight.
+            OperationKind::Destroy => tally.away,
+            // A test without a place has not begun.
+            OperationKind::DeployTestInstance => usize::from(slots.is_empty()),
+            _ => 0,
+        };
     let (outcome, message) = if open > 0 && late {
         (OperationState::Failed, timed_out(operation, &slots, open))
     } else if open > 0 {
@@ -40,6 +42,7 @@ pub(super) fn plan(state: &State, operation: &Operation, settled: bool, now: Tim
 pub(super) struct Tally {
     pub(super) open: usize,
     pub(super) done: usize,
+    pub(super) rolled_back: usize,
     pub(super) failed: usize,
     pub(super) away: usize,
 }
@@ -49,8 +52,12 @@ impl Tally {
         let mut tally = Self::default();
         for slot in slots {
             match slot.outcome {
-                SlotOutcome::Waiting | SlotOutcome::InProgress => tally.open += 1,
+                SlotOutcome::Waiting
+                | SlotOutcome::InProgress
+                | SlotOutcome::Settling
+                | SlotOutcome::RollingBack => tally.open += 1,
                 SlotOutcome::Done => tally.done += 1,
+                SlotOutcome::RolledBack => tally.rolled_back += 1,
                 SlotOutcome::Failed => tally.failed += 1,
                 SlotOutcome::Away => tally.away += 1,
             }
@@ -64,7 +71,10 @@ impl Tally {
         if total == 0 {
             return "there was nothing to do".to_owned();
         }
-        let mut words = vec![format!("{} of {total} slots are done", self.done)];
+        let mut words = match self.rolled_back {
+            0 => vec![format!("{} of {total} slots are done", self.done)],
+            rolled_back => vec![format!("{rolled_back} of {total} slots were rolled back")],
+        };
         for (count, outcome, name) in [
             (self.failed, SlotOutcome::Failed, "failed"),
             (self.away, SlotOutcome::Away, "are away"),
@@ -80,12 +90,11 @@ impl Tally {
 }
 
 fn timed_out(operation: &Operation, slots: &[SlotProgress], open: usize) -> String {
-    let after = operation.deadline.since(operation.created).as_secs();
     let total = slots.len();
     let named = named(slots, |slot| slot.outcome != SlotOutcome::Done);
     format!(
-        "timed out in {} after {after} s; {open} of {total} slots are not there yet{named}",
-        operation.kind
+        "timed out in {} after {}; {open} of {total} slots are not there yet{named}",
+        operation.kind, operation.op_spec.timeout
     )
 }
 

@@ -14,6 +14,7 @@ mod task;
 mod tests;
 mod waves;
 
+use muster_common::operation::Operation;
 use muster_common::time::Timestamp;
 
 use crate::state::{Change, State, goes_in_waves};
@@ -59,6 +60,19 @@ pub(crate) fn plan(state: &State, now: Timestamp) -> Plan {
     plan.changes.truncate(MAX_CHANGES);
     limit(&mut plan.changes);
     plan
+}
+
+/// Whether an operation's time is over. One whose clock stands has its time started.
+fn is_late(operation: &Operation, now: Timestamp, plan: &mut Plan) -> bool {
+    let Some(deadline) = operation.deadline else {
+        plan.changes.push(Change::StartClock { operation: operation.id.clone() });
+        return false;
+    };
+    let late = now >= deadline;
+    if !late {
+        plan.wake_at(deadline);
+    }
+    late
 }
 
 /// Keeps as many changes as fit into one command, and always the first: what is left is planned again

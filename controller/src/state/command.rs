@@ -2,12 +2,14 @@
 //! machines, gives the same state.
 
 use muster_common::executor::{Contact, ExecutorRecord};
-use muster_common::id::{Epoch, ExecutorId, InstanceId, OperationId, SlotId};
+use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, OperationId, ServiceId, SlotId};
 use muster_common::instance::InstanceRecord;
-use muster_common::operation::{OperationRequest, OperationState, SlotOutcome};
+use muster_common::operation::{OperationRequest, OperationState, SlotOutcome, Steer};
 use muster_common::reason::Reason;
 use muster_common::slot::{ReplaceMode, SlotStatus};
 use muster_common::time::Timestamp;
+
+use super::Steered;
 
 /// One proposal.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,13 +60,38 @@ pub enum Command {
         /// Whom, and what of them.
         verdicts: Vec<(ExecutorId, Contact)>,
     },
-    /// A controller began to lead; only told as an event. Answered by [`super::Reply::Done`].
+    /// A user steers an operation that is at work. Answered by [`super::Reply::Accepted`] or
+    /// [`super::Reply::Refused`].
+    SteerOperation {
+        /// When, by the proposer's clock.
+        at: Timestamp,
+        /// Which.
+        which: Steered,
+        /// How.
+        steer: Steer,
+        /// Who says so.
+        by: String,
+    },
+    /// A controller began to lead: told as an event, and all clocks are its own from now on. Answered by [`super::Reply::Done`].
     AnnounceLeader {
         /// When, by its clock.
         at: Timestamp,
         /// `host:port` of its API.
         address: String,
     },
+}
+
+impl Command {
+    /// The leader's time, in what only a leader proposes once it leads.
+    pub(super) const fn leaders_time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Plan { at, .. }
+            | Self::Reports { at, .. }
+            | Self::RegisterExecutor { at, .. }
+            | Self::ExecutorContact { at, .. } => Some(*at),
+            Self::SubmitOperation { .. } | Self::SteerOperation { .. } | Self::AnnounceLeader { .. } => None,
+        }
+    }
 }
 
 /// What one executor says; the session knows from the certificate who it is.
@@ -94,6 +121,31 @@ pub enum Change {
         /// As seen when planned.
         epoch: Epoch,
     },
+    /// An executor is chosen for a test instance. If: the service is to be tested, no executor that takes slots was
+    /// chosen, and this one takes slots.
+    PlaceTest {
+        /// Which service.
+        service: ServiceId,
+        /// Where.
+        executor: ExecutorId,
+    },
+    /// The clock of an operation starts. If: it runs, and its clock does not.
+    StartClock {
+        /// Which.
+        operation: OperationId,
+    },
+    /// The canaries are through: the operation waits for a promotion. If: it runs, and was not promoted.
+    AwaitPromotion {
+        /// Which.
+        operation: OperationId,
+    },
+    /// A rollout failed and is to be undone. If: it runs, and is not being undone.
+    RollBack {
+        /// Which.
+        operation: OperationId,
+        /// What failed, in words.
+        message: String,
+    },
     /// An operation replaces what runs in one of its slots. If: the operation runs and has not come
     /// to that slot yet, and the slot is assigned at this epoch.
     RaiseSlot {
@@ -105,6 +157,8 @@ pub enum Change {
         epoch: Epoch,
         /// How the old instance gives way.
         mode: ReplaceMode,
+        /// The generation of the spec to run; none: as before.
+        spec: Option<Generation>,
     },
     /// An operation is through with one of its slots. If: the operation runs and was not through
     /// with it at this outcome.

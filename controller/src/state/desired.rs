@@ -1,21 +1,21 @@
 //! Which slots must be assigned: services × executors × count. The one rule that both the
 //! reconciler (to plan) and `apply` (to check a plan's conditions) go by.
 
-use muster_common::id::SlotId;
+use muster_common::id::{ExecutorId, SlotId};
 use muster_common::service::{ActivationState, ServiceState};
 use muster_common::slot::ReplaceMode;
 
 use super::{Executor, Service, State};
 
 impl Service {
-    /// How many slots it wants on an executor that takes slots.
+    /// How many slots it wants on `executor`, if that takes slots.
     #[must_use]
-    pub const fn wanted_per_host(&self) -> u32 {
-        let leaving = matches!(self.state, ServiceState::DestroyRequested | ServiceState::Destroyed);
+    pub fn wanted_on(&self, executor: &ExecutorId) -> u32 {
         match self.activation {
-            ActivationState::Active if !leaving => self.instances_per_host,
-            // A test instance is DEPLOY_TEST_INSTANCE's to ask for, which is not served yet.
-            ActivationState::Active | ActivationState::ConfigTesting | ActivationState::Inactive => 0,
+            _ if matches!(self.state, ServiceState::DestroyRequested | ServiceState::Destroyed) => 0,
+            ActivationState::Active => self.instances_per_host,
+            ActivationState::ConfigTesting => u32::from(self.test_host.as_ref() == Some(executor)),
+            ActivationState::Inactive => 0,
         }
     }
 
@@ -23,7 +23,7 @@ impl Service {
     /// cannot run side by side.
     #[must_use]
     pub fn default_mode(&self) -> ReplaceMode {
-        if self.spec.is_host_level() { ReplaceMode::StopFirst } else { ReplaceMode::StartFirst }
+        if self.spec().is_host_level() { ReplaceMode::StopFirst } else { ReplaceMode::StartFirst }
     }
 }
 
@@ -31,7 +31,7 @@ impl State {
     /// Whether a slot must be assigned.
     #[must_use]
     pub fn wants(&self, slot: &SlotId) -> bool {
-        self.service(&slot.service).is_some_and(|service| slot.index < service.wanted_per_host())
+        self.service(&slot.service).is_some_and(|service| slot.index < service.wanted_on(&slot.executor))
             && self.executor(&slot.executor).is_some_and(|executor| executor.takes_slots())
     }
 
@@ -44,13 +44,13 @@ impl State {
     /// How many instances there should be of `service`.
     #[must_use]
     pub fn wanted_count(&self, service: &Service) -> u64 {
-        let executors = self.executors().filter(|executor| executor.takes_slots()).count();
-        u64::from(service.wanted_per_host()) * executors as u64
+        let executors = self.executors().filter(|executor| executor.takes_slots());
+        executors.map(|executor| u64::from(service.wanted_on(&executor.record.id))).sum()
     }
 }
 
 fn slots_on<'a>(service: &'a Service, executor: &'a Executor) -> impl Iterator<Item = SlotId> + 'a {
-    (0..service.wanted_per_host()).map(|index| SlotId {
+    (0..service.wanted_on(&executor.record.id)).map(|index| SlotId {
         service: service.id.clone(),
         executor: executor.record.id.clone(),
         index,

@@ -79,7 +79,7 @@ pub enum Happening {
 impl Happening {
     /// A service entered its state.
     pub(super) fn service(service: &Service) -> Self {
-        let spec = &service.spec;
+        let spec = service.spec();
         Self::Service {
             service: service.id.clone(),
             name: spec.name.clone(),

@@ -9,7 +9,9 @@
 //! | [`command`] | what is proposed; the reconciler's changes with their conditions |
 //! | `reply`, `refusal` | what is answered; what the wire allows when |
 //! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | what is kept |
-//! | `submit`, `planned`, `report`, `contact` | how each kind of command is applied |
+//! | `specs` | the specs that a service has and had |
+//! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact` | how each kind of command is applied |
+//! | `clock` | the time that operations have |
 //! | `desired`, `progress`, `table` | what follows from the state: wanted slots, an operation's progress, the slot table |
 //! | [`view`] | the state as users see it |
 //! | [`codec`] | commands, replies and snapshots as bytes |
@@ -17,6 +19,7 @@
 //!
 //! It must not know sessions, REST or time; of Raft it knows the machine's interface alone.
 
+mod clock;
 pub(crate) mod codec;
 pub(crate) mod command;
 mod contact;
@@ -31,8 +34,11 @@ mod refusal;
 mod replica;
 mod reply;
 mod report;
+mod rollout;
 mod service;
 mod slots;
+mod specs;
+mod steer;
 mod submit;
 mod table;
 #[cfg(test)]
@@ -68,6 +74,8 @@ pub use reply::Reply;
 pub(crate) use reply::ReportAck;
 pub(crate) use service::Service;
 pub(crate) use slots::Slot;
+pub(crate) use specs::{SpecVersion, Specs};
+pub(crate) use steer::Steered;
 pub(crate) use table::slot_table;
 
 /// Everything that must survive a leader.
@@ -81,6 +89,8 @@ pub struct State {
     instances: Instances,
     operations: Operations,
     events: Events,
+    /// The leaders' time, as the log last told it.
+    clock: Timestamp,
 }
 
 impl Default for State {
@@ -94,6 +104,7 @@ impl Default for State {
             instances: Instances::default(),
             operations: Operations::default(),
             events: Events::default(),
+            clock: Timestamp::default(),
         }
     }
 }
@@ -102,8 +113,18 @@ impl State {
     /// Applies `command`, which is the log's entry at `revision` or a part of it.
     pub fn apply(&mut self, revision: Revision, command: &Command) -> Reply {
         self.revision = revision;
+        if let Some(at) = command.leaders_time() {
+            self.clock = at;
+        }
         match command {
             Command::SubmitOperation { id, request, at, by } => self.submit(id, request, *at, by),
+            Command::SteerOperation { at, which, steer, by } => self.steer(*at, which, *steer, by),
+            Command::AnnounceLeader { at, address } => {
+                self.stop_all_clocks();
+                self.clock = *at;
+                self.emit(*at, Happening::LeadershipAcquired { address: address.clone() });
+                Reply::Done
+            }
             Command::Plan { at, changes } => self.plan(*at, changes),
             Command::Reports { at, reports } => {
                 Reply::Reported(reports.iter().map(|report| self.report(*at, report)).collect())
@@ -116,10 +137,6 @@ impl State {
                 for (executor, contact) in verdicts {
                     self.contact(*at, executor, *contact);
                 }
-                Reply::Done
-            }
-            Command::AnnounceLeader { at, address } => {
-                self.emit(*at, Happening::LeadershipAcquired { address: address.clone() });
                 Reply::Done
             }
         }
@@ -212,6 +229,11 @@ impl State {
     #[must_use]
     pub fn operation(&self, id: &OperationId) -> Option<&Arc<Operation>> {
         self.operations.get(id)
+    }
+
+    /// All operations, ordered by id.
+    pub fn operations(&self) -> impl Iterator<Item = &Arc<Operation>> {
+        self.operations.iter()
     }
 
     /// The operations that are at work, ordered by service.

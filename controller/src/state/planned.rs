@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use muster_common::id::{Epoch, SlotId};
+use muster_common::id::{Epoch, ExecutorId, OperationId, ServiceId, SlotId};
 use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
-use muster_common::service::ServiceState;
+use muster_common::service::{ActivationState, ServiceState};
 use muster_common::time::Timestamp;
 
 use super::command::Change;
-use super::progress::goes_in_waves;
+use super::progress::occupies;
 use super::{Reply, Slot, State};
 
 impl State {
@@ -27,20 +27,34 @@ impl State {
         match change {
             Change::AssignSlot { slot } => self.assign_slot(slot),
             Change::RemoveSlot { slot, epoch } => self.remove_slot(slot, *epoch),
-            Change::RaiseSlot { operation, slot, epoch, mode } => {
+            Change::PlaceTest { service, executor } => self.place_test(service, executor),
+            Change::StartClock { operation } => self.start_clock(at, operation),
+            Change::AwaitPromotion { operation } => {
+                let running = self.operations.get_running_mut(operation)?;
+                let due = running.state == OperationState::Running && !running.promoted;
+                due.then(|| self.hold_or_go_on(operation, OperationState::AwaitingPromotion))
+            }
+            Change::RollBack { operation, message } => self.begin_rollback(operation, message),
+            Change::RaiseSlot { operation, slot, epoch, mode, spec } => {
                 let raised = Epoch(self.revision.0);
                 let current = self.slots.get(slot).filter(|slot| slot.epoch == *epoch && raised > *epoch)?;
                 let generation = self.service(&slot.service)?.generation;
-                let current = Slot { epoch: raised, mode: *mode, generation, ..Slot::clone(current) };
-                let progress = self.open_slot(operation, slot, SlotOutcome::Waiting)?;
-                progress.outcome = SlotOutcome::InProgress;
+                let spec = spec.unwrap_or(current.spec);
+                let current = Slot { epoch: raised, mode: *mode, generation, spec, ..Slot::clone(current) };
+                let progress = self.slot_of(operation, slot).filter(|progress| progress.epoch.is_none())?;
+                progress.outcome = match progress.outcome {
+                    SlotOutcome::Waiting => SlotOutcome::InProgress,
+                    SlotOutcome::RollingBack => SlotOutcome::RollingBack,
+                    _ => return None,
+                };
                 progress.epoch = Some(raised);
                 self.slots.insert(slot, Arc::new(current));
                 self.touch_table(&slot.executor);
                 Some(())
             }
             Change::SettleSlot { operation, slot, from, outcome, reason, message } => {
-                let progress = self.open_slot(operation, slot, *from)?;
+                let progress = self.slot_of(operation, slot).filter(|progress| progress.outcome == *from)?;
+                progress.since = (*outcome == SlotOutcome::Settling).then_some(at);
                 progress.outcome = *outcome;
                 progress.reason = *reason;
                 progress.message.clone_from(message);
@@ -68,12 +82,14 @@ impl State {
         let slot = Slot {
             epoch: Epoch(self.revision.0),
             generation: service.generation,
+            spec: service.specs.stable(),
             mode: service.default_mode(),
             assigned: self.revision,
             status: None,
         };
         self.slots.insert(id, Arc::new(slot));
         self.touch_table(&id.executor);
+        self.join_rollout(id);
         Some(())
     }
 
@@ -86,16 +102,24 @@ impl State {
         Some(())
     }
 
-    /// The progress of a running operation in one of its slots, if it is at `outcome`.
-    fn open_slot(
-        &mut self,
-        operation: &muster_common::id::OperationId,
-        slot: &SlotId,
-        outcome: SlotOutcome,
-    ) -> Option<&mut SlotProgress> {
+    fn place_test(&mut self, id: &ServiceId, executor: &ExecutorId) -> Option<()> {
+        let takes =
+            |state: &Self, id: &ExecutorId| state.executor(id).is_some_and(|found| found.takes_slots());
+        let service =
+            self.service(id).filter(|service| service.activation == ActivationState::ConfigTesting)?;
+        let is_placed = service.test_host.as_ref().is_some_and(|host| takes(self, host));
+        if is_placed || !takes(self, executor) {
+            return None;
+        }
+        self.services.get_mut(id).map(Arc::make_mut)?.test_host = Some(executor.clone());
+        Some(())
+    }
+
+    /// The progress of a running operation in one of its slots.
+    fn slot_of(&mut self, operation: &OperationId, slot: &SlotId) -> Option<&mut SlotProgress> {
         let operation = self.operations.get_running_mut(operation)?;
         let position = operation.slots.binary_search_by(|progress| progress.slot.cmp(slot)).ok()?;
-        operation.slots.get_mut(position).filter(|progress| progress.outcome == outcome)
+        operation.slots.get_mut(position)
     }
 
     fn may_finish(&self, operation: &Operation, state: OperationState) -> bool {
@@ -118,12 +142,13 @@ impl State {
     ) {
         let slots = self.progress(operation);
         let sealed = Operation { slots, state, message, finished: Some(at), ..operation.clone() };
+        self.end_rollout(&sealed, state);
         self.operations.put(sealed);
         let Some(service) = self.service(&operation.service).cloned() else { return };
         if operation.kind == OperationKind::Destroy && state == OperationState::Succeeded {
             self.enter(at, &service.id, ServiceState::Destroyed);
             self.services.remove(&service.id);
-        } else if goes_in_waves(operation.kind) || operation.kind == OperationKind::Destroy {
+        } else if occupies(operation.kind) {
             self.enter(at, &service.id, service.resting_state());
         }
     }

@@ -25,14 +25,36 @@ pub(crate) fn brief(message: &str) -> String {
 #[must_use]
 pub(crate) const fn goes_in_waves(kind: OperationKind) -> bool {
     match kind {
-        OperationKind::Restart | OperationKind::ReplaceInstances | OperationKind::StopInstances => true,
+        OperationKind::Restart
+        | OperationKind::ReplaceInstances
+        | OperationKind::StopInstances
+        | OperationKind::UpdateSpec
+        | OperationKind::Rollback => true,
         OperationKind::Create
         | OperationKind::Activate
         | OperationKind::Deactivate
         | OperationKind::DeployTestInstance
         | OperationKind::AdjustInstances
         | OperationKind::UpdateInstanceCount
+        | OperationKind::Retry
         | OperationKind::Destroy => false,
+    }
+}
+
+/// Whether a service shows another than its resting state while an operation of this kind is at work.
+#[must_use]
+pub(super) const fn occupies(kind: OperationKind) -> bool {
+    goes_in_waves(kind) || matches!(kind, OperationKind::AdjustInstances | OperationKind::Destroy)
+}
+
+/// Whether something may still become of a slot with this outcome.
+#[must_use]
+pub(super) const fn is_open(outcome: SlotOutcome) -> bool {
+    match outcome {
+        SlotOutcome::Waiting | SlotOutcome::InProgress | SlotOutcome::Settling | SlotOutcome::RollingBack => {
+            true
+        }
+        SlotOutcome::Done | SlotOutcome::RolledBack | SlotOutcome::Failed | SlotOutcome::Away => false,
     }
 }
 
@@ -51,9 +73,8 @@ impl State {
 
     /// As stored, except that what waits for an executor that is not heard is away.
     fn wave_progress(&self, progress: &SlotProgress) -> SlotProgress {
-        let open = matches!(progress.outcome, SlotOutcome::Waiting | SlotOutcome::InProgress);
         let mut progress = progress.clone();
-        if open && !self.is_connected(&progress.slot.executor) {
+        if is_open(progress.outcome) && !self.is_connected(&progress.slot.executor) {
             self.set_away(&mut progress);
         }
         progress
@@ -129,5 +150,5 @@ impl State {
 }
 
 fn blank(slot: SlotId, outcome: SlotOutcome) -> SlotProgress {
-    SlotProgress { slot, old_instance: None, epoch: None, outcome, reason: None, message: String::new() }
+    SlotProgress { outcome, ..SlotProgress::waiting(slot, None) }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use muster_common::envelope::RefusalKind;
-use muster_common::id::ServiceId;
-use muster_common::operation::OperationKind;
+use muster_common::id::{OperationId, ServiceId};
+use muster_common::operation::{OperationKind, OperationState, Steer};
 use muster_common::service::ServiceState;
 
 /// Why an operation was refused.
@@ -34,6 +34,22 @@ pub enum Refusal {
     NotReplaceable(Vec<String>),
     /// These instances are not HEALTHY ones of the service.
     NotStoppable(Vec<String>),
+    /// There is no such operation, or none any more.
+    UnknownOperation(String),
+    /// The operation is over.
+    OperationOver(OperationId, OperationState),
+    /// An operation of this kind cannot be steered so in this state.
+    CannotSteer(Steer, OperationKind, OperationState),
+    /// Nothing that can be cancelled is at work on the service.
+    NothingToCancel,
+    /// The idempotency key was used for another request.
+    KeyReused(OperationId),
+    /// The service does not have the spec of this generation; those that it has.
+    UnknownGeneration(ServiceId, u64, Vec<String>),
+    /// The service never had another spec.
+    NoEarlierSpec(ServiceId),
+    /// No slot of the operation is on an executor with this tag.
+    NoCanary(String),
 }
 
 impl Refusal {
@@ -53,6 +69,14 @@ impl Refusal {
             Self::HostLevelFixed => "HOST_LEVEL_FIXED",
             Self::NotReplaceable(_) => "NOT_REPLACEABLE",
             Self::NotStoppable(_) => "NOT_STOPPABLE",
+            Self::UnknownOperation(_) => "UNKNOWN_OPERATION",
+            Self::OperationOver(..) => "OPERATION_OVER",
+            Self::CannotSteer(..) => "CANNOT_STEER",
+            Self::NothingToCancel => "NOTHING_TO_CANCEL",
+            Self::KeyReused(_) => "KEY_REUSED",
+            Self::UnknownGeneration(..) => "UNKNOWN_GENERATION",
+            Self::NoEarlierSpec(_) => "NO_EARLIER_SPEC",
+            Self::NoCanary(_) => "NO_CANARY",
         }
     }
 
@@ -63,14 +87,22 @@ impl Refusal {
             Self::NoServiceId | Self::InvalidServiceId(_) | Self::InstanceCount | Self::HostLevelCount => {
                 RefusalKind::Invalid
             }
-            Self::UnknownService(_) | Self::NotReplaceable(_) | Self::NotStoppable(_) => {
-                RefusalKind::NotFound
-            }
+            Self::UnknownService(_)
+            | Self::NotReplaceable(_)
+            | Self::NotStoppable(_)
+            | Self::UnknownOperation(_)
+            | Self::UnknownGeneration(..) => RefusalKind::NotFound,
             Self::Maintenance
             | Self::NothingAllowed(..)
             | Self::NotAllowed(..)
             | Self::AlreadyExists(_)
-            | Self::HostLevelFixed => RefusalKind::Conflict,
+            | Self::HostLevelFixed
+            | Self::OperationOver(..)
+            | Self::CannotSteer(..)
+            | Self::NothingToCancel
+            | Self::KeyReused(_)
+            | Self::NoEarlierSpec(_)
+            | Self::NoCanary(_) => RefusalKind::Conflict,
         }
     }
 }
@@ -86,8 +118,9 @@ impl fmt::Display for Refusal {
                 write!(f, "No operations allowed for {id} as it is in {state} state")
             }
             Self::NotAllowed(id, state) => {
-                let mut allowed: Vec<_> =
-                    allowed_operations(*state).iter().map(|kind| kind.as_str()).collect();
+                // The wire's text, word by word: it names the wire's own operations.
+                let wires = allowed_operations(*state).iter().filter(|kind| kind.is_wires());
+                let mut allowed: Vec<_> = wires.map(|kind| kind.as_str()).collect();
                 allowed.sort_unstable();
                 let allowed = allowed.join(", ");
                 write!(f, "Only [{allowed}] allowed for local service {id} as it is in {state} state")
@@ -104,18 +137,50 @@ impl fmt::Display for Refusal {
             Self::NotStoppable(ids) => {
                 write!(f, "There are no healthy instances with ids: [{}]", ids.join(", "))
             }
+            Self::UnknownOperation(id) => write!(f, "No operation found with id: {id}"),
+            Self::OperationOver(id, state) => write!(f, "Operation {id} is over: it is {state}"),
+            Self::CannotSteer(steer, kind, state) => {
+                write!(f, "{steer} is not possible for {kind} while it is {state}")?;
+                f.write_str(match steer {
+                    Steer::Pause => "; only what goes in waves can be paused, while it is RUNNING",
+                    Steer::Resume => "; only what is PAUSED can be resumed",
+                    Steer::Promote => "; only what began with canaries can be promoted",
+                    Steer::Cancel => "; ask for its opposite instead",
+                })
+            }
+            Self::NothingToCancel => f.write_str("Current operation could not be cancelled"),
+            Self::KeyReused(id) => {
+                write!(f, "This idempotency key was used for another request, which became operation {id}")
+            }
+            Self::UnknownGeneration(service, generation, kept) => write!(
+                f,
+                "Local service {service} has no spec of generation {generation} any more; it has [{}]",
+                kept.join(", ")
+            ),
+            Self::NoEarlierSpec(service) => {
+                write!(f, "Local service {service} never had another spec to go back to")
+            }
+            Self::NoCanary(tag) => {
+                write!(f, "No slot of this operation is on an executor with the tag {tag}")
+            }
         }
     }
 }
 
-/// What the wire allows in each state (drove-wire.md §3.2).
+/// What the wire allows in each state (drove-wire.md §3.2), and of Muster's own what changes a service that rests.
 #[must_use]
 pub(crate) const fn allowed_operations(state: ServiceState) -> &'static [OperationKind] {
     use OperationKind as Op;
     match state {
-        ServiceState::Inactive => {
-            &[Op::Activate, Op::AdjustInstances, Op::DeployTestInstance, Op::Destroy, Op::UpdateInstanceCount]
-        }
+        ServiceState::Inactive => &[
+            Op::Activate,
+            Op::AdjustInstances,
+            Op::DeployTestInstance,
+            Op::Destroy,
+            Op::UpdateInstanceCount,
+            Op::UpdateSpec,
+            Op::Rollback,
+        ],
         ServiceState::ConfigTesting => &[
             Op::Activate,
             Op::AdjustInstances,
@@ -123,6 +188,9 @@ pub(crate) const fn allowed_operations(state: ServiceState) -> &'static [Operati
             Op::ReplaceInstances,
             Op::Restart,
             Op::StopInstances,
+            Op::UpdateSpec,
+            Op::Rollback,
+            Op::Retry,
         ],
         ServiceState::Active => &[
             Op::AdjustInstances,
@@ -131,6 +199,9 @@ pub(crate) const fn allowed_operations(state: ServiceState) -> &'static [Operati
             Op::Restart,
             Op::StopInstances,
             Op::UpdateInstanceCount,
+            Op::UpdateSpec,
+            Op::Rollback,
+            Op::Retry,
         ],
         ServiceState::EmergencyDeactivationRequested => &[Op::Deactivate],
         ServiceState::Init

@@ -14,6 +14,8 @@ pub struct Slot {
     pub epoch: Epoch,
     /// The service's generation that the slot was assigned or raised for.
     pub generation: Generation,
+    /// The generation of the spec that it must run.
+    pub spec: Generation,
     /// How an instance of a lower epoch gives way.
     pub mode: ReplaceMode,
     /// The revision that assigned it.

@@ -3,33 +3,38 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use muster_common::cluster::ClusterState;
+use muster_common::duration::DroveDuration;
 use muster_common::id::{Generation, InstanceId, OperationId, ServiceId, SlotId};
 use muster_common::instance::InstanceState;
 use muster_common::operation::{
-    ClusterOpSpec, Operation, OperationKind, OperationRequest, OperationState, SlotOutcome, SlotProgress,
+    ClusterOpSpec, Operation, OperationKind, OperationRequest, OperationState, SlotProgress,
 };
 use muster_common::service::{ActivationState, ServiceState};
 use muster_common::slot::SlotPhase;
 use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
+use uuid::Uuid;
 
-use super::{Instance, Refusal, Reply, Service, State, allowed_operations};
+use super::clock::whole;
+use super::rollout::choose_canaries;
+use super::{Instance, Refusal, Reply, Service, SpecVersion, Specs, State, allowed_operations};
 
 /// How many instances of a service an executor may hold (drove-wire.md §2.7).
 const INSTANCES_PER_HOST: std::ops::RangeInclusive<u32> = 1..=256;
 
 /// How long DESTROY waits for the last instance: longer than it takes by default until the instances
 /// of a silent executor count as lost (10 min).
-const DESTROY_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+const DESTROY_TIMEOUT: DroveDuration = DroveDuration::from_secs(15 * 60);
 
 /// Who asked for what, and when.
-struct Submission<'a> {
-    id: &'a OperationId,
-    at: Timestamp,
-    by: &'a str,
+pub(super) struct Submission<'a> {
+    pub(super) id: &'a OperationId,
+    pub(super) at: Timestamp,
+    pub(super) by: &'a str,
+    /// Of the request.
+    pub(super) fingerprint: Uuid,
 }
 
 impl State {
@@ -40,10 +45,15 @@ impl State {
         at: Timestamp,
         by: &str,
     ) -> Reply {
-        if let Some(known) = self.operations.get(id) {
-            return Reply::Accepted { operation: id.clone(), service: known.service.clone() };
+        let fingerprint = Uuid::new_v5(&Uuid::NAMESPACE_OID, &request.to_json());
+        match self.operations.get(id) {
+            Some(known) if known.fingerprint == fingerprint => {
+                return Reply::Accepted { operation: id.clone(), service: known.service.clone() };
+            }
+            Some(_) => return Reply::Refused(Refusal::KeyReused(id.clone())),
+            None => {}
         }
-        match self.accept(&Submission { id, at, by }, request) {
+        match self.accept(&Submission { id, at, by, fingerprint }, request) {
             Ok(service) => Reply::Accepted { operation: id.clone(), service },
             Err(refusal) => Reply::Refused(refusal),
         }
@@ -72,6 +82,30 @@ impl State {
                 self.deactivate(submission, &service);
                 Ok(service.id.clone())
             }
+            OperationRequest::DeployTestInstance { service_id } => {
+                let service = self.addressed(service_id, kind)?;
+                self.deploy_test(submission, &service);
+                Ok(service.id.clone())
+            }
+            OperationRequest::AdjustInstances { service_id, op_spec } => {
+                let service = self.addressed(service_id, kind)?;
+                self.adjust(submission, &service, op_spec.as_ref());
+                Ok(service.id.clone())
+            }
+            OperationRequest::UpdateSpec { spec, stop_first, op_spec } => {
+                self.update_spec(submission, spec, &How::replacing(op_spec.as_ref(), *stop_first))
+            }
+            OperationRequest::Rollback { service_id, generation, stop_first, op_spec } => {
+                let service = self.addressed(service_id, kind)?;
+                let how = How::replacing(op_spec.as_ref(), *stop_first);
+                self.roll_back(submission, &service, *generation, &how)?;
+                Ok(service.id.clone())
+            }
+            OperationRequest::Retry { service_id } => {
+                let service = self.addressed(service_id, kind)?;
+                self.retry(submission, &service);
+                Ok(service.id.clone())
+            }
             OperationRequest::UpdateInstanceCount { service_id, instances_per_host } => {
                 let service = self.addressed(service_id, kind)?;
                 self.update_count(submission, &service, *instances_per_host)?;
@@ -81,7 +115,7 @@ impl State {
                 let service = self.addressed(service_id, kind)?;
                 let slots = self.healthy_slots(&service);
                 let how = How::replacing(cluster_op_spec.as_ref(), *stop_first);
-                Ok(self.begin_waves(submission, &service, kind, &how, slots))
+                self.begin_waves(submission, &service, kind, &how, slots)
             }
             OperationRequest::ReplaceInstances { service_id, instance_ids, stop_first, op_spec } => {
                 let service = self.addressed(service_id, kind)?;
@@ -91,13 +125,13 @@ impl State {
                     self.named_slots(&service, instance_ids).map_err(Refusal::NotReplaceable)?
                 };
                 let how = How::replacing(op_spec.as_ref(), *stop_first);
-                Ok(self.begin_waves(submission, &service, kind, &how, slots))
+                self.begin_waves(submission, &service, kind, &how, slots)
             }
             OperationRequest::StopInstances { service_id, instance_ids, op_spec } => {
                 let service = self.addressed(service_id, kind)?;
                 let slots = self.named_slots(&service, instance_ids).map_err(Refusal::NotStoppable)?;
                 let how = How::replacing(op_spec.as_ref(), true);
-                Ok(self.begin_waves(submission, &service, kind, &how, slots))
+                self.begin_waves(submission, &service, kind, &how, slots)
             }
             OperationRequest::Destroy { service_id } => {
                 let service = self.addressed(service_id, kind)?;
@@ -108,7 +142,7 @@ impl State {
     }
 
     /// The service that a request is about, if its state allows a request of this kind.
-    fn addressed(&self, text: &str, kind: OperationKind) -> Result<Arc<Service>, Refusal> {
+    pub(super) fn addressed(&self, text: &str, kind: OperationKind) -> Result<Arc<Service>, Refusal> {
         if text.is_empty() {
             return Err(Refusal::NoServiceId);
         }
@@ -139,13 +173,21 @@ impl State {
         if spec.is_host_level() && instances_per_host > 1 {
             return Err(Refusal::HostLevelCount);
         }
+        let generation = Generation(self.revision.0);
+        let version = SpecVersion {
+            spec: Arc::new(spec.clone()),
+            at: submission.at,
+            by: submission.by.to_owned(),
+            restores: None,
+        };
         let service = Service {
             id: id.clone(),
-            spec: Arc::new(spec.clone()),
+            specs: Specs::new(generation, version),
             instances_per_host,
             activation: ActivationState::Inactive,
+            test_host: None,
             state: ServiceState::Init,
-            generation: Generation(self.revision.0),
+            generation,
             created: submission.at,
             updated: submission.at,
         };
@@ -166,6 +208,38 @@ impl State {
         self.begin(submission, service, OperationKind::Activate, &How::default(), Vec::new());
     }
 
+    /// Begins a DEACTIVATE that follows from another request.
+    pub(super) fn deactivate_for(&mut self, id: &OperationId, at: Timestamp, by: &str, service: &Service) {
+        self.deactivate(&Submission { id, at, by, fingerprint: Uuid::nil() }, service);
+    }
+
+    /// One instance on one executor: which, is the reconciler's to choose.
+    fn deploy_test(&mut self, submission: &Submission<'_>, service: &Service) {
+        self.enter(submission.at, &service.id, ServiceState::ConfigTestingRequested);
+        let generation = self.set_activation(service, ActivationState::ConfigTesting);
+        self.try_again(&service.id, generation);
+        self.enter(submission.at, &service.id, ServiceState::ConfigTesting);
+        self.begin(submission, service, OperationKind::DeployTestInstance, &How::default(), Vec::new());
+    }
+
+    fn adjust(&mut self, submission: &Submission<'_>, service: &Service, op_spec: Option<&ClusterOpSpec>) {
+        self.enter(submission.at, &service.id, ServiceState::AdjustingInstances);
+        let how = How::replacing(op_spec, false);
+        let slots = self.leaving_slots(service);
+        self.operations.put(submission.operation(&service.id, OperationKind::AdjustInstances, &how, slots));
+    }
+
+    fn retry(&mut self, submission: &Submission<'_>, service: &Service) {
+        let generation = self.next_generation(service);
+        if let Some(service) = self.services.get_mut(&service.id).map(Arc::make_mut) {
+            service.generation = generation;
+            service.updated = submission.at;
+        }
+        self.try_again(&service.id, generation);
+        let how = How::default();
+        self.operations.put(submission.operation(&service.id, OperationKind::Retry, &how, Vec::new()));
+    }
+
     fn deactivate(&mut self, submission: &Submission<'_>, service: &Service) {
         self.enter(submission.at, &service.id, ServiceState::DeactivationRequested);
         self.set_activation(service, ActivationState::Inactive);
@@ -180,7 +254,7 @@ impl State {
         service: &Service,
         instances_per_host: u32,
     ) -> Result<(), Refusal> {
-        if service.spec.is_host_level() {
+        if service.spec().is_host_level() {
             return Err(Refusal::HostLevelFixed);
         }
         check_count(instances_per_host)?;
@@ -193,18 +267,22 @@ impl State {
         self.try_again(&service.id, generation);
         self.enter(submission.at, &service.id, service.resting_state());
         self.begin(submission, service, OperationKind::UpdateInstanceCount, &How::default(), Vec::new());
+        if let Some(operation) = self.operations.get_running_mut(submission.id) {
+            operation.instances_per_host = Some(instances_per_host);
+        }
         Ok(())
     }
 
     fn destroy(&mut self, submission: &Submission<'_>, service: &Service) {
         self.enter(submission.at, &service.id, ServiceState::DestroyRequested);
         let slots = self.held_slots(service);
-        let how = How { timeout: Some(DESTROY_TIMEOUT), ..How::default() };
+        let op_spec = ClusterOpSpec { timeout: DESTROY_TIMEOUT, ..ClusterOpSpec::default() };
+        let how = How { op_spec, stop_first: false };
         self.begin(submission, service, OperationKind::Destroy, &how, slots);
     }
 
     /// The revision, unless an earlier command of the same log entry took it already.
-    fn next_generation(&self, service: &Service) -> Generation {
+    pub(super) fn next_generation(&self, service: &Service) -> Generation {
         service.generation.next().max(Generation(self.revision.0))
     }
 
@@ -212,6 +290,7 @@ impl State {
         let generation = self.next_generation(service);
         if let Some(service) = self.services.get_mut(&service.id).map(Arc::make_mut) {
             service.activation = activation;
+            service.test_host = None;
             service.generation = generation;
         }
         generation
@@ -245,16 +324,17 @@ impl State {
         kind: OperationKind,
         how: &How,
         slots: BTreeMap<SlotId, InstanceId>,
-    ) -> ServiceId {
+    ) -> Result<ServiceId, Refusal> {
+        let mut slots = waiting(slots);
+        choose_canaries(self, &how.op_spec, &mut slots)?;
         let state = if kind == OperationKind::StopInstances {
             ServiceState::StoppingInstances
         } else {
             ServiceState::ReplacingInstances
         };
         self.enter(submission.at, &service.id, state);
-        let operation = submission.operation(&service.id, kind, how, waiting(slots));
-        self.operations.put(operation);
-        service.id.clone()
+        self.operations.put(submission.operation(&service.id, kind, how, slots));
+        Ok(service.id.clone())
     }
 
     /// Starts an operation that is over when the service's slots are as wanted. What was wanted
@@ -305,6 +385,13 @@ impl State {
         instance.state() == InstanceState::Healthy && self.slot(&instance.record.slot).is_some()
     }
 
+    /// The places that hold something although they are not wanted.
+    fn leaving_slots(&self, service: &Service) -> Vec<SlotProgress> {
+        let mut held = self.held_slots(service);
+        held.retain(|progress| !self.wants(&progress.slot));
+        held
+    }
+
     /// Every place of the service that is not empty yet.
     fn held_slots(&self, service: &Service) -> Vec<SlotProgress> {
         waiting(newest_per_slot(self.live_instances(&service.id)))
@@ -312,43 +399,48 @@ impl State {
 }
 
 impl Submission<'_> {
-    fn operation(
+    pub(super) fn operation(
         &self,
         service: &ServiceId,
         kind: OperationKind,
         how: &How,
         slots: Vec<SlotProgress>,
     ) -> Operation {
-        let timeout = how.timeout.unwrap_or_else(|| how.op_spec.timeout.as_duration());
-        Operation {
+        let mut operation = Operation {
             id: self.id.clone(),
             service: service.clone(),
             kind,
             by: self.by.to_owned(),
             op_spec: how.op_spec.clone(),
             stop_first: how.stop_first,
+            generation: None,
+            from_generation: None,
+            instances_per_host: None,
             created: self.at,
-            deadline: self.at.plus(timeout),
+            deadline: None,
+            time_left_ms: 0,
+            promoted: false,
+            fingerprint: self.fingerprint,
             finished: None,
             state: OperationState::Running,
             message: String::new(),
             slots,
-        }
+        };
+        operation.time_left_ms = whole(&operation);
+        operation
     }
 }
 
 /// How an operation proceeds.
 #[derive(Default)]
-struct How {
-    op_spec: ClusterOpSpec,
-    stop_first: bool,
-    /// Instead of the one in `op_spec`.
-    timeout: Option<Duration>,
+pub(super) struct How {
+    pub(super) op_spec: ClusterOpSpec,
+    pub(super) stop_first: bool,
 }
 
 impl How {
     fn replacing(op_spec: Option<&ClusterOpSpec>, stop_first: bool) -> Self {
-        Self { op_spec: op_spec.cloned().unwrap_or_default(), stop_first, timeout: None }
+        Self { op_spec: op_spec.cloned().unwrap_or_default(), stop_first }
     }
 }
 
@@ -357,7 +449,9 @@ fn check_count(instances_per_host: u32) -> Result<(), Refusal> {
 }
 
 /// One instance per slot: while a replacement is under way there are two, and the newer one counts.
-fn newest_per_slot<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>) -> BTreeMap<SlotId, InstanceId> {
+pub(super) fn newest_per_slot<'a>(
+    instances: impl Iterator<Item = &'a Arc<Instance>>,
+) -> BTreeMap<SlotId, InstanceId> {
     let mut newest = BTreeMap::<SlotId, &Instance>::new();
     for instance in instances {
         let held = newest.entry(instance.record.slot.clone()).or_insert(instance);
@@ -369,13 +463,5 @@ fn newest_per_slot<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>) -> BT
 }
 
 fn waiting(slots: BTreeMap<SlotId, InstanceId>) -> Vec<SlotProgress> {
-    let progress = slots.into_iter().map(|(slot, instance)| SlotProgress {
-        slot,
-        old_instance: Some(instance),
-        epoch: None,
-        outcome: SlotOutcome::Waiting,
-        reason: None,
-        message: String::new(),
-    });
-    progress.collect()
+    slots.into_iter().map(|(slot, instance)| SlotProgress::waiting(slot, Some(instance))).collect()
 }

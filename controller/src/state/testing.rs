@@ -8,12 +8,12 @@ use muster_common::id::{Epoch, ExecutorId, InstanceId, OperationId, Revision, Se
 use muster_common::instance::{
     InstancePort, InstanceRecord, InstanceState, LocalInfo, ResourceAllocation, RunnerKind,
 };
-use muster_common::operation::{ClusterOpSpec, Operation, OperationRequest};
+use muster_common::operation::{ClusterOpSpec, Operation, OperationRequest, Steer};
 use muster_common::slot::{SlotPhase, SlotStatus};
 use muster_common::spec::{LocalServiceSpec, PortType};
 use muster_common::time::Timestamp;
 
-use super::{Change, Command, Contact, ExecutorReport, Refusal, Reply, ReportAck, Service, State};
+use super::{Change, Command, Contact, ExecutorReport, Refusal, Reply, ReportAck, Service, State, Steered};
 use crate::reconcile;
 
 pub(crate) fn service_id(text: &str) -> ServiceId {
@@ -26,6 +26,10 @@ pub(crate) fn executor_id(text: &str) -> ExecutorId {
 
 pub(crate) fn instance_id(text: &str) -> InstanceId {
     InstanceId::new(text).unwrap()
+}
+
+pub(crate) fn operation_id(text: &str) -> OperationId {
+    OperationId::new(text).unwrap()
 }
 
 pub(crate) fn slot_id(service: &str, executor: &str, index: u32) -> SlotId {
@@ -177,6 +181,14 @@ impl Fixture {
         assert_eq!(reply, Reply::Done);
     }
 
+    /// An executor that names a zone; none: `""`.
+    pub(crate) fn register_in_zone(&mut self, executor: &str, zone: &str) {
+        let mut record = executor_record(executor);
+        record.tags.extend((!zone.is_empty()).then(|| format!("zone={zone}")));
+        let command = Command::RegisterExecutor { at: self.now, record: Box::new(record), holds: None };
+        assert_eq!(self.apply(&command), Reply::Done);
+    }
+
     pub(crate) fn contact(&mut self, executor: &str, contact: Contact) {
         let verdicts = vec![(executor_id(executor), contact)];
         let reply = self.apply(&Command::ExecutorContact { at: self.now, verdicts });
@@ -226,6 +238,23 @@ impl Fixture {
             cluster_op_spec: Some(op_spec),
         };
         self.submit(request).unwrap()
+    }
+
+    /// Steers an operation; why not, if it cannot be.
+    pub(crate) fn steer(&mut self, operation: &OperationId, steer: Steer) -> Result<(), Refusal> {
+        let which = Steered::Operation(operation.clone());
+        match self.apply(&Command::SteerOperation { at: self.now, which, steer, by: "tester".to_owned() }) {
+            Reply::Accepted { .. } => Ok(()),
+            Reply::Refused(refusal) => Err(refusal),
+            other => panic!("unexpected reply {other:?}"),
+        }
+    }
+
+    /// Another controller leads from now on, whose clock shows another time.
+    pub(crate) fn lead_at(&mut self, now: Timestamp) {
+        self.now = now;
+        let address = "127.0.0.1:4000".to_owned();
+        assert_eq!(self.apply(&Command::AnnounceLeader { at: now, address }), Reply::Done);
     }
 
     pub(crate) fn report(

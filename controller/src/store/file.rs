@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use metrics::gauge;
 use muster_proto::v1;
 use prost::Message as _;
 use redb::{
@@ -177,6 +178,14 @@ impl LogFile {
     /// `purged` entries that an earlier run did not come to delete are deleted by and by.
     pub(super) fn new(file: Arc<File>, purged: Option<LogId>) -> Self {
         Self { file, purging: 0..purged.map_or(0, |id| id.index + 1) }
+    }
+
+    /// Tells how large the file is.
+    #[allow(clippy::cast_precision_loss)] // a gauge is a float
+    pub(super) fn observe(&self) {
+        if let Some(length) = self.file.length() {
+            gauge!("muster_raft_log_bytes").set(length as f64);
+        }
     }
 
     pub(super) fn is_purging(&self) -> bool {

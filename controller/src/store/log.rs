@@ -84,8 +84,12 @@ impl RaftLogReader<TypeConfig> for Reader {
         Ok(lock(&self.view).vote)
     }
 
+    /// Where the first of them was purged meanwhile there is nothing: what comes after it would leave a hole in
+    /// the log of the follower that it is sent to.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        Ok(view::limited(self.read(start..end, view::READ_BYTES).await?))
+        let entries = view::limited(self.read(start..end, view::READ_BYTES).await?);
+        let is_whole = entries.first().is_some_and(|first| first.log_id.index == start);
+        Ok(if is_whole { entries } else { Vec::new() })
     }
 }
 

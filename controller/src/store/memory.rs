@@ -20,6 +20,12 @@ impl MemoryDisk {
         Self::default()
     }
 
+    /// Whether it has no room from now on: nothing can be written.
+    pub fn set_full(&self, is_full: bool) {
+        self.log.content().is_full = is_full;
+        self.state.content().is_full = is_full;
+    }
+
     /// Loses what was not synced. Whoever still has the disk open can use it no more.
     pub fn crash(&self) {
         self.log.crash();
@@ -38,6 +44,7 @@ struct Content {
     undo: Vec<Undo>,
     /// Counts the openings; only the newest may use the file.
     opened: u64,
+    is_full: bool,
 }
 
 #[derive(Debug)]
@@ -47,6 +54,10 @@ enum Undo {
 }
 
 impl Content {
+    fn check_room(&self) -> io::Result<()> {
+        if self.is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
     fn set_len(&mut self, len: usize) {
         let at = self.bytes.len();
         let old = if len < at { self.bytes.split_off(len) } else { Vec::new() };
@@ -128,6 +139,7 @@ impl StorageBackend for Backend {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).map_err(io::Error::other)?;
         self.with(|content| {
+            content.check_room()?;
             content.set_len(len);
             Ok(())
         })
@@ -142,6 +154,7 @@ impl StorageBackend for Backend {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.with(|content| {
+            content.check_room()?;
             let range = range(offset, data.len(), content.bytes.len())?;
             let undo = Undo::Bytes { offset: range.start, old: content.bytes[range.clone()].to_vec() };
             content.undo.push(undo);

@@ -29,5 +29,5 @@ mod tests;
 
 pub use memory::MemoryDisk;
 
-pub(crate) use open::{Owner, open};
+pub(crate) use open::{Owner, Stores, open};
 pub(crate) use snapshot::SnapshotStore;

@@ -14,6 +14,7 @@ use super::file;
 use super::log::LogStore;
 use super::memory::Backend;
 use super::snapshot::{self, SnapshotStore};
+use crate::raft::types::Incarnation;
 use crate::raft::{StartError, Storage};
 
 /// What redb may keep of each file in memory (its own default is 1 GiB).
@@ -25,20 +26,33 @@ const STATE_CACHE: usize = 16 * 1024 * 1024;
 pub(crate) struct Owner {
     pub(crate) cluster: ClusterId,
     pub(crate) controller: ControllerId,
+    /// What they are called if they are made now.
+    pub(crate) incarnation: Incarnation,
 }
 
 /// An open file.
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) database: Database,
+    /// Where it is, unless that is in memory.
+    path: Option<PathBuf>,
     /// Dropped after the database: tells that the file is closed.
     _closed: DropGuard,
+}
+
+impl File {
+    /// How much room it takes on the disk.
+    pub(super) fn length(&self) -> Option<u64> {
+        std::fs::metadata(self.path.as_ref()?).ok().map(|metadata| metadata.len())
+    }
 }
 
 /// The stores of a member.
 pub(crate) struct Stores {
     pub(crate) log: LogStore,
     pub(crate) snapshots: SnapshotStore,
+    /// Which files these are.
+    pub(crate) incarnation: Incarnation,
     /// Cancelled when the files are closed, after the last user of the stores is gone.
     pub(crate) closed: [CancellationToken; 2],
 }
@@ -47,13 +61,16 @@ pub(crate) struct Stores {
 pub(crate) fn open(storage: &Storage, owner: &Owner, disk: Disk) -> Result<Stores, StartError> {
     let log_path = path(storage, "log.redb");
     let (log, log_closed) = open_file(storage, &log_path, LOG_CACHE, |disk| disk.log.open())?;
-    let us = v1::RaftOwner { cluster: owner.cluster.to_string(), controller: owner.controller.0 };
+    let us = v1::RaftOwner {
+        cluster: owner.cluster.to_string(),
+        controller: owner.controller.0,
+        incarnation: owner.incarnation.0.clone(),
+    };
     file::initialize(&log, &us).map_err(|error| refused(&log_path, error))?;
     let kept = file::kept(&log)
         .map_err(|error| StartError::Damaged { path: log_path.clone(), cause: error.to_string() })?;
-    if let Some(found) = &kept.owner
-        && *found != us
-    {
+    let found = kept.owner.as_ref().unwrap_or(&us);
+    if (&found.cluster, found.controller) != (&us.cluster, us.controller) {
         return Err(StartError::WrongOwner {
             path: log_path,
             found: ControllerId(found.controller),
@@ -65,10 +82,11 @@ pub(crate) fn open(storage: &Storage, owner: &Owner, disk: Disk) -> Result<Store
     let state_path = path(storage, "state.redb");
     let (state, state_closed) = open_file(storage, &state_path, STATE_CACHE, |disk| disk.state.open())?;
     snapshot::initialize(&state).map_err(|error| refused(&state_path, error))?;
+    let incarnation = Incarnation(found.incarnation.clone());
     // Last, since it starts the writer, which a failure would leave with the file for a moment.
     let log = LogStore::new(log, &kept, disk).map_err(|source| StartError::Io { path: log_path, source })?;
     let snapshots = SnapshotStore::new(state, disk);
-    Ok(Stores { log, snapshots, closed: [log_closed, state_closed] })
+    Ok(Stores { log, snapshots, incarnation, closed: [log_closed, state_closed] })
 }
 
 fn path(storage: &Storage, name: &str) -> PathBuf {
@@ -90,9 +108,26 @@ fn open_file(
         Storage::Directory(_) => builder.create(path),
         Storage::Memory(disk) => builder.create_with_backend(memory(disk)),
     };
-    let database = opened.map_err(|error| not_opened(path, error))?;
+    let mut database = opened.map_err(|error| not_opened(path, error))?;
+    if matches!(storage, Storage::Directory(_)) {
+        verify(path, &mut database)?;
+    }
     let closed = CancellationToken::new();
-    Ok((Arc::new(File { database, _closed: closed.clone().drop_guard() }), closed))
+    let on_disk = matches!(storage, Storage::Directory(_)).then(|| path.to_owned());
+    Ok((Arc::new(File { database, path: on_disk, _closed: closed.clone().drop_guard() }), closed))
+}
+
+/// Reads the whole file against its checksums: a flipped bit must not be taken for an entry. Opening alone
+/// looks no further than what it needs.
+fn verify(path: &Path, database: &mut Database) -> Result<(), StartError> {
+    match database.check_integrity() {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let cause = "its checksums do not match what it holds".to_owned();
+            Err(StartError::Damaged { path: path.to_owned(), cause })
+        }
+        Err(error) => Err(not_opened(path, error)),
+    }
 }
 
 fn not_opened(path: &Path, error: DatabaseError) -> StartError {

@@ -3,7 +3,9 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use metrics::histogram;
 use muster_platform::Disk;
 use openraft::storage::IOFlushed;
 use tokio::sync::{mpsc, oneshot};
@@ -119,7 +121,10 @@ impl Committer {
     fn commit(&mut self, batch: Vec<Write>) {
         let (changes, done): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|write| (write.change, write.done)).unzip();
+        let begun = Instant::now();
         let outcome = self.file.commit(&changes).map_err(|error| error.to_string());
+        histogram!("muster_raft_log_write_seconds").record(begun.elapsed().as_secs_f64());
+        self.file.observe();
         if outcome.is_ok() {
             let mut view = lock(&self.view);
             for change in &changes {

@@ -13,6 +13,7 @@ use muster_platform::{Authority, TlsIdentity, World, serve_cluster};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+use super::partition::{Cut, CutNetwork};
 use super::{Adder, Seen};
 use crate::raft::{Consensus, Member, RaftConfig, RaftStatus, StartError, Storage};
 
@@ -25,7 +26,11 @@ pub(super) struct Cluster {
     directory: tempfile::TempDir,
     pub(super) members: Vec<Member>,
     pub(super) running: Vec<Option<Running>>,
+    /// Each member's way to the network.
+    pub(super) cuts: Vec<Arc<Cut>>,
     snapshot_every: u64,
+    /// How many of the members found the group; the configurations of the others name all.
+    founders: usize,
 }
 
 pub(super) struct Running {
@@ -67,8 +72,16 @@ impl Cluster {
             directory: tempfile::tempdir().unwrap(),
             members,
             running: (0..size).map(|_| None).collect(),
+            cuts: (0..size).map(|_| Arc::default()).collect(),
             snapshot_every: 20_000,
+            founders: size,
         }
+    }
+
+    /// The first `founders` found the group; the others may be added.
+    pub(super) fn founded_by(mut self, founders: usize) -> Self {
+        self.founders = founders;
+        self
     }
 
     pub(super) fn snapshot_every(mut self, entries: u64) -> Self {
@@ -92,7 +105,8 @@ impl Cluster {
 
     pub(super) fn config(&self, nth: usize) -> RaftConfig {
         let storage = Storage::Directory(self.directory(nth));
-        let mut config = RaftConfig::new(self.members[nth].id, storage, self.members.clone());
+        let named = if nth < self.founders { &self.members[..self.founders] } else { &self.members[..] };
+        let mut config = RaftConfig::new(self.members[nth].id, storage, named.to_vec());
         config.snapshot_every = self.snapshot_every;
         config
     }
@@ -117,9 +131,11 @@ impl Cluster {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let stop = CancellationToken::new();
-        let stopping = stop.clone();
+        let (stopping, cut) = (stop.clone(), Arc::clone(&self.cuts[nth]));
         let start = runtime.spawn(async move {
             let world = World::system();
+            let network = Arc::new(CutNetwork { inner: Arc::clone(&world.network), cut });
+            let world = World { network, ..world };
             // The one before may not have let go yet.
             let bind = async || world.network.bind(&address).await.ok();
             let listener = eventually("its address is free", bind).await;

@@ -8,7 +8,10 @@ fn id(term: u64, index: u64) -> LogId {
 
 fn membership() -> Membership {
     let nodes: Nodes = (1..=4)
-        .map(|n| (n, Addresses { cluster: format!("10.0.0.{n}:4100"), api: format!("10.0.0.{n}:4000") }))
+        .map(|n| {
+            let (cluster, api) = (format!("10.0.0.{n}:4100"), format!("10.0.0.{n}:4000"));
+            (n, Addresses { cluster, api, incarnation: Incarnation(format!("files-{n}")) })
+        })
         .collect();
     let configs = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3, 4])];
     Membership::new(configs, nodes).unwrap()
@@ -43,7 +46,7 @@ fn requests_survive_the_wire() {
     let append = AppendEntriesRequest {
         vote,
         prev_log_id: Some(id(1, 0)),
-        entries: entries(),
+        entries: entries().split_off(1),
         leader_commit: Some(id(0, 0)),
     };
     let back = append_from(through(&append_to(&append))).unwrap();
@@ -91,5 +94,24 @@ fn snapshot_headers_survive() {
     ] {
         let meta = SnapshotMeta { last_log_id: last, last_membership: stored };
         assert_eq!(snapshot_meta_from(through(&snapshot_meta_to(&meta, 3, 4))).unwrap(), meta);
+    }
+}
+
+#[test]
+fn an_append_that_would_leave_a_hole_is_refused() {
+    let entry = |index| Entry { log_id: id(1, index), payload: Payload::Blank };
+    let append = |previous: Option<u64>, indexes: &[u64]| {
+        append_from(append_to(&AppendEntriesRequest {
+            vote: Vote::new_committed(1, 1),
+            prev_log_id: previous.map(|index| id(1, index)),
+            entries: indexes.iter().map(|index| entry(*index)).collect(),
+            leader_commit: None,
+        }))
+    };
+    for (previous, whole) in [(None, &[0, 1][..]), (Some(4), &[5, 6, 7]), (Some(4), &[])] {
+        append(previous, whole).unwrap();
+    }
+    for (previous, holed) in [(None, &[1][..]), (Some(4), &[6]), (Some(4), &[5, 7]), (Some(4), &[4, 5])] {
+        append(previous, holed).unwrap_err();
     }
 }

@@ -43,7 +43,11 @@ async fn a_whole_group_restarts_from_its_disks() {
 }
 
 /// Proposes 0, 1, 2, … through `nth` until told to stop; returns what was acknowledged.
-fn load(cluster: &Cluster, nth: usize, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<u64>> {
+pub(super) fn load(
+    cluster: &Cluster,
+    nth: usize,
+    stop: Arc<AtomicBool>,
+) -> tokio::task::JoinHandle<Vec<u64>> {
     let consensus = cluster.consensus(nth).clone();
     tokio::spawn(async move {
         let mut acknowledged = Vec::new();

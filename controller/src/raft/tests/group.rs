@@ -4,6 +4,7 @@ use muster_common::id::ControllerId;
 use muster_platform::{ExpectedPeer, World, channel};
 use muster_proto::v1;
 use muster_proto::v1::control_client::ControlClient;
+use muster_proto::v1::members_client::MembersClient;
 use muster_proto::v1::raft_client::RaftClient;
 use tonic::Code;
 
@@ -75,11 +76,13 @@ async fn a_command_that_the_leader_cannot_read_is_refused_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_comes_late_catches_up_by_a_snapshot() {
+async fn a_member_that_was_away_for_long_catches_up_by_a_snapshot() {
     let mut cluster = Cluster::new(3).snapshot_every(50);
-    cluster.start(0).await;
-    cluster.start(1).await;
+    for nth in 0..3 {
+        cluster.start(nth).await;
+    }
     cluster.leader().await;
+    cluster.stop(2).await;
     for given in 0..300 {
         cluster.consensus(0).propose(command(given)).await.unwrap();
     }
@@ -121,8 +124,23 @@ async fn only_controllers_are_listened_to_and_only_for_themselves() {
 
     let other = (leader + 1) % 3;
     let controller = dial(cluster.controller(other));
-    let refused = RaftClient::new(controller).vote(vote(member.id.0)).await.unwrap_err();
+    let hello = MembersClient::new(controller.clone()).hello(v1::HelloRequest {}).await.unwrap();
+    let incarnation = hello.into_inner().me.unwrap().incarnation;
+    let meant_for = |incarnation: &str, vote| {
+        let mut request = tonic::Request::new(vote);
+        request.metadata_mut().insert("muster-incarnation", incarnation.parse().unwrap());
+        request
+    };
+    let mut raft = RaftClient::new(controller);
+    let refused = raft.vote(meant_for(&incarnation, vote(member.id.0))).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    // Whoever means other files than these gets no vote from them.
+    for refused in [
+        raft.vote(meant_for("others", vote(other as u64 + 1))).await.unwrap_err(),
+        raft.vote(vote(other as u64 + 1)).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    }
     let status = cluster.status(leader, |status| status.leader.is_some()).await;
     assert!(status.term < 1_000_000);
     assert_eq!(status.leader.map(|leader| leader.id), Some(ControllerId(leader as u64 + 1)));

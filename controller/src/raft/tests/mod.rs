@@ -1,8 +1,11 @@
 //! A group of members in one process, over mTLS on loopback, with a machine that adds numbers up.
 
+mod change;
 mod cluster;
 mod failure;
 mod group;
+mod leadership;
+mod partition;
 mod single;
 
 use std::sync::{Arc, Mutex};

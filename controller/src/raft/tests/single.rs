@@ -57,6 +57,38 @@ async fn a_disk_that_fails_ends_the_member_and_says_so() {
     consensus.shutdown().await;
 }
 
+#[tokio::test]
+async fn a_full_disk_ends_the_member_loses_nothing_and_is_forgiven_once_there_is_room() {
+    let cluster = Cluster::new(1);
+    let disk = MemoryDisk::new();
+    let config = RaftConfig::new(ControllerId(1), Storage::Memory(disk.clone()), cluster.members.clone());
+    let start = async |machine| {
+        Consensus::start(config.clone(), inline(), cluster.controller(0), machine).await.unwrap()
+    };
+    let consensus = start(Adder::default()).await;
+    for given in 0..20 {
+        consensus.propose(command(given)).await.unwrap();
+    }
+    disk.set_full(true);
+    let error = consensus.propose(command(20)).await.unwrap_err();
+    assert!(matches!(error, ProposeError::Unknown { .. }), "{error:?}");
+    let mut status = consensus.status();
+    let failed = tokio::time::timeout(PATIENCE, status.wait_for(|status| status.failed.is_some()));
+    let why = failed.await.expect("it notices").unwrap().failed.clone().unwrap();
+    assert!(why.contains("no storage space"), "{why}");
+    consensus.shutdown().await;
+
+    disk.set_full(false);
+    let machine = Adder::default();
+    let seen = std::sync::Arc::clone(&machine.seen);
+    let consensus = start(machine).await;
+    consensus.propose(command(21)).await.unwrap();
+    let numbers = seen.lock().unwrap().numbers.clone();
+    assert!(numbers.starts_with(&(0..20).collect::<Vec<_>>()), "{numbers:?}");
+    assert!(numbers.ends_with(&[21]), "{numbers:?}");
+    consensus.shutdown().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_quorum_nothing_is_promised() {
     let cluster = Cluster::new(3);

@@ -19,7 +19,8 @@ fn an_active_service_gets_its_slots_on_every_executor_also_on_one_that_comes_lat
     assert!(fixture.reconcile().is_empty(), "nothing runs before activation");
     fixture.activate(ID);
     let changes = fixture.reconcile();
-    assert_eq!(changes.len(), 4);
+    let assigned = changes.iter().filter(|change| matches!(change, Change::AssignSlot { .. }));
+    assert_eq!(assigned.count(), 4);
     fixture.register("e3", None);
     fixture.settle();
     let slots: Vec<String> =
@@ -102,14 +103,17 @@ fn an_operation_that_is_not_over_by_its_deadline_has_timed_out() {
     let operation = fixture.activate(ID);
     fixture.settle();
     let wake = plan(&fixture.state, fixture.now).wake.unwrap();
-    assert_eq!(wake, fixture.operation(&operation).deadline);
+    assert_eq!(Some(wake), fixture.operation(&operation).deadline);
     fixture.now = Timestamp(wake.0 - 1);
     assert!(fixture.reconcile().is_empty());
     fixture.now = wake;
     fixture.settle();
     let finished = fixture.operation(&operation);
     assert_eq!(finished.state, OperationState::Failed);
-    assert_eq!(finished.message, "timed out in ACTIVATE after 300 s; 1 of 1 slots are not there yet: e1/0");
+    assert_eq!(
+        finished.message,
+        "timed out in ACTIVATE after 300 seconds; 1 of 1 slots are not there yet: e1/0"
+    );
 }
 
 #[test]
@@ -180,12 +184,13 @@ fn a_destruction_that_takes_too_long_leaves_the_service_as_it_was() {
     fixture.deactivate(ID);
     fixture.settle();
     let operation = fixture.destroy(ID);
+    fixture.settle();
     fixture.advance(15 * 60);
     fixture.settle();
     assert_eq!(fixture.operation(&operation).state, OperationState::Failed);
     assert_eq!(
         fixture.operation(&operation).message,
-        "timed out in DESTROY after 900 s; 1 of 1 slots are not there yet: e1/0 (web-1.e1.0 is HEALTHY)"
+        "timed out in DESTROY after 900 seconds; 1 of 1 slots are not there yet: e1/0 (web-1.e1.0 is HEALTHY)"
     );
     assert_eq!(fixture.service(ID).state, ServiceState::Inactive);
     fixture.destroy(ID);

@@ -2,6 +2,7 @@
 
 mod convergence;
 mod property;
+mod rollout;
 mod simulated;
 mod task;
 mod waves;

@@ -2,7 +2,7 @@
 //! `parallelism`, and everything comes to rest.
 
 use muster_common::executor::Contact;
-use muster_common::operation::{ClusterOpSpec, OperationState};
+use muster_common::operation::{ClusterOpSpec, OperationState, Parallelism};
 use muster_common::service::ServiceState;
 use proptest::prelude::*;
 
@@ -120,7 +120,7 @@ proptest! {
         steps in prop::collection::vec(step(), 0..200),
     ) {
         let mut world = World::running(per_host);
-        let op_spec = ClusterOpSpec { parallelism, ..ClusterOpSpec::default() };
+        let op_spec = ClusterOpSpec { parallelism: Parallelism::Slots(parallelism), ..ClusterOpSpec::default() };
         let operation = world.fixture.restart(ID, op_spec, stop_first);
         let may_be_down = if stop_first { parallelism as usize } else { 0 };
         for step in steps {

@@ -4,7 +4,7 @@ use muster_common::executor::Contact;
 use muster_common::id::{OperationId, SlotId};
 use muster_common::operation::SlotOutcome::{Away, Done, Failed, InProgress, Waiting};
 use muster_common::operation::{
-    ClusterOpSpec, FailureStrategy, OperationRequest, OperationState, SlotOutcome,
+    ClusterOpSpec, FailureStrategy, OperationRequest, OperationState, Parallelism, SlotOutcome,
 };
 use muster_common::service::ServiceState;
 use muster_common::slot::{ReplaceMode, SlotPhase};
@@ -15,7 +15,7 @@ use crate::state::{Change, Command, Reply};
 const ID: &str = "web-1";
 
 fn at_a_time(parallelism: u32) -> ClusterOpSpec {
-    ClusterOpSpec { parallelism, ..ClusterOpSpec::default() }
+    ClusterOpSpec { parallelism: Parallelism::Slots(parallelism), ..ClusterOpSpec::default() }
 }
 
 fn outcomes(fixture: &Fixture, operation: &OperationId) -> Vec<SlotOutcome> {
@@ -75,7 +75,9 @@ fn named_instances_alone_are_replaced() {
     };
     let operation = fixture.submit(request).unwrap();
     let changes = fixture.reconcile();
-    let [Change::RaiseSlot { slot, mode, .. }] = changes.as_slice() else { panic!("{changes:?}") };
+    let [Change::StartClock { .. }, Change::RaiseSlot { slot, mode, .. }] = changes.as_slice() else {
+        panic!("{changes:?}")
+    };
     assert_eq!((slot, *mode), (&slot_id(ID, "e2", 0), ReplaceMode::StopFirst));
     replaced(&mut fixture, &slot_id(ID, "e2", 0));
     assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
@@ -191,7 +193,7 @@ fn what_is_not_through_by_the_deadline_has_timed_out() {
     assert_eq!(finished.state, OperationState::Failed);
     assert_eq!(
         finished.slots[0].message,
-        "timed out in RESTART after 300 s; it was FILLING pulling the image"
+        "timed out in RESTART after 300 seconds; it was FILLING pulling the image"
     );
     assert_eq!(outcomes(&fixture, &operation), [Failed, Waiting]);
     assert_eq!(fixture.service(ID).state, ServiceState::Active);

@@ -1,6 +1,6 @@
 //! The changes of a plan.
 
-use muster_common::id::{Epoch, SlotId};
+use muster_common::id::{Epoch, Generation, SlotId};
 use muster_common::time::Timestamp;
 use muster_proto::v1::plan_change::Body;
 use muster_proto::{Fields, Malformed, v1};
@@ -22,11 +22,25 @@ impl From<&Change> for v1::PlanChange {
             Change::RemoveSlot { slot, epoch } => {
                 Body::RemoveSlot(v1::RemoveSlot { slot: Some(slot.into()), epoch: epoch.0 })
             }
-            Change::RaiseSlot { operation, slot, epoch, mode } => Body::RaiseSlot(v1::RaiseSlot {
+            Change::PlaceTest { service, executor } => Body::PlaceTest(v1::PlaceTest {
+                service: service.to_string(),
+                executor: executor.to_string(),
+            }),
+            Change::StartClock { operation } => {
+                Body::StartClock(v1::StartClock { operation: operation.to_string() })
+            }
+            Change::AwaitPromotion { operation } => {
+                Body::AwaitPromotion(v1::AwaitPromotion { operation: operation.to_string() })
+            }
+            Change::RollBack { operation, message } => {
+                Body::RollBack(v1::RollBack { operation: operation.to_string(), message: message.clone() })
+            }
+            Change::RaiseSlot { operation, slot, epoch, mode, spec } => Body::RaiseSlot(v1::RaiseSlot {
                 operation: operation.to_string(),
                 slot: Some(slot.into()),
                 epoch: epoch.0,
                 mode: mode.to_string(),
+                spec: spec.map(|spec| spec.0),
             }),
             Change::SettleSlot { operation, slot, from, outcome, reason, message } => {
                 Body::SettleSlot(v1::SettleSlot {
@@ -70,7 +84,25 @@ impl TryFrom<v1::PlanChange> for Change {
                     slot: slot(fields, body.slot)?,
                     epoch: Epoch(body.epoch),
                     mode: fields.parse("mode", &body.mode)?,
+                    spec: body.spec.map(Generation),
                 }
+            }
+            Body::PlaceTest(body) => {
+                let fields = Fields("PlaceTest");
+                Self::PlaceTest {
+                    service: fields.parse("service", &body.service)?,
+                    executor: fields.parse("executor", &body.executor)?,
+                }
+            }
+            Body::StartClock(body) => {
+                Self::StartClock { operation: Fields("StartClock").parse("operation", &body.operation)? }
+            }
+            Body::AwaitPromotion(body) => Self::AwaitPromotion {
+                operation: Fields("AwaitPromotion").parse("operation", &body.operation)?,
+            },
+            Body::RollBack(body) => {
+                let operation = Fields("RollBack").parse("operation", &body.operation)?;
+                Self::RollBack { operation, message: body.message }
             }
             Body::SettleSlot(body) => {
                 let fields = Fields("SettleSlot");

@@ -6,10 +6,11 @@ use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
 use muster_common::time::Timestamp;
 use muster_proto::v1::state_command::Body;
+use muster_proto::v1::steer_operation::Which;
 use muster_proto::{Fields, Malformed, v1};
 
 use super::no_body;
-use crate::state::{Command, Contact, ExecutorReport};
+use crate::state::{Command, Contact, ExecutorReport, Steered};
 
 impl From<&Command> for v1::StateCommand {
     fn from(command: &Command) -> Self {
@@ -21,6 +22,15 @@ impl From<&Command> for v1::StateCommand {
                     by: by.clone(),
                 };
                 (at, Body::SubmitOperation(body))
+            }
+            Command::SteerOperation { at, which, steer, by } => {
+                let which = match which {
+                    Steered::Operation(id) => Which::Operation(id.to_string()),
+                    Steered::Service(id) => Which::Service(id.to_string()),
+                };
+                let body =
+                    v1::SteerOperation { which: Some(which), steer: steer.to_string(), by: by.clone() };
+                (at, Body::SteerOperation(body))
             }
             Command::Plan { at, changes } => {
                 (at, Body::Plan(v1::Plan { changes: changes.iter().map(Into::into).collect() }))
@@ -67,6 +77,14 @@ impl TryFrom<v1::StateCommand> for Command {
                     at,
                     by: body.by,
                 }
+            }
+            Body::SteerOperation(body) => {
+                let fields = Fields("SteerOperation");
+                let which = match fields.required("which", body.which)? {
+                    Which::Operation(id) => Steered::Operation(fields.parse("operation", &id)?),
+                    Which::Service(id) => Steered::Service(fields.parse("service", &id)?),
+                };
+                Self::SteerOperation { at, which, steer: fields.parse("steer", &body.steer)?, by: body.by }
             }
             Body::Plan(body) => Self::Plan { at, changes: all(body.changes)? },
             Body::Reports(body) => Self::Reports { at, reports: all(body.reports)? },

@@ -1,9 +1,10 @@
 //! Operations as they are stored.
 
-use muster_common::id::Epoch;
-use muster_common::operation::{ClusterOpSpec, Operation, SlotProgress};
+use muster_common::id::{Epoch, Generation};
+use muster_common::operation::{Operation, SlotProgress};
 use muster_common::time::Timestamp;
 use muster_proto::{Fields, Malformed, v1};
+use uuid::Uuid;
 
 use super::name_or_empty;
 
@@ -13,14 +14,16 @@ pub(super) fn write(operation: &Operation) -> v1::StoredOperation {
         service: operation.service.to_string(),
         kind: operation.kind.to_string(),
         by: operation.by.clone(),
-        op_spec: Some(v1::OperationSpec {
-            timeout: operation.op_spec.timeout.to_string(),
-            parallelism: operation.op_spec.parallelism,
-            failure_strategy: operation.op_spec.failure_strategy.to_string(),
-        }),
+        op_spec_json: operation.op_spec.to_json().into(),
         stop_first: operation.stop_first,
+        generation: operation.generation.map(|generation| generation.0),
+        from_generation: operation.from_generation.map(|generation| generation.0),
+        instances_per_host: operation.instances_per_host,
         created_ms: operation.created.as_ms(),
-        deadline_ms: operation.deadline.as_ms(),
+        deadline_at_ms: operation.deadline.map(Timestamp::as_ms),
+        time_left_ms: operation.time_left_ms,
+        promoted: operation.promoted,
+        fingerprint: operation.fingerprint.as_bytes().to_vec().into(),
         finished_ms: operation.finished.map(Timestamp::as_ms),
         state: operation.state.to_string(),
         message: operation.message.clone(),
@@ -30,20 +33,25 @@ pub(super) fn write(operation: &Operation) -> v1::StoredOperation {
 
 pub(super) fn read(message: v1::StoredOperation) -> Result<Operation, Malformed> {
     let fields = Fields("StoredOperation");
-    let op_spec = fields.required("op_spec", message.op_spec)?;
+    let op_spec = serde_json::from_slice(&message.op_spec_json)
+        .map_err(|problem| fields.refuse("op_spec_json", problem))?;
+    let fingerprint =
+        Uuid::from_slice(&message.fingerprint).map_err(|problem| fields.refuse("fingerprint", problem))?;
     Ok(Operation {
         id: fields.parse("id", &message.id)?,
         service: fields.parse("service", &message.service)?,
         kind: fields.parse("kind", &message.kind)?,
         by: message.by,
-        op_spec: ClusterOpSpec {
-            timeout: Fields("OperationSpec").parse("timeout", &op_spec.timeout)?,
-            parallelism: op_spec.parallelism,
-            failure_strategy: Fields("OperationSpec").parse("failure_strategy", &op_spec.failure_strategy)?,
-        },
+        op_spec,
         stop_first: message.stop_first,
+        generation: message.generation.map(Generation),
+        from_generation: message.from_generation.map(Generation),
+        instances_per_host: message.instances_per_host,
         created: Timestamp(message.created_ms),
-        deadline: Timestamp(message.deadline_ms),
+        deadline: message.deadline_at_ms.map(Timestamp),
+        time_left_ms: message.time_left_ms,
+        promoted: message.promoted,
+        fingerprint,
         finished: message.finished_ms.map(Timestamp),
         state: fields.parse("state", &message.state)?,
         message: message.message,
@@ -59,6 +67,8 @@ fn write_progress(progress: &SlotProgress) -> v1::StoredProgress {
         outcome: progress.outcome.to_string(),
         reason: name_or_empty(progress.reason),
         message: progress.message.clone(),
+        canary: progress.canary,
+        since_ms: progress.since.map(Timestamp::as_ms),
     }
 }
 
@@ -71,5 +81,7 @@ fn read_progress(message: v1::StoredProgress) -> Result<SlotProgress, Malformed>
         outcome: fields.parse("outcome", &message.outcome)?,
         reason: fields.parse_optional("reason", &message.reason)?,
         message: message.message,
+        canary: message.canary,
+        since: message.since_ms.map(Timestamp),
     })
 }

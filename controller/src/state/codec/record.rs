@@ -12,27 +12,57 @@ use muster_common::time::Timestamp;
 use muster_proto::v1::stored_event::What;
 use muster_proto::{Fields, Malformed, v1};
 
-use crate::state::{EventPosition, EventRecord, Executor, Happening, Instance, Remark, Service, Slot};
+use super::name_or_empty;
+use crate::state::{
+    EventPosition, EventRecord, Executor, Happening, Instance, Remark, Service, Slot, SpecVersion, Specs,
+};
 
 pub(super) fn write_service(service: &Service) -> v1::StoredService {
     v1::StoredService {
-        spec_json: service.spec.to_json().into(),
         instances_per_host: service.instances_per_host,
         activation: service.activation.to_string(),
         state: service.state.to_string(),
         generation: service.generation.0,
         created_ms: service.created.as_ms(),
         updated_ms: service.updated.as_ms(),
+        specs: service.specs.iter().map(|(generation, version)| write_spec(generation, version)).collect(),
+        wanted: service.specs.wanted().0,
+        stable: service.specs.stable().0,
+        test_host: name_or_empty(service.test_host.as_ref()),
     }
+}
+
+fn write_spec(generation: Generation, version: &SpecVersion) -> v1::StoredSpec {
+    v1::StoredSpec {
+        generation: generation.0,
+        spec_json: version.spec.to_json().into(),
+        at_ms: version.at.as_ms(),
+        by: version.by.clone(),
+        restores: version.restores.map(|restored| restored.0),
+    }
+}
+
+fn read_spec(message: &v1::StoredSpec) -> Result<(Generation, Arc<SpecVersion>), Malformed> {
+    let spec = LocalServiceSpec::from_json(&message.spec_json)
+        .map_err(|problem| Fields("StoredSpec").refuse("spec_json", problem))?;
+    let version = SpecVersion {
+        spec: Arc::new(spec),
+        at: Timestamp(message.at_ms),
+        by: message.by.clone(),
+        restores: message.restores.map(Generation),
+    };
+    Ok((Generation(message.generation), Arc::new(version)))
 }
 
 pub(super) fn read_service(message: &v1::StoredService) -> Result<Service, Malformed> {
     let fields = Fields("StoredService");
-    let refuse = |problem: &dyn std::fmt::Display| fields.refuse("spec_json", problem);
-    let spec = LocalServiceSpec::from_json(&message.spec_json).map_err(|problem| refuse(&problem))?;
+    let kept = message.specs.iter().map(read_spec).collect::<Result<_, _>>()?;
+    let specs = Specs::restore(kept, Generation(message.wanted), Generation(message.stable))
+        .ok_or_else(|| fields.refuse("wanted", "it is not among the specs"))?;
     Ok(Service {
-        id: spec.service_id().map_err(|problem| refuse(&problem))?,
-        spec: Arc::new(spec),
+        id: specs.spec().service_id().map_err(|problem| fields.refuse("specs", problem))?,
+        specs,
+        test_host: fields.parse_optional("test_host", &message.test_host)?,
         instances_per_host: message.instances_per_host,
         activation: fields.parse("activation", &message.activation)?,
         state: fields.parse("state", &message.state)?,
@@ -72,6 +102,7 @@ pub(super) fn write_slot(id: &SlotId, slot: &Slot) -> v1::StoredSlot {
         id: Some(id.into()),
         epoch: slot.epoch.0,
         generation: slot.generation.0,
+        spec: slot.spec.0,
         mode: slot.mode.to_string(),
         assigned: slot.assigned.0,
         status: slot.status.as_ref().map(Into::into),
@@ -83,6 +114,7 @@ pub(super) fn read_slot(message: v1::StoredSlot) -> Result<(SlotId, Slot), Malfo
     let slot = Slot {
         epoch: Epoch(message.epoch),
         generation: Generation(message.generation),
+        spec: Generation(message.spec),
         mode: fields.parse("mode", &message.mode)?,
         assigned: Revision(message.assigned),
         status: message.status.map(SlotStatus::try_from).transpose()?,

@@ -100,15 +100,30 @@ impl From<&Refusal> for v1::Refused {
             | Refusal::NoServiceId
             | Refusal::InstanceCount
             | Refusal::HostLevelCount
-            | Refusal::HostLevelFixed => plain,
-            Refusal::InvalidServiceId(text) | Refusal::UnknownService(text) => {
-                Self { texts: vec![text.clone()], ..plain }
-            }
+            | Refusal::HostLevelFixed
+            | Refusal::NothingToCancel => plain,
+            Refusal::InvalidServiceId(text)
+            | Refusal::UnknownService(text)
+            | Refusal::UnknownOperation(text)
+            | Refusal::NoCanary(text) => Self { texts: vec![text.clone()], ..plain },
             Refusal::NothingAllowed(service, state) | Refusal::NotAllowed(service, state) => {
                 Self { service: service.to_string(), state: state.to_string(), ..plain }
             }
-            Refusal::AlreadyExists(service) => Self { service: service.to_string(), ..plain },
+            Refusal::AlreadyExists(service) | Refusal::NoEarlierSpec(service) => {
+                Self { service: service.to_string(), ..plain }
+            }
             Refusal::NotReplaceable(ids) | Refusal::NotStoppable(ids) => Self { texts: ids.clone(), ..plain },
+            Refusal::OperationOver(id, state) => {
+                Self { texts: vec![id.to_string(), state.to_string()], ..plain }
+            }
+            Refusal::CannotSteer(steer, kind, state) => {
+                Self { texts: vec![steer.to_string(), kind.to_string(), state.to_string()], ..plain }
+            }
+            Refusal::KeyReused(id) => Self { texts: vec![id.to_string()], ..plain },
+            Refusal::UnknownGeneration(service, generation, kept) => {
+                let texts = std::iter::once(generation.to_string()).chain(kept.iter().cloned()).collect();
+                Self { service: service.to_string(), texts, ..plain }
+            }
         }
     }
 }
@@ -121,6 +136,7 @@ impl TryFrom<v1::Refused> for Refusal {
         let service = || fields.parse::<ServiceId>("service", &message.service);
         let state = || fields.parse::<ServiceState>("state", &message.state);
         let text = || message.texts.first().cloned().unwrap_or_default();
+        let nth = |place: usize| message.texts.get(place).map(String::as_str).unwrap_or_default();
         Ok(match message.code.as_str() {
             "MAINTENANCE" => Self::Maintenance,
             "NO_SERVICE_ID" => Self::NoServiceId,
@@ -134,6 +150,23 @@ impl TryFrom<v1::Refused> for Refusal {
             "HOST_LEVEL_FIXED" => Self::HostLevelFixed,
             "NOT_REPLACEABLE" => Self::NotReplaceable(message.texts),
             "NOT_STOPPABLE" => Self::NotStoppable(message.texts),
+            "UNKNOWN_OPERATION" => Self::UnknownOperation(text()),
+            "OPERATION_OVER" => {
+                Self::OperationOver(fields.parse("texts", nth(0))?, fields.parse("texts", nth(1))?)
+            }
+            "CANNOT_STEER" => Self::CannotSteer(
+                fields.parse("texts", nth(0))?,
+                fields.parse("texts", nth(1))?,
+                fields.parse("texts", nth(2))?,
+            ),
+            "NOTHING_TO_CANCEL" => Self::NothingToCancel,
+            "KEY_REUSED" => Self::KeyReused(fields.parse("texts", nth(0))?),
+            "UNKNOWN_GENERATION" => {
+                let kept = message.texts.iter().skip(1).cloned().collect();
+                Self::UnknownGeneration(service()?, fields.parse("texts", nth(0))?, kept)
+            }
+            "NO_EARLIER_SPEC" => Self::NoEarlierSpec(service()?),
+            "NO_CANARY" => Self::NoCanary(text()),
             other => return Err(fields.refuse("code", format_args!("unknown refusal '{other}'"))),
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use muster_common::id::Revision;
+use muster_common::time::Timestamp;
 use muster_proto::v1::snapshot_record::Body;
 use muster_proto::{Fields, v1};
 use prost::Message;
@@ -39,6 +40,7 @@ pub(crate) fn write_snapshot(state: &State) -> Vec<Bytes> {
         revision: state.revision.0,
         cluster_state: state.cluster.to_string(),
         events_compacted: state.events.compacted().0,
+        clock_ms: state.clock.as_ms(),
     }));
     for service in state.services.values() {
         chunks.push(Body::Service(record::write_service(service)));
@@ -140,6 +142,7 @@ impl Reader {
             Body::Head(head) => {
                 state.revision = Revision(head.revision);
                 state.cluster = Fields("SnapshotHead").parse("cluster_state", &head.cluster_state)?;
+                state.clock = Timestamp(head.clock_ms);
                 state.events.set_compacted(Revision(head.events_compacted));
             }
             Body::Service(message) => {

@@ -1,20 +1,20 @@
 //! What is written is read back.
 
 use muster_common::executor::Contact;
-use muster_common::id::{Epoch, OperationId};
-use muster_common::operation::{OperationState, SlotOutcome};
+use muster_common::id::{Epoch, Generation};
+use muster_common::operation::{OperationKind, OperationState, SlotOutcome, Steer};
 use muster_common::reason::Reason;
 use muster_common::service::ServiceState;
 use muster_common::slot::ReplaceMode;
 use muster_common::time::Timestamp;
 
 use crate::state::testing::*;
-use crate::state::{Change, Command, Refusal, Reply, ReportAck};
+use crate::state::{Change, Command, Refusal, Reply, ReportAck, Steered};
 
 #[test]
 fn every_command_survives_its_bytes() {
     let at = Timestamp(7);
-    let operation = OperationId::new("OP-1").unwrap();
+    let operation = operation_id("OP-1");
     let slot = slot_id("web-1", "e1", 3);
     let changes = vec![
         Change::AssignSlot { slot: slot.clone() },
@@ -24,7 +24,19 @@ fn every_command_survives_its_bytes() {
             slot: slot.clone(),
             epoch: Epoch(5),
             mode: ReplaceMode::StopFirst,
+            spec: None,
         },
+        Change::RaiseSlot {
+            operation: operation.clone(),
+            slot: slot.clone(),
+            epoch: Epoch(5),
+            mode: ReplaceMode::StartFirst,
+            spec: Some(Generation(6)),
+        },
+        Change::PlaceTest { service: service_id("web-1"), executor: executor_id("e1") },
+        Change::StartClock { operation: operation.clone() },
+        Change::AwaitPromotion { operation: operation.clone() },
+        Change::RollBack { operation: operation.clone(), message: "1 failed".to_owned() },
         Change::SettleSlot {
             operation: operation.clone(),
             slot: slot.clone(),
@@ -41,7 +53,12 @@ fn every_command_survives_its_bytes() {
         Change::Prune { records_before: Timestamp(1), events_before: Timestamp(2) },
     ];
     let verdicts = Contact::ALL.iter().map(|contact| (executor_id("e1"), *contact)).collect::<Vec<_>>();
-    for command in [
+    let steered = [Steered::Operation(operation), Steered::Service(service_id("web-1"))];
+    let steers = Steer::ALL.iter().flat_map(|steer| {
+        let by = "root".to_owned();
+        steered.clone().map(|which| Command::SteerOperation { at, which, steer: *steer, by: by.clone() })
+    });
+    for command in steers.collect::<Vec<_>>().into_iter().chain([
         Command::Plan { at, changes },
         Command::ExecutorContact { at, verdicts },
         Command::AnnounceLeader { at, address: "127.0.0.1:4000".to_owned() },
@@ -52,7 +69,7 @@ fn every_command_survives_its_bytes() {
             record: Box::new(executor_record("e1")),
             holds: Some(vec![instance_id("SI-1")]),
         },
-    ] {
+    ]) {
         assert_eq!(Command::decode(&command.encode()).unwrap(), command);
     }
 }
@@ -73,7 +90,15 @@ fn every_reply_survives_its_bytes() {
         Refusal::HostLevelCount,
         Refusal::HostLevelFixed,
         Refusal::NotReplaceable(ids.clone()),
-        Refusal::NotStoppable(ids),
+        Refusal::NotStoppable(ids.clone()),
+        Refusal::UnknownOperation("OP-9".to_owned()),
+        Refusal::OperationOver(operation_id("OP-9"), OperationState::Cancelled),
+        Refusal::CannotSteer(Steer::Pause, OperationKind::Activate, OperationState::Running),
+        Refusal::NothingToCancel,
+        Refusal::KeyReused(operation_id("OP-9")),
+        Refusal::UnknownGeneration(service.clone(), 3, ids),
+        Refusal::NoEarlierSpec(service.clone()),
+        Refusal::NoCanary("canary".to_owned()),
     ];
     let acks = vec![
         ReportAck {
@@ -84,7 +109,7 @@ fn every_reply_survives_its_bytes() {
         ReportAck::default(),
     ];
     let others = [
-        Reply::Accepted { operation: OperationId::new("OP-1").unwrap(), service },
+        Reply::Accepted { operation: operation_id("OP-1"), service },
         Reply::Planned { applied: 3, skipped: 4 },
         Reply::Reported(acks),
         Reply::Done,

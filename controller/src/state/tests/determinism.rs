@@ -4,7 +4,7 @@ use bytes::Bytes;
 use muster_common::executor::Contact;
 use muster_common::id::{OperationId, Revision};
 use muster_common::instance::InstanceState;
-use muster_common::operation::OperationRequest;
+use muster_common::operation::{Canary, ClusterOpSpec, FailureStrategy, OperationRequest, Steer};
 use muster_common::service::ServiceState;
 use muster_common::time::Timestamp;
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::reconcile;
 use crate::state::codec::{read_snapshot, write_snapshot};
 use crate::state::testing::*;
-use crate::state::{Command, ExecutorReport, Reply, State};
+use crate::state::{Command, ExecutorReport, Reply, State, Steered};
 
 pub(super) fn bytes(state: &State) -> Vec<Bytes> {
     write_snapshot(state)
@@ -23,6 +23,7 @@ impl Fixture {
     pub(super) fn assert_same_but_for_revision(&self, before: &[Bytes]) {
         let mut before = read_snapshot(before).unwrap();
         before.revision = self.state.revision;
+        before.clock = self.state.clock;
         assert_eq!(bytes(&before), bytes(&self.state));
     }
 
@@ -61,6 +62,13 @@ enum Step {
     Deactivate(u8),
     Count(u8, u32),
     Restart(u8, bool),
+    Test(u8),
+    Adjust(u8),
+    UpdateSpec(u8, u8, bool),
+    Rollback(u8),
+    Retry(u8),
+    Steer(u8, Steer),
+    Lead(i64),
     Destroy(u8),
     Report(u8, u8, usize),
     Reconcile(u64),
@@ -77,6 +85,14 @@ fn step() -> impl Strategy<Value = Step> {
         (0..3_u8, 1..3_u32).prop_map(|(service, count)| Step::Count(service, count)),
         (0..3_u8, any::<bool>()).prop_map(|(service, stop_first)| Step::Restart(service, stop_first)),
         (0..3_u8).prop_map(Step::Destroy),
+        (0..3_u8).prop_map(Step::Test),
+        (0..3_u8).prop_map(Step::Adjust),
+        (0..3_u8, 0..3_u8, any::<bool>())
+            .prop_map(|(service, content, undo)| Step::UpdateSpec(service, content, undo)),
+        (0..3_u8).prop_map(Step::Rollback),
+        (0..3_u8).prop_map(Step::Retry),
+        (0..120_u8, proptest::sample::select(Steer::ALL)).prop_map(|(n, steer)| Step::Steer(n, steer)),
+        (-400..400_i64).prop_map(Step::Lead),
         (0..3_u8, 0..6_u8, 0..9_usize).prop_map(|(executor, slot, way)| Step::Report(executor, slot, way)),
         (0..400_u64).prop_map(Step::Reconcile),
     ]
@@ -122,6 +138,41 @@ fn log(steps: &[Step]) -> Vec<Bytes> {
                 stop_first: *stop_first,
                 cluster_op_spec: None,
             }),
+            Step::Test(service) => {
+                submit(OperationRequest::DeployTestInstance { service_id: service_id(service) })
+            }
+            Step::Adjust(service) => {
+                submit(OperationRequest::AdjustInstances { service_id: service_id(service), op_spec: None })
+            }
+            Step::UpdateSpec(service, content, undo) => {
+                let mut spec = spec(&format!("s{service}"));
+                spec.env.insert("CONTENT".to_owned(), content.to_string());
+                let failure_strategy = if *undo { FailureStrategy::Rollback } else { FailureStrategy::Stop };
+                let canary = Some(Canary::Percent(30)).filter(|_| content % 2 == 0);
+                let op_spec = ClusterOpSpec { failure_strategy, canary, ..ClusterOpSpec::default() };
+                submit(OperationRequest::UpdateSpec {
+                    spec: Box::new(spec),
+                    stop_first: false,
+                    op_spec: Some(op_spec),
+                })
+            }
+            Step::Rollback(service) => submit(OperationRequest::Rollback {
+                service_id: service_id(service),
+                generation: None,
+                stop_first: false,
+                op_spec: None,
+            }),
+            Step::Retry(service) => submit(OperationRequest::Retry { service_id: service_id(service) }),
+            Step::Steer(n, steer) => Command::SteerOperation {
+                at: now,
+                which: Steered::Operation(operation_id(&format!("OP-{n}"))),
+                steer: *steer,
+                by: String::new(),
+            },
+            Step::Lead(seconds) => {
+                now.0 = now.0.saturating_add_signed(seconds * 1000);
+                Command::AnnounceLeader { at: now, address: String::new() }
+            }
             Step::Destroy(service) => submit(OperationRequest::Destroy { service_id: service_id(service) }),
             Step::Report(executor, slot, way) => {
                 let slots: Vec<_> = state.slots.on_executor(&executor_id(&format!("e{executor}"))).collect();

@@ -4,5 +4,6 @@ mod contact;
 mod determinism;
 mod report;
 mod retention;
+mod steer;
 mod submit;
 mod view;

@@ -14,6 +14,8 @@ fn requests() -> Vec<OperationRequest> {
     vec![
         OperationRequest::Activate { service_id: service_id() },
         OperationRequest::Deactivate { service_id: service_id() },
+        OperationRequest::DeployTestInstance { service_id: service_id() },
+        OperationRequest::AdjustInstances { service_id: service_id(), op_spec: None },
         OperationRequest::UpdateInstanceCount { service_id: service_id(), instances_per_host: 2 },
         OperationRequest::Restart { service_id: service_id(), stop_first: false, cluster_op_spec: None },
         OperationRequest::ReplaceInstances {

@@ -30,12 +30,12 @@ pub(crate) fn service_summary(state: &State, service: &Service) -> ServiceSummar
     }
     ServiceSummary {
         id: service.id.to_string(),
-        name: service.spec.name.clone(),
+        name: service.spec().name.clone(),
         instances_per_host: service.instances_per_host,
         healthy_instances: healthy,
-        total_cpus: CpuCount::from_millis(service.spec.cpu_count().as_millis() * active).to_number(),
-        total_memory: service.spec.memory_mb() * active,
-        tags: service.spec.tags.clone(),
+        total_cpus: CpuCount::from_millis(service.spec().cpu_count().as_millis() * active).to_number(),
+        total_memory: service.spec().memory_mb() * active,
+        tags: service.spec().tags.clone(),
         activation_state: service.activation,
         state: service.state,
         created: service.created,

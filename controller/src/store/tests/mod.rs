@@ -13,11 +13,15 @@ use openraft::storage::{IOFlushed, RaftLogStorage as _};
 use openraft::type_config::TypeConfigExt as _;
 
 use super::open::{Owner, Stores, open};
-use crate::raft::types::{Entry, LogId, Payload, Proposal, TypeConfig};
+use crate::raft::types::{Entry, Incarnation, LogId, Payload, Proposal, TypeConfig};
 use crate::raft::{StartError, Storage};
 
 fn opened(storage: &Storage, disk: Disk) -> Result<Stores, StartError> {
-    let owner = Owner { cluster: ClusterId::new("test").unwrap(), controller: ControllerId(1) };
+    let owner = Owner {
+        cluster: ClusterId::new("test").unwrap(),
+        controller: ControllerId(1),
+        incarnation: Incarnation("first".to_owned()),
+    };
     open(storage, &owner, disk)
 }
 

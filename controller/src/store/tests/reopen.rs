@@ -51,6 +51,10 @@ async fn what_was_purged_is_deleted_in_the_end() {
     let mut stores = opened(&storage, Disk::Inline).unwrap();
     append(&mut stores, (0..3000).map(|index| entry(index, 10)).collect()).await;
     stores.log.purge(id(2989)).await.unwrap();
+    let mut reader = stores.log.get_log_reader().await;
+    let holed = reader.limited_get_log_entries(2980, 3000).await.unwrap();
+    assert!(holed.is_empty(), "entries that do not begin where they were asked for: {holed:?}");
+    assert_eq!(reader.limited_get_log_entries(2990, 3000).await.unwrap().len(), 10);
     let left = file::read(stores.log.file(), 0..3000, usize::MAX).unwrap();
     assert_eq!(left.entries.len(), 10);
 }

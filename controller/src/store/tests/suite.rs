@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::raft::Storage;
 use crate::raft::applier::Applier;
 use crate::raft::tests::Adder;
-use crate::raft::types::{Runtime, TypeConfig};
+use crate::raft::types::{Incarnation, Runtime, TypeConfig};
 use crate::store::log::LogStore;
 use crate::store::{MemoryDisk, Owner, open};
 
@@ -29,7 +29,11 @@ impl StoreBuilder<TypeConfig, LogStore, Applier, Option<tempfile::TempDir>> for 
             Some(directory) => Storage::Directory(directory.path().to_owned()),
             None => Storage::Memory(MemoryDisk::new()),
         };
-        let owner = Owner { cluster: ClusterId::new("test").unwrap(), controller: ControllerId(1) };
+        let owner = Owner {
+            cluster: ClusterId::new("test").unwrap(),
+            controller: ControllerId(1),
+            incarnation: Incarnation::default(),
+        };
         let stores = open(&storage, &owner, self.disk).map_err(io::Error::other).unwrap();
         let applier =
             Applier::new(Box::new(Adder::default()), stores.snapshots, watch::channel(Revision(0)).0);

@@ -1,0 +1,84 @@
+//! The group of controllers: who is in it, and how that changes (an addition to Drove's API).
+
+use axum::extract::State as Context;
+use muster_common::cluster::{AddController, ControllerInfo, ControllerRole};
+use muster_common::id::ControllerId;
+use tonic::transport::Uri;
+
+use super::access::Api;
+use super::answer::{Answer, Data};
+use super::body::Body;
+use super::error::ApiError;
+use super::path::Named;
+use crate::raft::{ChangeError, Standing};
+
+/// `GET /cluster/controllers`: what the leader knows; without one, what this controller knows.
+pub(super) async fn list(Context(api): Context<Api>) -> Data<Vec<ControllerInfo>> {
+    let list = api.consensus().members().await;
+    let status = api.raft();
+    let leader = status.leader.as_ref().map(|leader| leader.id);
+    let info = |standing: Standing| {
+        let Standing { member, votes, last, silent } = standing;
+        let (leads, answers) = (leader == Some(member.id), member.id == api.id());
+        ControllerInfo {
+            id: member.id.0,
+            api: member.api_addr,
+            cluster: member.cluster_addr,
+            leader: leads,
+            role: match (leads, votes) {
+                (true, _) => ControllerRole::Leader,
+                (false, true) => ControllerRole::Voter,
+                (false, false) => ControllerRole::Learner,
+            },
+            last_log: last,
+            lag: list.last.zip(last).map(|(newest, last)| newest.saturating_sub(last)),
+            silent_ms: silent.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
+            applied_revision: answers.then_some(status.applied.0),
+            term: answers.then_some(status.term),
+        }
+    };
+    Data(list.members.into_iter().map(info).collect())
+}
+
+/// `POST /cluster/controllers`: takes a controller in. It answers once it is a learner; the leader gives it
+/// its vote when it has caught up.
+pub(super) async fn add(Context(api): Context<Api>, Body(body): Body) -> Answer<AddController> {
+    let wanted: AddController =
+        serde_json::from_slice(&body).map_err(|error| ApiError::Json(vec![error.to_string()]))?;
+    if wanted.id == 0 {
+        return Err(ApiError::Validation(vec!["id - ids begin at 1".to_owned()]));
+    }
+    if !is_address(&wanted.cluster) {
+        let problem = format!("cluster - '{}' is no address; write host:port", wanted.cluster);
+        return Err(ApiError::Validation(vec![problem]));
+    }
+    let added = api.consensus().add_member(ControllerId(wanted.id), &wanted.cluster).await;
+    added.map(|()| Data(wanted)).map_err(refused)
+}
+
+/// `DELETE /cluster/controllers/{id}`: takes a controller out.
+pub(super) async fn remove(Context(api): Context<Api>, Named(id): Named<String>) -> Answer<u64> {
+    let unknown = || ApiError::NotFound(format!("No controller found with id: {id}"));
+    let wanted: u64 = id.parse().map_err(|_| unknown())?;
+    match api.consensus().remove_member(ControllerId(wanted)).await {
+        Ok(()) => Ok(Data(wanted)),
+        Err(ChangeError::NoMember) => Err(unknown()),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+fn refused(error: ChangeError) -> ApiError {
+    match error {
+        ChangeError::Refused { why } => ApiError::Conflict(why),
+        error @ (ChangeError::NoMember | ChangeError::NoLeader { .. } | ChangeError::Unknown { .. }) => {
+            ApiError::Unavailable(error.to_string())
+        }
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    let port = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
+    port && format!("http://{text}").parse::<Uri>().is_ok()
+}

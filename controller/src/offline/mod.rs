@@ -1,0 +1,69 @@
+//! What is done to the files of a controller that does not run: made of a backup, made of what is left of a
+//! cluster, set aside.
+//!
+//! | module | noun |
+//! |---|---|
+//! | [`args`] | the command line |
+//! | [`restore`] | a new cluster of a backup |
+//! | [`recover`] | a new cluster of one survivor |
+//! | [`rejoin`] | a controller that begins anew |
+
+mod args;
+mod recover;
+mod rejoin;
+mod restore;
+
+use std::path::{Path, PathBuf};
+
+use muster_common::exit::Exit;
+use muster_platform::{DataDir, RoleError, World};
+
+pub use args::{OfflineCommand, RestoreArgs};
+
+use crate::config::ControllerConfig;
+use crate::raft::types::Incarnation;
+use crate::raft::{Member, regroup};
+use crate::store::Owner;
+
+/// Does a command; what it has to say goes to standard output.
+pub async fn run(command: OfflineCommand, world: &World) -> Result<(), RoleError> {
+    match command {
+        OfflineCommand::Recover(args) => recover::recover(&args, world).await,
+        OfflineCommand::Restore(args) => restore::restore(&args, world).await,
+        OfflineCommand::Rejoin(args) => rejoin::rejoin(&args, world),
+    }
+}
+
+/// A controller that does not run: nobody else can start it meanwhile.
+struct Stopped {
+    me: Member,
+    owner: Owner,
+    dir: PathBuf,
+    cluster: String,
+    _lock: DataDir,
+}
+
+impl Stopped {
+    fn lock(config: &Path, world: &World) -> Result<Self, RoleError> {
+        let read: ControllerConfig = muster_platform::config::read_yaml(config)?;
+        read.check()?;
+        let invalid = |what: &str| RoleError::new(Exit::Validation, format!("{} {what}", config.display()));
+        let Some(dir) = read.data_dir.clone() else { return Err(invalid("has no 'dataDir'")) };
+        let me = read.members.iter().find(|member| member.id == read.id);
+        let Some(me) = me else { return Err(invalid("does not name this controller among 'members'")) };
+        let me = Member { id: me.id, cluster_addr: me.cluster.clone(), api_addr: me.api.clone() };
+        let incarnation = Incarnation(world.uuid().to_string());
+        let owner = Owner { cluster: read.cluster.clone(), controller: read.id, incarnation };
+        let lock = DataDir::lock(&dir)?;
+        regroup::finish(&dir).map_err(|error| {
+            let sentence = format!("cannot finish in {} what was cut short", dir.display());
+            RoleError::caused_by(Exit::Failure, sentence, &error)
+        })?;
+        Ok(Self { me, owner, dir, cluster: read.cluster.to_string(), _lock: lock })
+    }
+}
+
+/// Nothing was done, because nobody said that it should.
+fn unconfirmed() -> RoleError {
+    RoleError::new(Exit::Usage, "nothing was changed; say --yes to have it done")
+}

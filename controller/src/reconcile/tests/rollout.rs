@@ -1,0 +1,379 @@
+//! `UPDATE_SPEC` and ROLLBACK, step by step: what each slot is asked to run, and what is left when it fails.
+
+use muster_common::duration::DroveDuration;
+use muster_common::executor::Contact;
+use muster_common::id::{OperationId, SlotId};
+use muster_common::operation::SlotOutcome::{
+    Done, Failed, InProgress, RolledBack, RollingBack, Settling, Waiting,
+};
+use muster_common::operation::{
+    Canary, ClusterOpSpec, FailureStrategy, OperationRequest, OperationState, Parallelism, SlotOutcome, Steer,
+};
+use muster_common::service::ServiceState;
+use muster_common::slot::{ReplaceMode, SlotPhase};
+use muster_common::spec::LocalServiceSpec;
+
+use crate::state::testing::*;
+use crate::state::{Change, Refusal, slot_table};
+
+const ID: &str = "web-1";
+
+fn content(text: &str) -> LocalServiceSpec {
+    let mut spec = spec("web");
+    spec.env.insert("CONTENT".to_owned(), text.to_owned());
+    spec
+}
+
+fn running(executors: usize) -> Fixture {
+    let mut fixture = Fixture::with_executors(executors);
+    fixture.running(content("old"), 1);
+    fixture
+}
+
+fn wide() -> ClusterOpSpec {
+    ClusterOpSpec { parallelism: Parallelism::Percent(100), ..ClusterOpSpec::default() }
+}
+
+fn update(fixture: &mut Fixture, text: &str, op_spec: ClusterOpSpec) -> OperationId {
+    let spec = Box::new(content(text));
+    let request = OperationRequest::UpdateSpec { spec, stop_first: false, op_spec: Some(op_spec) };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
+    operation
+}
+
+fn roll_back(fixture: &mut Fixture, generation: Option<u64>) -> Result<OperationId, Refusal> {
+    let service_id = ID.to_owned();
+    let op_spec = Some(wide());
+    fixture.submit(OperationRequest::Rollback { service_id, generation, stop_first: false, op_spec })
+}
+
+/// What the executor of each slot is told to run.
+fn asked(fixture: &Fixture) -> Vec<String> {
+    let executors: Vec<_> = fixture.state.executors().map(|executor| executor.record.id.clone()).collect();
+    let tables = executors.iter().map(|executor| slot_table(&fixture.state, executor));
+    tables.flat_map(|table| table.rows).map(|row| row.spec.env["CONTENT"].clone()).collect()
+}
+
+fn outcomes(fixture: &Fixture, operation: &OperationId) -> Vec<SlotOutcome> {
+    fixture.operation(operation).slots.iter().map(|slot| slot.outcome).collect()
+}
+
+/// A new instance of the slot's epoch became HEALTHY, and all others in it went.
+fn replaced(fixture: &mut Fixture, executor: &str) {
+    let slot = slot_id(ID, executor, 0);
+    let epoch = fixture.state.slot(&slot).unwrap().epoch;
+    let old: Vec<_> = fixture.state.live_instances_in(&slot).map(|old| old.record.clone()).collect();
+    fixture.report_in(&format!("{}.{epoch}", name_in(&slot)), &slot, &UP);
+    for old in old {
+        let gone = record(old.id.as_str(), &slot, old.epoch, &UP_AND_DOWN);
+        fixture.report(executor, vec![gone], Vec::new());
+    }
+    fixture.settle();
+}
+
+fn kept_old(fixture: &mut Fixture, executor: &str) {
+    let slot: SlotId = slot_id(ID, executor, 0);
+    fixture.report_status(&slot, SlotPhase::KeptOld, "readiness check failed");
+    fixture.settle();
+}
+
+#[test]
+fn a_new_spec_reaches_slot_after_slot() {
+    let mut fixture = running(2);
+    let operation = update(&mut fixture, "new", ClusterOpSpec::default());
+    assert_eq!(fixture.service(ID).state, ServiceState::ReplacingInstances);
+    assert_eq!(asked(&fixture), ["new", "old"], "who has not had its turn refills with the old one");
+    replaced(&mut fixture, "e1");
+    assert_eq!(asked(&fixture), ["new", "new"]);
+    replaced(&mut fixture, "e2");
+    let finished = fixture.operation(&operation);
+    assert_eq!(finished.state, OperationState::Succeeded);
+    let service = fixture.service(ID);
+    assert_eq!(Some(service.specs.stable()), finished.generation);
+    assert_eq!(service.state, ServiceState::Active);
+}
+
+#[test]
+fn the_same_spec_again_changes_nothing() {
+    let mut fixture = running(2);
+    let before: Vec<_> = fixture.state.slots().map(|(_, slot)| slot.epoch).collect();
+    let operation = update(&mut fixture, "old", ClusterOpSpec::default());
+    assert_eq!(fixture.operation(&operation).message, "no slot had to change");
+    let after: Vec<_> = fixture.state.slots().map(|(_, slot)| slot.epoch).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn what_does_not_run_is_changed_at_once() {
+    let mut fixture = Fixture::with_executors(2);
+    fixture.create(content("old"), 1);
+    let operation = update(&mut fixture, "new", ClusterOpSpec::default());
+    assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
+    assert_eq!(fixture.service(ID).state, ServiceState::Inactive);
+    fixture.activate(ID);
+    fixture.settle();
+    assert_eq!(asked(&fixture), ["new", "new"]);
+}
+
+#[test]
+fn after_a_failure_the_rest_stays_as_it_is() {
+    let mut fixture = running(3);
+    let operation = update(&mut fixture, "new", ClusterOpSpec::default());
+    replaced(&mut fixture, "e1");
+    kept_old(&mut fixture, "e2");
+    let finished = fixture.operation(&operation);
+    assert_eq!(finished.state, OperationState::Failed);
+    assert_eq!(outcomes(&fixture, &operation), [Done, Failed, Waiting]);
+    assert_eq!(asked(&fixture), ["new", "new", "old"]);
+    // A node that joins gets what is known to work.
+    fixture.register("e4", None);
+    fixture.settle();
+    assert_eq!(asked(&fixture)[3], "old");
+}
+
+#[test]
+fn a_failure_is_rolled_back_where_the_strategy_says_so() {
+    let mut fixture = running(4);
+    let parallelism = Parallelism::Slots(2);
+    let op_spec = ClusterOpSpec {
+        failure_strategy: FailureStrategy::Rollback,
+        parallelism,
+        ..ClusterOpSpec::default()
+    };
+    let operation = update(&mut fixture, "new", op_spec);
+    replaced(&mut fixture, "e1");
+    kept_old(&mut fixture, "e2");
+    assert_eq!(fixture.operation(&operation).state, OperationState::RollingBack);
+    assert_eq!(outcomes(&fixture, &operation), [RollingBack, RollingBack, RollingBack, Waiting]);
+    assert_eq!(asked(&fixture), ["new", "old", "old", "old"], "two at a time, what is down first");
+    for executor in ["e2", "e3", "e1"] {
+        replaced(&mut fixture, executor);
+    }
+    let finished = fixture.operation(&operation);
+    assert_eq!(outcomes(&fixture, &operation), [RolledBack, RolledBack, RolledBack, Waiting]);
+    assert_eq!(finished.state, OperationState::Failed);
+    assert!(finished.message.contains("e2/0 (readiness check failed)"), "{}", finished.message);
+    assert!(finished.message.contains("3 of 4 slots were rolled back"), "{}", finished.message);
+    assert_eq!(asked(&fixture), ["old"; 4]);
+    assert_eq!(fixture.service(ID).spec().env["CONTENT"], "old");
+    assert_eq!(fixture.service(ID).state, ServiceState::Active);
+}
+
+#[test]
+fn a_rollback_brings_back_the_spec_before_or_a_named_one() {
+    let mut fixture = running(1);
+    let first = fixture.service(ID).specs.wanted();
+    for text in ["second", "third"] {
+        update(&mut fixture, text, wide());
+        replaced(&mut fixture, "e1");
+    }
+    let operation = roll_back(&mut fixture, None).unwrap();
+    fixture.settle();
+    assert_eq!(asked(&fixture), ["second"]);
+    replaced(&mut fixture, "e1");
+    assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
+    roll_back(&mut fixture, Some(first.0)).unwrap();
+    fixture.settle();
+    assert_eq!(asked(&fixture), ["old"]);
+    let unknown = roll_back(&mut Fixture::clone(&fixture), Some(3)).unwrap_err();
+    assert!(matches!(unknown, Refusal::NotAllowed(..) | Refusal::NothingAllowed(..)), "{unknown:?}");
+    replaced(&mut fixture, "e1");
+    let unknown = roll_back(&mut fixture, Some(3)).unwrap_err();
+    assert!(matches!(unknown, Refusal::UnknownGeneration(_, 3, _)), "{unknown:?}");
+}
+
+#[test]
+fn a_service_that_never_changed_cannot_go_back() {
+    let mut fixture = running(1);
+    assert_eq!(roll_back(&mut fixture, None), Err(Refusal::NoEarlierSpec(service_id(ID))));
+}
+
+#[test]
+fn after_a_failed_rollout_a_rollback_touches_only_what_has_the_new_spec() {
+    let mut fixture = running(3);
+    update(&mut fixture, "new", ClusterOpSpec::default());
+    replaced(&mut fixture, "e1");
+    kept_old(&mut fixture, "e2");
+    let operation = roll_back(&mut fixture, None).unwrap();
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [InProgress, InProgress, Done]);
+    assert_eq!(asked(&fixture), ["old"; 3]);
+}
+
+#[test]
+fn who_is_away_gets_what_proved_itself_when_it_comes_back() {
+    let mut fixture = running(2);
+    fixture.contact("e2", Contact::Unreachable);
+    let operation = update(&mut fixture, "new", wide());
+    assert_eq!(asked(&fixture), ["new", "old"]);
+    replaced(&mut fixture, "e1");
+    assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
+    assert_eq!(asked(&fixture), ["new", "new"]);
+}
+
+#[test]
+fn who_joins_in_the_middle_has_its_turn() {
+    let mut fixture = running(1);
+    let operation = update(&mut fixture, "new", ClusterOpSpec::default());
+    fixture.register("e0", None);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Waiting, InProgress]);
+    assert_eq!(asked(&fixture), ["old", "new"]);
+    replaced(&mut fixture, "e1");
+    replaced(&mut fixture, "e0");
+    assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
+}
+
+#[test]
+fn canaries_go_first_and_the_rest_waits_for_a_promotion() {
+    let mut fixture = running(4);
+    let canary = Some(Canary::Percent(50));
+    let operation = update(&mut fixture, "new", ClusterOpSpec { canary, ..wide() });
+    assert_eq!(outcomes(&fixture, &operation), [InProgress, InProgress, Waiting, Waiting]);
+    replaced(&mut fixture, "e1");
+    assert_eq!(fixture.operation(&operation).state, OperationState::Running);
+    replaced(&mut fixture, "e2");
+    assert_eq!(fixture.operation(&operation).state, OperationState::AwaitingPromotion);
+    // The operation's own time does not pass meanwhile.
+    fixture.advance(3600);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::AwaitingPromotion);
+    fixture.steer(&operation, Steer::Promote).unwrap();
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Done, Done, InProgress, InProgress]);
+    replaced(&mut fixture, "e3");
+    replaced(&mut fixture, "e4");
+    assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
+}
+
+#[test]
+fn canaries_are_chosen_by_tag_and_somebody_must_have_it() {
+    let mut fixture = running(3);
+    let canary = |tag: &str| Some(Canary::Tag(tag.to_owned()));
+    let spec = Box::new(content("new"));
+    let op_spec = Some(ClusterOpSpec { canary: canary("nobody"), ..wide() });
+    let refused = fixture.submit(OperationRequest::UpdateSpec { spec, stop_first: false, op_spec });
+    assert_eq!(refused, Err(Refusal::NoCanary("nobody".to_owned())));
+    let operation = update(&mut fixture, "new", ClusterOpSpec { canary: canary("e2.example.org"), ..wide() });
+    assert_eq!(outcomes(&fixture, &operation), [Waiting, InProgress, Waiting]);
+}
+
+#[test]
+fn canaries_that_nobody_promotes_fail_after_a_week() {
+    let mut fixture = running(2);
+    let canary = Some(Canary::Percent(50));
+    let operation = update(&mut fixture, "new", ClusterOpSpec { canary, ..wide() });
+    replaced(&mut fixture, "e1");
+    fixture.advance(7 * 86_400);
+    fixture.settle();
+    let finished = fixture.operation(&operation);
+    assert_eq!(finished.state, OperationState::Failed);
+    assert!(finished.message.starts_with("nobody said how to go on while it was AWAITING_PROMOTION"));
+}
+
+#[test]
+fn a_slot_is_done_when_its_instance_stayed_healthy() {
+    let mut fixture = running(2);
+    let settle = DroveDuration::from_secs(10);
+    let operation = update(&mut fixture, "new", ClusterOpSpec { settle, ..ClusterOpSpec::default() });
+    replaced(&mut fixture, "e1");
+    assert_eq!(outcomes(&fixture, &operation), [Settling, Waiting]);
+    fixture.advance(9);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Settling, Waiting]);
+    fixture.advance(1);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Done, InProgress]);
+    replaced(&mut fixture, "e2");
+    let slot = slot_id(ID, "e2", 0);
+    let epoch = fixture.state.slot(&slot).unwrap().epoch;
+    fixture.report_in(&format!("{}.{epoch}", name_in(&slot)), &slot, &UP_AND_DOWN);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Done, Failed]);
+    assert_eq!(fixture.operation(&operation).state, OperationState::Failed);
+}
+
+#[test]
+fn a_paused_operation_finishes_what_it_began_and_begins_nothing() {
+    let mut fixture = running(3);
+    let operation = update(&mut fixture, "new", ClusterOpSpec::default());
+    fixture.advance(200);
+    fixture.steer(&operation, Steer::Pause).unwrap();
+    replaced(&mut fixture, "e1");
+    assert_eq!(outcomes(&fixture, &operation), [Done, Waiting, Waiting]);
+    fixture.advance(86_400);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Paused);
+    fixture.steer(&operation, Steer::Resume).unwrap();
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Done, InProgress, Waiting]);
+    assert_eq!(
+        fixture.steer(&operation, Steer::Resume).unwrap_err().to_string(),
+        "RESUME is not possible for UPDATE_SPEC while it is RUNNING; only what is PAUSED can be resumed"
+    );
+}
+
+#[test]
+fn a_new_leader_gives_what_was_left_whatever_its_clock_shows() {
+    for skew in [-86_400_000_i64, 86_400_000] {
+        let mut fixture = running(1);
+        let operation = update(&mut fixture, "new", ClusterOpSpec::default());
+        fixture.advance(200);
+        fixture.contact("e1", Contact::Unreachable);
+        fixture.contact("e1", Contact::Connected);
+        let there = fixture.now.0.saturating_add_signed(skew.max(-i64::try_from(fixture.now.0).unwrap()));
+        fixture.lead_at(muster_common::time::Timestamp(there));
+        fixture.settle();
+        assert_eq!(fixture.operation(&operation).state, OperationState::Running);
+        fixture.advance(99);
+        fixture.settle();
+        assert_eq!(fixture.operation(&operation).state, OperationState::Running);
+        fixture.advance(1);
+        fixture.settle();
+        assert_eq!(fixture.operation(&operation).state, OperationState::Failed, "300 s in all");
+    }
+}
+
+#[test]
+fn a_wave_never_takes_a_whole_zone() {
+    let mut fixture = Fixture::new();
+    for (executor, zone) in
+        [("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b"), ("b3", "b"), ("c1", "c"), ("n1", "")]
+    {
+        fixture.register_in_zone(executor, zone);
+    }
+    fixture.running(content("old"), 1);
+    let operation = update(&mut fixture, "new", wide());
+    let begun: Vec<String> = fixture
+        .operation(&operation)
+        .slots
+        .iter()
+        .filter(|slot| slot.outcome == InProgress)
+        .map(|slot| slot.slot.executor.to_string())
+        .collect();
+    assert_eq!(begun, ["a1", "b1", "b2", "c1", "n1"]);
+    replaced(&mut fixture, "b1");
+    assert_eq!(outcomes(&fixture, &operation)[4], InProgress, "b3 follows when b1 is back");
+}
+
+#[test]
+fn what_is_down_is_replaced_before_what_is_up() {
+    let mut fixture = running(3);
+    fixture.report_in("web-1.e3.0", &slot_id(ID, "e3", 0), &UP_AND_DOWN);
+    let operation = update(&mut fixture, "new", ClusterOpSpec::default());
+    assert_eq!(outcomes(&fixture, &operation), [Waiting, Waiting, InProgress]);
+}
+
+#[test]
+fn fixed_ports_of_either_spec_stop_the_old_one_first() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.running(spec_with("web", true), 1);
+    let spec = Box::new(spec("web"));
+    fixture.submit(OperationRequest::UpdateSpec { spec, stop_first: false, op_spec: None }).unwrap();
+    let changes = fixture.reconcile();
+    assert!(
+        changes.iter().any(|change| matches!(change, Change::RaiseSlot { mode: ReplaceMode::StopFirst, .. })),
+        "{changes:?}"
+    );
+}

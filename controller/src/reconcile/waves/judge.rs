@@ -1,0 +1,131 @@
+//! Where a slot of an operation stands.
+
+use muster_common::operation::{Operation, OperationKind, SlotOutcome, SlotProgress};
+use muster_common::reason::Reason;
+use muster_common::slot::SlotPhase;
+use muster_common::time::Timestamp;
+
+use crate::state::{Slot, State, brief};
+
+/// What has become of a slot, and why.
+pub(super) struct Verdict {
+    pub(super) outcome: SlotOutcome,
+    pub(super) reason: Option<Reason>,
+    pub(super) message: String,
+}
+
+/// Where an open slot stands now; `None`: as before.
+pub(super) fn judge(
+    state: &State,
+    operation: &Operation,
+    progress: &SlotProgress,
+    now: Timestamp,
+    late: bool,
+) -> Option<Verdict> {
+    let slot = state.slot(&progress.slot);
+    match progress.outcome {
+        SlotOutcome::Done | SlotOutcome::RolledBack | SlotOutcome::Failed | SlotOutcome::Away => None,
+        SlotOutcome::Waiting if old_is_gone(state, operation, progress) => {
+            Some(verdict(SlotOutcome::Done, "the instance had ended by itself"))
+        }
+        SlotOutcome::Waiting => slot.is_none().then(taken_away),
+        SlotOutcome::RollingBack if progress.epoch.is_none() => slot.is_none().then(taken_away),
+        SlotOutcome::InProgress | SlotOutcome::Settling | SlotOutcome::RollingBack => match slot {
+            None => Some(taken_away()),
+            Some(slot) => judge_at_work(state, operation, progress, slot, (now, late)),
+        },
+    }
+}
+
+fn judge_at_work(
+    state: &State,
+    operation: &Operation,
+    progress: &SlotProgress,
+    slot: &Slot,
+    (now, late): (Timestamp, bool),
+) -> Option<Verdict> {
+    let through = match operation.kind {
+        OperationKind::StopInstances => old_is_gone(state, operation, progress),
+        _ => state.is_replaced(&progress.slot, slot),
+    };
+    match progress.outcome {
+        SlotOutcome::RollingBack if through => {
+            return Some(verdict(SlotOutcome::RolledBack, "it has again what it had before"));
+        }
+        SlotOutcome::Settling => return judge_settling(state, operation, progress, slot, now),
+        _ if through && settles(operation) => {
+            return Some(verdict(SlotOutcome::Settling, &format!("HEALTHY; {}", to_stay(operation))));
+        }
+        _ if through => return Some(verdict(SlotOutcome::Done, "")),
+        _ => {}
+    }
+    let status = slot.current_status();
+    if let Some(status) = status
+        && matches!(status.phase, SlotPhase::Failed | SlotPhase::KeptOld)
+    {
+        return Some(Verdict {
+            outcome: SlotOutcome::Failed,
+            reason: status.reason,
+            message: brief(&status.message),
+        });
+    }
+    if !late || !state.is_connected(&progress.slot.executor) {
+        return None;
+    }
+    let last = status.map_or_else(
+        || "its executor did not say anything about it".to_owned(),
+        |status| format!("it was {} {}", status.phase, status.message).trim_end().to_owned(),
+    );
+    let message =
+        brief(&format!("timed out in {} after {}; {last}", operation.kind, operation.op_spec.timeout));
+    Some(Verdict { outcome: SlotOutcome::Failed, reason: Some(Reason::TimedOut), message })
+}
+
+/// A new instance that does not stay HEALTHY is a failed replacement, though it was HEALTHY once. Of one whose
+/// executor is not heard nobody knows.
+fn judge_settling(
+    state: &State,
+    operation: &Operation,
+    progress: &SlotProgress,
+    slot: &Slot,
+    now: Timestamp,
+) -> Option<Verdict> {
+    if !state.is_connected(&progress.slot.executor) {
+        return None;
+    }
+    if !state.is_filled(&progress.slot, slot) {
+        let why = slot.current_status().map(|status| (status.reason, status.message.as_str()));
+        let (reason, why) = why.unwrap_or((None, ""));
+        let message = format!("it was HEALTHY, and {}; it is not any more {why}", to_stay(operation));
+        return Some(Verdict { outcome: SlotOutcome::Failed, reason, message: brief(message.trim_end()) });
+    }
+    let settled =
+        progress.since.is_some_and(|since| now.since(since) >= operation.op_spec.settle.as_duration());
+    settled.then(|| verdict(SlotOutcome::Done, ""))
+}
+
+/// What is stopped need not stay HEALTHY.
+fn settles(operation: &Operation) -> bool {
+    !operation.op_spec.settle.is_zero() && operation.kind != OperationKind::StopInstances
+}
+
+fn to_stay(operation: &Operation) -> String {
+    format!("must stay so for {}", operation.op_spec.settle)
+}
+
+/// Whether what `STOP_INSTANCES` was to stop has stopped.
+fn old_is_gone(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
+    operation.kind == OperationKind::StopInstances
+        && progress
+            .old_instance
+            .as_ref()
+            .is_none_or(|old| state.instance(old).is_none_or(|instance| !instance.is_live()))
+}
+
+fn verdict(outcome: SlotOutcome, message: &str) -> Verdict {
+    Verdict { outcome, reason: None, message: message.to_owned() }
+}
+
+fn taken_away() -> Verdict {
+    Verdict { reason: Some(Reason::SlotRemoved), ..verdict(SlotOutcome::Away, "the slot was taken away") }
+}

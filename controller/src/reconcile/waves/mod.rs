@@ -1,0 +1,190 @@
+//! Operations that go slot by slot: RESTART, `REPLACE_INSTANCES`, `STOP_INSTANCES`, `UPDATE_SPEC`, ROLLBACK. At most
+//! `parallelism` slots are at work at a time, and the next is begun only when one is through: its new instance is
+//! HEALTHY, has stayed so for the `settle` time, and the old one is gone.
+//!
+//! | module | noun |
+//! |---|---|
+//! | `judge` | where a slot stands |
+//! | `pick` | which slots are next |
+//!
+//! A slot whose executor is not heard is away: it is passed over, taken up again should the executor
+//! come back in time, and never fails the operation. It keeps its place in the wave only if it may be
+//! down by our doing, which start-first never is.
+//!
+//! Canaries go first, and the rest only once somebody promoted the operation. After a failure nothing more is begun;
+//! what was begun is awaited, or, where the strategy says so and there is another spec to go back to, every slot that
+//! was given the new spec is given the old one again, in waves of the same width.
+
+mod judge;
+mod pick;
+
+use muster_common::operation::{
+    FailureStrategy, Operation, OperationKind, OperationState, SlotOutcome, SlotProgress,
+};
+use muster_common::slot::ReplaceMode;
+use muster_common::time::Timestamp;
+
+use super::convergence::Tally;
+use super::{Plan, is_late};
+use crate::state::{Change, State};
+use judge::{Verdict, judge};
+
+pub(super) fn plan(state: &State, operation: &Operation, now: Timestamp, plan: &mut Plan) {
+    let late = is_late(operation, now, plan);
+    let mut slots = operation.slots.clone();
+    for progress in &mut slots {
+        if let Some(verdict) = judge(state, operation, progress, now, late) {
+            plan.changes.push(settle(operation, progress, &verdict));
+            progress.outcome = verdict.outcome;
+            progress.reason = verdict.reason;
+            progress.message = verdict.message;
+            progress.since = Some(now);
+        }
+        if progress.outcome == SlotOutcome::Settling
+            && let Some(since) = progress.since
+        {
+            plan.wake_at(since.plus(operation.op_spec.settle.as_duration()));
+        }
+    }
+    let rolling_back = operation.state == OperationState::RollingBack;
+    let failing = late || slots.iter().any(|progress| progress.outcome == SlotOutcome::Failed);
+    if failing && !rolling_back && can_roll_back(operation) {
+        let message = Tally::of(&slots).in_words(&slots);
+        plan.changes.push(Change::RollBack { operation: operation.id.clone(), message });
+        return;
+    }
+    let stopped = late || (failing && !rolling_back);
+    if !stopped && !operation.state.is_held() {
+        if awaits_promotion(state, operation, &slots) {
+            plan.changes.push(Change::AwaitPromotion { operation: operation.id.clone() });
+            return;
+        }
+        begin_next(state, operation, &slots, plan);
+    }
+    let at_work = slots.iter().any(|progress| is_at_work(state, progress));
+    let to_come = !stopped && slots.iter().any(|progress| is_to_come(state, operation, progress));
+    if late || !(at_work || to_come) {
+        plan.changes.push(finish(state, operation, &slots));
+    }
+}
+
+/// Only a rollout has something to go back to: all others replace instances by instances of the same spec.
+fn can_roll_back(operation: &Operation) -> bool {
+    operation.generation.is_some() && operation.op_spec.failure_strategy == FailureStrategy::Rollback
+}
+
+/// Whether the canaries are through, one of them at least to be looked at, and others are to come.
+fn awaits_promotion(state: &State, operation: &Operation, slots: &[SlotProgress]) -> bool {
+    let mut canaries = slots.iter().filter(|progress| progress.canary).peekable();
+    operation.state == OperationState::Running
+        && !operation.promoted
+        && canaries.peek().is_some()
+        && slots.iter().any(|progress| progress.canary && progress.outcome == SlotOutcome::Done)
+        && !canaries.any(|progress| is_at_work(state, progress) || is_to_come(state, operation, progress))
+        && slots.iter().any(|progress| !progress.canary && is_to_come(state, operation, progress))
+}
+
+/// Raises as many slots as the wave has room for.
+fn begin_next(state: &State, operation: &Operation, slots: &[SlotProgress], plan: &mut Plan) {
+    let at_work = slots.iter().filter(|progress| has_place(state, operation, progress)).count();
+    let room = operation.op_spec.parallelism.of(slots.len()).saturating_sub(at_work);
+    let spec = match operation.state {
+        OperationState::RollingBack => {
+            state.service(&operation.service).map(|service| service.specs.stable())
+        }
+        _ => operation.generation,
+    };
+    for progress in pick::next(state, operation, slots, room) {
+        let Some(slot) = state.slot(&progress.slot) else { continue };
+        plan.changes.push(Change::RaiseSlot {
+            operation: operation.id.clone(),
+            slot: progress.slot.clone(),
+            epoch: slot.epoch,
+            mode: mode(state, operation),
+            spec,
+        });
+    }
+}
+
+fn mode(state: &State, operation: &Operation) -> ReplaceMode {
+    let specs = state.service(&operation.service).map(|service| &service.specs);
+    let host_level = specs.is_some_and(|specs| {
+        let before = operation.from_generation.and_then(|before| specs.get(before));
+        specs.spec().is_host_level() || before.is_some_and(|before| before.spec.is_host_level())
+    });
+    let stops_first = operation.stop_first || host_level || operation.kind == OperationKind::StopInstances;
+    if stops_first { ReplaceMode::StopFirst } else { ReplaceMode::StartFirst }
+}
+
+/// Begun, and not through.
+fn is_begun(progress: &SlotProgress) -> bool {
+    match progress.outcome {
+        SlotOutcome::InProgress | SlotOutcome::Settling => true,
+        SlotOutcome::RollingBack => progress.epoch.is_some(),
+        SlotOutcome::Waiting
+        | SlotOutcome::Done
+        | SlotOutcome::RolledBack
+        | SlotOutcome::Failed
+        | SlotOutcome::Away => false,
+    }
+}
+
+/// At work, and its executor is heard: worth waiting for.
+fn is_at_work(state: &State, progress: &SlotProgress) -> bool {
+    is_begun(progress) && state.is_connected(&progress.slot.executor)
+}
+
+/// At work in a way that may have taken it down.
+fn has_place(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
+    is_begun(progress)
+        && (state.is_connected(&progress.slot.executor) || mode(state, operation) == ReplaceMode::StopFirst)
+}
+
+/// Not begun, and it could be.
+fn is_to_come(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
+    let waits = match operation.state {
+        OperationState::RollingBack => {
+            progress.outcome == SlotOutcome::RollingBack && progress.epoch.is_none()
+        }
+        _ => progress.outcome == SlotOutcome::Waiting,
+    };
+    waits && state.is_connected(&progress.slot.executor) && state.slot(&progress.slot).is_some()
+}
+
+fn settle(operation: &Operation, progress: &SlotProgress, verdict: &Verdict) -> Change {
+    Change::SettleSlot {
+        operation: operation.id.clone(),
+        slot: progress.slot.clone(),
+        from: progress.outcome,
+        outcome: verdict.outcome,
+        reason: verdict.reason,
+        message: verdict.message.clone(),
+    }
+}
+
+/// The end, in words. What is still waiting or at work out of sight is shown as away by the state
+/// when it seals the operation.
+fn finish(state: &State, operation: &Operation, slots: &[SlotProgress]) -> Change {
+    let shown = state.progress(&Operation { slots: slots.to_vec(), ..operation.clone() });
+    let tally = Tally::of(&shown);
+    let undone = operation.state == OperationState::RollingBack;
+    let failed = undone || tally.failed > 0 || tally.open > 0;
+    let mut message = tally.in_words(&shown);
+    if undone {
+        let before = operation.from_generation.unwrap_or_default();
+        message = format!("{}; back to generation {before}: {message}", operation.message);
+    } else if operation.state.is_held() {
+        message = format!("nobody said how to go on while it was {}; {message}", operation.state);
+    } else if failed && operation.op_spec.failure_strategy == FailureStrategy::Rollback {
+        message.push_str(match mode(state, operation) {
+            ReplaceMode::StartFirst => {
+                "; nothing had to be rolled back: a failed slot keeps its old instance, and all run the same spec"
+            }
+            ReplaceMode::StopFirst => {
+                "; nothing could be rolled back: the old instances were stopped first, and all run the same spec"
+            }
+        });
+    }
+    let outcome = if failed { OperationState::Failed } else { OperationState::Succeeded };
+    Change::FinishOperation { operation: operation.id.clone(), state: outcome, message }
+}

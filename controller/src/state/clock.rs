@@ -1,0 +1,66 @@
+//! The time that operations have. All of it is the leaders' time: a leader's clock starts when it first sees an
+//! operation, and a new leader gives each operation what was left of its time, whatever the two clocks say.
+
+use std::time::Duration;
+
+use muster_common::id::OperationId;
+use muster_common::operation::{Operation, OperationState};
+use muster_common::time::Timestamp;
+
+use super::State;
+
+/// How long an operation may wait for a user's word before it fails.
+const HELD_FOR_AT_MOST: Duration = Duration::from_secs(7 * 86_400);
+
+/// What an operation that begins has.
+pub(super) fn whole(operation: &Operation) -> u64 {
+    as_ms(operation.op_spec.timeout.as_duration())
+}
+
+impl State {
+    /// Starts the clock of an operation whose clock stands.
+    pub(super) fn start_clock(&mut self, at: Timestamp, id: &OperationId) -> Option<()> {
+        let operation =
+            self.operations.get_running_mut(id).filter(|operation| operation.deadline.is_none())?;
+        let time = if operation.state.is_held() {
+            HELD_FOR_AT_MOST
+        } else {
+            Duration::from_millis(operation.time_left_ms)
+        };
+        operation.deadline = Some(at.plus(time));
+        Some(())
+    }
+
+    /// A new leader begins: whatever clocks ran stand until it starts them.
+    pub(super) fn stop_all_clocks(&mut self) {
+        let now = self.clock;
+        let running: Vec<OperationId> =
+            self.operations.running().map(|operation| operation.id.clone()).collect();
+        for id in running {
+            if let Some(operation) = self.operations.get_running_mut(&id) {
+                stop_clock(operation, now);
+            }
+        }
+    }
+
+    /// Moves an operation that is at work to another state in which it is not over. Its clock stands.
+    pub(super) fn hold_or_go_on(&mut self, id: &OperationId, state: OperationState) {
+        let now = self.clock;
+        if let Some(operation) = self.operations.get_running_mut(id) {
+            stop_clock(operation, now);
+            operation.state = state;
+        }
+    }
+}
+
+/// What is left of the time in which it may work is kept; the time in which it may be held begins anew.
+fn stop_clock(operation: &mut Operation, now: Timestamp) {
+    let Some(deadline) = operation.deadline.take() else { return };
+    if !operation.state.is_held() {
+        operation.time_left_ms = operation.time_left_ms.min(as_ms(deadline.since(now)));
+    }
+}
+
+fn as_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

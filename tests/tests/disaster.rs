@@ -1,0 +1,247 @@
+//! What an operator does when controllers are lost: with the real programs, and with a workload that must not
+//! notice.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+
+use muster_common::cluster::{ControllerInfo, ControllerRole};
+use muster_common::instance::InstanceInfo;
+use muster_tests::cluster::{DevCluster, RoleProcess};
+use serde_json::json;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
+const SERVICE: &str = "example-1";
+const IDS: [&str; 3] = ["controller-1", "controller-2", "controller-3"];
+
+fn said(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{out}{err}")
+}
+
+/// The three controllers of a cluster, as an operator handles them.
+struct Operator(DevCluster);
+
+impl Operator {
+    fn role(&self, nth: usize) -> RoleProcess {
+        self.0.role(IDS[nth])
+    }
+
+    fn kill(&self, nth: usize) {
+        self.0.dev("kill", IDS[nth]);
+    }
+
+    fn start(&self, nth: usize) {
+        self.0.dev("start", IDS[nth]);
+    }
+
+    /// `muster <args> --config <the controller's>`: its exit code, and what it said.
+    fn offline(&self, nth: usize, args: &[&str]) -> (i32, String) {
+        let config = self.role(nth).dir.join("controller.yaml");
+        let config = config.to_string_lossy();
+        let output = self.0.muster(&[args, &["--config", &config]].concat());
+        (output.status.code().unwrap(), said(&output))
+    }
+
+    /// The same; must succeed, once the kernel has taken a killed controller's last thread away.
+    fn offline_ok(&self, nth: usize, args: &[&str]) -> String {
+        self.0.wait_for(&format!("{args:?}"), || {
+            let (code, said) = self.offline(nth, args);
+            if said.contains("in use by another process") {
+                return None;
+            }
+            assert_eq!(code, 0, "{args:?}: {said}");
+            Some(said)
+        })
+    }
+
+    /// `muster --server <the controller's> <args>`.
+    fn ask(&self, nth: usize, args: &[&str]) -> (i32, String) {
+        let output = self.0.muster(&[&["--server", &self.role(nth).rest], args].concat());
+        (output.status.code().unwrap(), said(&output))
+    }
+
+    /// The same, until it succeeds: the cluster may be electing.
+    fn ask_until_ok(&self, nth: usize, args: &[&str]) -> String {
+        self.0.wait_for(&format!("{args:?}"), || {
+            let (code, said) = self.ask(nth, args);
+            (code == 0).then_some(said)
+        })
+    }
+
+    /// Where the others reach a controller.
+    fn cluster_addr(&self, nth: usize) -> String {
+        let (host, port) =
+            self.role(nth).rest.trim_start_matches("http://").rsplit_once(':').map(own).unwrap();
+        format!("{host}:{}", port.parse::<u16>().unwrap() + 100)
+    }
+
+    fn members(&self, nth: usize) -> Vec<ControllerInfo> {
+        self.0.try_get(&self.role(nth).rest, "cluster/controllers").unwrap()
+    }
+
+    /// The one instance, healthy, as `nth` shows it.
+    fn healthy(&self, nth: usize) -> InstanceInfo {
+        self.0.wait_for("the healthy instance", || {
+            let path = format!("localservices/{SERVICE}/instances");
+            let instances: Vec<InstanceInfo> = self.0.try_get(&self.role(nth).rest, &path).ok()?;
+            instances
+                .into_iter()
+                .find(|instance| instance.state == muster_common::instance::InstanceState::Healthy)
+        })
+    }
+
+    /// A change is accepted and carried out: the cluster is alive.
+    fn scale(&self, nth: usize, to: u32) {
+        self.ask_until_ok(nth, &["scale", SERVICE, &to.to_string()]);
+    }
+
+    fn data(&self, nth: usize) -> PathBuf {
+        self.role(nth).dir.join("data")
+    }
+}
+
+fn own((host, port): (&str, &str)) -> (String, String) {
+    (host.to_owned(), port.to_owned())
+}
+
+/// The pid of the example service, as it says itself.
+fn pid_of(instance: &InstanceInfo) -> u32 {
+    let port = instance.local_info.as_ref().unwrap().ports["main"].host_port;
+    let greeting = reqwest::blocking::get(format!("http://127.0.0.1:{port}/")).unwrap().text().unwrap();
+    greeting.trim().rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_lost_majority_and_then_everything_is_survived_without_touching_the_workload() {
+    let operator = Operator(DevCluster::start(PROGRAM, 1, &[]));
+    let before = operator.healthy(0);
+    let pid = pid_of(&before);
+    let file = operator.0.dir().join("backup");
+    let name = file.to_string_lossy().into_owned();
+    let wrote = operator.ask_until_ok(0, &["backup", &name]);
+    assert!(wrote.contains("as of revision"), "{wrote}");
+    let (code, again) = operator.ask(0, &["backup", &name]);
+    assert_eq!(code, 5, "an older backup is not overwritten: {again}");
+
+    // Two of three are lost; the third says what that means, and goes on alone.
+    for nth in 0..3 {
+        operator.kill(nth);
+    }
+    let (code, refused) = operator.0.wait_for("the lock to be free", || {
+        Some(operator.offline(0, &["controller", "recover"])).filter(|(code, _)| *code != 5)
+    });
+    assert_eq!(code, 2, "{refused}");
+    for part in ["It knows that everything up to revision", "is lost", "Members were 1, 2, 3", "--yes"] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+    let kept = operator.data(0).join("log.redb");
+    assert!(kept.exists(), "nothing was changed");
+    operator.offline_ok(0, &["controller", "recover", "--yes"]);
+    operator.start(0);
+    assert_eq!(operator.healthy(0).instance_id, before.instance_id);
+    operator.scale(0, 2);
+    operator.scale(0, 1);
+
+    // One of the old ones comes back on its old files, alone, and is nobody; then it joins.
+    operator.start(1);
+    operator.0.wait_for("it serves", || operator.0.try_get::<String>(&operator.role(1).rest, "ping").ok());
+    let (code, refused) = operator.ask(0, &["members", "add", "2", &operator.cluster_addr(1)]);
+    assert_eq!(code, 5, "{refused}");
+    assert!(refused.contains("in a group already"), "{refused}");
+    operator.kill(1);
+    for nth in [1, 2] {
+        operator.offline_ok(nth, &["controller", "rejoin", "--yes"]);
+        operator.start(nth);
+        operator
+            .0
+            .wait_for("it serves", || operator.0.try_get::<String>(&operator.role(nth).rest, "ping").ok());
+        operator.ask_until_ok(0, &["members", "add", &(nth + 1).to_string(), &operator.cluster_addr(nth)]);
+    }
+    let members = operator.members(1);
+    assert_eq!(members.len(), 3, "{members:?}");
+    assert!(members.iter().all(|member| member.role != ControllerRole::Learner), "{members:?}");
+    assert!(members.iter().all(|member| member.lag.is_some()), "{members:?}");
+    operator.scale(2, 1);
+
+    // Everything is lost but the backup. Its service had one instance, which runs.
+    for nth in 0..3 {
+        operator.kill(nth);
+    }
+    for nth in 0..3 {
+        operator.offline_ok(nth, &["controller", "rejoin", "--yes"]);
+    }
+    let cut = operator.0.dir().join("cut");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&cut, &whole[..whole.len() - 1]).unwrap();
+    let (code, refused) = operator.offline(0, &["restore", &cut.to_string_lossy()]);
+    assert_eq!(code, 6, "{refused}");
+    assert!(refused.contains("is damaged"), "{refused}");
+    operator.offline_ok(0, &["restore", &name]);
+    let (code, refused) = operator.offline(0, &["restore", &name]);
+    assert_eq!(code, 5, "{refused}");
+    for nth in 0..3 {
+        operator.start(nth);
+    }
+    let after = operator.healthy(0);
+    assert_eq!((&after.instance_id, pid_of(&after)), (&before.instance_id, pid), "it was not restarted");
+    for nth in [1, 2] {
+        operator.ask_until_ok(0, &["members", "add", &(nth + 1).to_string(), &operator.cluster_addr(nth)]);
+    }
+    operator.scale(1, 2);
+    let both = operator.0.wait_for("a second healthy instance", || {
+        Some(operator.0.healthy(SERVICE)).filter(|instances| instances.len() == 2)
+    });
+    let same =
+        both.iter().find(|instance| instance.instance_id == before.instance_id).expect("the first stays");
+    assert_eq!(pid_of(same), pid);
+}
+
+#[test]
+fn damaged_files_are_named_with_what_to_do_and_that_works() {
+    let operator = Operator(DevCluster::start(
+        PROGRAM,
+        1,
+        &[json!({
+            "name": "idle", "version": "1", "type": "LOCAL_SERVICE",
+            "executable": {"type": "PROCESS", "command": ["sh", "-c", "exec sleep 1000"]},
+            "exposedPorts": [{"name": "main", "port": 8000, "type": "TCP"}],
+            "resources": [{"type": "CPU", "count": 0.1}, {"type": "MEMORY", "sizeInMB": 16}],
+            "placementPolicy": {"type": "LOCAL", "hostLevel": false},
+            "readiness": {"mode": {"type": "CMD", "command": "true"}, "timeout": "1s", "interval": "1s", "attempts": 3},
+            "healthcheck": {"mode": {"type": "CMD", "command": "true"}, "timeout": "1s", "interval": "1s", "attempts": 3},
+        })],
+    ));
+    let leader = operator.0.wait_for("a leader", || operator.0.leader());
+    let nth = IDS.iter().position(|id| *id != leader.id).unwrap();
+    let other = (nth + 1) % 3;
+    operator.kill(nth);
+    let path = operator.data(nth).join("log.redb");
+    let mut bytes = fs::read(&path).unwrap();
+    // Every page in use, wherever they are; the file's head is left alone.
+    for page in bytes.chunks_mut(4096).skip(1) {
+        page[100] ^= 0x40;
+    }
+    fs::write(&path, bytes).unwrap();
+    let (code, refused) = operator.0.wait_for("the lock to be free", || {
+        Some(operator.offline(nth, &["controller"])).filter(|(code, _)| *code != 5)
+    });
+    assert_eq!(code, 1, "{refused}");
+    for part in [path.to_string_lossy().as_ref(), "is damaged", "muster controller rejoin"] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+
+    operator.offline_ok(nth, &["controller", "rejoin", "--yes"]);
+    operator.start(nth);
+    operator.0.wait_for("it serves", || operator.0.try_get::<String>(&operator.role(nth).rest, "ping").ok());
+    let id = (nth + 1).to_string();
+    operator.ask_until_ok(other, &["members", "remove", &id]);
+    let (code, gone) = operator.ask(other, &["members", "remove", &id]);
+    assert_eq!(code, 4, "{gone}");
+    operator.ask_until_ok(other, &["members", "add", &id, &operator.cluster_addr(nth)]);
+    let shown = operator.ask_until_ok(nth, &["members"]);
+    assert_eq!(shown.matches("VOTER").count(), 2, "{shown}");
+    assert_eq!(shown.matches("LEADER").count(), 1, "{shown}");
+}

@@ -1,0 +1,133 @@
+//! Operations on a real cluster: they finish whoever leads, and a bad spec stops no good instance.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+use std::collections::BTreeSet;
+
+use muster_common::instance::InstanceInfo;
+use muster_common::operation::{Operation, OperationState, SlotOutcome};
+use muster_common::reason::Reason;
+use muster_tests::cluster::DevCluster;
+use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
+const SERVICE: &str = "example-1";
+
+fn ids(instances: &[InstanceInfo]) -> BTreeSet<String> {
+    instances.iter().map(|instance| instance.instance_id.clone()).collect()
+}
+
+/// The operation, as whichever controller answers shows it.
+fn operation(cluster: &DevCluster, id: &str) -> Option<Operation> {
+    let path = format!("localservices/operations/{id}");
+    cluster.controllers().iter().find_map(|controller| cluster.try_get(&controller.rest, &path).ok())
+}
+
+/// Submits through whichever controller takes it.
+fn operate(cluster: &DevCluster, request: &Value) -> String {
+    let accepted = cluster.wait_for("a controller that takes the operation", || {
+        cluster.controllers().iter().find_map(|controller| cluster.operate(&controller.rest, request).ok())
+    });
+    accepted["operationId"].as_str().unwrap().to_owned()
+}
+
+fn finished(cluster: &DevCluster, id: &str) -> Operation {
+    let mut last = None;
+    cluster.wait_for("the operation to end", || {
+        last = operation(cluster, id);
+        last.clone().filter(|found| found.state.is_final())
+    })
+}
+
+fn healthy(cluster: &DevCluster, count: usize) -> Vec<InstanceInfo> {
+    cluster.wait_for("all instances healthy", || {
+        Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == count)
+    })
+}
+
+fn spec(cluster: &DevCluster) -> Value {
+    let controller = &cluster.controllers()[0];
+    cluster.try_get(&controller.rest, &format!("localservices/{SERVICE}/spec")).unwrap()
+}
+
+#[test]
+fn a_restart_of_twenty_goes_on_under_the_next_leader_and_replaces_each_slot_once() {
+    let cluster = DevCluster::start(PROGRAM, 2, &[]);
+    let count = json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": SERVICE, "instancesPerHost": 10});
+    operate(&cluster, &count);
+    let before = healthy(&cluster, 20);
+    let leader = cluster.wait_for("a leader", || cluster.leader());
+    let restart =
+        json!({"type": "RESTART", "serviceId": SERVICE, "opSpec": {"parallelism": 2, "timeout": "5m"}});
+    let id = operate(&cluster, &restart);
+    cluster.wait_for("the restart to be half way", || {
+        let done =
+            operation(&cluster, &id)?.slots.iter().filter(|slot| slot.outcome == SlotOutcome::Done).count();
+        (done >= 3).then_some(())
+    });
+    cluster.dev("kill", &leader.id);
+
+    let over = finished(&cluster, &id);
+    assert_eq!(over.state, OperationState::Succeeded, "{}", over.message);
+    assert!(over.slots.iter().all(|slot| slot.outcome == SlotOutcome::Done), "{over:?}");
+    let after = healthy(&cluster, 20);
+    let (old, new) = (ids(&before), ids(&after));
+    assert!(old.is_disjoint(&new), "every instance was replaced");
+    let ended = cluster.wait_for("the records of those that ended", || {
+        Some(cluster.old_instances(SERVICE)).filter(|ended| ended.len() >= 20)
+    });
+    assert_eq!(ids(&ended), old, "and each slot once");
+    assert!(ended.iter().all(|ended| ended.reason == Some(Reason::Replaced)), "{ended:?}");
+}
+
+#[test]
+fn a_spec_that_does_not_work_is_rolled_back_and_stops_nobody() {
+    let cluster = DevCluster::start(PROGRAM, 2, &[]);
+    let before = healthy(&cluster, 2);
+    let mut bad = spec(&cluster);
+    bad["readiness"]["mode"]["path"] = json!("/nowhere");
+    bad["readiness"]["attempts"] = json!(1);
+    bad["readiness"]["interval"] = json!("100ms");
+    bad["grace"] = json!("1s");
+    bad["restartPolicy"] = json!({"backoff": ["0s"], "budget": 1});
+    let update = json!({
+        "type": "UPDATE_SPEC", "spec": bad,
+        "opSpec": {"timeout": "2m", "parallelism": 2, "failureStrategy": "ROLLBACK"}
+    });
+    let over = finished(&cluster, &operate(&cluster, &update));
+    assert_eq!(over.state, OperationState::Failed);
+    assert!(over.message.contains("were rolled back"), "{}", over.message);
+    assert!(over.slots.iter().all(|slot| slot.outcome == SlotOutcome::RolledBack), "{over:?}");
+    let path = spec(&cluster)["readiness"]["mode"]["path"].clone();
+    assert_eq!(path, json!("/health"), "what is wanted is what works");
+    let after = healthy(&cluster, 2);
+    // Who was healthy ended only after another one of its slot had become healthy, with the old spec again.
+    for old in &before {
+        let ended = cluster.wait_for("the record of the old instance", || {
+            cluster.old_instances(SERVICE).into_iter().find(|ended| ended.instance_id == old.instance_id)
+        });
+        assert_eq!(ended.reason, Some(Reason::Replaced));
+        let next = after.iter().find(|next| next.executor_id == old.executor_id).unwrap();
+        let became_healthy = next.timeline.last().unwrap().at;
+        let began_to_stop = ended.timeline[ended.timeline.len() - 3].at;
+        assert!(became_healthy <= began_to_stop, "{ended:?} {next:?}");
+    }
+}
+
+#[test]
+fn a_changed_file_is_applied_to_what_runs_and_the_same_again_changes_nothing() {
+    let cluster = DevCluster::start(PROGRAM, 2, &[]);
+    let before = healthy(&cluster, 2);
+    let mut changed = spec(&cluster);
+    changed["env"] = json!({"COLOUR": "green"});
+    let file = cluster.dir().join("changed.json");
+    std::fs::write(&file, changed.to_string()).unwrap();
+    let rest = cluster.controllers()[0].rest.clone();
+    let apply = || cluster.muster(&["--server", &rest, "apply", "-f", &file.to_string_lossy()]);
+    let applied = apply();
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    let after = healthy(&cluster, 2);
+    assert!(ids(&before).is_disjoint(&ids(&after)));
+    assert!(apply().status.success());
+    assert_eq!(ids(&healthy(&cluster, 2)), ids(&after));
+}
