@@ -89,18 +89,24 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
     }
     let outcome = match on_terminate {
         OnTerminate::Keep => Ok(()),
-        OnTerminate::Drain => executor.drain(limit).await.map_err(|error| {
-            let sentence = format!("the node was not drained: {error}; they keep running");
-            RoleError::new(Exit::Timeout, sentence)
-        }),
+        OnTerminate::Drain => match executor.drain(limit).await {
+            // As long as the directory is still this executor's: the next one takes the file away.
+            Ok(()) => note_drain(&drained),
+            Err(error) => {
+                let sentence = format!("the node was not drained: {error}; they keep running");
+                Err(RoleError::new(Exit::Timeout, sentence))
+            }
+        },
     };
     executor.shutdown().await;
-    if on_terminate == OnTerminate::Drain && outcome.is_ok() {
-        std::fs::write(&drained, "").map_err(|error| {
-            RoleError::caused_by(Exit::Failure, format!("cannot write {}", drained.display()), &error)
-        })?;
-    }
     outcome
+}
+
+/// Nothing runs.
+fn note_drain(drained: &Path) -> Result<(), RoleError> {
+    std::fs::write(drained, "").map_err(|error| {
+        RoleError::caused_by(Exit::Failure, format!("cannot write {}", drained.display()), &error)
+    })
 }
 
 /// From now on there may be workloads again.

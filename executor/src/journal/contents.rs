@@ -7,7 +7,7 @@ use muster_common::spec::LocalServiceSpec;
 use muster_proto::v1;
 use prost::Message as _;
 
-use super::batch::{Drawer, Drawers, META_EXECUTOR, META_INCOMPLETE, META_TABLE};
+use super::batch::{Batch, Drawer, Drawers, META_EXECUTOR, META_INCOMPLETE, META_TABLE};
 use super::record::{read_instance, read_slot};
 use crate::machine::Instance;
 use crate::slots::Slot;
@@ -48,6 +48,8 @@ pub(crate) struct Contents {
     pub is_whole: bool,
     /// How many records could not be read.
     pub damaged: usize,
+    /// That this start began: written first, with whatever is decided first.
+    pub begun: Batch,
 }
 
 impl Contents {

@@ -104,7 +104,8 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal in `directory`, begins a new incarnation of `id`, and reads everything.
+    /// Opens the journal in `directory`, begins a new incarnation of `id`, and reads everything. That it began is still
+    /// to be written, as [`Contents::begun`]: an executor whose disk is full must start, too.
     pub(crate) async fn open(
         directory: &Path,
         disk: Disk,
@@ -118,9 +119,11 @@ impl Journal {
             let (database, was_closed) = open_or_set_aside(&file)?;
             let failed =
                 |source: redb::Error| OpenError::Disk { path: file.clone(), source: Box::new(source) };
-            // First: another's journal is left as it is, damaged records and all.
-            let incarnation = Incarnation { was_closed, ..begin(&database, &file, &id, &boot_id)? };
-            let contents = read(&database, now).map_err(failed)?;
+            // Another's journal is left as it is, damaged records and all.
+            let before = before(&database, &file, &id)?;
+            let mut contents = read(&database, now).map_err(failed)?;
+            let incarnation = incarnation(before.as_ref(), &boot_id, was_closed);
+            contents.begun = begun(&id, &boot_id, incarnation.number, contents.is_whole);
             Ok((database, incarnation, contents))
         });
         let (database, incarnation, contents) = match opened.await {
@@ -264,27 +267,41 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// Notes the new start, and whether the machine booted since the last one.
-fn begin(database: &Database, path: &Path, id: &ExecutorId, boot_id: &str) -> Result<Incarnation, OpenError> {
+/// The start before this one. An error when it was another executor's.
+fn before(
+    database: &Database,
+    path: &Path,
+    id: &ExecutorId,
+) -> Result<Option<v1::JournalExecutor>, OpenError> {
     let failed = |source: redb::Error| OpenError::Disk { path: path.to_owned(), source: Box::new(source) };
     let bytes = read_drawer(database, Drawer::Meta).map_err(failed)?.remove(META_EXECUTOR);
     let before = bytes.and_then(|bytes| v1::JournalExecutor::decode(bytes.as_slice()).ok());
-    if let Some(before) = &before
-        && before.id != id.as_str()
-    {
-        return Err(OpenError::Foreign { path: path.to_owned(), owner: before.id.clone() });
+    match before {
+        Some(before) if before.id != id.as_str() => {
+            Err(OpenError::Foreign { path: path.to_owned(), owner: before.id })
+        }
+        before => Ok(before),
     }
-    let number = before.as_ref().map_or(0, |before| before.incarnation) + 1;
-    let is_new = before.is_none();
-    let rebooted = before.is_some_and(|before| before.boot_id != boot_id);
+}
+
+/// The new start, and whether the machine booted since the last one.
+fn incarnation(before: Option<&v1::JournalExecutor>, boot_id: &str, was_closed: bool) -> Incarnation {
+    Incarnation {
+        number: before.map_or(0, |before| before.incarnation) + 1,
+        rebooted: before.is_some_and(|before| before.boot_id != boot_id),
+        was_closed,
+    }
+}
+
+/// What is to be written of the new start, before anything takes effect.
+fn begun(id: &ExecutorId, boot_id: &str, number: u64, is_whole: bool) -> Batch {
     let now = v1::JournalExecutor { id: id.to_string(), incarnation: number, boot_id: boot_id.to_owned() };
     let mut batch = Batch::default();
     batch.put(Drawer::Meta, META_EXECUTOR.to_owned(), now.encode_to_vec());
-    if is_new {
+    if !is_whole {
         batch.put(Drawer::Meta, META_INCOMPLETE.to_owned(), Vec::new());
     }
-    write(database, &batch).map_err(failed)?;
-    Ok(Incarnation { number, rebooted, was_closed: true })
+    batch
 }
 
 fn read_drawer(database: &Database, drawer: Drawer) -> Result<BTreeMap<String, Vec<u8>>, redb::Error> {
@@ -308,6 +325,17 @@ fn read(database: &Database, now: Timestamp) -> Result<Contents, redb::Error> {
         drawers.insert(drawer, read_drawer(database, drawer)?);
     }
     let (contents, aside) = Contents::read(drawers);
-    quarantine::tidy(database, aside, now)?;
+    match quarantine::tidy(database, aside, now) {
+        // Nothing is lost: the next start meets them again.
+        Err(redb::Error::Io(error)) if is_full(&error) => {
+            tracing::warn!(%error, "what is damaged in the journal cannot be moved out of the way yet");
+        }
+        tidied => tidied?,
+    }
     Ok(contents)
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }

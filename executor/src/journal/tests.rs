@@ -42,7 +42,10 @@ fn instance(id: &str) -> Instance {
 }
 
 async fn open(dir: &std::path::Path, boot: &str) -> (Journal, Incarnation, Contents) {
-    Journal::open(dir, Disk::Inline, &executor(), boot, Timestamp(5)).await.unwrap()
+    let opened = Journal::open(dir, Disk::Inline, &executor(), boot, Timestamp(5)).await;
+    let (mut journal, incarnation, mut contents) = opened.unwrap();
+    journal.commit(Arc::new(std::mem::take(&mut contents.begun))).await.unwrap();
+    (journal, incarnation, contents)
 }
 
 #[tokio::test]
@@ -266,7 +269,22 @@ async fn another_executors_journal_is_left_as_it_is() {
     let foreign = Journal::open(dir.path(), Disk::Inline, &other, "b", Timestamp(5)).await;
     assert!(matches!(foreign, Err(OpenError::Foreign { .. })));
     let (_, incarnation, contents) = open(dir.path(), "b").await;
-    assert_eq!((incarnation.number, contents.damaged), (2, 1), "what is damaged is its owner's to find");
+    assert_eq!(
+        (incarnation.number, contents.damaged),
+        (2, 1),
+        "what is damaged is still its owner's to find"
+    );
+}
+
+#[tokio::test]
+async fn a_start_writes_nothing_of_its_own_before_it_is_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let start =
+        || async { Journal::open(dir.path(), Disk::Inline, &executor(), "b", Timestamp(5)).await.unwrap() };
+    for _ in 0..2 {
+        let (_, incarnation, contents) = start().await;
+        assert_eq!((incarnation.number, contents.is_whole, contents.begun.is_empty()), (1, false, false));
+    }
 }
 
 proptest! {

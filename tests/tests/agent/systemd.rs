@@ -89,9 +89,12 @@ async fn a_full_disk_is_said_and_waited_for_by_an_executor_that_is_alive() {
     let Some(disk) = SmallDisk::mount(&data, "32m") else { return };
     let socket = agent.dir.path().join("notify");
     let manager = Manager::at(&socket);
-    let mut command = agent.command();
-    command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
-    agent.process = Some(command.stderr(Stdio::null()).spawn().unwrap());
+    let start = |agent: &mut Agent, socket: &Path| {
+        let mut command = agent.command();
+        command.env("NOTIFY_SOCKET", socket).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+        agent.process = Some(command.stderr(Stdio::null()).spawn().unwrap());
+    };
+    start(&mut agent, &socket);
     controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
     let records = controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
     let pid = agent.pid_of(healthy(&records, "steady").next().unwrap());
@@ -119,6 +122,18 @@ async fn a_full_disk_is_said_and_waited_for_by_an_executor_that_is_alive() {
     }
     assert!(is_alive(pid));
     assert_eq!(controller.records().len(), 1, "nothing new begins");
+
+    // One that is started anew is alive, too, and waits as well.
+    agent.kill();
+    let socket = agent.dir.path().join("notify-again");
+    let manager = Manager::at(&socket);
+    start(&mut agent, &socket);
+    manager.until("trouble again", |notice| notice.starts_with("STATUS=") && notice.contains(trouble));
+    for _ in 0..4 {
+        manager.until("a sign of life", |notice| notice == "WATCHDOG=1");
+    }
+    assert!(get(agent.port, "/healthz").starts_with("HTTP/1.1 503"));
+    assert!(is_alive(pid));
 
     std::fs::remove_file(filler).unwrap();
     manager.until("the end of it", |notice| notice.starts_with("STATUS=") && !notice.contains(trouble));

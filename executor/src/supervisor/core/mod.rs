@@ -116,7 +116,7 @@ impl Core {
             look_again: BTreeMap::new(),
             events: VecDeque::new(),
             dirty: BTreeSet::new(),
-            output: Output::default(),
+            output: Output { batch: contents.begun, ..Output::default() },
             details: Details::default(),
             standing: Standing::default(),
             has_news: true,
