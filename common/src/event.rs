@@ -20,6 +20,10 @@ wire_enum! {
         ExecutorRemoved = "EXECUTOR_REMOVED",
         /// A controller became leader.
         LeadershipAcquired = "LEADERSHIP_ACQUIRED",
+        /// Operators closed the cluster.
+        MaintenanceModeSet = "MAINTENANCE_MODE_SET",
+        /// Operators opened it again.
+        MaintenanceModeRemoved = "MAINTENANCE_MODE_REMOVED",
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use muster_common::cluster::{ClusterState, ClusterStateData};
 use muster_common::id::{ControllerId, OperationId, ServiceId};
 use muster_common::operation::{OperationRequest, Steer, validate_request};
 use muster_common::read::accept;
@@ -108,34 +108,47 @@ impl Api {
         self.accepted(command, &named).await
     }
 
+    /// Closes the cluster for maintenance or opens it again; what it is then.
+    pub(super) async fn set_cluster_state(&self, state: ClusterState) -> Result<ClusterStateData, ApiError> {
+        let raft = self.raft();
+        let this = raft.members.iter().find(|member| member.id == self.id());
+        let address = this.map(|member| member.api_addr.clone()).unwrap_or_default();
+        let command = Command::SetClusterState { at: self.0.world.clock.now(), state, address };
+        match self.commit(&command, "/apis/v1/cluster").await? {
+            Reply::Done => Ok(self.read(&Parameters::default()).await?.cluster_state()),
+            other => Err(ApiError::Internal(format!("the cluster's state was answered with {other:?}"))),
+        }
+    }
+
     async fn accepted(&self, command: Command, named: &str) -> Result<Submitted, ApiError> {
-        let reply = self.commit(command.encode(), named).await?;
-        match Reply::decode(&reply)
-            .map_err(|error| ApiError::Internal(format!("the log's answer: {error}")))?
-        {
+        match self.commit(&command, &format!("/apis/v1/localservices/operations/{named}")).await? {
             Reply::Accepted { operation, service } => Ok(Submitted { operation, service }),
             Reply::Refused(refusal) => Err(ApiError::Refused(refusal)),
             other => Err(ApiError::Internal(format!("an operation was answered with {other:?}"))),
         }
     }
 
-    /// Proposes a command about the operation `id`, and again while it is not known whether it was committed: it is
-    /// carried out once, however often it is proposed.
-    async fn commit(&self, command: Bytes, id: &str) -> Result<Bytes, ApiError> {
+    /// Proposes a command whose effect is seen at `place`, and again while it is not known whether it was committed:
+    /// it is carried out once, however often it is proposed.
+    async fn commit(&self, command: &Command, place: &str) -> Result<Reply, ApiError> {
         let deadline = Instant::now() + WRITE_WITHIN;
+        let command = command.encode();
         let mut uncertain = false;
         loop {
             match timeout_at(deadline, self.0.consensus.propose(command.clone())).await {
-                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Ok(reply)) => {
+                    return Reply::decode(&reply)
+                        .map_err(|error| ApiError::Internal(format!("the log's answer: {error}")));
+                }
                 Ok(Err(ProposeError::Unknown { cause })) => {
-                    tracing::debug!(%cause, %id, "proposing the operation again");
+                    tracing::debug!(%cause, %place, "proposing it again");
                     uncertain = true;
                 }
                 Ok(Err(error @ ProposeError::TooLarge { .. })) => {
                     return Err(ApiError::Validation(vec![error.to_string()]));
                 }
                 Ok(Err(error)) if !uncertain => return Err(ApiError::Unavailable(error.to_string())),
-                Ok(Err(_)) | Err(_) => return Err(unconfirmed(id)),
+                Ok(Err(_)) | Err(_) => return Err(unconfirmed(place)),
             }
             sleep(RETRY_PAUSE).await;
         }
@@ -152,9 +165,8 @@ impl Api {
     }
 }
 
-fn unconfirmed(id: &str) -> ApiError {
+fn unconfirmed(place: &str) -> ApiError {
     ApiError::Unavailable(format!(
-        "it is not known whether the operation was accepted: look at /apis/v1/localservices/operations/{id}, and \
-         try again if it is not there"
+        "it is not known whether this was accepted: look at {place}, and try again if it is not there"
     ))
 }

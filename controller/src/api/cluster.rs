@@ -1,7 +1,7 @@
 //! The cluster, its controllers and its executors.
 
 use axum::extract::State as Context;
-use muster_common::cluster::ClusterSummary;
+use muster_common::cluster::{ClusterState, ClusterStateData, ClusterSummary};
 use muster_common::executor::{ExecutorNodeData, ExecutorSummary};
 use muster_common::id::ExecutorId;
 use serde::Serialize;
@@ -24,6 +24,16 @@ pub(super) async fn summary(Context(api): Context<Api>, query: Parameters) -> An
     let status = api.raft();
     let leader = status.leader.as_ref().map(|leader| leader.api_addr.as_str());
     Ok(Data(view::cluster_summary(&state, leader)))
+}
+
+/// `POST /cluster/maintenance/set`: in force at once, and for as long as nobody unsets it.
+pub(super) async fn set_maintenance(Context(api): Context<Api>) -> Answer<ClusterStateData> {
+    Ok(Data(api.set_cluster_state(ClusterState::Maintenance).await?))
+}
+
+/// `POST /cluster/maintenance/unset`: over at once.
+pub(super) async fn unset_maintenance(Context(api): Context<Api>) -> Answer<ClusterStateData> {
+    Ok(Data(api.set_cluster_state(ClusterState::Normal).await?))
 }
 
 /// One controller, as the one that answers sees it.

@@ -34,7 +34,7 @@ pub(crate) use access::{Api, Parts};
 
 /// Every call. Unknown paths answer 404, unknown methods 405, both without a body.
 pub(crate) fn router(api: Api) -> Router {
-    let routes: [(&'static str, MethodRouter<Api>); 27] = [
+    let routes: [(&'static str, MethodRouter<Api>); 29] = [
         ("/ping", get(cluster::ping)),
         ("/localservices", get(services::list)),
         ("/localservices/validate/spec", post(operations::validate_spec)),
@@ -56,6 +56,8 @@ pub(crate) fn router(api: Api) -> Router {
         ("/applications/{service}/instances", get(services::instances)),
         ("/cluster", get(cluster::summary)),
         ("/cluster/controllers", get(cluster::controllers)),
+        ("/cluster/maintenance/set", post(cluster::set_maintenance)),
+        ("/cluster/maintenance/unset", post(cluster::unset_maintenance)),
         ("/cluster/executors", get(cluster::executors)),
         ("/cluster/executors/{executor}", get(cluster::executor)),
         ("/cluster/events", get(events::list)),

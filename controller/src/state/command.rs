@@ -1,6 +1,7 @@
 //! What is proposed to the log. Commands carry their time and their ids: applying one twice, on two
 //! machines, gives the same state.
 
+use muster_common::cluster::ClusterState;
 use muster_common::executor::{Contact, ExecutorRecord};
 use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, OperationId, ServiceId, SlotId};
 use muster_common::instance::InstanceRecord;
@@ -79,6 +80,15 @@ pub enum Command {
         /// `host:port` of its API.
         address: String,
     },
+    /// Operators close the cluster for maintenance, or open it again. Answered by [`super::Reply::Done`].
+    SetClusterState {
+        /// When, by the proposer's clock.
+        at: Timestamp,
+        /// What it is from now on.
+        state: ClusterState,
+        /// `host:port` of the API of the controller that was asked.
+        address: String,
+    },
 }
 
 impl Command {
@@ -89,7 +99,10 @@ impl Command {
             | Self::Reports { at, .. }
             | Self::RegisterExecutor { at, .. }
             | Self::ExecutorContact { at, .. } => Some(*at),
-            Self::SubmitOperation { .. } | Self::SteerOperation { .. } | Self::AnnounceLeader { .. } => None,
+            Self::SubmitOperation { .. }
+            | Self::SteerOperation { .. }
+            | Self::AnnounceLeader { .. }
+            | Self::SetClusterState { .. } => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use muster_common::cluster::ClusterState;
 use muster_common::event::EventType;
 use muster_common::id::{ExecutorId, InstanceId, Revision, ServiceId};
 use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo};
@@ -74,6 +75,13 @@ pub enum Happening {
         /// `host:port` of its API.
         address: String,
     },
+    /// The cluster was closed for maintenance, or opened again.
+    ClusterState {
+        /// What it is from then on.
+        state: ClusterState,
+        /// `host:port` of the API of the controller that was asked.
+        address: String,
+    },
 }
 
 impl Happening {
@@ -119,6 +127,8 @@ impl Happening {
             Self::Instance { .. } => EventType::LocalServiceInstanceStateChange,
             Self::ExecutorAdded { .. } => EventType::ExecutorAdded,
             Self::LeadershipAcquired { .. } => EventType::LeadershipAcquired,
+            Self::ClusterState { state: ClusterState::Maintenance, .. } => EventType::MaintenanceModeSet,
+            Self::ClusterState { state: ClusterState::Normal, .. } => EventType::MaintenanceModeRemoved,
         }
     }
 }

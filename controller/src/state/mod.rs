@@ -10,7 +10,7 @@
 //! | `reply`, `refusal` | what is answered; what the wire allows when |
 //! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | what is kept |
 //! | `specs` | the specs that a service has and had |
-//! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact` | how each kind of command is applied |
+//! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `maintenance` | how each kind of command is applied |
 //! | `clock` | the time that operations have |
 //! | `desired`, `progress`, `table` | what follows from the state: wanted slots, an operation's progress, the slot table |
 //! | [`view`] | the state as users see it |
@@ -27,6 +27,7 @@ mod desired;
 mod events;
 mod executor;
 mod instances;
+mod maintenance;
 mod operations;
 mod planned;
 mod progress;
@@ -50,7 +51,7 @@ pub(crate) mod view;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use muster_common::cluster::ClusterState;
+use muster_common::cluster::{ClusterState, ClusterStateData};
 use muster_common::id::{ExecutorId, InstanceId, OperationId, Revision, ServiceId, SlotId};
 use muster_common::operation::Operation;
 use muster_common::service::ServiceState;
@@ -82,7 +83,7 @@ pub(crate) use table::slot_table;
 #[derive(Debug, Clone)]
 pub struct State {
     revision: Revision,
-    cluster: ClusterState,
+    cluster: ClusterStateData,
     services: OrdMap<ServiceId, Arc<Service>>,
     executors: OrdMap<ExecutorId, Arc<Executor>>,
     slots: Slots,
@@ -97,7 +98,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             revision: Revision::default(),
-            cluster: ClusterState::Normal,
+            cluster: ClusterStateData { state: ClusterState::Normal, updated: Timestamp::default() },
             services: OrdMap::new(),
             executors: OrdMap::new(),
             slots: Slots::default(),
@@ -139,6 +140,10 @@ impl State {
                 }
                 Reply::Done
             }
+            Command::SetClusterState { at, state, address } => {
+                self.set_cluster_state(*at, *state, address);
+                Reply::Done
+            }
         }
     }
 
@@ -148,9 +153,9 @@ impl State {
         self.revision
     }
 
-    /// Whether operations are accepted.
+    /// Whether operations are accepted, and since when that is so.
     #[must_use]
-    pub const fn cluster_state(&self) -> ClusterState {
+    pub const fn cluster_state(&self) -> ClusterStateData {
         self.cluster
     }
 

@@ -24,6 +24,9 @@ impl State {
 
     /// `None`: the condition does not hold any more.
     fn change(&mut self, at: Timestamp, change: &Change) -> Option<()> {
+        if self.forbids(change) {
+            return None;
+        }
         match change {
             Change::AssignSlot { slot } => self.assign_slot(slot),
             Change::RemoveSlot { slot, epoch } => self.remove_slot(slot, *epoch),

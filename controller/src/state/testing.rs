@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use muster_common::cluster::ClusterState;
 use muster_common::evidence::Transition;
 use muster_common::executor::{ExecutorRecord, NodeLayout};
 use muster_common::id::{Epoch, ExecutorId, InstanceId, OperationId, Revision, ServiceId, SlotId};
@@ -248,6 +249,13 @@ impl Fixture {
             Reply::Refused(refusal) => Err(refusal),
             other => panic!("unexpected reply {other:?}"),
         }
+    }
+
+    /// Closes the cluster for maintenance, or opens it again.
+    pub(crate) fn set_cluster_state(&mut self, state: ClusterState) {
+        let address = "127.0.0.1:4000".to_owned();
+        let reply = self.apply(&Command::SetClusterState { at: self.now, state, address });
+        assert_eq!(reply, Reply::Done);
     }
 
     /// Another controller leads from now on, whose clock shows another time.

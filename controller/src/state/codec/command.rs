@@ -56,6 +56,10 @@ impl From<&Command> for v1::StateCommand {
             Command::AnnounceLeader { at, address } => {
                 (at, Body::AnnounceLeader(v1::AnnounceLeader { address: address.clone() }))
             }
+            Command::SetClusterState { at, state, address } => {
+                let body = v1::SetClusterState { state: state.to_string(), address: address.clone() };
+                (at, Body::SetClusterState(body))
+            }
         };
         Self { at_ms: at.as_ms(), body: Some(body) }
     }
@@ -102,6 +106,10 @@ impl TryFrom<v1::StateCommand> for Command {
                 Self::ExecutorContact { at, verdicts: verdicts.collect::<Result<_, _>>()? }
             }
             Body::AnnounceLeader(body) => Self::AnnounceLeader { at, address: body.address },
+            Body::SetClusterState(body) => {
+                let state = Fields("SetClusterState").parse("state", &body.state)?;
+                Self::SetClusterState { at, state, address: body.address }
+            }
         })
     }
 }

@@ -204,6 +204,10 @@ pub(super) fn write_event(position: EventPosition, event: &EventRecord) -> v1::S
         Happening::LeadershipAcquired { address } => {
             What::LeadershipAcquired(v1::LeadershipAcquiredHappening { address: address.clone() })
         }
+        Happening::ClusterState { state, address } => What::ClusterState(v1::ClusterStateHappening {
+            state: state.to_string(),
+            address: address.clone(),
+        }),
     };
     v1::StoredEvent { revision: position.0.0, n: position.1, at_ms: event.at.as_ms(), what: Some(what) }
 }
@@ -247,6 +251,10 @@ pub(super) fn read_event(message: v1::StoredEvent) -> Result<(EventPosition, Eve
             }
         }
         What::LeadershipAcquired(what) => Happening::LeadershipAcquired { address: what.address },
+        What::ClusterState(what) => Happening::ClusterState {
+            state: Fields("ClusterStateHappening").parse("state", &what.state)?,
+            address: what.address,
+        },
     };
     Ok(((Revision(message.revision), message.n), EventRecord { at: Timestamp(message.at_ms), what }))
 }

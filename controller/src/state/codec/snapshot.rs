@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use muster_common::cluster::ClusterStateData;
 use muster_common::id::Revision;
 use muster_common::time::Timestamp;
 use muster_proto::v1::snapshot_record::Body;
@@ -38,7 +39,8 @@ pub(crate) fn write_snapshot(state: &State) -> Vec<Bytes> {
     let mut chunks = Chunks::default();
     chunks.push(Body::Head(v1::SnapshotHead {
         revision: state.revision.0,
-        cluster_state: state.cluster.to_string(),
+        cluster_state: state.cluster.state.to_string(),
+        cluster_updated_ms: state.cluster.updated.as_ms(),
         events_compacted: state.events.compacted().0,
         clock_ms: state.clock.as_ms(),
     }));
@@ -141,7 +143,9 @@ impl Reader {
         match body {
             Body::Head(head) => {
                 state.revision = Revision(head.revision);
-                state.cluster = Fields("SnapshotHead").parse("cluster_state", &head.cluster_state)?;
+                let cluster = Fields("SnapshotHead").parse("cluster_state", &head.cluster_state)?;
+                let updated = Timestamp(head.cluster_updated_ms);
+                state.cluster = ClusterStateData { state: cluster, updated };
                 state.clock = Timestamp(head.clock_ms);
                 state.events.set_compacted(Revision(head.events_compacted));
             }

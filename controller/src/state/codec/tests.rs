@@ -1,5 +1,6 @@
 //! What is written is read back.
 
+use muster_common::cluster::ClusterState;
 use muster_common::executor::Contact;
 use muster_common::id::{Epoch, Generation};
 use muster_common::operation::{OperationKind, OperationState, SlotOutcome, Steer};
@@ -62,6 +63,11 @@ fn every_command_survives_its_bytes() {
         Command::Plan { at, changes },
         Command::ExecutorContact { at, verdicts },
         Command::AnnounceLeader { at, address: "127.0.0.1:4000".to_owned() },
+        Command::SetClusterState {
+            at,
+            state: ClusterState::Maintenance,
+            address: "127.0.0.1:4000".to_owned(),
+        },
         Command::RegisterExecutor { at, record: Box::new(executor_record("e1")), holds: None },
         Command::RegisterExecutor { at, record: Box::new(executor_record("e1")), holds: Some(Vec::new()) },
         Command::RegisterExecutor {

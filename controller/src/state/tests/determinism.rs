@@ -1,6 +1,7 @@
 //! The same log gives the same bytes, on any machine, through any snapshot.
 
 use bytes::Bytes;
+use muster_common::cluster::ClusterState;
 use muster_common::executor::Contact;
 use muster_common::id::{OperationId, Revision};
 use muster_common::instance::InstanceState;
@@ -72,6 +73,7 @@ enum Step {
     Destroy(u8),
     Report(u8, u8, usize),
     Reconcile(u64),
+    Cluster(ClusterState),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -95,6 +97,7 @@ fn step() -> impl Strategy<Value = Step> {
         (-400..400_i64).prop_map(Step::Lead),
         (0..3_u8, 0..6_u8, 0..9_usize).prop_map(|(executor, slot, way)| Step::Report(executor, slot, way)),
         (0..400_u64).prop_map(Step::Reconcile),
+        proptest::sample::select(ClusterState::ALL).prop_map(Step::Cluster),
     ]
 }
 
@@ -172,6 +175,9 @@ fn log(steps: &[Step]) -> Vec<Bytes> {
             Step::Lead(seconds) => {
                 now.0 = now.0.saturating_add_signed(seconds * 1000);
                 Command::AnnounceLeader { at: now, address: String::new() }
+            }
+            Step::Cluster(state) => {
+                Command::SetClusterState { at: now, state: *state, address: String::new() }
             }
             Step::Destroy(service) => submit(OperationRequest::Destroy { service_id: service_id(service) }),
             Step::Report(executor, slot, way) => {

@@ -2,6 +2,7 @@
 
 mod contact;
 mod determinism;
+mod maintenance;
 mod report;
 mod retention;
 mod steer;

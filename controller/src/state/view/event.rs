@@ -93,7 +93,9 @@ fn metadata(what: &Happening) -> BTreeMap<String, Value> {
             tag("HOSTNAME", hostname.as_str().into());
             tag("PORT", (*port).into());
         }
-        Happening::LeadershipAcquired { address } => tag("HOSTNAME", address.as_str().into()),
+        Happening::LeadershipAcquired { address } | Happening::ClusterState { address, .. } => {
+            tag("HOSTNAME", address.as_str().into());
+        }
     }
     tags
 }
