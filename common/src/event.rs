@@ -18,6 +18,14 @@ wire_enum! {
         ExecutorAdded = "EXECUTOR_ADDED",
         /// An executor is gone.
         ExecutorRemoved = "EXECUTOR_REMOVED",
+        /// An executor is to be emptied.
+        ExecutorBlacklistRequested = "EXECUTOR_BLACKLIST_REQUESTED",
+        /// An executor is empty, and takes nothing.
+        ExecutorBlacklisted = "EXECUTOR_BLACKLISTED",
+        /// An executor takes instances again.
+        ExecutorUnBlacklisted = "EXECUTOR_UN_BLACKLISTED",
+        /// Addition: an executor is to be emptied within some time.
+        ExecutorDrainRequested = "EXECUTOR_DRAIN_REQUESTED",
         /// A controller became leader.
         LeadershipAcquired = "LEADERSHIP_ACQUIRED",
         /// Operators closed the cluster.

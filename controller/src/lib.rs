@@ -40,5 +40,5 @@ mod store;
 pub use config::{ControllerConfig, ListenConfig, LivenessConfig, MemberConfig};
 pub use raft::{RaftStatus, Storage};
 pub use role::{Controller, ControllerArgs, Resources, run};
-pub use state::{Command, Reply, State};
+pub use state::{Command, Reply, State, Wish};
 pub use store::MemoryDisk;

@@ -3,7 +3,10 @@
 
 mod common;
 
+use common::executor::{Session, instance, register};
 use common::{Cluster, spec};
+use muster_common::executor::ExecutorState;
+use muster_common::id::ExecutorId;
 use serde_json::json;
 
 #[tokio::test]
@@ -33,5 +36,94 @@ async fn maintenance_refuses_operations_until_it_is_unset() {
         (&counts["MAINTENANCE_MODE_SET"], &counts["MAINTENANCE_MODE_REMOVED"]),
         (&json!(1), &json!(1))
     );
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_blacklisted_executor_is_told_to_stop_what_it_has_and_is_blacklisted_when_it_did() {
+    let cluster = Cluster::start(1).await;
+    cluster.submit(0, json!({"type": "CREATE", "spec": spec("WEB"), "instancesPerHost": 1})).await;
+    cluster.submit(0, json!({"type": "ACTIVATE", "serviceId": "WEB-1"})).await;
+    let address = cluster.controllers[0].cluster_addr().to_string();
+    let mut session = Session::open(&cluster.executor("e1"), &address, register("e1", 1, 0)).await.unwrap();
+    session.welcome().await;
+    let mut table = session.table().await;
+    while table.rows.is_empty() {
+        table = session.table().await;
+    }
+    let running = instance("SI-1", "WEB-1", "e1", &table.rows[0], "HEALTHY");
+    session.report(vec![running.clone()], Vec::new()).await;
+    session.ack().await;
+
+    // As drove-cli sends it; one of them does not exist.
+    let (status, body) = cluster.post(0, "/cluster/executors/blacklist?id=e1&id=e2", "{}").await;
+    let expected = json!({
+        "successful": ["e1"], "failed": ["e2"], "approxCompletionTimeMs": 0,
+        "message": "Blacklisting successful and app movement scheduled"
+    });
+    assert_eq!((status, &body["data"]), (200, &expected), "{body}");
+    assert!(session.table().await.rows.is_empty());
+    let (_, shown) = cluster.get(0, "/cluster/executors/e1").await;
+    assert_eq!(shown["data"]["executorState"], json!("BLACKLIST_REQUESTED"));
+    let (status, body) = cluster.post(0, "/cluster/executors/e1/remove", "{}").await;
+    assert_eq!((status, &body["data"]["kind"]), (400, &json!("CONFLICT")), "{body}");
+
+    let mut stopped = running;
+    stopped.version += 1;
+    "STOPPED".clone_into(&mut stopped.state);
+    session.report(vec![stopped], Vec::new()).await;
+    session.ack().await;
+    let e1 = ExecutorId::new("e1").unwrap();
+    let is_blacklisted = |state: &muster_controller::State| {
+        state.executor(&e1).is_some_and(|executor| executor.shown_state() == ExecutorState::Blacklisted)
+    };
+    cluster.until(0, "the executor is BLACKLISTED", is_blacklisted).await;
+
+    let (_, body) = cluster.post(0, "/cluster/executors/e1/unblacklist", "{}").await;
+    assert_eq!(body["data"]["message"], json!("Unblacklisting successful for all executors"), "{body}");
+    while session.table().await.rows.is_empty() {}
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn duties_of_executors_that_are_not_there_and_bad_requests_are_named() {
+    let cluster = Cluster::start(1).await;
+    let (status, body) = cluster.post(0, "/cluster/executors/none/drain", "").await;
+    assert_eq!((status, &body["message"]), (200, &json!("No executor found with id: none")), "{body}");
+    let (status, body) = cluster.post(0, "/cluster/executors/none/drain", r#"{"timeout": "9 days"}"#).await;
+    let errors = json!(["timeout - Must be between 1 second and 1 day"]);
+    assert_eq!((status, &body["data"]["validationErrors"]), (400, &errors), "{body}");
+    let (status, body) = cluster.post(0, "/cluster/executors/blacklist", "{}").await;
+    assert_eq!((status, &body["data"]["kind"]), (400, &json!("INVALID")), "{body}");
+    cluster.post(0, "/cluster/maintenance/set", "{}").await;
+    let answer = cluster.post(0, "/cluster/executors/none/blacklist", "{}").await;
+    assert_eq!(answer, (200, json!({"status": "FAILED", "message": "Cluster is in maintenance mode"})));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn tags_that_users_give_decide_where_a_service_goes_and_the_answer_says_why_not() {
+    let cluster = Cluster::start(1).await;
+    let mut picky = spec("WEB");
+    picky["placementPolicy"]["tags"] = json!({"all": ["ssd"]});
+    let address = cluster.controllers[0].cluster_addr().to_string();
+    let mut session = Session::open(&cluster.executor("e1"), &address, register("e1", 1, 0)).await.unwrap();
+    session.welcome().await;
+    let dry = cluster.post(0, "/localservices/placement?instancesPerHost=2", picky.to_string()).await;
+    let reasons = json!([{"code": "TAGS", "message": "it lacks the tag ssd"}]);
+    assert_eq!((dry.0, &dry.1["data"][0]["reasons"]), (200, &reasons), "{}", dry.1);
+
+    cluster.submit(0, json!({"type": "CREATE", "spec": picky, "instancesPerHost": 2})).await;
+    cluster.submit(0, json!({"type": "ACTIVATE", "serviceId": "WEB-1"})).await;
+    let (_, placement) = cluster.get(0, "/localservices/WEB-1/placement").await;
+    assert_eq!(placement["data"][0]["wanted"], json!(0), "{placement}");
+    let (status, tagged) = cluster.post(0, "/cluster/executors/e1/tags", r#"{"tags": ["ssd"]}"#).await;
+    assert_eq!((status, &tagged["data"]["tags"]), (200, &json!(["node1", "ssd"])), "{tagged}");
+    while session.table().await.rows.len() < 2 {}
+    let (_, placement) = cluster.get(0, "/localservices/WEB-1/placement").await;
+    assert_eq!(placement["data"][0]["wanted"], json!(2), "{placement}");
+
+    let (status, body) = cluster.post(0, "/cluster/executors/e1/tags", r#"{"tags": ["a b"]}"#).await;
+    assert_eq!((status, &body["data"]["kind"]), (400, &json!("INVALID")), "{body}");
     cluster.stop().await;
 }

@@ -191,13 +191,13 @@ pub struct Operation {
     pub op_spec: ClusterOpSpec,
     /// Whether the old instance stops before the new one starts.
     pub stop_first: bool,
-    /// The generation of the spec that its slots are to run (UPDATE_SPEC, ROLLBACK).
+    /// The generation of the spec that its slots are to run (`UPDATE_SPEC`, ROLLBACK).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub generation: Option<Generation>,
     /// The generation of the spec that they ran before, and run again after a rollback.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub from_generation: Option<Generation>,
-    /// The count that was asked for (UPDATE_INSTANCE_COUNT).
+    /// The count that was asked for (`UPDATE_INSTANCE_COUNT`).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub instances_per_host: Option<u32>,
     /// When it was accepted.

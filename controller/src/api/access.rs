@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::cluster::{ClusterState, ClusterStateData};
-use muster_common::id::{ControllerId, OperationId, ServiceId};
+use muster_common::id::{ControllerId, ExecutorId, OperationId, ServiceId};
 use muster_common::operation::{OperationRequest, Steer, validate_request};
 use muster_common::read::accept;
 use muster_common::spec::{LocalServiceSpec, SpecLimits, validate};
@@ -17,7 +17,7 @@ use super::error::ApiError;
 use super::idempotency::IdempotencyKey;
 use super::query::Parameters;
 use crate::raft::{Consensus, ProposeError, RaftStatus};
-use crate::state::{Command, Reply, State, Steered};
+use crate::state::{Command, Refusal, Reply, State, Steered, Wish};
 
 /// How long a write may wait, all its proposals together. One that waits for a leader waits as long.
 const WRITE_WITHIN: Duration = Duration::from_secs(11);
@@ -52,6 +52,14 @@ pub(super) struct Submitted {
     pub(super) operation: OperationId,
     /// The service that it is about.
     pub(super) service: ServiceId,
+}
+
+/// What became of the duties that were given.
+pub(super) struct Duties {
+    /// Who has it.
+    pub(super) changed: Vec<ExecutorId>,
+    /// Who has not, and why.
+    pub(super) refused: Vec<(ExecutorId, Refusal)>,
 }
 
 impl Api {
@@ -117,6 +125,34 @@ impl Api {
         match self.commit(&command, "/apis/v1/cluster").await? {
             Reply::Done => Ok(self.read(&Parameters::default()).await?.cluster_state()),
             other => Err(ApiError::Internal(format!("the cluster's state was answered with {other:?}"))),
+        }
+    }
+
+    /// Gives executors another duty.
+    pub(super) async fn change_duty(
+        &self,
+        wish: Wish,
+        executors: Vec<ExecutorId>,
+    ) -> Result<Duties, ApiError> {
+        let at = self.0.world.clock.now();
+        let command = Command::ChangeDuty { at, wish, executors, by: ANYBODY.to_owned() };
+        match self.commit(&command, "/apis/v1/cluster/executors").await? {
+            Reply::Duties { changed, refused } => Ok(Duties { changed, refused }),
+            Reply::Refused(refusal) => Err(ApiError::NotNow(refusal)),
+            other => Err(ApiError::Internal(format!("a duty was answered with {other:?}"))),
+        }
+    }
+
+    /// Gives an executor tags, in place of those that users gave it before.
+    pub(super) async fn tag_executor(&self, executor: ExecutorId, tags: Vec<String>) -> Result<(), ApiError> {
+        let command = Command::TagExecutor { at: self.0.world.clock.now(), executor, tags };
+        match self.commit(&command, "/apis/v1/cluster/executors").await? {
+            Reply::Done => Ok(()),
+            Reply::Refused(refusal @ Refusal::UnknownExecutor(_)) => {
+                Err(ApiError::NotFound(refusal.to_string()))
+            }
+            Reply::Refused(refusal) => Err(ApiError::NotNow(refusal)),
+            other => Err(ApiError::Internal(format!("tags were answered with {other:?}"))),
         }
     }
 

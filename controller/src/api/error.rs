@@ -22,6 +22,9 @@ pub(crate) enum ApiError {
     /// Nothing can be cancelled. Drove answers that without a list.
     #[error("{0}")]
     CannotCancel(Refusal),
+    /// The cluster is closed for such changes. Drove answers that with 200 and FAILED.
+    #[error("{0}")]
+    NotNow(Refusal),
     /// The body is not what this call takes; every member that cannot be read is named.
     #[error("JSON validation failure")]
     Json(Vec<String>),
@@ -74,7 +77,7 @@ impl IntoResponse for ApiError {
             Self::Validation(errors) | Self::Json(errors) => bad(message, errors, RefusalKind::Invalid),
             Self::Refused(refusal) => bad(message, vec![refusal.to_string()], refusal.kind()),
             Self::CannotCancel(_) => failed(StatusCode::BAD_REQUEST, message, None::<Nothing>),
-            Self::NotFound(_) => failed(StatusCode::OK, message, None::<Nothing>),
+            Self::NotFound(_) | Self::NotNow(_) => failed(StatusCode::OK, message, None::<Nothing>),
             Self::Forbidden(_) => failed(StatusCode::FORBIDDEN, message, None::<Nothing>),
             Self::NotJson => failed(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None::<Nothing>),
             Self::TooLarge { .. } => failed(StatusCode::PAYLOAD_TOO_LARGE, message, None::<Nothing>),

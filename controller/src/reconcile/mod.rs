@@ -7,6 +7,7 @@
 //! It must not know sessions or executors' insides: slots and reports are all that it works with.
 
 mod convergence;
+mod duty;
 mod placement;
 mod retention;
 mod task;
@@ -57,6 +58,7 @@ pub(crate) fn plan(state: &State, now: Timestamp) -> Plan {
 
 fn converge(state: &State, now: Timestamp, plan: &mut Plan) {
     placement::plan(state, plan);
+    duty::plan(state, now, plan);
     // Only what is placed as wanted can be judged.
     let settled = plan.changes.is_empty();
     for operation in state.running_operations() {

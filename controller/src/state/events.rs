@@ -5,6 +5,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use muster_common::cluster::ClusterState;
 use muster_common::event::EventType;
+use muster_common::executor::ExecutorState;
 use muster_common::id::{ExecutorId, InstanceId, Revision, ServiceId};
 use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo};
 use muster_common::service::ServiceState;
@@ -70,6 +71,19 @@ pub enum Happening {
         /// The port of its API.
         port: u16,
     },
+    /// An executor has another duty.
+    ExecutorDuty {
+        /// Which.
+        executor: ExecutorId,
+        /// The node's host name.
+        hostname: String,
+        /// The port of its API.
+        port: u16,
+        /// Its duty from then on.
+        duty: ExecutorState,
+        /// Why, where nobody asked for it; empty otherwise.
+        reason: String,
+    },
     /// A controller began to lead.
     LeadershipAcquired {
         /// `host:port` of its API.
@@ -126,6 +140,13 @@ impl Happening {
             Self::Service { .. } => EventType::LocalServiceStateChange,
             Self::Instance { .. } => EventType::LocalServiceInstanceStateChange,
             Self::ExecutorAdded { .. } => EventType::ExecutorAdded,
+            Self::ExecutorDuty { duty, .. } => match duty {
+                ExecutorState::Active | ExecutorState::Unready => EventType::ExecutorUnBlacklisted,
+                ExecutorState::BlacklistRequested => EventType::ExecutorBlacklistRequested,
+                ExecutorState::Blacklisted => EventType::ExecutorBlacklisted,
+                ExecutorState::Draining => EventType::ExecutorDrainRequested,
+                ExecutorState::Removed => EventType::ExecutorRemoved,
+            },
             Self::LeadershipAcquired { .. } => EventType::LeadershipAcquired,
             Self::ClusterState { state: ClusterState::Maintenance, .. } => EventType::MaintenanceModeSet,
             Self::ClusterState { state: ClusterState::Normal, .. } => EventType::MaintenanceModeRemoved,

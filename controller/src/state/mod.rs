@@ -10,7 +10,7 @@
 //! | `reply`, `refusal` | what is answered; what the wire allows when |
 //! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | what is kept |
 //! | `specs` | the specs that a service has and had |
-//! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `maintenance` | how each kind of command is applied |
+//! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `duty`, `maintenance` | how each kind of command is applied |
 //! | `clock` | the time that operations have |
 //! | `desired`, `progress`, `table` | what follows from the state: wanted slots, an operation's progress, the slot table |
 //! | [`view`] | the state as users see it |
@@ -24,6 +24,7 @@ pub(crate) mod codec;
 pub(crate) mod command;
 mod contact;
 mod desired;
+mod duty;
 mod events;
 mod executor;
 mod instances;
@@ -62,10 +63,10 @@ use instances::Instances;
 use operations::Operations;
 use slots::Slots;
 
-pub use command::Command;
 pub(crate) use command::{Change, ExecutorReport};
+pub use command::{Command, Wish};
 pub(crate) use events::{EventPosition, EventRecord, Happening, MAX_EVENTS};
-pub(crate) use executor::Executor;
+pub(crate) use executor::{Drain, Executor};
 pub(crate) use instances::{Instance, Remark};
 pub(crate) use muster_common::executor::Contact;
 pub(crate) use progress::{brief, goes_in_waves};
@@ -140,6 +141,8 @@ impl State {
                 }
                 Reply::Done
             }
+            Command::TagExecutor { at, executor, tags } => self.tag_executor(*at, executor, tags),
+            Command::ChangeDuty { at, wish, executors, by } => self.change_duty(*at, *wish, executors, by),
             Command::SetClusterState { at, state, address } => {
                 self.set_cluster_state(*at, *state, address);
                 Reply::Done

@@ -20,7 +20,7 @@ pub struct Service {
     pub instances_per_host: u32,
     /// What the user wants of it.
     pub activation: ActivationState,
-    /// The executor that runs the test instance, while it is CONFIG_TESTING and one was found.
+    /// The executor that runs the test instance, while it is `CONFIG_TESTING` and one was found.
     pub test_host: Option<ExecutorId>,
     /// Where it is.
     pub state: ServiceState,

@@ -96,10 +96,11 @@ impl State {
     fn cancel(&mut self, at: Timestamp, operation: &Operation, by: &str) {
         let begun = self.progress(operation);
         let begun = begun.iter().filter(|slot| is_open(slot.outcome) && slot.epoch.is_some()).count();
-        let mut message = format!("cancelled by {by}");
-        if goes_in_waves(operation.kind) && begun > 0 {
-            message.push_str(&format!("; {begun} slots were at work, and their executors go on with them"));
-        }
+        let message = if goes_in_waves(operation.kind) && begun > 0 {
+            format!("cancelled by {by}; {begun} slots were at work, and their executors go on with them")
+        } else {
+            format!("cancelled by {by}")
+        };
         self.end_operation(at, operation, OperationState::Cancelled, message);
         if operation.kind == OperationKind::AdjustInstances {
             self.deactivate_in_emergency(at, operation, by);

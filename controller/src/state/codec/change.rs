@@ -1,6 +1,6 @@
 //! The changes of a plan.
 
-use muster_common::id::{Epoch, Generation, SlotId};
+use muster_common::id::{Epoch, ExecutorId, Generation, SlotId};
 use muster_common::time::Timestamp;
 use muster_proto::v1::plan_change::Body;
 use muster_proto::{Fields, Malformed, v1};
@@ -59,6 +59,10 @@ impl From<&Change> for v1::PlanChange {
                     message: message.clone(),
                 })
             }
+            Change::ExecutorEmptied { executor } => Body::ExecutorEmptied(about(executor)),
+            Change::StartDrain { executor } => Body::StartDrain(about(executor)),
+            Change::ExpireDrain { executor } => Body::ExpireDrain(about(executor)),
+            Change::ForgetExecutor { executor } => Body::ForgetExecutor(about(executor)),
             Change::Prune { records_before, events_before } => Body::Prune(v1::Prune {
                 records_before_ms: records_before.as_ms(),
                 events_before_ms: events_before.as_ms(),
@@ -123,12 +127,24 @@ impl TryFrom<v1::PlanChange> for Change {
                     message: body.message,
                 }
             }
+            Body::ExecutorEmptied(body) => Self::ExecutorEmptied { executor: executor(&body)? },
+            Body::StartDrain(body) => Self::StartDrain { executor: executor(&body)? },
+            Body::ExpireDrain(body) => Self::ExpireDrain { executor: executor(&body)? },
+            Body::ForgetExecutor(body) => Self::ForgetExecutor { executor: executor(&body)? },
             Body::Prune(body) => Self::Prune {
                 records_before: Timestamp(body.records_before_ms),
                 events_before: Timestamp(body.events_before_ms),
             },
         })
     }
+}
+
+fn about(executor: &ExecutorId) -> v1::ExecutorChange {
+    v1::ExecutorChange { executor: executor.to_string() }
+}
+
+fn executor(message: &v1::ExecutorChange) -> Result<ExecutorId, Malformed> {
+    Fields("ExecutorChange").parse("executor", &message.executor)
 }
 
 fn slot(fields: Fields, slot: Option<v1::SlotId>) -> Result<SlotId, Malformed> {

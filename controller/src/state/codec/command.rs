@@ -1,5 +1,7 @@
 //! Commands.
 
+use std::time::Duration;
+
 use muster_common::executor::ExecutorRecord;
 use muster_common::id::{ExecutorId, InstanceId};
 use muster_common::instance::InstanceRecord;
@@ -10,7 +12,7 @@ use muster_proto::v1::steer_operation::Which;
 use muster_proto::{Fields, Malformed, v1};
 
 use super::no_body;
-use crate::state::{Command, Contact, ExecutorReport, Steered};
+use crate::state::{Command, Contact, ExecutorReport, Steered, Wish};
 
 impl From<&Command> for v1::StateCommand {
     fn from(command: &Command) -> Self {
@@ -60,6 +62,20 @@ impl From<&Command> for v1::StateCommand {
                 let body = v1::SetClusterState { state: state.to_string(), address: address.clone() };
                 (at, Body::SetClusterState(body))
             }
+            Command::ChangeDuty { at, wish, executors, by } => {
+                let (wish, within) = write_wish(*wish);
+                let body = v1::ChangeDuty {
+                    wish: wish.to_owned(),
+                    within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+                    executors: executors.iter().map(ToString::to_string).collect(),
+                    by: by.clone(),
+                };
+                (at, Body::ChangeDuty(body))
+            }
+            Command::TagExecutor { at, executor, tags } => (
+                at,
+                Body::TagExecutor(v1::TagExecutor { executor: executor.to_string(), tags: tags.clone() }),
+            ),
         };
         Self { at_ms: at.as_ms(), body: Some(body) }
     }
@@ -110,8 +126,41 @@ impl TryFrom<v1::StateCommand> for Command {
                 let state = Fields("SetClusterState").parse("state", &body.state)?;
                 Self::SetClusterState { at, state, address: body.address }
             }
+            Body::TagExecutor(body) => {
+                let executor = Fields("TagExecutor").parse("executor", &body.executor)?;
+                Self::TagExecutor { at, executor, tags: body.tags }
+            }
+            Body::ChangeDuty(body) => {
+                let fields = Fields("ChangeDuty");
+                let executors = body.executors.iter().map(|id| fields.parse("executors", id));
+                Self::ChangeDuty {
+                    at,
+                    wish: read_wish(fields, &body.wish, body.within_ms)?,
+                    executors: executors.collect::<Result<_, _>>()?,
+                    by: body.by,
+                }
+            }
         })
     }
+}
+
+const fn write_wish(wish: Wish) -> (&'static str, Duration) {
+    match wish {
+        Wish::Blacklist => ("BLACKLIST", Duration::ZERO),
+        Wish::Unblacklist => ("UNBLACKLIST", Duration::ZERO),
+        Wish::Drain { within } => ("DRAIN", within),
+        Wish::Remove => ("REMOVE", Duration::ZERO),
+    }
+}
+
+fn read_wish(fields: Fields, name: &str, within_ms: u64) -> Result<Wish, Malformed> {
+    Ok(match name {
+        "BLACKLIST" => Wish::Blacklist,
+        "UNBLACKLIST" => Wish::Unblacklist,
+        "DRAIN" => Wish::Drain { within: Duration::from_millis(within_ms) },
+        "REMOVE" => Wish::Remove,
+        other => return Err(fields.refuse("wish", format_args!("unknown wish '{other}'"))),
+    })
 }
 
 impl From<&ExecutorReport> for v1::ExecutorReport {

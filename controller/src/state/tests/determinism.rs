@@ -10,11 +10,12 @@ use muster_common::service::ServiceState;
 use muster_common::time::Timestamp;
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::reconcile;
 use crate::state::codec::{read_snapshot, write_snapshot};
 use crate::state::testing::*;
-use crate::state::{Command, ExecutorReport, Reply, State, Steered};
+use crate::state::{Command, ExecutorReport, Reply, State, Steered, Wish};
 
 pub(super) fn bytes(state: &State) -> Vec<Bytes> {
     write_snapshot(state)
@@ -74,6 +75,8 @@ enum Step {
     Report(u8, u8, usize),
     Reconcile(u64),
     Cluster(ClusterState),
+    Duty(u8, Wish),
+    Tag(u8, bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -98,6 +101,17 @@ fn step() -> impl Strategy<Value = Step> {
         (0..3_u8, 0..6_u8, 0..9_usize).prop_map(|(executor, slot, way)| Step::Report(executor, slot, way)),
         (0..400_u64).prop_map(Step::Reconcile),
         proptest::sample::select(ClusterState::ALL).prop_map(Step::Cluster),
+        (0..3_u8, wish()).prop_map(|(executor, wish)| Step::Duty(executor, wish)),
+        (0..3_u8, any::<bool>()).prop_map(|(executor, ssd)| Step::Tag(executor, ssd)),
+    ]
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    prop_oneof![
+        Just(Wish::Blacklist),
+        Just(Wish::Unblacklist),
+        (1..400_u64).prop_map(|seconds| Wish::Drain { within: Duration::from_secs(seconds) }),
+        Just(Wish::Remove),
     ]
 }
 
@@ -125,7 +139,11 @@ fn log(steps: &[Step]) -> Vec<Bytes> {
                 verdicts: vec![(executor_id(&format!("e{executor}")), *contact)],
             },
             Step::Create(service, instances_per_host) => submit(OperationRequest::Create {
-                spec: Box::new(spec(&format!("s{service}"))),
+                spec: Box::new(if *service == 2 {
+                    spec_for("s2", &serde_json::json!({"all": ["ssd"]}))
+                } else {
+                    spec(&format!("s{service}"))
+                }),
                 instances_per_host: *instances_per_host,
             }),
             Step::Activate(service) => submit(OperationRequest::Activate { service_id: service_id(service) }),
@@ -179,6 +197,17 @@ fn log(steps: &[Step]) -> Vec<Bytes> {
             Step::Cluster(state) => {
                 Command::SetClusterState { at: now, state: *state, address: String::new() }
             }
+            Step::Duty(executor, wish) => Command::ChangeDuty {
+                at: now,
+                wish: *wish,
+                executors: vec![executor_id(&format!("e{executor}"))],
+                by: String::new(),
+            },
+            Step::Tag(executor, ssd) => Command::TagExecutor {
+                at: now,
+                executor: executor_id(&format!("e{executor}")),
+                tags: ssd.then(|| "ssd".to_owned()).into_iter().collect(),
+            },
             Step::Destroy(service) => submit(OperationRequest::Destroy { service_id: service_id(service) }),
             Step::Report(executor, slot, way) => {
                 let slots: Vec<_> = state.slots.on_executor(&executor_id(&format!("e{executor}"))).collect();

@@ -93,6 +93,14 @@ fn metadata(what: &Happening) -> BTreeMap<String, Value> {
             tag("HOSTNAME", hostname.as_str().into());
             tag("PORT", (*port).into());
         }
+        Happening::ExecutorDuty { executor, hostname, port, duty: _, reason } => {
+            tag("EXECUTOR_ID", executor.as_str().into());
+            tag("HOSTNAME", hostname.as_str().into());
+            tag("PORT", (*port).into());
+            if !reason.is_empty() {
+                tag("ERROR", reason.as_str().into());
+            }
+        }
         Happening::LeadershipAcquired { address } | Happening::ClusterState { address, .. } => {
             tag("HOSTNAME", address.as_str().into());
         }

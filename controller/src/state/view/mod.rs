@@ -6,6 +6,7 @@ pub(crate) mod event;
 mod executor;
 mod instance;
 mod operation;
+mod placement;
 mod service;
 
 pub(crate) use cluster::cluster_summary;
@@ -13,6 +14,7 @@ pub(crate) use event::events_newest_first;
 pub(crate) use executor::{executor_node_data, executor_summary};
 pub(crate) use instance::{active_instances, instance_info, old_instances};
 pub(crate) use operation::operation;
+pub(crate) use placement::{placement, placement_of_spec};
 pub(crate) use service::service_summary;
 
 #[cfg(doc)]
