@@ -28,6 +28,8 @@ wire_enum! {
         ExecutorDrainRequested = "EXECUTOR_DRAIN_REQUESTED",
         /// A controller became leader.
         LeadershipAcquired = "LEADERSHIP_ACQUIRED",
+        /// A controller is not leader any more.
+        LeadershipLost = "LEADERSHIP_LOST",
         /// Operators closed the cluster.
         MaintenanceModeSet = "MAINTENANCE_MODE_SET",
         /// Operators opened it again.

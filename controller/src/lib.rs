@@ -37,7 +37,7 @@ mod session;
 mod state;
 mod store;
 
-pub use config::{ControllerConfig, ListenConfig, LivenessConfig, MemberConfig};
+pub use config::{ControllerConfig, ListenConfig, LivenessConfig, MemberConfig, RetentionConfig};
 pub use raft::{RaftStatus, Storage};
 pub use role::{Controller, ControllerArgs, Resources, run};
 pub use state::{Command, Reply, State, Wish};

@@ -12,7 +12,7 @@ use std::time::Duration;
 use muster_common::exit::Exit;
 use muster_platform::systemd::{Notice, Notifier};
 use muster_platform::{DataDir, Listener, RoleError, TlsIdentity, World, bind, serve_cluster, serve_plain};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,8 @@ use crate::session;
 use crate::state::{Replica, State};
 use crate::store::MemoryDisk;
 
+/// How many streams of events are open at once.
+const MAX_WATCHES: usize = 1_024;
 /// How long calls and sessions may take to end; then they are cut.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -164,7 +166,13 @@ impl Controller {
         let (sessions, hub) =
             session::sessions(config.id, world.clone(), consensus.clone(), state.clone(), limits);
         tasks.spawn(hub.run(peers.clone()));
-        let reconciler = Reconciler::new(state.clone(), consensus.status(), consensus.clone(), world.clone());
+        let reconciler = Reconciler::new(
+            state.clone(),
+            consensus.status(),
+            consensus.clone(),
+            world.clone(),
+            config.retention.limits(),
+        );
         tasks.spawn(reconciler.run(peers.clone()));
 
         let files = FileService::routes(state.clone(), config.spec_limits.allowed_fetch_urls.clone());
@@ -178,6 +186,8 @@ impl Controller {
             state: state.clone(),
             limits: config.spec_limits,
             hosts: config.members.iter().map(|member| host(&member.api).to_owned()).collect(),
+            shutdown: users.clone(),
+            watches: Arc::new(Semaphore::new(MAX_WATCHES)),
         }));
         let serving_users = tasks.spawn(serve_plain(api, routes, users.clone()));
 

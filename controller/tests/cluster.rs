@@ -127,3 +127,53 @@ async fn tags_that_users_give_decide_where_a_service_goes_and_the_answer_says_wh
     assert_eq!((status, &body["data"]["kind"]), (400, &json!("INVALID")), "{body}");
     cluster.stop().await;
 }
+
+/// The names and ids of what a stream of events says, until it ends or `last` was said.
+async fn watched(response: &mut reqwest::Response, last: &str) -> Vec<(String, String)> {
+    let (mut text, mut told) = (String::new(), Vec::new());
+    let read = async {
+        while let Some(chunk) = response.chunk().await.unwrap() {
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+            while let Some((one, rest)) = text.clone().split_once("\n\n") {
+                let field = |name: &str| {
+                    let mut lines = one.lines();
+                    lines.find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned()
+                };
+                told.push((field("event:"), field("id:")));
+                rest.clone_into(&mut text);
+            }
+            if told.iter().any(|(name, _)| name == last) {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(common::PATIENCE, read).await.unwrap_or_else(|_| panic!("never: {last}"));
+    told
+}
+
+#[tokio::test]
+async fn events_are_watched_and_resumed_by_revision_until_the_controller_stops() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0, "/apis/v1/cluster/events/watch?from=0");
+    let mut first = cluster.http.get(&url).send().await.unwrap();
+    assert_eq!(first.headers()["content-type"], "text/event-stream");
+    cluster.post(0, "/cluster/maintenance/set", "{}").await;
+    let told = watched(&mut first, "MAINTENANCE_MODE_SET").await;
+    let (_, seen) = told.iter().find(|(name, _)| name == "MAINTENANCE_MODE_SET").unwrap();
+
+    cluster.post(0, "/cluster/maintenance/unset", "{}").await;
+    let mut second = cluster.http.get(&url).header("Last-Event-ID", seen).send().await.unwrap();
+    let resumed = watched(&mut second, "MAINTENANCE_MODE_REMOVED").await;
+    assert_eq!(resumed.len(), 1, "{resumed:?}");
+    let (_, page) = cluster.get(0, &format!("/cluster/events?from={seen}")).await;
+    assert_eq!(page["data"][0]["type"], json!("MAINTENANCE_MODE_REMOVED"));
+    assert_eq!(page["data"].as_array().unwrap().len(), 1, "{page}");
+
+    let (status, body) = cluster.get(0, "/cluster/events?from=999999").await;
+    assert_eq!((status, body["data"]["resumeFrom"].is_u64()), (410, true), "{body}");
+    let (status, _) = cluster.get(0, "/cluster/events?from=x").await;
+    assert_eq!(status, 400);
+    let stopping = tokio::spawn(cluster.stop());
+    assert_eq!(watched(&mut second, "SHUTTING_DOWN").await.last().unwrap().0, "SHUTTING_DOWN");
+    stopping.await.unwrap();
+}

@@ -10,8 +10,9 @@ use muster_common::operation::{OperationRequest, Steer, validate_request};
 use muster_common::read::accept;
 use muster_common::spec::{LocalServiceSpec, SpecLimits, validate};
 use muster_platform::World;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
 use super::idempotency::IdempotencyKey;
@@ -44,6 +45,10 @@ pub(crate) struct Parts {
     pub limits: SpecLimits,
     /// Names by which users reach the controllers.
     pub hosts: Vec<String>,
+    /// Ends the streams that are open.
+    pub shutdown: CancellationToken,
+    /// How many more streams may be opened.
+    pub watches: Arc<Semaphore>,
 }
 
 /// An operation that was accepted or steered.
@@ -79,6 +84,24 @@ impl Api {
     /// Raft as this controller sees it.
     pub(super) fn raft(&self) -> RaftStatus {
         self.0.consensus.status().borrow().clone()
+    }
+
+    /// Room for one more stream of events.
+    pub(super) fn watch_place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.0.watches).try_acquire_owned().map_err(|_| {
+            let sentence = "This controller has too many readers of events; ask another one";
+            ApiError::Unavailable(sentence.to_owned())
+        })
+    }
+
+    /// The state as it becomes.
+    pub(super) fn watch_state(&self) -> watch::Receiver<Arc<State>> {
+        self.0.state.clone()
+    }
+
+    /// Cancelled when this controller stops serving users.
+    pub(super) fn shutdown(&self) -> CancellationToken {
+        self.0.shutdown.clone()
     }
 
     /// The state: linearizable, or with `?stale=true` what this controller has.

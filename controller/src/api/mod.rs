@@ -4,8 +4,8 @@
 //! | module | noun |
 //! |---|---|
 //! | `access` | what a call may do: read the state, submit a command |
-//! | `services`, `operations`, `placement`, `cluster`, `executors`, `events` | the calls |
-//! | `path`, `query`, `body`, `error`, `answer` | what comes in, and what goes out |
+//! | `services`, `operations`, `placement`, `cluster`, `executors`, `events`, `watch` | the calls |
+//! | `path`, `query`, `resume`, `body`, `error`, `answer` | what comes in, and what goes out |
 //! | `idempotency` | the key under which a repeated call is the same operation |
 //! | `origin` | which calls come from a program, and which from a web page that has no business here |
 //! | `guard` | bounds on every call: time, size, how many at once; and its metrics |
@@ -26,7 +26,9 @@ mod origin;
 mod path;
 mod placement;
 mod query;
+mod resume;
 mod services;
+mod watch;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -36,7 +38,7 @@ pub(crate) use access::{Api, Parts};
 
 /// Every call. Unknown paths answer 404, unknown methods 405, both without a body.
 pub(crate) fn router(api: Api) -> Router {
-    let routes: [(&'static str, MethodRouter<Api>); 38] = [
+    let routes: [(&'static str, MethodRouter<Api>); 39] = [
         ("/ping", get(cluster::ping)),
         ("/localservices", get(services::list)),
         ("/localservices/validate/spec", post(operations::validate_spec)),
@@ -74,6 +76,7 @@ pub(crate) fn router(api: Api) -> Router {
         ("/cluster/events", get(events::list)),
         ("/cluster/events/latest", get(events::latest)),
         ("/cluster/events/summary", get(events::summary)),
+        ("/cluster/events/watch", get(watch::watch)),
         ("/endpoints", get(cluster::endpoints)),
         ("/endpoints/app/{app}", get(cluster::endpoints)),
     ];

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan;
 use crate::raft::{Consensus, ProposeError, RaftStatus};
-use crate::state::{Command, Reply, State};
+use crate::state::{Change, Command, Reply, Retention, State};
 
 /// How often to look even if nothing seems to have happened.
 const SAFETY_PASS: Duration = Duration::from_secs(5);
@@ -43,6 +43,8 @@ pub(crate) struct Reconciler<L> {
     status: watch::Receiver<RaftStatus>,
     log: L,
     world: World,
+    /// What this controller's configuration says of it; the leader's word goes for all.
+    retention: Retention,
 }
 
 /// Why leading came to an end.
@@ -61,8 +63,9 @@ impl<L: Log> Reconciler<L> {
         status: watch::Receiver<RaftStatus>,
         log: L,
         world: World,
+        retention: Retention,
     ) -> Self {
-        Self { state, status, log, world }
+        Self { state, status, log, world, retention }
     }
 
     /// Runs until `shutdown`, or until the state or the status has no owner any more.
@@ -92,7 +95,10 @@ impl<L: Log> Reconciler<L> {
             }
             let state = Arc::clone(&self.state.borrow_and_update());
             let started = Instant::now();
-            let plan = plan(&state, self.world.clock.now());
+            let mut plan = plan(&state, self.world.clock.now());
+            if state.retention() != self.retention {
+                plan.changes.insert(0, Change::Retain(self.retention));
+            }
             let work = started.elapsed();
             if plan.changes.is_empty() {
                 let wait = plan.wake.map_or(SAFETY_PASS, |wake| {

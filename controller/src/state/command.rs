@@ -12,7 +12,7 @@ use muster_common::reason::Reason;
 use muster_common::slot::{ReplaceMode, SlotStatus};
 use muster_common::time::Timestamp;
 
-use super::Steered;
+use super::{Retention, Steered};
 
 /// One proposal.
 #[derive(Debug, Clone, PartialEq)]
@@ -259,6 +259,8 @@ pub enum Change {
         /// Which.
         executor: ExecutorId,
     },
+    /// From now on so much of what is over is kept. If: it was something else.
+    Retain(Retention),
     /// Old records are forgotten.
     Prune {
         /// Instances that ended, and operations that finished, before this.

@@ -14,9 +14,6 @@ use muster_common::time::Timestamp;
 
 use super::Service;
 
-/// How many events are kept.
-pub(crate) const MAX_EVENTS: usize = 20_000;
-
 /// What an event speaks of; how it looks on the wire is the view's affair.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Happening {
@@ -89,6 +86,11 @@ pub enum Happening {
         /// `host:port` of its API.
         address: String,
     },
+    /// A controller does not lead any more.
+    LeadershipLost {
+        /// `host:port` of its API.
+        address: String,
+    },
     /// The cluster was closed for maintenance, or opened again.
     ClusterState {
         /// What it is from then on.
@@ -148,6 +150,7 @@ impl Happening {
                 ExecutorState::Removed => EventType::ExecutorRemoved,
             },
             Self::LeadershipAcquired { .. } => EventType::LeadershipAcquired,
+            Self::LeadershipLost { .. } => EventType::LeadershipLost,
             Self::ClusterState { state: ClusterState::Maintenance, .. } => EventType::MaintenanceModeSet,
             Self::ClusterState { state: ClusterState::Normal, .. } => EventType::MaintenanceModeRemoved,
         }
@@ -193,15 +196,20 @@ pub(super) struct Events {
 
 impl Events {
     /// Adds an event. Times never go back, also when the next leader's clock does: readers go on from
-    /// the newest time they saw.
-    pub(super) fn push(&mut self, revision: Revision, at: Timestamp, what: Happening) {
+    /// the newest time they saw. Keeps at most `max` events.
+    pub(super) fn push(&mut self, revision: Revision, at: Timestamp, what: Happening, max: u32) {
         let at = self.newest().map_or(at, |newest| newest.max(at));
         let n = match self.log.get_max() {
             Some(((last, n), _)) if *last == revision => n + 1,
             _ => 0,
         };
         self.insert((revision, n), EventRecord { at, what });
-        while self.log.len() > MAX_EVENTS {
+        self.trim(max);
+    }
+
+    /// Keeps at most `max` events.
+    pub(super) fn trim(&mut self, max: u32) {
+        while self.log.len() > usize::try_from(max).unwrap_or(usize::MAX) {
             self.drop_oldest();
         }
     }
@@ -223,12 +231,17 @@ impl Events {
         self.log.iter()
     }
 
-    /// Those of later revisions than `revision`, oldest first.
+    /// Those after `position`, oldest first.
     pub(super) fn after(
         &self,
-        revision: Revision,
+        position: EventPosition,
     ) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
-        self.log.range((std::ops::Bound::Excluded((revision, u32::MAX)), std::ops::Bound::Unbounded))
+        self.log.range((std::ops::Bound::Excluded(position), std::ops::Bound::Unbounded))
+    }
+
+    /// Whether nothing that came after `position` is missing.
+    pub(super) fn reach_back_to(&self, position: EventPosition) -> bool {
+        position.0 > self.compacted || position == (self.compacted, u32::MAX)
     }
 
     /// The newest event's time.

@@ -25,6 +25,6 @@ impl State {
 
     /// A plan that was made before the cluster was closed comes too late. Forgetting what is old touches no workload.
     pub(super) fn forbids(&self, change: &Change) -> bool {
-        self.is_in_maintenance() && !matches!(change, Change::Prune { .. })
+        self.is_in_maintenance() && !matches!(change, Change::Prune { .. } | Change::Retain(_))
     }
 }

@@ -13,6 +13,7 @@
 //! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `duty`, `maintenance` | how each kind of command is applied |
 //! | `clock` | the time that operations have |
 //! | `desired`, `progress`, `table` | what follows from the state: wanted slots, an operation's progress, the slot table |
+//! | `retention` | how much of what is over is kept |
 //! | [`view`] | the state as users see it |
 //! | [`codec`] | commands, replies and snapshots as bytes |
 //! | `replica` | the state as the machine that Raft drives, and the watch that readers follow |
@@ -36,6 +37,7 @@ mod refusal;
 mod replica;
 mod reply;
 mod report;
+mod retention;
 mod rollout;
 mod service;
 mod slots;
@@ -65,7 +67,7 @@ use slots::Slots;
 
 pub(crate) use command::{Change, ExecutorReport};
 pub use command::{Command, Wish};
-pub(crate) use events::{EventPosition, EventRecord, Happening, MAX_EVENTS};
+pub(crate) use events::{EventPosition, EventRecord, Happening};
 pub(crate) use executor::{Drain, Executor};
 pub(crate) use instances::{Instance, Remark};
 pub(crate) use muster_common::executor::Contact;
@@ -74,6 +76,7 @@ pub(crate) use refusal::{Refusal, allowed_operations};
 pub(crate) use replica::Replica;
 pub use reply::Reply;
 pub(crate) use reply::ReportAck;
+pub(crate) use retention::Retention;
 pub(crate) use service::Service;
 pub(crate) use slots::Slot;
 pub(crate) use specs::{SpecVersion, Specs};
@@ -93,6 +96,9 @@ pub struct State {
     events: Events,
     /// The leaders' time, as the log last told it.
     clock: Timestamp,
+    retention: Retention,
+    /// `host:port` of the API of the last controller that began to lead; empty before the first.
+    leader: String,
 }
 
 impl Default for State {
@@ -107,6 +113,8 @@ impl Default for State {
             operations: Operations::default(),
             events: Events::default(),
             clock: Timestamp::default(),
+            retention: Retention::default(),
+            leader: String::new(),
         }
     }
 }
@@ -124,6 +132,10 @@ impl State {
             Command::AnnounceLeader { at, address } => {
                 self.stop_all_clocks();
                 self.clock = *at;
+                let before = std::mem::replace(&mut self.leader, address.clone());
+                if !before.is_empty() && before != *address {
+                    self.emit(*at, Happening::LeadershipLost { address: before });
+                }
                 self.emit(*at, Happening::LeadershipAcquired { address: address.clone() });
                 Reply::Done
             }
@@ -259,7 +271,22 @@ impl State {
         &self,
         revision: Revision,
     ) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
-        self.events.after(revision)
+        self.events_behind((revision, u32::MAX))
+    }
+
+    /// The events after the one at `position`, oldest first.
+    pub(crate) fn events_behind(
+        &self,
+        position: EventPosition,
+    ) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
+        self.events.after(position)
+    }
+
+    /// Whether who saw everything up to `position` can go on from there: nothing that came after it was forgotten, and
+    /// it has happened here.
+    #[must_use]
+    pub(crate) fn can_resume(&self, position: EventPosition) -> bool {
+        self.events.reach_back_to(position) && position.0 <= self.revision
     }
 
     /// Events up to and with this revision may be missing from [`Self::events_after`].
@@ -287,7 +314,7 @@ impl State {
     }
 
     fn emit(&mut self, at: Timestamp, what: Happening) {
-        self.events.push(self.revision, at, what);
+        self.events.push(self.revision, at, what, self.retention.events);
     }
 
     /// Moves a service to `state` and tells the world. A service that is not there is left alone.

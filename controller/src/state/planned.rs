@@ -72,6 +72,7 @@ impl State {
             Change::StartDrain { executor } => self.start_drain(at, executor),
             Change::ExpireDrain { executor } => self.expire_drain(at, executor),
             Change::ForgetExecutor { executor } => self.forget_executor(executor),
+            Change::Retain(retention) => self.retain(*retention),
             Change::Prune { records_before, events_before } => {
                 let dropped = self.instances.prune(*records_before)
                     + self.operations.prune(*records_before)

@@ -219,6 +219,9 @@ pub(super) fn write_event(position: EventPosition, event: &EventRecord) -> v1::S
         Happening::LeadershipAcquired { address } => {
             What::LeadershipAcquired(v1::LeadershipAcquiredHappening { address: address.clone() })
         }
+        Happening::LeadershipLost { address } => {
+            What::LeadershipLost(v1::LeadershipLostHappening { address: address.clone() })
+        }
         Happening::ExecutorDuty { executor, hostname, port, duty, reason } => {
             What::ExecutorDuty(v1::ExecutorDutyHappening {
                 executor: executor.to_string(),
@@ -275,6 +278,7 @@ pub(super) fn read_event(message: v1::StoredEvent) -> Result<(EventPosition, Eve
             }
         }
         What::LeadershipAcquired(what) => Happening::LeadershipAcquired { address: what.address },
+        What::LeadershipLost(what) => Happening::LeadershipLost { address: what.address },
         What::ExecutorDuty(what) => {
             let fields = Fields("ExecutorDutyHappening");
             Happening::ExecutorDuty {

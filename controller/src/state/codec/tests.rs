@@ -12,7 +12,7 @@ use muster_common::slot::ReplaceMode;
 use muster_common::time::Timestamp;
 
 use crate::state::testing::*;
-use crate::state::{Change, Command, Refusal, Reply, ReportAck, Steered, Wish};
+use crate::state::{Change, Command, Refusal, Reply, ReportAck, Retention, Steered, Wish};
 
 #[test]
 fn every_command_survives_its_bytes() {
@@ -57,6 +57,7 @@ fn every_command_survives_its_bytes() {
         Change::StartDrain { executor: executor_id("e1") },
         Change::ExpireDrain { executor: executor_id("e1") },
         Change::ForgetExecutor { executor: executor_id("e1") },
+        Change::Retain(Retention { old_instances: 7, ..Retention::default() }),
         Change::Prune { records_before: Timestamp(1), events_before: Timestamp(2) },
     ];
     let verdicts = Contact::ALL.iter().map(|contact| (executor_id("e1"), *contact)).collect::<Vec<_>>();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::reconcile;
 use crate::state::codec::{read_snapshot, write_snapshot};
 use crate::state::testing::*;
-use crate::state::{Command, ExecutorReport, Reply, State, Steered, Wish};
+use crate::state::{Change, Command, ExecutorReport, Reply, Retention, State, Steered, Wish};
 
 pub(super) fn bytes(state: &State) -> Vec<Bytes> {
     write_snapshot(state)
@@ -221,7 +221,9 @@ fn log(steps: &[Step]) -> Vec<Bytes> {
             }
             Step::Reconcile(seconds) => {
                 now.0 += seconds * 1000;
-                let changes = reconcile::plan(&state, now).changes;
+                let mut changes = reconcile::plan(&state, now).changes;
+                let old_instances = u32::try_from(seconds % 3 + 1).unwrap();
+                changes.push(Change::Retain(Retention { old_instances, ..Retention::default() }));
                 Command::Plan { at: now, changes }
             }
         };
