@@ -20,6 +20,7 @@
 //!   through a bounded queue, it answers through one bounded channel per session.
 //! - the *reconciler* owns nothing: woken by a new state, it plans and proposes while this controller
 //!   leads.
+//! - *gauges* follows the state and shows it as metrics.
 //! - *files* fetches what specs name, within the call of the executor that asks; it has no task.
 //! - two *accept loops* serve the cluster port (mTLS: peers, executors) and the api port (REST,
 //!   metrics), with one task per connection.
@@ -30,6 +31,7 @@
 mod api;
 mod config;
 mod files;
+mod gauges;
 mod raft;
 mod reconcile;
 mod role;

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Api};
 use crate::config::ControllerConfig;
 use crate::files::FileService;
+use crate::gauges;
 use crate::raft::{Consensus, Member, RaftConfig, RaftStatus, Storage};
 use crate::reconcile::Reconciler;
 use crate::session;
@@ -174,6 +175,7 @@ impl Controller {
             config.retention.limits(),
         );
         tasks.spawn(reconciler.run(peers.clone()));
+        tasks.spawn(gauges::follow(state.clone(), consensus.status(), peers.clone()));
 
         let files = FileService::routes(state.clone(), config.spec_limits.allowed_fetch_urls.clone());
         let cluster_routes = consensus.routes().merge(sessions).merge(files);

@@ -177,3 +177,26 @@ async fn events_are_watched_and_resumed_by_revision_until_the_controller_stops()
     assert_eq!(watched(&mut second, "SHUTTING_DOWN").await.last().unwrap().0, "SHUTTING_DOWN");
     stopping.await.unwrap();
 }
+
+#[tokio::test]
+async fn metrics_tell_of_executors_and_of_operations_that_ended() {
+    let cluster = Cluster::start(1).await;
+    cluster.submit(0, json!({"type": "CREATE", "spec": spec("WEB"), "instancesPerHost": 1})).await;
+    let told = async {
+        loop {
+            let answer = cluster.http.get(cluster.url(0, "/metrics")).send().await.unwrap();
+            let metrics = answer.text().await.unwrap();
+            let wanted = [
+                r#"muster_operations_total{kind="CREATE",outcome="SUCCEEDED"}"#,
+                r#"muster_executors{state="BLACKLISTED"}"#,
+                "muster_reconcile_seconds",
+            ];
+            if wanted.iter().all(|name| metrics.contains(name)) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(common::PATIENCE, told).await.expect("the metrics never told of it");
+    cluster.stop().await;
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use metrics::{counter, histogram};
 use muster_platform::World;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -100,6 +101,7 @@ impl<L: Log> Reconciler<L> {
                 plan.changes.insert(0, Change::Retain(self.retention));
             }
             let work = started.elapsed();
+            histogram!("muster_reconcile_seconds").record(work.as_secs_f64());
             if plan.changes.is_empty() {
                 let wait = plan.wake.map_or(SAFETY_PASS, |wake| {
                     wake.since(self.world.clock.now()).clamp(MIN_REST, SAFETY_PASS)
@@ -143,6 +145,7 @@ impl<L: Log> Reconciler<L> {
             Ok(reply) => match Reply::decode(&reply) {
                 Ok(Reply::Planned { applied, skipped }) => {
                     tracing::debug!(applied, skipped, "a plan is applied");
+                    counter!("muster_reconcile_changes_total").increment(u64::from(applied));
                 }
                 Ok(reply) => tracing::error!(?reply, "a plan got an answer that is not one to plans"),
                 Err(error) => tracing::error!(%error, "the answer to a plan cannot be read"),

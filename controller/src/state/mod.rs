@@ -266,6 +266,14 @@ impl State {
         self.operations.running_of(service).chain(self.operations.finished_of(service))
     }
 
+    /// The operations that ended since this state was `before`.
+    pub fn operations_ended_since<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = &'a Arc<Operation>> {
+        self.operations.ended_since(&before.operations)
+    }
+
     /// The events of later revisions than `revision`, oldest first.
     pub fn events_after(
         &self,
