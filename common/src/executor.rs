@@ -272,6 +272,12 @@ pub struct ExecutorNodeData {
     pub metadata: BTreeMap<String, String>,
     /// Where it is.
     pub executor_state: ExecutorState,
+    /// Addition: the program's version.
+    #[serde(default)]
+    pub version: String,
+    /// Addition: how many ms its clock is ahead of the leader's, to a second or so. No decision depends on it.
+    #[serde(default)]
+    pub clock_skew_ms: i64,
     /// Addition: those of its tags that users gave it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub given_tags: Vec<String>,

@@ -200,3 +200,24 @@ async fn metrics_tell_of_executors_and_of_operations_that_ended() {
     tokio::time::timeout(common::PATIENCE, told).await.expect("the metrics never told of it");
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_shown_with_the_version_and_decides_nothing() {
+    use muster_proto::v1;
+    let cluster = Cluster::start(1).await;
+    let address = cluster.controllers[0].cluster_addr().to_string();
+    let mut session = Session::open(&cluster.executor("e1"), &address, register("e1", 1, 0)).await.unwrap();
+    session.welcome().await;
+    let heartbeat = v1::Heartbeat { table_revision: 0, now_ms: 1_000 };
+    session.send(v1::executor_message::Body::Heartbeat(heartbeat)).await;
+    let e1 = ExecutorId::new("e1").unwrap();
+    let is_shown = |state: &muster_controller::State| {
+        state.executor(&e1).is_some_and(|executor| executor.clock_skew_ms < -1_000_000)
+    };
+    cluster.until(0, "the skew is shown", is_shown).await;
+    let (_, shown) = cluster.get(0, "/cluster/executors/e1").await;
+    let shown = &shown["data"];
+    assert_eq!((&shown["version"], &shown["executorState"]), (&json!("0.1.0"), &json!("ACTIVE")), "{shown}");
+    assert!(shown["clockSkewMs"].as_i64().unwrap() < -1_000_000, "{shown}");
+    cluster.stop().await;
+}

@@ -102,6 +102,13 @@ pub enum Command {
         /// Who asks.
         by: String,
     },
+    /// How far the clocks of some executors are from the leader's, to be shown. Answered by [`super::Reply::Done`].
+    NoteSkews {
+        /// When, by the leader's clock.
+        at: Timestamp,
+        /// Whose, and how many ms it is ahead.
+        skews: Vec<(ExecutorId, i64)>,
+    },
     /// A user gives an executor tags, in place of those that users gave it before. Answered by
     /// [`super::Reply::Done`] or [`super::Reply::Refused`].
     TagExecutor {
@@ -121,7 +128,8 @@ impl Command {
             Self::Plan { at, .. }
             | Self::Reports { at, .. }
             | Self::RegisterExecutor { at, .. }
-            | Self::ExecutorContact { at, .. } => Some(*at),
+            | Self::ExecutorContact { at, .. }
+            | Self::NoteSkews { at, .. } => Some(*at),
             Self::SubmitOperation { .. }
             | Self::SteerOperation { .. }
             | Self::AnnounceLeader { .. }

@@ -33,6 +33,7 @@ impl State {
                 duty_since: at,
                 drain: None,
                 given_tags: Vec::new(),
+                clock_skew_ms: 0,
             };
             self.executors.insert(id.clone(), Arc::new(executor));
             let (hostname, port) = (record.hostname.clone(), record.api_port);

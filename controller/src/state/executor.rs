@@ -25,6 +25,8 @@ pub struct Executor {
     pub duty_since: Timestamp,
     /// The tags that users gave it, beside those that it brings.
     pub given_tags: Vec<String>,
+    /// How many ms its clock was ahead of the leader's when that was last noted; shown, and nothing else.
+    pub clock_skew_ms: i64,
     /// How long it may take until it is empty, while it is DRAINING.
     pub drain: Option<Drain>,
 }

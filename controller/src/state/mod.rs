@@ -153,6 +153,14 @@ impl State {
                 }
                 Reply::Done
             }
+            Command::NoteSkews { skews, .. } => {
+                for (executor, skew_ms) in skews {
+                    if let Some(executor) = self.executors.get_mut(executor).map(Arc::make_mut) {
+                        executor.clock_skew_ms = *skew_ms;
+                    }
+                }
+                Reply::Done
+            }
             Command::TagExecutor { at, executor, tags } => self.tag_executor(*at, executor, tags),
             Command::ChangeDuty { at, wish, executors, by } => self.change_duty(*at, *wish, executors, by),
             Command::SetClusterState { at, state, address } => {

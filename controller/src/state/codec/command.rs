@@ -72,6 +72,13 @@ impl From<&Command> for v1::StateCommand {
                 };
                 (at, Body::ChangeDuty(body))
             }
+            Command::NoteSkews { at, skews } => {
+                let skews = skews.iter().map(|(executor, skew_ms)| v1::ClockSkew {
+                    executor: executor.to_string(),
+                    skew_ms: *skew_ms,
+                });
+                (at, Body::NoteSkews(v1::NoteSkews { skews: skews.collect() }))
+            }
             Command::TagExecutor { at, executor, tags } => (
                 at,
                 Body::TagExecutor(v1::TagExecutor { executor: executor.to_string(), tags: tags.clone() }),
@@ -125,6 +132,12 @@ impl TryFrom<v1::StateCommand> for Command {
             Body::SetClusterState(body) => {
                 let state = Fields("SetClusterState").parse("state", &body.state)?;
                 Self::SetClusterState { at, state, address: body.address }
+            }
+            Body::NoteSkews(body) => {
+                let skew = |skew: &v1::ClockSkew| {
+                    Ok((Fields("ClockSkew").parse("executor", &skew.executor)?, skew.skew_ms))
+                };
+                Self::NoteSkews { at, skews: body.skews.iter().map(skew).collect::<Result<_, Malformed>>()? }
             }
             Body::TagExecutor(body) => {
                 let executor = Fields("TagExecutor").parse("executor", &body.executor)?;

@@ -84,6 +84,7 @@ pub(super) fn write_executor(executor: &Executor) -> v1::StoredExecutor {
         table_revision: executor.table_revision.0,
         duty_since_ms: executor.duty_since.as_ms(),
         given_tags: executor.given_tags.clone(),
+        clock_skew_ms: executor.clock_skew_ms,
         drain: executor.drain.map(|drain| v1::StoredDrain {
             within_ms: drain.within_ms,
             time_left_ms: drain.time_left_ms,
@@ -104,6 +105,7 @@ pub(super) fn read_executor(message: v1::StoredExecutor) -> Result<Executor, Mal
         table_revision: Revision(message.table_revision),
         duty_since: Timestamp(message.duty_since_ms),
         given_tags: message.given_tags,
+        clock_skew_ms: message.clock_skew_ms,
         drain: message.drain.map(|drain| Drain {
             within_ms: drain.within_ms,
             time_left_ms: drain.time_left_ms,

@@ -78,6 +78,7 @@ fn every_command_survives_its_bytes() {
         Command::Plan { at, changes },
         Command::ExecutorContact { at, verdicts },
         Command::AnnounceLeader { at, address: "127.0.0.1:4000".to_owned() },
+        Command::NoteSkews { at, skews: vec![(executor_id("e1"), -1500), (executor_id("e2"), 0)] },
         Command::TagExecutor { at, executor: executor_id("e1"), tags: vec!["zone=a".to_owned()] },
         Command::SetClusterState {
             at,

@@ -132,6 +132,8 @@ pub(crate) fn executor_node_data(state: &State, executor: &Executor) -> Executor
         tasks: Vec::new(),
         service_instances: instances.collect(),
         tags: executor.tags().cloned().collect(),
+        version: executor.record.version.clone(),
+        clock_skew_ms: executor.clock_skew_ms,
         given_tags: executor.given_tags.clone(),
         metadata: BTreeMap::new(),
         executor_state: executor.shown_state(),
