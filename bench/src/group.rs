@@ -13,7 +13,7 @@ use muster_common::id::{ClusterId, ControllerId};
 use muster_common::identity::{Identity, Role};
 use muster_common::spec::SpecLimits;
 use muster_controller::ControllerConfig;
-use muster_controller::{ListenConfig, LivenessConfig, MemberConfig};
+use muster_controller::{ListenConfig, LivenessConfig, MemberConfig, RetentionConfig};
 use muster_platform::{Authority, ExpectedPeer, TlsFiles, TlsIdentity, World, channel};
 use muster_proto::v1::ReadIndexRequest;
 use muster_proto::v1::control_client::ControlClient;
@@ -157,6 +157,7 @@ fn write_config(
         members: members.to_vec(),
         tls: Some(tls.clone()),
         liveness: PATIENCE,
+        retention: RetentionConfig::default(),
         spec_limits: SpecLimits::default(),
     };
     let path = dir.join("config.yaml");

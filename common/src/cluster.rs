@@ -2,14 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::Timestamp;
+
 wire_enum! {
-    /// Whether the cluster accepts operations.
+    /// Whether the cluster accepts operations and acts on what is wanted.
     pub enum ClusterState {
         /// It does.
         Normal = "NORMAL",
         /// It does not.
         Maintenance = "MAINTENANCE",
     }
+}
+
+/// `POST /cluster/maintenance/set` and `unset` (drove-wire.md §2.10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStateData {
+    /// Whether operations are accepted.
+    pub state: ClusterState,
+    /// Since when.
+    pub updated: Timestamp,
 }
 
 /// `GET /cluster` (drove-wire.md §2.10).

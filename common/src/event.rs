@@ -18,8 +18,22 @@ wire_enum! {
         ExecutorAdded = "EXECUTOR_ADDED",
         /// An executor is gone.
         ExecutorRemoved = "EXECUTOR_REMOVED",
+        /// An executor is to be emptied.
+        ExecutorBlacklistRequested = "EXECUTOR_BLACKLIST_REQUESTED",
+        /// An executor is empty, and takes nothing.
+        ExecutorBlacklisted = "EXECUTOR_BLACKLISTED",
+        /// An executor takes instances again.
+        ExecutorUnBlacklisted = "EXECUTOR_UN_BLACKLISTED",
+        /// Addition: an executor is to be emptied within some time.
+        ExecutorDrainRequested = "EXECUTOR_DRAIN_REQUESTED",
         /// A controller became leader.
         LeadershipAcquired = "LEADERSHIP_ACQUIRED",
+        /// A controller is not leader any more.
+        LeadershipLost = "LEADERSHIP_LOST",
+        /// Operators closed the cluster.
+        MaintenanceModeSet = "MAINTENANCE_MODE_SET",
+        /// Operators opened it again.
+        MaintenanceModeRemoved = "MAINTENANCE_MODE_REMOVED",
     }
 }
 

@@ -1,11 +1,15 @@
 //! Executors as the controllers keep them and as users see them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::duration::DroveDuration;
 use crate::id::ExecutorId;
 use crate::instance::InstanceInfo;
+use crate::problem::{FieldError, Problems};
+use crate::read::{Node, Read};
 use crate::time::Timestamp;
 
 wire_enum! {
@@ -17,6 +21,8 @@ wire_enum! {
         BlacklistRequested = "BLACKLIST_REQUESTED",
         /// Takes nothing.
         Blacklisted = "BLACKLISTED",
+        /// Addition: is being emptied, and has a deadline for that.
+        Draining = "DRAINING",
         /// Known, but not in contact.
         Unready = "UNREADY",
         /// Gone for good.
@@ -44,6 +50,53 @@ wire_enum! {
         Http = "HTTP",
         /// TLS.
         Https = "HTTPS",
+    }
+}
+
+/// `POST /cluster/executors/blacklist` and `unblacklist` (drove-wire.md §2.10).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BlacklistOperationResponse {
+    /// Executors of which it was done.
+    pub successful: Vec<String>,
+    /// Executors of which it was not.
+    pub failed: Vec<String>,
+    /// Always 0: what follows is seen in the executors' states.
+    pub approx_completion_time_ms: u64,
+    /// The outcome in words.
+    pub message: String,
+}
+
+/// The body of `POST /cluster/executors/{id}/drain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainRequest {
+    /// How long it may take until nothing is left there.
+    pub timeout: DroveDuration,
+}
+
+impl Default for DrainRequest {
+    /// Longer than the longest wait of an instance on its way down, by default.
+    fn default() -> Self {
+        Self { timeout: DroveDuration::from_secs(15 * 60) }
+    }
+}
+
+impl Read for DrainRequest {
+    fn read(node: &Node<'_>) -> Self {
+        let request = node.object();
+        Self { timeout: request.get("timeout").unwrap_or(Self::default().timeout) }
+    }
+}
+
+impl DrainRequest {
+    /// Every problem of it.
+    #[must_use]
+    pub fn problems(&self) -> Vec<FieldError> {
+        let problems = Problems::default();
+        let time = self.timeout.as_duration();
+        let is_sensible = (Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&time);
+        problems.root().member("timeout").require(is_sensible, "- Must be between 1 second and 1 day");
+        problems.into_errors()
     }
 }
 
@@ -80,11 +133,47 @@ pub struct ExecutorRecord {
     pub core_overcommit: u32,
 }
 
-impl ExecutorRecord {
-    /// What fails together with it, when its tags say so (`zone=…`): a rack, a room, a data centre.
+/// How many tags users may give or ask for in one place.
+pub const MAX_TAGS: usize = 64;
+
+/// What [`is_tag`] wants, in words.
+pub(crate) const TAG_RULE: &str =
+    "- A tag is a word or key=value of at most 255 bytes, without spaces and commas";
+
+/// Whether a text can be a tag.
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && !text.chars().any(|c| c.is_whitespace() || c.is_control() || c == ',')
+}
+
+/// The body of `POST /cluster/executors/{id}/tags`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagsRequest {
+    /// The tags that users give it from now on, beside those that it brings.
+    pub tags: Vec<String>,
+}
+
+impl Read for TagsRequest {
+    fn read(node: &Node<'_>) -> Self {
+        let request = node.object();
+        Self { tags: request.required("tags", "- Specify the tags, or an empty list for none") }
+    }
+}
+
+impl TagsRequest {
+    /// Every problem of it.
     #[must_use]
-    pub fn zone(&self) -> Option<&str> {
-        self.tags.iter().find_map(|tag| tag.strip_prefix("zone="))
+    pub fn problems(&self) -> Vec<FieldError> {
+        let problems = Problems::default();
+        let root = problems.root();
+        let place = root.member("tags");
+        let few = self.tags.len() <= MAX_TAGS;
+        if place.require(few, format_args!("- Cannot have more than {MAX_TAGS} entries")) {
+            for (index, tag) in self.tags.iter().enumerate() {
+                place.element(index).require(is_tag(tag), TAG_RULE);
+            }
+        }
+        problems.into_errors()
     }
 }
 
@@ -183,4 +272,16 @@ pub struct ExecutorNodeData {
     pub metadata: BTreeMap<String, String>,
     /// Where it is.
     pub executor_state: ExecutorState,
+    /// Addition: the program's version.
+    #[serde(default)]
+    pub version: String,
+    /// Addition: how many ms its clock is ahead of the leader's, to a second or so. No decision depends on it.
+    #[serde(default)]
+    pub clock_skew_ms: i64,
+    /// Addition: those of its tags that users gave it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub given_tags: Vec<String>,
+    /// Addition: when it must be empty, while it is DRAINING.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drain_deadline: Option<Timestamp>,
 }

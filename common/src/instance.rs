@@ -195,6 +195,18 @@ pub struct InstanceRecord {
     pub evidence: Option<Evidence>,
 }
 
+impl InstanceRecord {
+    /// How many cores are its own.
+    #[must_use]
+    pub fn pinned_cores(&self) -> u64 {
+        let of = |resource: &ResourceAllocation| match resource {
+            ResourceAllocation::Cpu { cores } => cores.values().map(|cores| cores.len() as u64).sum(),
+            ResourceAllocation::Memory { .. } => 0,
+        };
+        self.resources.iter().map(of).sum()
+    }
+}
+
 /// The record as the REST API shows it: Drove's members first, Muster's additions after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

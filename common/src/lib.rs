@@ -40,6 +40,7 @@ pub mod id;
 pub mod identity;
 pub mod instance;
 pub mod operation;
+pub mod placement;
 pub mod problem;
 pub mod reason;
 pub mod service;

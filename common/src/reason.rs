@@ -43,6 +43,8 @@ wire_enum! {
         Orphaned = "ORPHANED",
         /// No contact with the executor.
         ExecutorUnreachable = "EXECUTOR_UNREACHABLE",
+        /// The executor was removed by a user.
+        ExecutorRemoved = "EXECUTOR_REMOVED",
         /// The runner that the executable needs is not there.
         RunnerUnavailable = "RUNNER_UNAVAILABLE",
         /// A user cancelled it.

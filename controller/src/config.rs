@@ -3,6 +3,7 @@
 //! Reading never touches the network or the data directory; [`ControllerConfig::check`] is pure.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,8 +16,16 @@ use muster_platform::call::Reach;
 use muster_platform::{RoleError, TlsFiles};
 use serde::{Deserialize, Serialize};
 
+use crate::state::Retention;
+
 /// More controllers than this only make every write slower.
 const MAX_MEMBERS: usize = 9;
+/// How many ended instances of each service may be kept: all of them are in memory.
+const OLD_INSTANCES: RangeInclusive<u32> = 1..=10_000;
+/// How many events may be kept. Fewer than the least would not outlast one busy second.
+const EVENTS: RangeInclusive<u32> = 1_000..=500_000;
+/// For how long either may be kept.
+const KEPT_FOR: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(366 * 86_400);
 /// How many places files may be fetched from.
 const MAX_FETCH_URLS: usize = 64;
 
@@ -42,6 +51,9 @@ pub struct ControllerConfig {
     /// When silent executors are given up.
     #[serde(default)]
     pub liveness: LivenessConfig,
+    /// How much of what is over is kept; the leader's goes for all.
+    #[serde(default)]
+    pub retention: RetentionConfig,
     /// What specs may ask for on this cluster; must be the same on all controllers.
     #[serde(default)]
     pub spec_limits: SpecLimits,
@@ -86,6 +98,58 @@ impl Default for LivenessConfig {
     }
 }
 
+/// How much of what is over is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// Ended instances of each service.
+    pub old_instances: u32,
+    /// For how long they are kept, and finished operations too.
+    pub records_for: DroveDuration,
+    /// Events.
+    pub events: u32,
+    /// For how long they are kept.
+    pub events_for: DroveDuration,
+}
+
+impl Default for RetentionConfig {
+    /// 100 for 7 days, 20000 for 1 hour (drove-wire.md §4.4).
+    fn default() -> Self {
+        let Retention { old_instances, records_for, events, events_for } = Retention::default();
+        Self {
+            old_instances,
+            records_for: DroveDuration::from_secs(records_for.as_secs()),
+            events,
+            events_for: DroveDuration::from_secs(events_for.as_secs()),
+        }
+    }
+}
+
+impl RetentionConfig {
+    pub(crate) fn limits(self) -> Retention {
+        Retention {
+            old_instances: self.old_instances,
+            records_for: self.records_for.as_duration(),
+            events: self.events,
+            events_for: self.events_for.as_duration(),
+        }
+    }
+
+    fn problem(self) -> Option<String> {
+        for (field, count, range) in
+            [("oldInstances", self.old_instances, OLD_INSTANCES), ("events", self.events, EVENTS)]
+        {
+            if !range.contains(&count) {
+                let (least, most) = (range.start(), range.end());
+                return Some(format!("retention.{field} is {count}; write {least} to {most}"));
+            }
+        }
+        let fields = [("recordsFor", self.records_for), ("eventsFor", self.events_for)];
+        let (field, time) = fields.into_iter().find(|(_, time)| !KEPT_FOR.contains(&time.as_duration()))?;
+        Some(format!("retention.{field} is {time}; write 1 minute to 366 days"))
+    }
+}
+
 impl ControllerConfig {
     /// Whom this controller's certificate must speak for.
     #[must_use]
@@ -107,6 +171,7 @@ impl ControllerConfig {
         self.listen_problem()
             .or_else(|| self.members_problem())
             .or_else(|| self.liveness.problem())
+            .or_else(|| self.retention.problem())
             .or_else(|| self.fetch_problem())
     }
 
@@ -239,6 +304,9 @@ liveness: {unknownAfter: 10s}
             (|c| c.members[1].cluster = "127.0.0.1:4100".into(), "members[1].cluster is 127.0.0.1:4100"),
             (|c| c.members[1].api = "127.0.0.1:0".into(), "members[1].api"),
             (|c| c.liveness.unknown_after = DroveDuration::from_millis(5), "liveness.unknownAfter"),
+            (|c| c.retention.old_instances = 0, "retention.oldInstances is 0; write 1 to 10000"),
+            (|c| c.retention.events = 10, "retention.events is 10"),
+            (|c| c.retention.events_for = DroveDuration::from_secs(1), "retention.eventsFor"),
             (|c| c.liveness.lost_after = DroveDuration::from_secs(10), "liveness.lostAfter"),
             (
                 |c| {

@@ -22,6 +22,7 @@
 //!   through a bounded queue, it answers through one bounded channel per session.
 //! - the *reconciler* owns nothing: woken by a new state, it plans and proposes while this controller
 //!   leads.
+//! - *gauges* follows the state and shows it as metrics.
 //! - *files* fetches what specs name, within the call of the executor that asks; it has no task.
 //! - two *accept loops* serve the cluster port (mTLS: peers, executors) and the api port (REST,
 //!   metrics), with one task per connection.
@@ -33,6 +34,7 @@ mod api;
 pub mod backup;
 mod config;
 mod files;
+mod gauges;
 mod offline;
 mod raft;
 mod reconcile;
@@ -41,9 +43,9 @@ mod session;
 mod state;
 mod store;
 
-pub use config::{ControllerConfig, ListenConfig, LivenessConfig, MemberConfig};
+pub use config::{ControllerConfig, ListenConfig, LivenessConfig, MemberConfig, RetentionConfig};
 pub use offline::{OfflineCommand, RestoreArgs, run as run_offline};
 pub use raft::{RaftStatus, Storage};
 pub use role::{Controller, ControllerArgs, Resources, run};
-pub use state::{Command, Reply, State};
+pub use state::{Command, Reply, State, Wish};
 pub use store::MemoryDisk;

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Api};
 use crate::config::ControllerConfig;
 use crate::files::FileService;
+use crate::gauges;
 use crate::offline::{self, OfflineCommand};
 use crate::raft::{Consensus, Member, RaftConfig, RaftStatus, Storage};
 use crate::reconcile::Reconciler;
@@ -28,6 +29,8 @@ use crate::session;
 use crate::state::{Replica, State};
 use crate::store::MemoryDisk;
 
+/// How many streams of events are open at once.
+const MAX_WATCHES: usize = 1_024;
 /// How long calls and sessions may take to end; then they are cut.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -177,8 +180,15 @@ impl Controller {
         let (sessions, hub) =
             session::sessions(config.id, world.clone(), consensus.clone(), state.clone(), limits);
         tasks.spawn(hub.run(peers.clone()));
-        let reconciler = Reconciler::new(state.clone(), consensus.status(), consensus.clone(), world.clone());
+        let reconciler = Reconciler::new(
+            state.clone(),
+            consensus.status(),
+            consensus.clone(),
+            world.clone(),
+            config.retention.limits(),
+        );
         tasks.spawn(reconciler.run(peers.clone()));
+        tasks.spawn(gauges::follow(state.clone(), peers.clone()));
 
         let files = FileService::routes(state.clone(), config.spec_limits.allowed_fetch_urls.clone());
         let cluster_routes = consensus.routes().merge(sessions).merge(files);
@@ -193,6 +203,8 @@ impl Controller {
             cluster: config.cluster.clone(),
             backups: Arc::new(Semaphore::new(1)),
             hosts: config.members.iter().map(|member| host(&member.api).to_owned()).collect(),
+            shutdown: users.clone(),
+            watches: Arc::new(Semaphore::new(MAX_WATCHES)),
         }));
         let serving_users = tasks.spawn(serve_plain(api, routes, users.clone()));
 

@@ -94,7 +94,7 @@ async fn what_is_not_there_is_named_and_paths_that_do_not_exist_are_404() {
     }
     assert_eq!(cluster.get(0, "/localservices/%ff").await, (400, invalid(&["the path cannot be decoded"])));
     assert_eq!(cluster.get(0, "/nothing/here").await, (404, Value::Null));
-    assert_eq!(cluster.get(0, "/localservices/operations").await, (405, Value::Null));
+    assert_eq!(cluster.get(0, "/localservices/validate/spec").await, (405, Value::Null));
     assert_eq!(cluster.post(0, "/cluster", "{}").await, (405, Value::Null));
     cluster.stop().await;
 }

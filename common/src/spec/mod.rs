@@ -38,7 +38,7 @@ pub use fetch::{FetchRefusal, FetchUrl, InvalidFetchUrl};
 pub use header::Headers;
 pub use logging::LoggingSpec;
 pub use mask::masked;
-pub use placement::PlacementPolicy;
+pub use placement::{PlacementPolicy, TagMatch};
 pub use port::{PortSpec, PortType};
 pub use resource::{CpuCount, ResourceRequirement};
 pub use restart::RestartPolicy;
@@ -184,11 +184,27 @@ impl LocalServiceSpec {
             .unwrap_or_default()
     }
 
+    /// Whether it is for an executor with these tags.
+    pub fn matches(&self, has_tag: impl Fn(&str) -> bool) -> bool {
+        match &self.placement_policy {
+            Some(PlacementPolicy::Local { tags, .. }) => tags.matches(has_tag),
+            Some(PlacementPolicy::Unsupported) | None => true,
+        }
+    }
+
+    /// Why it is not for an executor with these tags, in words; `None`: it is.
+    pub fn mismatch(&self, has_tag: impl Fn(&str) -> bool) -> Option<String> {
+        match &self.placement_policy {
+            Some(PlacementPolicy::Local { tags, .. }) => tags.mismatch(has_tag),
+            Some(PlacementPolicy::Unsupported) | None => None,
+        }
+    }
+
     /// Whether host ports are the declared ports; then there is one instance per host and a
     /// replacement must stop the old one first.
     #[must_use]
     pub fn is_host_level(&self) -> bool {
-        matches!(self.placement_policy, Some(PlacementPolicy::Local { host_level: true }))
+        matches!(self.placement_policy, Some(PlacementPolicy::Local { host_level: true, .. }))
     }
 
     /// The restart policy, or the default one.

@@ -12,9 +12,63 @@ pub enum PlacementPolicy {
     Local {
         /// Host ports are the declared ports, one instance per host.
         host_level: bool,
+        /// Addition: for which executors the service is.
+        #[serde(skip_serializing_if = "TagMatch::is_empty")]
+        tags: TagMatch,
     },
     /// A policy of Drove's applications.
     Unsupported,
+}
+
+/// Which executors, by their tags. Says it nothing, it is all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TagMatch {
+    /// An executor must have each of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub all: Vec<String>,
+    /// It must have one of these at least.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub any: Vec<String>,
+    /// It must have none of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub none: Vec<String>,
+}
+
+impl TagMatch {
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.any.is_empty() && self.none.is_empty()
+    }
+
+    /// Whether an executor is meant.
+    pub fn matches(&self, has: impl Fn(&str) -> bool) -> bool {
+        self.all.iter().all(|tag| has(tag))
+            && (self.any.is_empty() || self.any.iter().any(|tag| has(tag)))
+            && !self.none.iter().any(|tag| has(tag))
+    }
+
+    /// Why an executor is not meant, in words; `None`: it is.
+    pub fn mismatch(&self, has: impl Fn(&str) -> bool) -> Option<String> {
+        let mut words: Vec<String> =
+            self.all.iter().filter(|tag| !has(tag)).map(|tag| format!("it lacks the tag {tag}")).collect();
+        if !self.any.is_empty() && !self.any.iter().any(|tag| has(tag)) {
+            words.push(format!("it has none of the tags {}", self.any.join(", ")));
+        }
+        words.extend(self.none.iter().filter(|tag| has(tag)).map(|tag| format!("it has the tag {tag}")));
+        (!words.is_empty()).then(|| words.join("; "))
+    }
+}
+
+impl Read for TagMatch {
+    fn read(node: &Node<'_>) -> Self {
+        let tags = node.object();
+        Self {
+            all: tags.get_or_default("all"),
+            any: tags.get_or_default("any"),
+            none: tags.get_or_default("none"),
+        }
+    }
 }
 
 impl Read for PlacementPolicy {
@@ -22,7 +76,8 @@ impl Read for PlacementPolicy {
         let policy = node.object();
         let kind: String = policy.required_tag("- Specify the type of the policy: LOCAL");
         if kind.eq_ignore_ascii_case("LOCAL") {
-            Self::Local { host_level: policy.get_or_default("hostLevel") }
+            let tags = policy.get_or_default("tags");
+            Self::Local { host_level: policy.get_or_default("hostLevel"), tags }
         } else {
             Self::Unsupported
         }
@@ -30,3 +85,27 @@ impl Read for PlacementPolicy {
 }
 
 deserialize_by_reading!(PlacementPolicy);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_executor_is_meant_or_it_is_said_why_not() {
+        let tags = |all: &[&str], any: &[&str], none: &[&str]| {
+            let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+            TagMatch { all: texts(all), any: texts(any), none: texts(none) }
+        };
+        let has = |tag: &str| matches!(tag, "ssd" | "zone=a");
+        for (tags, mismatch) in [
+            (tags(&[], &[], &[]), None),
+            (tags(&["ssd"], &["zone=b", "zone=a"], &["gpu"]), None),
+            (tags(&["ssd", "gpu"], &[], &[]), Some("it lacks the tag gpu")),
+            (tags(&[], &["zone=b", "zone=c"], &[]), Some("it has none of the tags zone=b, zone=c")),
+            (tags(&["gpu"], &[], &["ssd"]), Some("it lacks the tag gpu; it has the tag ssd")),
+        ] {
+            assert_eq!(tags.mismatch(has).as_deref(), mismatch, "{tags:?}");
+            assert_eq!(tags.matches(has), mismatch.is_none(), "{tags:?}");
+        }
+    }
+}

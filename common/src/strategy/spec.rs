@@ -10,7 +10,7 @@ use crate::spec::{
     CheckMode, CheckSpec, ConfigSource, ConfigSpec, CpuCount, DevicePermissions, DeviceSpec, Executable,
     HttpCallSpec, HttpVerb, JobType, LocalServiceSpec, LoggingSpec, MountMode, MountedVolume,
     PlacementPolicy, PortSpec, PortType, PreShutdownSpec, Protocol, ResourceRequirement, RestartPolicy,
-    UserSpec,
+    TagMatch, UserSpec,
 };
 
 pub(super) fn duration() -> impl Strategy<Value = DroveDuration> + Clone {
@@ -169,7 +169,11 @@ fn device() -> impl Strategy<Value = DeviceSpec> {
 
 fn placement() -> impl Strategy<Value = PlacementPolicy> {
     prop_oneof![
-        any::<bool>().prop_map(|host_level| PlacementPolicy::Local { host_level }),
+        (any::<bool>(), [vec("[a-z=]{1,8}", 0..3), vec("[a-z=]{1,8}", 0..3), vec("[a-z=]{1,8}", 0..3)])
+            .prop_map(|(host_level, [all, any, none])| PlacementPolicy::Local {
+                host_level,
+                tags: TagMatch { all, any, none },
+            }),
         Just(PlacementPolicy::Unsupported),
     ]
 }

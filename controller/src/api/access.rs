@@ -4,21 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use muster_common::id::{ClusterId, ControllerId, OperationId, ServiceId};
+use muster_common::cluster::{ClusterState, ClusterStateData};
+use muster_common::id::{ClusterId, ControllerId, ExecutorId, OperationId, ServiceId};
 use muster_common::operation::{OperationRequest, Steer, validate_request};
 use muster_common::read::accept;
 use muster_common::spec::{LocalServiceSpec, SpecLimits, validate};
 use muster_common::time::Timestamp;
 use muster_platform::World;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
 use super::idempotency::IdempotencyKey;
 use super::query::Parameters;
 use crate::raft::{Consensus, ProposeError, RaftStatus};
-use crate::state::{Command, Reply, State, Steered};
+use crate::state::{Command, Refusal, Reply, State, Steered, Wish};
 
 /// How long a write may wait, all its proposals together. One that waits for a leader waits as long.
 const WRITE_WITHIN: Duration = Duration::from_secs(11);
@@ -49,6 +50,10 @@ pub(crate) struct Parts {
     pub backups: Arc<Semaphore>,
     /// Names by which users reach the controllers.
     pub hosts: Vec<String>,
+    /// Ends the streams that are open.
+    pub shutdown: CancellationToken,
+    /// How many more streams may be opened.
+    pub watches: Arc<Semaphore>,
 }
 
 /// An operation that was accepted or steered.
@@ -57,6 +62,14 @@ pub(super) struct Submitted {
     pub(super) operation: OperationId,
     /// The service that it is about.
     pub(super) service: ServiceId,
+}
+
+/// What became of the duties that were given.
+pub(super) struct Duties {
+    /// Who has it.
+    pub(super) changed: Vec<ExecutorId>,
+    /// Who has not, and why.
+    pub(super) refused: Vec<(ExecutorId, Refusal)>,
 }
 
 impl Api {
@@ -106,6 +119,24 @@ impl Api {
         self.0.consensus.status().borrow().clone()
     }
 
+    /// Room for one more stream of events.
+    pub(super) fn watch_place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.0.watches).try_acquire_owned().map_err(|_| {
+            let sentence = "This controller has too many readers of events; ask another one";
+            ApiError::Unavailable(sentence.to_owned())
+        })
+    }
+
+    /// The state as it becomes.
+    pub(super) fn watch_state(&self) -> watch::Receiver<Arc<State>> {
+        self.0.state.clone()
+    }
+
+    /// Cancelled when this controller stops serving users.
+    pub(super) fn shutdown(&self) -> CancellationToken {
+        self.0.shutdown.clone()
+    }
+
     /// The state: linearizable, or with `?stale=true` what this controller has.
     pub(super) async fn read(&self, query: &Parameters) -> Result<Arc<State>, ApiError> {
         if !query.flag("stale")? {
@@ -141,34 +172,75 @@ impl Api {
         self.accepted(command, &named).await
     }
 
+    /// Closes the cluster for maintenance or opens it again; what it is then.
+    pub(super) async fn set_cluster_state(&self, state: ClusterState) -> Result<ClusterStateData, ApiError> {
+        let raft = self.raft();
+        let this = raft.members.iter().find(|member| member.id == self.id());
+        let address = this.map(|member| member.api_addr.clone()).unwrap_or_default();
+        let command = Command::SetClusterState { at: self.0.world.clock.now(), state, address };
+        match self.commit(&command, "/apis/v1/cluster").await? {
+            Reply::Done => Ok(self.read(&Parameters::default()).await?.cluster_state()),
+            other => Err(ApiError::Internal(format!("the cluster's state was answered with {other:?}"))),
+        }
+    }
+
+    /// Gives executors another duty.
+    pub(super) async fn change_duty(
+        &self,
+        wish: Wish,
+        executors: Vec<ExecutorId>,
+    ) -> Result<Duties, ApiError> {
+        let at = self.0.world.clock.now();
+        let command = Command::ChangeDuty { at, wish, executors, by: ANYBODY.to_owned() };
+        match self.commit(&command, "/apis/v1/cluster/executors").await? {
+            Reply::Duties { changed, refused } => Ok(Duties { changed, refused }),
+            Reply::Refused(refusal) => Err(ApiError::NotNow(refusal)),
+            other => Err(ApiError::Internal(format!("a duty was answered with {other:?}"))),
+        }
+    }
+
+    /// Gives an executor tags, in place of those that users gave it before.
+    pub(super) async fn tag_executor(&self, executor: ExecutorId, tags: Vec<String>) -> Result<(), ApiError> {
+        let command = Command::TagExecutor { at: self.0.world.clock.now(), executor, tags };
+        match self.commit(&command, "/apis/v1/cluster/executors").await? {
+            Reply::Done => Ok(()),
+            Reply::Refused(refusal @ Refusal::UnknownExecutor(_)) => {
+                Err(ApiError::NotFound(refusal.to_string()))
+            }
+            Reply::Refused(refusal) => Err(ApiError::NotNow(refusal)),
+            other => Err(ApiError::Internal(format!("tags were answered with {other:?}"))),
+        }
+    }
+
     async fn accepted(&self, command: Command, named: &str) -> Result<Submitted, ApiError> {
-        let reply = self.commit(command.encode(), named).await?;
-        match Reply::decode(&reply)
-            .map_err(|error| ApiError::Internal(format!("the log's answer: {error}")))?
-        {
+        match self.commit(&command, &format!("/apis/v1/localservices/operations/{named}")).await? {
             Reply::Accepted { operation, service } => Ok(Submitted { operation, service }),
             Reply::Refused(refusal) => Err(ApiError::Refused(refusal)),
             other => Err(ApiError::Internal(format!("an operation was answered with {other:?}"))),
         }
     }
 
-    /// Proposes a command about the operation `id`, and again while it is not known whether it was committed: it is
-    /// carried out once, however often it is proposed.
-    async fn commit(&self, command: Bytes, id: &str) -> Result<Bytes, ApiError> {
+    /// Proposes a command whose effect is seen at `place`, and again while it is not known whether it was committed:
+    /// it is carried out once, however often it is proposed.
+    async fn commit(&self, command: &Command, place: &str) -> Result<Reply, ApiError> {
         let deadline = Instant::now() + WRITE_WITHIN;
+        let command = command.encode();
         let mut uncertain = false;
         loop {
             match timeout_at(deadline, self.0.consensus.propose(command.clone())).await {
-                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Ok(reply)) => {
+                    return Reply::decode(&reply)
+                        .map_err(|error| ApiError::Internal(format!("the log's answer: {error}")));
+                }
                 Ok(Err(ProposeError::Unknown { cause })) => {
-                    tracing::debug!(%cause, %id, "proposing the operation again");
+                    tracing::debug!(%cause, %place, "proposing it again");
                     uncertain = true;
                 }
                 Ok(Err(error @ ProposeError::TooLarge { .. })) => {
                     return Err(ApiError::Validation(vec![error.to_string()]));
                 }
                 Ok(Err(error)) if !uncertain => return Err(ApiError::Unavailable(error.to_string())),
-                Ok(Err(_)) | Err(_) => return Err(unconfirmed(id)),
+                Ok(Err(_)) | Err(_) => return Err(unconfirmed(place)),
             }
             sleep(RETRY_PAUSE).await;
         }
@@ -185,9 +257,8 @@ impl Api {
     }
 }
 
-fn unconfirmed(id: &str) -> ApiError {
+fn unconfirmed(place: &str) -> ApiError {
     ApiError::Unavailable(format!(
-        "it is not known whether the operation was accepted: look at /apis/v1/localservices/operations/{id}, and \
-         try again if it is not there"
+        "it is not known whether this was accepted: look at {place}, and try again if it is not there"
     ))
 }

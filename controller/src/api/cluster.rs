@@ -1,14 +1,10 @@
-//! The cluster, its controllers and its executors.
+//! The cluster and its controllers.
 
 use axum::extract::State as Context;
-use muster_common::cluster::ClusterSummary;
-use muster_common::executor::{ExecutorNodeData, ExecutorSummary};
-use muster_common::id::ExecutorId;
+use muster_common::cluster::{ClusterState, ClusterStateData, ClusterSummary};
 
 use super::access::Api;
 use super::answer::{Answer, Data};
-use super::error::ApiError;
-use super::path::Named;
 use super::query::Parameters;
 use crate::state::view;
 
@@ -25,24 +21,14 @@ pub(super) async fn summary(Context(api): Context<Api>, query: Parameters) -> An
     Ok(Data(view::cluster_summary(&state, leader)))
 }
 
-/// `GET /cluster/executors`
-pub(super) async fn executors(Context(api): Context<Api>, query: Parameters) -> Answer<Vec<ExecutorSummary>> {
-    let state = api.read(&query).await?;
-    Ok(Data(state.executors().map(|executor| view::executor_summary(&state, executor)).collect()))
+/// `POST /cluster/maintenance/set`: in force at once, and for as long as nobody unsets it.
+pub(super) async fn set_maintenance(Context(api): Context<Api>) -> Answer<ClusterStateData> {
+    Ok(Data(api.set_cluster_state(ClusterState::Maintenance).await?))
 }
 
-/// `GET /cluster/executors/{id}`
-pub(super) async fn executor(
-    Context(api): Context<Api>,
-    Named(executor): Named<String>,
-    query: Parameters,
-) -> Answer<ExecutorNodeData> {
-    let state = api.read(&query).await?;
-    ExecutorId::new(&executor)
-        .ok()
-        .and_then(|id| state.executor(&id))
-        .map(|found| Data(view::executor_node_data(&state, found)))
-        .ok_or_else(|| ApiError::NotFound(format!("No executor found with id: {executor}")))
+/// `POST /cluster/maintenance/unset`: over at once.
+pub(super) async fn unset_maintenance(Context(api): Context<Api>) -> Answer<ClusterStateData> {
+    Ok(Data(api.set_cluster_state(ClusterState::Normal).await?))
 }
 
 /// `GET /endpoints`: Drove's list of exposed applications, of which there are none here.

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use muster_common::envelope::{Envelope, RefusalKind, ValidationErrors};
+use muster_common::id::Revision;
 use muster_common::read::Refused;
 use serde::Serialize;
 
@@ -25,12 +26,21 @@ pub(crate) enum ApiError {
     /// What the group of controllers is now forbids it.
     #[error("Command validation failure")]
     Conflict(String),
+    /// The cluster is closed for such changes. Drove answers that with 200 and FAILED.
+    #[error("{0}")]
+    NotNow(Refusal),
     /// The body is not what this call takes; every member that cannot be read is named.
     #[error("JSON validation failure")]
     Json(Vec<String>),
     /// What was asked for is not there. Drove answers that with 200 and FAILED.
     #[error("{0}")]
     NotFound(String),
+    /// Events that were asked for are forgotten, or never happened here.
+    #[error("COMPACTED: not every event after that revision is kept; those after {resume_from} are")]
+    Compacted {
+        /// The earliest revision to go on from.
+        resume_from: Revision,
+    },
     /// The call does not come from where calls come from.
     #[error("{0}")]
     Forbidden(String),
@@ -66,6 +76,13 @@ struct Failure {
     failure: &'static str,
 }
 
+/// From where a reader of events can go on.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ResumeFrom {
+    pub(super) resume_from: Revision,
+}
+
 /// Stands for the data of an answer that has none.
 #[derive(Serialize)]
 enum Nothing {}
@@ -78,7 +95,10 @@ impl IntoResponse for ApiError {
             Self::Refused(refusal) => bad(message, vec![refusal.to_string()], refusal.kind()),
             Self::CannotCancel(_) => failed(StatusCode::BAD_REQUEST, message, None::<Nothing>),
             Self::Conflict(why) => bad(message, vec![why], RefusalKind::Conflict),
-            Self::NotFound(_) => failed(StatusCode::OK, message, None::<Nothing>),
+            Self::NotFound(_) | Self::NotNow(_) => failed(StatusCode::OK, message, None::<Nothing>),
+            Self::Compacted { resume_from } => {
+                failed(StatusCode::GONE, message, Some(ResumeFrom { resume_from }))
+            }
             Self::Forbidden(_) => failed(StatusCode::FORBIDDEN, message, None::<Nothing>),
             Self::NotJson => failed(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None::<Nothing>),
             Self::TooLarge { .. } => failed(StatusCode::PAYLOAD_TOO_LARGE, message, None::<Nothing>),

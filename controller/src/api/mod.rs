@@ -4,8 +4,8 @@
 //! | module | noun |
 //! |---|---|
 //! | `access` | what a call may do: read the state, submit a command |
-//! | `services`, `operations`, `cluster`, `controllers`, `backup`, `events` | the calls |
-//! | `path`, `query`, `body`, `error`, `answer` | what comes in, and what goes out |
+//! | `services`, `operations`, `placement`, `cluster`, `controllers`, `executors`, `backup`, `events`, `watch` | the calls |
+//! | `path`, `query`, `resume`, `body`, `error`, `answer` | what comes in, and what goes out |
 //! | `idempotency` | the key under which a repeated call is the same operation |
 //! | `origin` | which calls come from a program, and which from a web page that has no business here |
 //! | `guard` | bounds on every call: time, size, how many at once; and its metrics |
@@ -20,13 +20,17 @@ mod cluster;
 mod controllers;
 mod error;
 mod events;
+mod executors;
 mod guard;
 mod idempotency;
 mod operations;
 mod origin;
 mod path;
+mod placement;
 mod query;
+mod resume;
 mod services;
+mod watch;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -36,7 +40,7 @@ pub(crate) use access::{Api, Parts};
 
 /// Every call. Unknown paths answer 404, unknown methods 405, both without a body.
 pub(crate) fn router(api: Api) -> Router {
-    let routes: [(&'static str, MethodRouter<Api>); 29] = [
+    let routes: [(&'static str, MethodRouter<Api>); 41] = [
         ("/ping", get(cluster::ping)),
         ("/localservices", get(services::list)),
         ("/localservices/validate/spec", post(operations::validate_spec)),
@@ -46,9 +50,11 @@ pub(crate) fn router(api: Api) -> Router {
         ("/localservices/operations/{operation}/pause", post(operations::pause)),
         ("/localservices/operations/{operation}/resume", post(operations::resume)),
         ("/localservices/operations/{operation}/promote", post(operations::promote)),
+        ("/localservices/placement", post(placement::of_spec)),
         ("/localservices/{service}", get(services::one)),
         ("/localservices/{service}/spec", get(services::spec)),
         ("/localservices/{service}/slots", get(services::slots)),
+        ("/localservices/{service}/placement", get(placement::of_service)),
         ("/localservices/{service}/generations", get(services::generations)),
         ("/localservices/{service}/operations", get(operations::of_service)),
         ("/localservices/{service}/instances", get(services::instances)),
@@ -60,11 +66,21 @@ pub(crate) fn router(api: Api) -> Router {
         ("/cluster/controllers", get(controllers::list).post(controllers::add)),
         ("/cluster/controllers/{controller}", delete(controllers::remove)),
         ("/cluster/backup", get(backup::take)),
-        ("/cluster/executors", get(cluster::executors)),
-        ("/cluster/executors/{executor}", get(cluster::executor)),
+        ("/cluster/maintenance/set", post(cluster::set_maintenance)),
+        ("/cluster/maintenance/unset", post(cluster::unset_maintenance)),
+        ("/cluster/executors", get(executors::list)),
+        ("/cluster/executors/blacklist", post(executors::blacklist)),
+        ("/cluster/executors/unblacklist", post(executors::unblacklist)),
+        ("/cluster/executors/{executor}", get(executors::one)),
+        ("/cluster/executors/{executor}/blacklist", post(executors::blacklist_one)),
+        ("/cluster/executors/{executor}/unblacklist", post(executors::unblacklist_one)),
+        ("/cluster/executors/{executor}/drain", post(executors::drain)),
+        ("/cluster/executors/{executor}/remove", post(executors::remove)),
+        ("/cluster/executors/{executor}/tags", post(executors::tag)),
         ("/cluster/events", get(events::list)),
         ("/cluster/events/latest", get(events::latest)),
         ("/cluster/events/summary", get(events::summary)),
+        ("/cluster/events/watch", get(watch::watch)),
         ("/endpoints", get(cluster::endpoints)),
         ("/endpoints/app/{app}", get(cluster::endpoints)),
     ];

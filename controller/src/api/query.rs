@@ -65,6 +65,15 @@ impl Parameters {
         }
     }
 
+    /// The value of `name`, if it is given.
+    pub(super) fn parsed<T>(&self, name: &str) -> Result<Option<T>, ApiError>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+    {
+        let problem = |error: T::Err| ApiError::Validation(vec![format!("query param {name} {error}")]);
+        self.last(name).map(|text| text.parse().map_err(problem)).transpose()
+    }
+
     /// Every value of `name`, each parsed; all that cannot be are named at once.
     pub(super) fn each<T>(&self, name: &str) -> Result<Vec<T>, ApiError>
     where

@@ -67,15 +67,25 @@ pub(super) async fn instances(
     Ok(Data(view::active_instances(&state, &service, &wanted)))
 }
 
-/// `GET /localservices/{id}/instances/old`: all others; also of a service that is destroyed by now.
+/// `GET /localservices/{id}/instances/old`: all others; also of a service that is destroyed by now. The parameters
+/// are additions to Drove's API: `state`, `executor` and `reason` may repeat, `since` is a time in ms, `from` and
+/// `size` page.
 pub(super) async fn old_instances(
     Context(api): Context<Api>,
     Named(service): Named<String>,
     query: Parameters,
 ) -> Answer<Vec<InstanceInfo>> {
+    let filter = view::OldFilter {
+        states: query.each("state")?,
+        executors: query.all("executor").map(str::to_owned).collect(),
+        reasons: query.each("reason")?,
+        since: Timestamp(query.number("since", u64::MAX, 0)?),
+    };
+    let from = page(query.number("from", MAX_PAGE, 0)?);
+    let size = page(query.number("size", MAX_PAGE, MAX_PAGE)?);
     let state = api.read(&query).await?;
     let Ok(service) = ServiceId::new(&service) else { return Ok(Data(Vec::new())) };
-    Ok(Data(view::old_instances(&state, &service)))
+    Ok(Data(view::old_instances(&state, &service, &filter).into_iter().skip(from).take(size).collect()))
 }
 
 /// `GET /localservices/{id}/instances/{instanceId}`: in any state.

@@ -7,6 +7,7 @@
 //! It must not know sessions or executors' insides: slots and reports are all that it works with.
 
 mod convergence;
+mod duty;
 mod placement;
 mod retention;
 mod task;
@@ -42,24 +43,31 @@ impl Plan {
     }
 }
 
-/// What `state` asks for at `now`.
+/// What `state` asks for at `now`. While it is closed for maintenance that is nothing but to forget what is old.
 #[must_use]
 pub(crate) fn plan(state: &State, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
-    placement::plan(state, &mut plan);
-    // Only what is placed as wanted can be judged.
-    let settled = plan.changes.is_empty();
-    for operation in state.running_operations() {
-        if goes_in_waves(operation.kind) {
-            waves::plan(state, operation, now, &mut plan);
-        } else {
-            convergence::plan(state, operation, settled, now, &mut plan);
-        }
+    if !state.is_in_maintenance() {
+        converge(state, now, &mut plan);
     }
     retention::plan(state, now, &mut plan);
     plan.changes.truncate(MAX_CHANGES);
     limit(&mut plan.changes);
     plan
+}
+
+fn converge(state: &State, now: Timestamp, plan: &mut Plan) {
+    placement::plan(state, plan);
+    duty::plan(state, now, plan);
+    // Only what is placed as wanted can be judged.
+    let settled = plan.changes.is_empty();
+    for operation in state.running_operations() {
+        if goes_in_waves(operation.kind) {
+            waves::plan(state, operation, now, plan);
+        } else {
+            convergence::plan(state, operation, settled, now, plan);
+        }
+    }
 }
 
 /// Whether an operation's time is over. One whose clock stands has its time started.

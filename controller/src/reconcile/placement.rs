@@ -21,11 +21,12 @@ pub(super) fn plan(state: &State, plan: &mut Plan) {
 /// A test instance goes to any executor that is heard: which, changes with every test.
 fn place_test(state: &State, service: &Service) -> Option<Change> {
     let host = service.test_host.as_ref().and_then(|host| state.executor(host));
-    let is_placed = host.is_some_and(|host| host.takes_slots());
+    let is_placed = host.is_some_and(|host| service.may_be_on(host));
     if service.activation != ActivationState::ConfigTesting || is_placed {
         return None;
     }
-    let heard = |executor: &&Arc<Executor>| executor.takes_slots() && state.is_connected(&executor.record.id);
+    let heard =
+        |executor: &&Arc<Executor>| service.may_be_on(executor) && state.is_connected(&executor.record.id);
     let places = state.executors().filter(heard).count();
     let mut hasher = DefaultHasher::new();
     (&service.id, service.generation).hash(&mut hasher);

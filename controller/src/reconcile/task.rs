@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use metrics::{counter, histogram};
 use muster_platform::World;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan;
 use crate::raft::{Consensus, ProposeError, RaftStatus};
-use crate::state::{Command, Reply, State};
+use crate::state::{Change, Command, Reply, Retention, State};
 
 /// How often to look even if nothing seems to have happened.
 const SAFETY_PASS: Duration = Duration::from_secs(5);
@@ -43,6 +44,8 @@ pub(crate) struct Reconciler<L> {
     status: watch::Receiver<RaftStatus>,
     log: L,
     world: World,
+    /// What this controller's configuration says of it; the leader's word goes for all.
+    retention: Retention,
 }
 
 /// Why leading came to an end.
@@ -61,8 +64,9 @@ impl<L: Log> Reconciler<L> {
         status: watch::Receiver<RaftStatus>,
         log: L,
         world: World,
+        retention: Retention,
     ) -> Self {
-        Self { state, status, log, world }
+        Self { state, status, log, world, retention }
     }
 
     /// Runs until `shutdown`, or until the state or the status has no owner any more.
@@ -92,8 +96,12 @@ impl<L: Log> Reconciler<L> {
             }
             let state = Arc::clone(&self.state.borrow_and_update());
             let started = Instant::now();
-            let plan = plan(&state, self.world.clock.now());
+            let mut plan = plan(&state, self.world.clock.now());
+            if state.retention() != self.retention {
+                plan.changes.insert(0, Change::Retain(self.retention));
+            }
             let work = started.elapsed();
+            histogram!("muster_reconcile_seconds").record(work.as_secs_f64());
             if plan.changes.is_empty() {
                 let wait = plan.wake.map_or(SAFETY_PASS, |wake| {
                     wake.since(self.world.clock.now()).clamp(MIN_REST, SAFETY_PASS)
@@ -137,6 +145,7 @@ impl<L: Log> Reconciler<L> {
             Ok(reply) => match Reply::decode(&reply) {
                 Ok(Reply::Planned { applied, skipped }) => {
                     tracing::debug!(applied, skipped, "a plan is applied");
+                    counter!("muster_reconcile_changes_total").increment(u64::from(applied));
                 }
                 Ok(reply) => tracing::error!(?reply, "a plan got an answer that is not one to plans"),
                 Err(error) => tracing::error!(%error, "the answer to a plan cannot be read"),

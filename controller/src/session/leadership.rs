@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use metrics::{counter, gauge};
 use muster_common::id::{ExecutorId, Revision};
+use muster_common::time::Timestamp;
 use muster_platform::World;
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body;
@@ -30,6 +31,9 @@ use crate::state::{Command, Contact, Reply, State, slot_table};
 const PROPOSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many heartbeats fit into `unknownAfter`: three may be lost before anybody is suspected.
 const HEARTBEATS_PER_UNKNOWN_AFTER: u32 = 4;
+
+/// What clocks differ by within this is the way that a heartbeat takes, and not worth a log entry.
+const SHOWN_SKEW_MS: u64 = 1_000;
 
 /// A proposal that is through.
 #[derive(Debug)]
@@ -65,7 +69,7 @@ pub(super) struct Leadership {
     liveness: Liveness,
     gather: Gather,
     proposals: JoinSet<Done>,
-    /// Verdicts are under way; until they are through the state does not show them.
+    /// Verdicts or skews are under way; until they are through the state does not show them.
     judging: bool,
     /// The last state whose tables were compared with what the sessions were sent.
     seen: Option<Arc<State>>,
@@ -113,8 +117,9 @@ impl Leadership {
                     self.gather.push(report);
                 }
             }
-            Message::Heartbeat { executor, key, table } => {
+            Message::Heartbeat { executor, key, table, now } => {
                 if self.heard(&executor, key) {
+                    self.measure_skew(&executor, key, now);
                     self.compare_table(&executor, key, table, state);
                 }
             }
@@ -144,6 +149,7 @@ impl Leadership {
             phase: Phase::Registering,
             table,
             table_sent: None,
+            skew_ms: None,
             outgoing,
             _reader: reader,
         };
@@ -185,6 +191,28 @@ impl Leadership {
         }
         self.liveness.hear(executor, Instant::now());
         true
+    }
+
+    fn measure_skew(&mut self, executor: &ExecutorId, key: SessionKey, now: Option<Timestamp>) {
+        let Some(session) = self.roster.get(executor, key) else { return };
+        let Some(now) = now else { return };
+        let (theirs, ours) = (now.as_ms(), self.world.clock.now().as_ms());
+        let distance = i64::try_from(theirs.abs_diff(ours)).unwrap_or(i64::MAX);
+        session.skew_ms = Some(if theirs < ours { -distance } else { distance });
+    }
+
+    /// Proposes what is worth showing of the skews that were measured.
+    fn note_skews(&mut self, state: &State) {
+        let measured = self.roster.iter().filter_map(|(id, session)| Some((id, session.skew_ms?)));
+        let is_news = |(id, skew): &(&ExecutorId, i64)| {
+            state.executor(id).is_some_and(|known| known.clock_skew_ms.abs_diff(*skew) >= SHOWN_SKEW_MS)
+        };
+        let skews: Vec<_> = measured.filter(is_news).map(|(id, skew)| (id.clone(), skew)).collect();
+        if !skews.is_empty() && !self.judging {
+            self.judging = true;
+            let at = self.world.clock.now();
+            self.propose(Proposed::Verdicts, &Command::NoteSkews { at, skews });
+        }
     }
 
     /// The executor says which table it works on. If that is not the present one, and the present one
@@ -275,6 +303,7 @@ impl Leadership {
             let at = self.world.clock.now();
             self.propose(Proposed::Verdicts, &Command::ExecutorContact { at, verdicts });
         }
+        self.note_skews(state);
     }
 
     fn propose(&mut self, what: Proposed, command: &Command) {

@@ -4,6 +4,7 @@ use std::mem;
 
 use muster_common::executor::ExecutorRecord;
 use muster_common::id::{ExecutorId, InstanceId, Revision};
+use muster_common::time::Timestamp;
 use muster_proto::{Malformed, v1};
 use prost::Message as _;
 use tokio_util::sync::DropGuard;
@@ -36,6 +37,8 @@ pub(super) enum Message {
         key: SessionKey,
         /// The slot table that it works on.
         table: Revision,
+        /// By its own clock; absent when it does not say.
+        now: Option<Timestamp>,
     },
     /// The stream ended.
     Closed {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use metrics::counter;
 use muster_common::id::{ExecutorId, Revision};
 use muster_common::identity::Role;
+use muster_common::time::Timestamp;
 use muster_platform::tls::PeerIdentity;
 use muster_proto::v1;
 use muster_proto::v1::executor_message::Body;
@@ -158,7 +159,7 @@ impl Reader {
         while let Some(message) = self.up.message().await? {
             match message.body {
                 Some(Body::Report(report)) => self.report(report).await?,
-                Some(Body::Heartbeat(heartbeat)) => self.heartbeat(heartbeat.table_revision).await?,
+                Some(Body::Heartbeat(heartbeat)) => self.heartbeat(heartbeat).await?,
                 Some(Body::Register(_)) => {
                     return Err(Status::invalid_argument("a session registers once"));
                 }
@@ -193,9 +194,11 @@ impl Reader {
         }
     }
 
-    async fn heartbeat(&self, table: u64) -> Result<(), Status> {
+    async fn heartbeat(&self, heartbeat: v1::Heartbeat) -> Result<(), Status> {
         let executor = self.executor.clone();
-        self.tell(Message::Heartbeat { executor, key: self.key, table: Revision(table) }).await
+        let table = Revision(heartbeat.table_revision);
+        let now = Some(Timestamp(heartbeat.now_ms)).filter(|now| now.0 > 0);
+        self.tell(Message::Heartbeat { executor, key: self.key, table, now }).await
     }
 
     async fn tell(&self, message: Message) -> Result<(), Status> {

@@ -41,6 +41,7 @@ impl State {
                 stop_clock(operation, now);
             }
         }
+        self.stop_drain_clocks();
     }
 
     /// Moves an operation that is at work to another state in which it is not over. Its clock stands.
@@ -61,6 +62,6 @@ fn stop_clock(operation: &mut Operation, now: Timestamp) {
     }
 }
 
-fn as_ms(time: Duration) -> u64 {
+pub(super) fn as_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

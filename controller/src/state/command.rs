@@ -1,6 +1,9 @@
 //! What is proposed to the log. Commands carry their time and their ids: applying one twice, on two
 //! machines, gives the same state.
 
+use std::time::Duration;
+
+use muster_common::cluster::ClusterState;
 use muster_common::executor::{Contact, ExecutorRecord};
 use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, OperationId, ServiceId, SlotId};
 use muster_common::instance::InstanceRecord;
@@ -9,7 +12,7 @@ use muster_common::reason::Reason;
 use muster_common::slot::{ReplaceMode, SlotStatus};
 use muster_common::time::Timestamp;
 
-use super::Steered;
+use super::{Retention, Steered};
 
 /// One proposal.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +82,43 @@ pub enum Command {
         /// `host:port` of its API.
         address: String,
     },
+    /// Operators close the cluster for maintenance, or open it again. Answered by [`super::Reply::Done`].
+    SetClusterState {
+        /// When, by the proposer's clock.
+        at: Timestamp,
+        /// What it is from now on.
+        state: ClusterState,
+        /// `host:port` of the API of the controller that was asked.
+        address: String,
+    },
+    /// Users give executors another duty. Answered by [`super::Reply::Duties`] or [`super::Reply::Refused`].
+    ChangeDuty {
+        /// When, by the proposer's clock.
+        at: Timestamp,
+        /// What they want.
+        wish: Wish,
+        /// Of whom.
+        executors: Vec<ExecutorId>,
+        /// Who asks.
+        by: String,
+    },
+    /// How far the clocks of some executors are from the leader's, to be shown. Answered by [`super::Reply::Done`].
+    NoteSkews {
+        /// When, by the leader's clock.
+        at: Timestamp,
+        /// Whose, and how many ms it is ahead.
+        skews: Vec<(ExecutorId, i64)>,
+    },
+    /// A user gives an executor tags, in place of those that users gave it before. Answered by
+    /// [`super::Reply::Done`] or [`super::Reply::Refused`].
+    TagExecutor {
+        /// When, by the proposer's clock.
+        at: Timestamp,
+        /// Which.
+        executor: ExecutorId,
+        /// All that users give it.
+        tags: Vec<String>,
+    },
 }
 
 impl Command {
@@ -88,10 +128,32 @@ impl Command {
             Self::Plan { at, .. }
             | Self::Reports { at, .. }
             | Self::RegisterExecutor { at, .. }
-            | Self::ExecutorContact { at, .. } => Some(*at),
-            Self::SubmitOperation { .. } | Self::SteerOperation { .. } | Self::AnnounceLeader { .. } => None,
+            | Self::ExecutorContact { at, .. }
+            | Self::NoteSkews { at, .. } => Some(*at),
+            Self::SubmitOperation { .. }
+            | Self::SteerOperation { .. }
+            | Self::AnnounceLeader { .. }
+            | Self::SetClusterState { .. }
+            | Self::ChangeDuty { .. }
+            | Self::TagExecutor { .. } => None,
         }
     }
+}
+
+/// What users may want of executors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// It is to be emptied, and to take nothing.
+    Blacklist,
+    /// It may take instances again.
+    Unblacklist,
+    /// As [`Self::Blacklist`], with a deadline.
+    Drain {
+        /// How long it may take.
+        within: Duration,
+    },
+    /// It is gone for good, and whatever was on it is lost.
+    Remove,
 }
 
 /// What one executor says; the session knows from the certificate who it is.
@@ -185,6 +247,28 @@ pub enum Change {
         /// The outcome in words.
         message: String,
     },
+    /// Nothing is left on an executor that is being emptied. If: that is so.
+    ExecutorEmptied {
+        /// Which.
+        executor: ExecutorId,
+    },
+    /// The clock of a drain starts. If: the executor is DRAINING, and its clock stands.
+    StartDrain {
+        /// Of which executor.
+        executor: ExecutorId,
+    },
+    /// A drain took too long. If: its deadline has passed.
+    ExpireDrain {
+        /// Of which executor.
+        executor: ExecutorId,
+    },
+    /// A removed executor is not shown any more. If: it is REMOVED, not in contact, and nothing of it is left.
+    ForgetExecutor {
+        /// Which.
+        executor: ExecutorId,
+    },
+    /// From now on so much of what is over is kept. If: it was something else.
+    Retain(Retention),
     /// Old records are forgotten.
     Prune {
         /// Instances that ended, and operations that finished, before this.

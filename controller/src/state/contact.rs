@@ -15,7 +15,8 @@ use super::{Contact, Executor, Happening, Instance, State};
 impl State {
     pub(super) fn register(&mut self, at: Timestamp, record: &ExecutorRecord, holds: Option<&[InstanceId]>) {
         let id = record.id.clone();
-        if let Some(executor) = self.executors.get_mut(&id).map(Arc::make_mut) {
+        let known = self.executors.get_mut(&id).filter(|known| known.duty != ExecutorState::Removed);
+        if let Some(executor) = known.map(Arc::make_mut) {
             if executor.record != *record {
                 executor.record = record.clone();
                 executor.updated = at;
@@ -29,6 +30,10 @@ impl State {
                 created: at,
                 updated: at,
                 table_revision: self.revision,
+                duty_since: at,
+                drain: None,
+                given_tags: Vec::new(),
+                clock_skew_ms: 0,
             };
             self.executors.insert(id.clone(), Arc::new(executor));
             let (hostname, port) = (record.hostname.clone(), record.api_port);
@@ -60,10 +65,11 @@ impl State {
     #[must_use]
     pub fn learns_from(&self, record: &ExecutorRecord, holds: Option<&[InstanceId]>) -> bool {
         let id = &record.id;
-        let is_as_known = self
-            .executors
-            .get(id)
-            .is_some_and(|known| known.record == *record && known.contact == Contact::Connected);
+        let is_as_known = self.executors.get(id).is_some_and(|known| {
+            known.record == *record
+                && known.contact == Contact::Connected
+                && known.duty != ExecutorState::Removed
+        });
         let Some(holds) = holds else { return !is_as_known };
         let held: BTreeSet<&InstanceId> = holds.iter().collect();
         let misses_one =
@@ -92,13 +98,13 @@ impl State {
         }
     }
 
-    fn live_on(&self, id: &ExecutorId) -> Vec<Arc<Instance>> {
+    pub(super) fn live_on(&self, id: &ExecutorId) -> Vec<Arc<Instance>> {
         self.instances.live_on_executor(id).cloned().collect()
     }
 
     /// Takes an instance for lost. Its executor's record stays as it is, to be shown again if the
     /// executor comes back with it.
-    fn lose(&mut self, at: Timestamp, instance: &Instance, reason: Reason, message: &str) {
+    pub(super) fn lose(&mut self, at: Timestamp, instance: &Instance, reason: Reason, message: &str) {
         let mut lost = instance.clone();
         lost.remark(Transition {
             at,

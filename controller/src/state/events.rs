@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use muster_common::cluster::ClusterState;
 use muster_common::event::EventType;
+use muster_common::executor::ExecutorState;
 use muster_common::id::{ExecutorId, InstanceId, Revision, ServiceId};
 use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo};
 use muster_common::service::ServiceState;
@@ -11,9 +13,6 @@ use muster_common::spec::{CpuCount, LocalServiceSpec};
 use muster_common::time::Timestamp;
 
 use super::Service;
-
-/// How many events are kept.
-pub(crate) const MAX_EVENTS: usize = 20_000;
 
 /// What an event speaks of; how it looks on the wire is the view's affair.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,9 +68,34 @@ pub enum Happening {
         /// The port of its API.
         port: u16,
     },
+    /// An executor has another duty.
+    ExecutorDuty {
+        /// Which.
+        executor: ExecutorId,
+        /// The node's host name.
+        hostname: String,
+        /// The port of its API.
+        port: u16,
+        /// Its duty from then on.
+        duty: ExecutorState,
+        /// Why, where nobody asked for it; empty otherwise.
+        reason: String,
+    },
     /// A controller began to lead.
     LeadershipAcquired {
         /// `host:port` of its API.
+        address: String,
+    },
+    /// A controller does not lead any more.
+    LeadershipLost {
+        /// `host:port` of its API.
+        address: String,
+    },
+    /// The cluster was closed for maintenance, or opened again.
+    ClusterState {
+        /// What it is from then on.
+        state: ClusterState,
+        /// `host:port` of the API of the controller that was asked.
         address: String,
     },
 }
@@ -118,7 +142,17 @@ impl Happening {
             Self::Service { .. } => EventType::LocalServiceStateChange,
             Self::Instance { .. } => EventType::LocalServiceInstanceStateChange,
             Self::ExecutorAdded { .. } => EventType::ExecutorAdded,
+            Self::ExecutorDuty { duty, .. } => match duty {
+                ExecutorState::Active | ExecutorState::Unready => EventType::ExecutorUnBlacklisted,
+                ExecutorState::BlacklistRequested => EventType::ExecutorBlacklistRequested,
+                ExecutorState::Blacklisted => EventType::ExecutorBlacklisted,
+                ExecutorState::Draining => EventType::ExecutorDrainRequested,
+                ExecutorState::Removed => EventType::ExecutorRemoved,
+            },
             Self::LeadershipAcquired { .. } => EventType::LeadershipAcquired,
+            Self::LeadershipLost { .. } => EventType::LeadershipLost,
+            Self::ClusterState { state: ClusterState::Maintenance, .. } => EventType::MaintenanceModeSet,
+            Self::ClusterState { state: ClusterState::Normal, .. } => EventType::MaintenanceModeRemoved,
         }
     }
 }
@@ -162,15 +196,20 @@ pub(super) struct Events {
 
 impl Events {
     /// Adds an event. Times never go back, also when the next leader's clock does: readers go on from
-    /// the newest time they saw.
-    pub(super) fn push(&mut self, revision: Revision, at: Timestamp, what: Happening) {
+    /// the newest time they saw. Keeps at most `max` events.
+    pub(super) fn push(&mut self, revision: Revision, at: Timestamp, what: Happening, max: u32) {
         let at = self.newest().map_or(at, |newest| newest.max(at));
         let n = match self.log.get_max() {
             Some(((last, n), _)) if *last == revision => n + 1,
             _ => 0,
         };
         self.insert((revision, n), EventRecord { at, what });
-        while self.log.len() > MAX_EVENTS {
+        self.trim(max);
+    }
+
+    /// Keeps at most `max` events.
+    pub(super) fn trim(&mut self, max: u32) {
+        while self.log.len() > usize::try_from(max).unwrap_or(usize::MAX) {
             self.drop_oldest();
         }
     }
@@ -192,12 +231,17 @@ impl Events {
         self.log.iter()
     }
 
-    /// Those of later revisions than `revision`, oldest first.
+    /// Those after `position`, oldest first.
     pub(super) fn after(
         &self,
-        revision: Revision,
+        position: EventPosition,
     ) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
-        self.log.range((std::ops::Bound::Excluded((revision, u32::MAX)), std::ops::Bound::Unbounded))
+        self.log.range((std::ops::Bound::Excluded(position), std::ops::Bound::Unbounded))
+    }
+
+    /// Whether nothing that came after `position` is missing.
+    pub(super) fn reach_back_to(&self, position: EventPosition) -> bool {
+        position.0 > self.compacted || position == (self.compacted, u32::MAX)
     }
 
     /// The newest event's time.

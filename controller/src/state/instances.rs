@@ -8,8 +8,6 @@ use muster_common::id::{ExecutorId, InstanceId, ServiceId, SlotId};
 use muster_common::instance::{InstanceRecord, InstanceState};
 use muster_common::time::Timestamp;
 
-/// How many ended instances are kept per service (drove-wire.md §4.4).
-pub(crate) const MAX_OLD_INSTANCES: usize = 100;
 /// How many of the controllers' own remarks stay with an instance.
 const MAX_REMARKS: usize = 16;
 
@@ -90,8 +88,8 @@ impl Instances {
     }
 
     /// Stores `instance` under its record's id and files it as live or old. The caller has set
-    /// `ended` accordingly. Keeps at most [`MAX_OLD_INSTANCES`] old ones of its service.
-    pub(super) fn put(&mut self, instance: Instance) {
+    /// `ended` accordingly. Keeps at most `max_old` old ones of its service.
+    pub(super) fn put(&mut self, instance: Instance, max_old: u32) {
         let id = instance.record.id.clone();
         let before = self.records.get(&id).cloned();
         let unmoved = before.as_ref().is_some_and(|before| {
@@ -106,7 +104,15 @@ impl Instances {
         let service = (!unmoved && instance.ended.is_some()).then(|| instance.record.slot.service.clone());
         self.records.insert(id, Arc::new(instance));
         if let Some(service) = service {
-            self.trim(&service);
+            self.trim(&service, max_old);
+        }
+    }
+
+    /// Keeps at most `max_old` old ones of each service.
+    pub(super) fn trim_all(&mut self, max_old: u32) {
+        let services: Vec<ServiceId> = self.old_by_service.keys().cloned().collect();
+        for service in services {
+            self.trim(&service, max_old);
         }
     }
 
@@ -161,9 +167,9 @@ impl Instances {
         ids.into_iter().flat_map(OrdSet::iter).filter_map(|id| self.records.get(id))
     }
 
-    fn trim(&mut self, service: &ServiceId) {
+    fn trim(&mut self, service: &ServiceId, max_old: u32) {
         while let Some(old) = self.old_by_service.get(service)
-            && old.len() > MAX_OLD_INSTANCES
+            && old.len() > usize::try_from(max_old).unwrap_or(usize::MAX)
             && let Some((_, oldest)) = old.get_min().cloned()
         {
             self.remove(&oldest);

@@ -10,9 +10,10 @@
 //! | `reply`, `refusal` | what is answered; what the wire allows when |
 //! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | what is kept |
 //! | `specs` | the specs that a service has and had |
-//! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact` | how each kind of command is applied |
+//! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `duty`, `maintenance` | how each kind of command is applied |
 //! | `clock` | the time that operations have |
 //! | `desired`, `progress`, `table` | what follows from the state: wanted slots, an operation's progress, the slot table |
+//! | `retention` | how much of what is over is kept |
 //! | [`view`] | the state as users see it |
 //! | [`codec`] | commands, replies and snapshots as bytes |
 //! | `replica` | the state as the machine that Raft drives, and the watch that readers follow |
@@ -24,9 +25,11 @@ pub(crate) mod codec;
 pub(crate) mod command;
 mod contact;
 mod desired;
+mod duty;
 mod events;
 mod executor;
 mod instances;
+mod maintenance;
 mod operations;
 mod planned;
 mod progress;
@@ -34,6 +37,7 @@ mod refusal;
 mod replica;
 mod reply;
 mod report;
+mod retention;
 mod rollout;
 mod service;
 mod slots;
@@ -50,7 +54,7 @@ pub(crate) mod view;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use muster_common::cluster::ClusterState;
+use muster_common::cluster::{ClusterState, ClusterStateData};
 use muster_common::id::{ExecutorId, InstanceId, OperationId, Revision, ServiceId, SlotId};
 use muster_common::operation::Operation;
 use muster_common::service::ServiceState;
@@ -61,10 +65,10 @@ use instances::Instances;
 use operations::Operations;
 use slots::Slots;
 
-pub use command::Command;
 pub(crate) use command::{Change, ExecutorReport};
-pub(crate) use events::{EventPosition, EventRecord, Happening, MAX_EVENTS};
-pub(crate) use executor::Executor;
+pub use command::{Command, Wish};
+pub(crate) use events::{EventPosition, EventRecord, Happening};
+pub(crate) use executor::{Drain, Executor};
 pub(crate) use instances::{Instance, Remark};
 pub(crate) use muster_common::executor::Contact;
 pub(crate) use progress::{brief, goes_in_waves};
@@ -72,6 +76,7 @@ pub(crate) use refusal::{Refusal, allowed_operations};
 pub(crate) use replica::Replica;
 pub use reply::Reply;
 pub(crate) use reply::ReportAck;
+pub(crate) use retention::Retention;
 pub(crate) use service::Service;
 pub(crate) use slots::Slot;
 pub(crate) use specs::{SpecVersion, Specs};
@@ -82,7 +87,7 @@ pub(crate) use table::slot_table;
 #[derive(Debug, Clone)]
 pub struct State {
     revision: Revision,
-    cluster: ClusterState,
+    cluster: ClusterStateData,
     services: OrdMap<ServiceId, Arc<Service>>,
     executors: OrdMap<ExecutorId, Arc<Executor>>,
     slots: Slots,
@@ -91,13 +96,16 @@ pub struct State {
     events: Events,
     /// The leaders' time, as the log last told it.
     clock: Timestamp,
+    retention: Retention,
+    /// `host:port` of the API of the last controller that began to lead; empty before the first.
+    leader: String,
 }
 
 impl Default for State {
     fn default() -> Self {
         Self {
             revision: Revision::default(),
-            cluster: ClusterState::Normal,
+            cluster: ClusterStateData { state: ClusterState::Normal, updated: Timestamp::default() },
             services: OrdMap::new(),
             executors: OrdMap::new(),
             slots: Slots::default(),
@@ -105,6 +113,8 @@ impl Default for State {
             operations: Operations::default(),
             events: Events::default(),
             clock: Timestamp::default(),
+            retention: Retention::default(),
+            leader: String::new(),
         }
     }
 }
@@ -122,6 +132,10 @@ impl State {
             Command::AnnounceLeader { at, address } => {
                 self.stop_all_clocks();
                 self.clock = *at;
+                let before = std::mem::replace(&mut self.leader, address.clone());
+                if !before.is_empty() && before != *address {
+                    self.emit(*at, Happening::LeadershipLost { address: before });
+                }
                 self.emit(*at, Happening::LeadershipAcquired { address: address.clone() });
                 Reply::Done
             }
@@ -139,6 +153,20 @@ impl State {
                 }
                 Reply::Done
             }
+            Command::NoteSkews { skews, .. } => {
+                for (executor, skew_ms) in skews {
+                    if let Some(executor) = self.executors.get_mut(executor).map(Arc::make_mut) {
+                        executor.clock_skew_ms = *skew_ms;
+                    }
+                }
+                Reply::Done
+            }
+            Command::TagExecutor { at, executor, tags } => self.tag_executor(*at, executor, tags),
+            Command::ChangeDuty { at, wish, executors, by } => self.change_duty(*at, *wish, executors, by),
+            Command::SetClusterState { at, state, address } => {
+                self.set_cluster_state(*at, *state, address);
+                Reply::Done
+            }
         }
     }
 
@@ -148,9 +176,9 @@ impl State {
         self.revision
     }
 
-    /// Whether operations are accepted.
+    /// Whether operations are accepted, and since when that is so.
     #[must_use]
-    pub const fn cluster_state(&self) -> ClusterState {
+    pub const fn cluster_state(&self) -> ClusterStateData {
         self.cluster
     }
 
@@ -246,12 +274,35 @@ impl State {
         self.operations.running_of(service).chain(self.operations.finished_of(service))
     }
 
+    /// The operations that ended since this state was `before`.
+    pub fn operations_ended_since<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = &'a Arc<Operation>> {
+        self.operations.ended_since(&before.operations)
+    }
+
     /// The events of later revisions than `revision`, oldest first.
     pub fn events_after(
         &self,
         revision: Revision,
     ) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
-        self.events.after(revision)
+        self.events_behind((revision, u32::MAX))
+    }
+
+    /// The events after the one at `position`, oldest first.
+    pub(crate) fn events_behind(
+        &self,
+        position: EventPosition,
+    ) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
+        self.events.after(position)
+    }
+
+    /// Whether who saw everything up to `position` can go on from there: nothing that came after it was forgotten, and
+    /// it has happened here.
+    #[must_use]
+    pub(crate) fn can_resume(&self, position: EventPosition) -> bool {
+        self.events.reach_back_to(position) && position.0 <= self.revision
     }
 
     /// Events up to and with this revision may be missing from [`Self::events_after`].
@@ -279,7 +330,7 @@ impl State {
     }
 
     fn emit(&mut self, at: Timestamp, what: Happening) {
-        self.events.push(self.revision, at, what);
+        self.events.push(self.revision, at, what, self.retention.events);
     }
 
     /// Moves a service to `state` and tells the world. A service that is not there is left alone.

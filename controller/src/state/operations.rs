@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use muster_common::id::{OperationId, ServiceId};
 use muster_common::operation::Operation;
@@ -68,6 +69,17 @@ impl Operations {
     pub(super) fn finished_of(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Operation>> {
         let finished = self.finished.get(service).into_iter().flat_map(OrdSet::iter).rev();
         self.resolve(finished.map(|(_, id)| id))
+    }
+
+    /// Those that ended since `before` was this; one that also was forgotten since is not among them.
+    pub(super) fn ended_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Arc<Operation>> {
+        before.by_id.diff(&self.by_id).filter_map(|change| match change {
+            DiffItem::Add(_, added) => Some(added).filter(|now| now.finished.is_some()),
+            DiffItem::Update { old: (_, old), new: (_, new) } => {
+                Some(new).filter(|now| now.finished.is_some() && old.finished.is_none())
+            }
+            DiffItem::Remove(..) => None,
+        })
     }
 
     /// The oldest end of all, to know when retention is due.

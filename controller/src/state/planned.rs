@@ -24,6 +24,9 @@ impl State {
 
     /// `None`: the condition does not hold any more.
     fn change(&mut self, at: Timestamp, change: &Change) -> Option<()> {
+        if self.forbids(change) {
+            return None;
+        }
         match change {
             Change::AssignSlot { slot } => self.assign_slot(slot),
             Change::RemoveSlot { slot, epoch } => self.remove_slot(slot, *epoch),
@@ -65,6 +68,11 @@ impl State {
                 self.may_finish(&operation, *state)
                     .then(|| self.end_operation(at, &operation, *state, message.clone()))
             }
+            Change::ExecutorEmptied { executor } => self.executor_emptied(at, executor),
+            Change::StartDrain { executor } => self.start_drain(at, executor),
+            Change::ExpireDrain { executor } => self.expire_drain(at, executor),
+            Change::ForgetExecutor { executor } => self.forget_executor(executor),
+            Change::Retain(retention) => self.retain(*retention),
             Change::Prune { records_before, events_before } => {
                 let dropped = self.instances.prune(*records_before)
                     + self.operations.prune(*records_before)
@@ -103,12 +111,11 @@ impl State {
     }
 
     fn place_test(&mut self, id: &ServiceId, executor: &ExecutorId) -> Option<()> {
-        let takes =
-            |state: &Self, id: &ExecutorId| state.executor(id).is_some_and(|found| found.takes_slots());
         let service =
             self.service(id).filter(|service| service.activation == ActivationState::ConfigTesting)?;
-        let is_placed = service.test_host.as_ref().is_some_and(|host| takes(self, host));
-        if is_placed || !takes(self, executor) {
+        let takes = |id: &ExecutorId| self.executor(id).is_some_and(|found| service.may_be_on(found));
+        let is_placed = service.test_host.as_ref().is_some_and(takes);
+        if is_placed || !takes(executor) {
             return None;
         }
         self.services.get_mut(id).map(Arc::make_mut)?.test_host = Some(executor.clone());

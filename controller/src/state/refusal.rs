@@ -3,7 +3,8 @@
 use std::fmt;
 
 use muster_common::envelope::RefusalKind;
-use muster_common::id::{OperationId, ServiceId};
+use muster_common::executor::ExecutorState;
+use muster_common::id::{ExecutorId, OperationId, ServiceId};
 use muster_common::operation::{OperationKind, OperationState, Steer};
 use muster_common::service::ServiceState;
 
@@ -50,6 +51,12 @@ pub enum Refusal {
     NoEarlierSpec(ServiceId),
     /// No slot of the operation is on an executor with this tag.
     NoCanary(String),
+    /// There is no such executor, or none any more.
+    UnknownExecutor(String),
+    /// The executor has a duty that forbids it.
+    DutyHeld(ExecutorId, ExecutorState),
+    /// The executor is heard, and so many instances are on it.
+    StillHolds(ExecutorId, usize),
 }
 
 impl Refusal {
@@ -77,6 +84,9 @@ impl Refusal {
             Self::UnknownGeneration(..) => "UNKNOWN_GENERATION",
             Self::NoEarlierSpec(_) => "NO_EARLIER_SPEC",
             Self::NoCanary(_) => "NO_CANARY",
+            Self::UnknownExecutor(_) => "UNKNOWN_EXECUTOR",
+            Self::DutyHeld(..) => "DUTY_HELD",
+            Self::StillHolds(..) => "STILL_HOLDS",
         }
     }
 
@@ -91,6 +101,7 @@ impl Refusal {
             | Self::NotReplaceable(_)
             | Self::NotStoppable(_)
             | Self::UnknownOperation(_)
+            | Self::UnknownExecutor(_)
             | Self::UnknownGeneration(..) => RefusalKind::NotFound,
             Self::Maintenance
             | Self::NothingAllowed(..)
@@ -102,7 +113,9 @@ impl Refusal {
             | Self::NothingToCancel
             | Self::KeyReused(_)
             | Self::NoEarlierSpec(_)
-            | Self::NoCanary(_) => RefusalKind::Conflict,
+            | Self::NoCanary(_)
+            | Self::DutyHeld(..)
+            | Self::StillHolds(..) => RefusalKind::Conflict,
         }
     }
 }
@@ -162,6 +175,11 @@ impl fmt::Display for Refusal {
             }
             Self::NoCanary(tag) => {
                 write!(f, "No slot of this operation is on an executor with the tag {tag}")
+            }
+            Self::UnknownExecutor(id) => write!(f, "No executor found with id: {id}"),
+            Self::DutyHeld(id, duty) => write!(f, "Executor {id} is {duty}"),
+            Self::StillHolds(id, instances) => {
+                write!(f, "Executor {id} is in contact and holds {instances} instances; drain it first")
             }
         }
     }

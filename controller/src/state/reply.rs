@@ -1,6 +1,6 @@
 //! What applying a command answers.
 
-use muster_common::id::{InstanceId, OperationId, ServiceId};
+use muster_common::id::{ExecutorId, InstanceId, OperationId, ServiceId};
 
 use super::refusal::Refusal;
 
@@ -25,6 +25,13 @@ pub enum Reply {
     },
     /// What is committed now, one per report.
     Reported(Vec<ReportAck>),
+    /// What became of the duties that users gave.
+    Duties {
+        /// Who has the duty now, or had it before.
+        changed: Vec<ExecutorId>,
+        /// Who has not, and why.
+        refused: Vec<(ExecutorId, Refusal)>,
+    },
     /// Done; there is nothing to say.
     Done,
 }

@@ -61,7 +61,7 @@ impl State {
     /// Stores an instance as live or as ended, whichever it is.
     pub(super) fn store(&mut self, at: Timestamp, mut instance: Instance) {
         instance.ended = if instance.is_live() { None } else { instance.ended.or(Some(at)) };
-        self.instances.put(instance);
+        self.instances.put(instance, self.retention.old_instances);
     }
 
     /// Tells of each transition that `known` had not seen yet. When it happened, by the executor's

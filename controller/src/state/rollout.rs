@@ -216,7 +216,7 @@ pub(super) fn choose_canaries(
         Canary::Tag(tag) => {
             for slot in slots.iter_mut() {
                 let executor = state.executor(&slot.slot.executor);
-                slot.canary = executor.is_some_and(|executor| executor.record.tags.contains(tag));
+                slot.canary = executor.is_some_and(|executor| executor.has_tag(tag));
             }
             let any = slots.iter().any(|slot| slot.canary);
             if any { Ok(()) } else { Err(Refusal::NoCanary(tag.clone())) }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muster_common::cluster::ClusterState;
 use muster_common::duration::DroveDuration;
 use muster_common::id::{Generation, InstanceId, OperationId, ServiceId, SlotId};
 use muster_common::instance::InstanceState;
@@ -64,7 +63,7 @@ impl State {
         submission: &Submission<'_>,
         request: &OperationRequest,
     ) -> Result<ServiceId, Refusal> {
-        if self.cluster == ClusterState::Maintenance {
+        if self.is_in_maintenance() {
             return Err(Refusal::Maintenance);
         }
         let kind = request.kind();

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use muster_common::cluster::ClusterState;
 use muster_common::evidence::Transition;
-use muster_common::executor::{ExecutorRecord, NodeLayout};
+use muster_common::executor::{ExecutorRecord, ExecutorState, NodeLayout};
 use muster_common::id::{Epoch, ExecutorId, InstanceId, OperationId, Revision, ServiceId, SlotId};
 use muster_common::instance::{
     InstancePort, InstanceRecord, InstanceState, LocalInfo, ResourceAllocation, RunnerKind,
@@ -13,7 +14,9 @@ use muster_common::slot::{SlotPhase, SlotStatus};
 use muster_common::spec::{LocalServiceSpec, PortType};
 use muster_common::time::Timestamp;
 
-use super::{Change, Command, Contact, ExecutorReport, Refusal, Reply, ReportAck, Service, State, Steered};
+use super::{
+    Change, Command, Contact, ExecutorReport, Refusal, Reply, ReportAck, Service, State, Steered, Wish,
+};
 use crate::reconcile;
 
 pub(crate) fn service_id(text: &str) -> ServiceId {
@@ -57,6 +60,13 @@ pub(crate) fn spec_with(name: &str, host_level: bool) -> LocalServiceSpec {
         "healthcheck": check, "readiness": check,
         "tags": {"team": "platform"}
     });
+    serde_json::from_value(spec).unwrap()
+}
+
+/// `name` in version 1, for executors with certain tags only.
+pub(crate) fn spec_for(name: &str, tags: &serde_json::Value) -> LocalServiceSpec {
+    let mut spec = serde_json::to_value(spec(name)).unwrap();
+    spec["placementPolicy"]["tags"] = tags.clone();
     serde_json::from_value(spec).unwrap()
 }
 
@@ -248,6 +258,37 @@ impl Fixture {
             Reply::Refused(refusal) => Err(refusal),
             other => panic!("unexpected reply {other:?}"),
         }
+    }
+
+    /// Gives one executor another duty; why not, if it cannot have it.
+    pub(crate) fn change_duty(&mut self, executor: &str, wish: Wish) -> Result<(), Refusal> {
+        let executors = vec![executor_id(executor)];
+        let command = Command::ChangeDuty { at: self.now, wish, executors, by: "ann".to_owned() };
+        match self.apply(&command) {
+            Reply::Duties { changed, .. } if changed.len() == 1 => Ok(()),
+            Reply::Duties { mut refused, .. } if refused.len() == 1 => Err(refused.remove(0).1),
+            Reply::Refused(refusal) => Err(refusal),
+            other => panic!("unexpected reply {other:?}"),
+        }
+    }
+
+    /// Gives an executor tags.
+    pub(crate) fn tag(&mut self, executor: &str, tags: &[&str]) {
+        let tags = tags.iter().map(|&tag| tag.to_owned()).collect();
+        let command = Command::TagExecutor { at: self.now, executor: executor_id(executor), tags };
+        assert_eq!(self.apply(&command), Reply::Done);
+    }
+
+    /// What users see of where an executor is.
+    pub(crate) fn shown_state(&self, executor: &str) -> ExecutorState {
+        self.state.executor(&executor_id(executor)).unwrap().shown_state()
+    }
+
+    /// Closes the cluster for maintenance, or opens it again.
+    pub(crate) fn set_cluster_state(&mut self, state: ClusterState) {
+        let address = "127.0.0.1:4000".to_owned();
+        let reply = self.apply(&Command::SetClusterState { at: self.now, state, address });
+        assert_eq!(reply, Reply::Done);
     }
 
     /// Another controller leads from now on, whose clock shows another time.

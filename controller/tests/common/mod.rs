@@ -13,7 +13,7 @@ use muster_common::spec::SpecLimits;
 use muster_controller::State;
 use muster_controller::Storage;
 use muster_controller::{Controller, ControllerConfig, Resources};
-use muster_controller::{ListenConfig, LivenessConfig, MemberConfig};
+use muster_controller::{ListenConfig, LivenessConfig, MemberConfig, RetentionConfig};
 use muster_platform::{Authority, TlsIdentity, World, bind};
 use serde_json::Value;
 
@@ -77,6 +77,7 @@ impl Cluster {
                 members: members.clone(),
                 tls: None,
                 liveness,
+                retention: RetentionConfig::default(),
                 spec_limits: limits.clone(),
             };
             let tls = identity(&authority, &id, Role::Controller(member.id));

@@ -10,7 +10,7 @@ use muster_common::spec::SpecLimits;
 use muster_controller::MemoryDisk;
 use muster_controller::Storage;
 use muster_controller::{Controller, ControllerConfig, Resources};
-use muster_controller::{ListenConfig, LivenessConfig, MemberConfig};
+use muster_controller::{ListenConfig, LivenessConfig, MemberConfig, RetentionConfig};
 use muster_executor::{Executor, ExecutorConfig};
 use muster_platform::{Authority, RoleError, TlsIdentity, World, bind};
 use serde_json::json;
@@ -107,6 +107,7 @@ impl Fleet {
             members: self.controllers.keys().copied().map(member).collect(),
             tls: None,
             liveness: LivenessConfig::default(),
+            retention: RetentionConfig::default(),
             spec_limits: SpecLimits::default(),
         }
     }

@@ -1,8 +1,9 @@
 //! Cores, memory and where they are asked.
 
 use super::form;
-use crate::problem::Place;
-use crate::spec::{CpuCount, LocalServiceSpec, PlacementPolicy, ResourceRequirement};
+use crate::executor::{MAX_TAGS, TAG_RULE, is_tag};
+use crate::problem::{Place, Quoted};
+use crate::spec::{CpuCount, LocalServiceSpec, PlacementPolicy, ResourceRequirement, TagMatch};
 
 /// As many logical cores as Linux supports in one machine.
 const MAX_CORES: u64 = 8192;
@@ -13,10 +14,28 @@ const MAX_RESOURCES: usize = 16;
 
 pub(super) fn check(spec_at: Place<'_>, spec: &LocalServiceSpec) {
     resources(spec_at.member("resources"), &spec.resources);
-    spec_at.member("placementPolicy").require(
-        matches!(spec.placement_policy, Some(PlacementPolicy::Local { .. })),
-        "- Only local placement is allowed for local services",
-    );
+    let policy_at = spec_at.member("placementPolicy");
+    match &spec.placement_policy {
+        Some(PlacementPolicy::Local { tags, .. }) => tag_match(policy_at.member("tags"), tags),
+        Some(PlacementPolicy::Unsupported) | None => {
+            policy_at.refuse("- Only local placement is allowed for local services");
+        }
+    }
+}
+
+fn tag_match(place: Place<'_>, tags: &TagMatch) {
+    for (name, list) in [("all", &tags.all), ("any", &tags.any), ("none", &tags.none)] {
+        let at = place.member(name);
+        if form::at_most(at, list.len(), MAX_TAGS) {
+            for (index, tag) in list.iter().enumerate() {
+                at.element(index).require(is_tag(tag), TAG_RULE);
+            }
+        }
+    }
+    let never = tags.all.iter().find(|tag| tags.none.contains(tag));
+    if let Some(tag) = never {
+        place.refuse(format_args!("- No executor can both have and not have the tag '{}'", Quoted(tag)));
+    }
 }
 
 fn resources(place: Place<'_>, resources: &[ResourceRequirement]) {

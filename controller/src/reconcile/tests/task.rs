@@ -17,7 +17,7 @@ use crate::raft::{Machine, Member, ProposeError, RaftStatus};
 use crate::reconcile::Reconciler;
 use crate::reconcile::task::Log;
 use crate::state::testing::*;
-use crate::state::{Command, Replica, State, view};
+use crate::state::{Command, Replica, Retention, State, view};
 
 /// A log of one member: what is proposed is applied at once.
 #[derive(Clone)]
@@ -105,7 +105,8 @@ async fn the_leader_assigns_what_is_wanted_also_after_proposals_that_failed() {
     let (log, mut watched) = Local::new(2);
     let (status, leadership) = watch::channel(leading(false));
     let stop = CancellationToken::new();
-    let task = Reconciler::new(watched.clone(), leadership, log.clone(), World::system());
+    let task =
+        Reconciler::new(watched.clone(), leadership, log.clone(), World::system(), Retention::default());
     let task = tokio::spawn(task.run(stop.clone()));
 
     // Wanted before it leads, and wanted while it leads.
@@ -129,7 +130,7 @@ async fn the_leader_assigns_what_is_wanted_also_after_proposals_that_failed() {
 async fn a_task_whose_raft_is_gone_ends() {
     let (log, watched) = Local::new(0);
     let (status, leadership) = watch::channel(leading(true));
-    let task = Reconciler::new(watched, leadership, log, World::system());
+    let task = Reconciler::new(watched, leadership, log, World::system(), Retention::default());
     let task = tokio::spawn(task.run(CancellationToken::new()));
     drop(status);
     tokio::time::timeout(Duration::from_secs(20), task).await.unwrap().unwrap();

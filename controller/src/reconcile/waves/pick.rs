@@ -64,7 +64,7 @@ fn zones<'a>(
     let mut zones: BTreeMap<Option<String>, Zone<'a>> = BTreeMap::new();
     for progress in slots {
         let executor = state.executor(&progress.slot.executor);
-        let name = executor.and_then(|executor| executor.record.zone()).map(str::to_owned);
+        let name = executor.and_then(|executor| executor.zone()).map(str::to_owned);
         let zone = zones.entry(name).or_default();
         zone.slots += 1;
         zone.begun += usize::from(is_begun(progress));

@@ -1,12 +1,14 @@
 //! The changes of a plan.
 
-use muster_common::id::{Epoch, Generation, SlotId};
+use std::time::Duration;
+
+use muster_common::id::{Epoch, ExecutorId, Generation, SlotId};
 use muster_common::time::Timestamp;
 use muster_proto::v1::plan_change::Body;
 use muster_proto::{Fields, Malformed, v1};
 
 use super::{name_or_empty, no_body};
-use crate::state::Change;
+use crate::state::{Change, Retention};
 
 impl Change {
     /// How much room it takes in a command, in bytes.
@@ -59,6 +61,11 @@ impl From<&Change> for v1::PlanChange {
                     message: message.clone(),
                 })
             }
+            Change::ExecutorEmptied { executor } => Body::ExecutorEmptied(about(executor)),
+            Change::StartDrain { executor } => Body::StartDrain(about(executor)),
+            Change::ExpireDrain { executor } => Body::ExpireDrain(about(executor)),
+            Change::ForgetExecutor { executor } => Body::ForgetExecutor(about(executor)),
+            Change::Retain(retention) => Body::Retain((*retention).into()),
             Change::Prune { records_before, events_before } => Body::Prune(v1::Prune {
                 records_before_ms: records_before.as_ms(),
                 events_before_ms: events_before.as_ms(),
@@ -123,12 +130,51 @@ impl TryFrom<v1::PlanChange> for Change {
                     message: body.message,
                 }
             }
+            Body::ExecutorEmptied(body) => Self::ExecutorEmptied { executor: executor(&body)? },
+            Body::StartDrain(body) => Self::StartDrain { executor: executor(&body)? },
+            Body::ExpireDrain(body) => Self::ExpireDrain { executor: executor(&body)? },
+            Body::ForgetExecutor(body) => Self::ForgetExecutor { executor: executor(&body)? },
+            Body::Retain(body) => Self::Retain(body.into()),
             Body::Prune(body) => Self::Prune {
                 records_before: Timestamp(body.records_before_ms),
                 events_before: Timestamp(body.events_before_ms),
             },
         })
     }
+}
+
+impl From<Retention> for v1::Retention {
+    fn from(retention: Retention) -> Self {
+        Self {
+            old_instances: retention.old_instances,
+            records_for_ms: as_ms(retention.records_for),
+            events: retention.events,
+            events_for_ms: as_ms(retention.events_for),
+        }
+    }
+}
+
+impl From<v1::Retention> for Retention {
+    fn from(message: v1::Retention) -> Self {
+        Self {
+            old_instances: message.old_instances,
+            records_for: Duration::from_millis(message.records_for_ms),
+            events: message.events,
+            events_for: Duration::from_millis(message.events_for_ms),
+        }
+    }
+}
+
+fn as_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn about(executor: &ExecutorId) -> v1::ExecutorChange {
+    v1::ExecutorChange { executor: executor.to_string() }
+}
+
+fn executor(message: &v1::ExecutorChange) -> Result<ExecutorId, Malformed> {
+    Fields("ExecutorChange").parse("executor", &message.executor)
 }
 
 fn slot(fields: Fields, slot: Option<v1::SlotId>) -> Result<SlotId, Malformed> {

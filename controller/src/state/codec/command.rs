@@ -1,5 +1,7 @@
 //! Commands.
 
+use std::time::Duration;
+
 use muster_common::executor::ExecutorRecord;
 use muster_common::id::{ExecutorId, InstanceId};
 use muster_common::instance::InstanceRecord;
@@ -10,7 +12,7 @@ use muster_proto::v1::steer_operation::Which;
 use muster_proto::{Fields, Malformed, v1};
 
 use super::no_body;
-use crate::state::{Command, Contact, ExecutorReport, Steered};
+use crate::state::{Command, Contact, ExecutorReport, Steered, Wish};
 
 impl From<&Command> for v1::StateCommand {
     fn from(command: &Command) -> Self {
@@ -56,6 +58,31 @@ impl From<&Command> for v1::StateCommand {
             Command::AnnounceLeader { at, address } => {
                 (at, Body::AnnounceLeader(v1::AnnounceLeader { address: address.clone() }))
             }
+            Command::SetClusterState { at, state, address } => {
+                let body = v1::SetClusterState { state: state.to_string(), address: address.clone() };
+                (at, Body::SetClusterState(body))
+            }
+            Command::ChangeDuty { at, wish, executors, by } => {
+                let (wish, within) = write_wish(*wish);
+                let body = v1::ChangeDuty {
+                    wish: wish.to_owned(),
+                    within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+                    executors: executors.iter().map(ToString::to_string).collect(),
+                    by: by.clone(),
+                };
+                (at, Body::ChangeDuty(body))
+            }
+            Command::NoteSkews { at, skews } => {
+                let skews = skews.iter().map(|(executor, skew_ms)| v1::ClockSkew {
+                    executor: executor.to_string(),
+                    skew_ms: *skew_ms,
+                });
+                (at, Body::NoteSkews(v1::NoteSkews { skews: skews.collect() }))
+            }
+            Command::TagExecutor { at, executor, tags } => (
+                at,
+                Body::TagExecutor(v1::TagExecutor { executor: executor.to_string(), tags: tags.clone() }),
+            ),
         };
         Self { at_ms: at.as_ms(), body: Some(body) }
     }
@@ -102,8 +129,51 @@ impl TryFrom<v1::StateCommand> for Command {
                 Self::ExecutorContact { at, verdicts: verdicts.collect::<Result<_, _>>()? }
             }
             Body::AnnounceLeader(body) => Self::AnnounceLeader { at, address: body.address },
+            Body::SetClusterState(body) => {
+                let state = Fields("SetClusterState").parse("state", &body.state)?;
+                Self::SetClusterState { at, state, address: body.address }
+            }
+            Body::NoteSkews(body) => {
+                let skew = |skew: &v1::ClockSkew| {
+                    Ok((Fields("ClockSkew").parse("executor", &skew.executor)?, skew.skew_ms))
+                };
+                Self::NoteSkews { at, skews: body.skews.iter().map(skew).collect::<Result<_, Malformed>>()? }
+            }
+            Body::TagExecutor(body) => {
+                let executor = Fields("TagExecutor").parse("executor", &body.executor)?;
+                Self::TagExecutor { at, executor, tags: body.tags }
+            }
+            Body::ChangeDuty(body) => {
+                let fields = Fields("ChangeDuty");
+                let executors = body.executors.iter().map(|id| fields.parse("executors", id));
+                Self::ChangeDuty {
+                    at,
+                    wish: read_wish(fields, &body.wish, body.within_ms)?,
+                    executors: executors.collect::<Result<_, _>>()?,
+                    by: body.by,
+                }
+            }
         })
     }
+}
+
+const fn write_wish(wish: Wish) -> (&'static str, Duration) {
+    match wish {
+        Wish::Blacklist => ("BLACKLIST", Duration::ZERO),
+        Wish::Unblacklist => ("UNBLACKLIST", Duration::ZERO),
+        Wish::Drain { within } => ("DRAIN", within),
+        Wish::Remove => ("REMOVE", Duration::ZERO),
+    }
+}
+
+fn read_wish(fields: Fields, name: &str, within_ms: u64) -> Result<Wish, Malformed> {
+    Ok(match name {
+        "BLACKLIST" => Wish::Blacklist,
+        "UNBLACKLIST" => Wish::Unblacklist,
+        "DRAIN" => Wish::Drain { within: Duration::from_millis(within_ms) },
+        "REMOVE" => Wish::Remove,
+        other => return Err(fields.refuse("wish", format_args!("unknown wish '{other}'"))),
+    })
 }
 
 impl From<&ExecutorReport> for v1::ExecutorReport {

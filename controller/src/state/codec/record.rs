@@ -14,7 +14,8 @@ use muster_proto::{Fields, Malformed, v1};
 
 use super::name_or_empty;
 use crate::state::{
-    EventPosition, EventRecord, Executor, Happening, Instance, Remark, Service, Slot, SpecVersion, Specs,
+    Drain, EventPosition, EventRecord, Executor, Happening, Instance, Remark, Service, Slot, SpecVersion,
+    Specs,
 };
 
 pub(super) fn write_service(service: &Service) -> v1::StoredService {
@@ -81,6 +82,14 @@ pub(super) fn write_executor(executor: &Executor) -> v1::StoredExecutor {
         created_ms: executor.created.as_ms(),
         updated_ms: executor.updated.as_ms(),
         table_revision: executor.table_revision.0,
+        duty_since_ms: executor.duty_since.as_ms(),
+        given_tags: executor.given_tags.clone(),
+        clock_skew_ms: executor.clock_skew_ms,
+        drain: executor.drain.map(|drain| v1::StoredDrain {
+            within_ms: drain.within_ms,
+            time_left_ms: drain.time_left_ms,
+            deadline_ms: drain.deadline.map(Timestamp::as_ms),
+        }),
     }
 }
 
@@ -94,6 +103,14 @@ pub(super) fn read_executor(message: v1::StoredExecutor) -> Result<Executor, Mal
         created: Timestamp(message.created_ms),
         updated: Timestamp(message.updated_ms),
         table_revision: Revision(message.table_revision),
+        duty_since: Timestamp(message.duty_since_ms),
+        given_tags: message.given_tags,
+        clock_skew_ms: message.clock_skew_ms,
+        drain: message.drain.map(|drain| Drain {
+            within_ms: drain.within_ms,
+            time_left_ms: drain.time_left_ms,
+            deadline: drain.deadline_ms.map(Timestamp),
+        }),
     })
 }
 
@@ -204,6 +221,22 @@ pub(super) fn write_event(position: EventPosition, event: &EventRecord) -> v1::S
         Happening::LeadershipAcquired { address } => {
             What::LeadershipAcquired(v1::LeadershipAcquiredHappening { address: address.clone() })
         }
+        Happening::LeadershipLost { address } => {
+            What::LeadershipLost(v1::LeadershipLostHappening { address: address.clone() })
+        }
+        Happening::ExecutorDuty { executor, hostname, port, duty, reason } => {
+            What::ExecutorDuty(v1::ExecutorDutyHappening {
+                executor: executor.to_string(),
+                hostname: hostname.clone(),
+                port: u32::from(*port),
+                duty: duty.to_string(),
+                reason: reason.clone(),
+            })
+        }
+        Happening::ClusterState { state, address } => What::ClusterState(v1::ClusterStateHappening {
+            state: state.to_string(),
+            address: address.clone(),
+        }),
     };
     v1::StoredEvent { revision: position.0.0, n: position.1, at_ms: event.at.as_ms(), what: Some(what) }
 }
@@ -247,6 +280,21 @@ pub(super) fn read_event(message: v1::StoredEvent) -> Result<(EventPosition, Eve
             }
         }
         What::LeadershipAcquired(what) => Happening::LeadershipAcquired { address: what.address },
+        What::LeadershipLost(what) => Happening::LeadershipLost { address: what.address },
+        What::ExecutorDuty(what) => {
+            let fields = Fields("ExecutorDutyHappening");
+            Happening::ExecutorDuty {
+                executor: fields.parse("executor", &what.executor)?,
+                hostname: what.hostname,
+                port: fields.port("port", what.port)?,
+                duty: fields.parse("duty", &what.duty)?,
+                reason: what.reason,
+            }
+        }
+        What::ClusterState(what) => Happening::ClusterState {
+            state: Fields("ClusterStateHappening").parse("state", &what.state)?,
+            address: what.address,
+        },
     };
     Ok(((Revision(message.revision), message.n), EventRecord { at: Timestamp(message.at_ms), what }))
 }

@@ -22,6 +22,16 @@ impl From<&Reply> for v1::StateReply {
             Reply::Reported(acks) => {
                 Body::Reported(v1::Reported { reports: acks.iter().map(Into::into).collect() })
             }
+            Reply::Duties { changed, refused } => Body::Duties(v1::Duties {
+                changed: changed.iter().map(ToString::to_string).collect(),
+                refused: refused
+                    .iter()
+                    .map(|(executor, refusal)| v1::RefusedDuty {
+                        executor: executor.to_string(),
+                        refused: Some(refusal.into()),
+                    })
+                    .collect(),
+            }),
             Reply::Done => Body::Done(v1::Done {}),
         };
         Self { body: Some(body) }
@@ -45,6 +55,18 @@ impl TryFrom<v1::StateReply> for Reply {
             Body::Reported(body) => {
                 let acks = body.reports.into_iter().map(ReportAck::try_from);
                 Self::Reported(acks.collect::<Result<_, _>>()?)
+            }
+            Body::Duties(body) => {
+                let changed = body.changed.iter().map(|id| Fields("Duties").parse("changed", id));
+                let refused = body.refused.into_iter().map(|one| {
+                    let fields = Fields("RefusedDuty");
+                    let refusal = fields.required("refused", one.refused)?.try_into()?;
+                    Ok((fields.parse("executor", &one.executor)?, refusal))
+                });
+                Self::Duties {
+                    changed: changed.collect::<Result<_, Malformed>>()?,
+                    refused: refused.collect::<Result<_, Malformed>>()?,
+                }
             }
             Body::Done(v1::Done {}) => Self::Done,
         })
@@ -105,7 +127,8 @@ impl From<&Refusal> for v1::Refused {
             Refusal::InvalidServiceId(text)
             | Refusal::UnknownService(text)
             | Refusal::UnknownOperation(text)
-            | Refusal::NoCanary(text) => Self { texts: vec![text.clone()], ..plain },
+            | Refusal::NoCanary(text)
+            | Refusal::UnknownExecutor(text) => Self { texts: vec![text.clone()], ..plain },
             Refusal::NothingAllowed(service, state) | Refusal::NotAllowed(service, state) => {
                 Self { service: service.to_string(), state: state.to_string(), ..plain }
             }
@@ -123,6 +146,12 @@ impl From<&Refusal> for v1::Refused {
             Refusal::UnknownGeneration(service, generation, kept) => {
                 let texts = std::iter::once(generation.to_string()).chain(kept.iter().cloned()).collect();
                 Self { service: service.to_string(), texts, ..plain }
+            }
+            Refusal::DutyHeld(executor, duty) => {
+                Self { texts: vec![executor.to_string(), duty.to_string()], ..plain }
+            }
+            Refusal::StillHolds(executor, instances) => {
+                Self { texts: vec![executor.to_string(), instances.to_string()], ..plain }
             }
         }
     }
@@ -167,6 +196,9 @@ impl TryFrom<v1::Refused> for Refusal {
             }
             "NO_EARLIER_SPEC" => Self::NoEarlierSpec(service()?),
             "NO_CANARY" => Self::NoCanary(text()),
+            "UNKNOWN_EXECUTOR" => Self::UnknownExecutor(text()),
+            "DUTY_HELD" => Self::DutyHeld(fields.parse("texts", nth(0))?, fields.parse("texts", nth(1))?),
+            "STILL_HOLDS" => Self::StillHolds(fields.parse("texts", nth(0))?, fields.parse("texts", nth(1))?),
             other => return Err(fields.refuse("code", format_args!("unknown refusal '{other}'"))),
         })
     }

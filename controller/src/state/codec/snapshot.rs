@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use muster_common::cluster::ClusterStateData;
 use muster_common::id::Revision;
 use muster_common::time::Timestamp;
 use muster_proto::v1::snapshot_record::Body;
@@ -11,7 +12,7 @@ use muster_proto::{Fields, v1};
 use prost::Message;
 
 use super::{DecodeError, no_body, operation, record};
-use crate::state::State;
+use crate::state::{Retention, State};
 
 /// A chunk is closed when it has reached this size.
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -38,7 +39,10 @@ pub(crate) fn write_snapshot(state: &State) -> Vec<Bytes> {
     let mut chunks = Chunks::default();
     chunks.push(Body::Head(v1::SnapshotHead {
         revision: state.revision.0,
-        cluster_state: state.cluster.to_string(),
+        cluster_state: state.cluster.state.to_string(),
+        cluster_updated_ms: state.cluster.updated.as_ms(),
+        retention: Some(state.retention.into()),
+        leader_address: state.leader.clone(),
         events_compacted: state.events.compacted().0,
         clock_ms: state.clock.as_ms(),
     }));
@@ -141,8 +145,12 @@ impl Reader {
         match body {
             Body::Head(head) => {
                 state.revision = Revision(head.revision);
-                state.cluster = Fields("SnapshotHead").parse("cluster_state", &head.cluster_state)?;
+                let cluster = Fields("SnapshotHead").parse("cluster_state", &head.cluster_state)?;
+                let updated = Timestamp(head.cluster_updated_ms);
+                state.cluster = ClusterStateData { state: cluster, updated };
                 state.clock = Timestamp(head.clock_ms);
+                state.retention = head.retention.map_or_else(Retention::default, Into::into);
+                state.leader = head.leader_address;
                 state.events.set_compacted(Revision(head.events_compacted));
             }
             Body::Service(message) => {
@@ -157,7 +165,10 @@ impl Reader {
                 let (id, slot) = record::read_slot(message)?;
                 state.slots.insert(&id, Arc::new(slot));
             }
-            Body::Instance(message) => state.instances.put(record::read_instance(message)?),
+            Body::Instance(message) => {
+                let instance = record::read_instance(message)?;
+                state.instances.put(instance, state.retention.old_instances);
+            }
             Body::Operation(message) => state.operations.put(operation::read(message)?),
             Body::Event(message) => {
                 let (position, event) = record::read_event(message)?;

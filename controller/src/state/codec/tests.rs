@@ -1,6 +1,9 @@
 //! What is written is read back.
 
-use muster_common::executor::Contact;
+use std::time::Duration;
+
+use muster_common::cluster::ClusterState;
+use muster_common::executor::{Contact, ExecutorState};
 use muster_common::id::{Epoch, Generation};
 use muster_common::operation::{OperationKind, OperationState, SlotOutcome, Steer};
 use muster_common::reason::Reason;
@@ -9,7 +12,7 @@ use muster_common::slot::ReplaceMode;
 use muster_common::time::Timestamp;
 
 use crate::state::testing::*;
-use crate::state::{Change, Command, Refusal, Reply, ReportAck, Steered};
+use crate::state::{Change, Command, Refusal, Reply, ReportAck, Retention, Steered, Wish};
 
 #[test]
 fn every_command_survives_its_bytes() {
@@ -50,6 +53,11 @@ fn every_command_survives_its_bytes() {
             state: OperationState::Failed,
             message: "late".to_owned(),
         },
+        Change::ExecutorEmptied { executor: executor_id("e1") },
+        Change::StartDrain { executor: executor_id("e1") },
+        Change::ExpireDrain { executor: executor_id("e1") },
+        Change::ForgetExecutor { executor: executor_id("e1") },
+        Change::Retain(Retention { old_instances: 7, ..Retention::default() }),
         Change::Prune { records_before: Timestamp(1), events_before: Timestamp(2) },
     ];
     let verdicts = Contact::ALL.iter().map(|contact| (executor_id("e1"), *contact)).collect::<Vec<_>>();
@@ -58,10 +66,25 @@ fn every_command_survives_its_bytes() {
         let by = "root".to_owned();
         steered.clone().map(|which| Command::SteerOperation { at, which, steer: *steer, by: by.clone() })
     });
-    for command in steers.collect::<Vec<_>>().into_iter().chain([
+    let within = Duration::from_millis(1500);
+    let wishes = [Wish::Blacklist, Wish::Unblacklist, Wish::Drain { within }, Wish::Remove];
+    let duties = wishes.map(|wish| Command::ChangeDuty {
+        at,
+        wish,
+        executors: vec![executor_id("e1"), executor_id("e2")],
+        by: "root".to_owned(),
+    });
+    for command in steers.collect::<Vec<_>>().into_iter().chain(duties).chain([
         Command::Plan { at, changes },
         Command::ExecutorContact { at, verdicts },
         Command::AnnounceLeader { at, address: "127.0.0.1:4000".to_owned() },
+        Command::NoteSkews { at, skews: vec![(executor_id("e1"), -1500), (executor_id("e2"), 0)] },
+        Command::TagExecutor { at, executor: executor_id("e1"), tags: vec!["zone=a".to_owned()] },
+        Command::SetClusterState {
+            at,
+            state: ClusterState::Maintenance,
+            address: "127.0.0.1:4000".to_owned(),
+        },
         Command::RegisterExecutor { at, record: Box::new(executor_record("e1")), holds: None },
         Command::RegisterExecutor { at, record: Box::new(executor_record("e1")), holds: Some(Vec::new()) },
         Command::RegisterExecutor {
@@ -99,6 +122,9 @@ fn every_reply_survives_its_bytes() {
         Refusal::UnknownGeneration(service.clone(), 3, ids),
         Refusal::NoEarlierSpec(service.clone()),
         Refusal::NoCanary("canary".to_owned()),
+        Refusal::UnknownExecutor("e9".to_owned()),
+        Refusal::DutyHeld(executor_id("e1"), ExecutorState::Draining),
+        Refusal::StillHolds(executor_id("e1"), 3),
     ];
     let acks = vec![
         ReportAck {
@@ -112,6 +138,10 @@ fn every_reply_survives_its_bytes() {
         Reply::Accepted { operation: operation_id("OP-1"), service },
         Reply::Planned { applied: 3, skipped: 4 },
         Reply::Reported(acks),
+        Reply::Duties {
+            changed: vec![executor_id("e1")],
+            refused: vec![(executor_id("e2"), Refusal::UnknownExecutor("e2".to_owned()))],
+        },
         Reply::Done,
     ];
     for reply in refusals.map(Reply::Refused).into_iter().chain(others) {

@@ -1,6 +1,7 @@
 //! The same log gives the same bytes, on any machine, through any snapshot.
 
 use bytes::Bytes;
+use muster_common::cluster::ClusterState;
 use muster_common::executor::Contact;
 use muster_common::id::{OperationId, Revision};
 use muster_common::instance::InstanceState;
@@ -9,11 +10,12 @@ use muster_common::service::ServiceState;
 use muster_common::time::Timestamp;
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::reconcile;
 use crate::state::codec::{read_snapshot, write_snapshot};
 use crate::state::testing::*;
-use crate::state::{Command, ExecutorReport, Reply, State, Steered};
+use crate::state::{Change, Command, ExecutorReport, Reply, Retention, State, Steered, Wish};
 
 pub(super) fn bytes(state: &State) -> Vec<Bytes> {
     write_snapshot(state)
@@ -72,6 +74,9 @@ enum Step {
     Destroy(u8),
     Report(u8, u8, usize),
     Reconcile(u64),
+    Cluster(ClusterState),
+    Duty(u8, Wish),
+    Tag(u8, bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -95,6 +100,18 @@ fn step() -> impl Strategy<Value = Step> {
         (-400..400_i64).prop_map(Step::Lead),
         (0..3_u8, 0..6_u8, 0..9_usize).prop_map(|(executor, slot, way)| Step::Report(executor, slot, way)),
         (0..400_u64).prop_map(Step::Reconcile),
+        proptest::sample::select(ClusterState::ALL).prop_map(Step::Cluster),
+        (0..3_u8, wish()).prop_map(|(executor, wish)| Step::Duty(executor, wish)),
+        (0..3_u8, any::<bool>()).prop_map(|(executor, ssd)| Step::Tag(executor, ssd)),
+    ]
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    prop_oneof![
+        Just(Wish::Blacklist),
+        Just(Wish::Unblacklist),
+        (1..400_u64).prop_map(|seconds| Wish::Drain { within: Duration::from_secs(seconds) }),
+        Just(Wish::Remove),
     ]
 }
 
@@ -122,7 +139,11 @@ fn log(steps: &[Step]) -> Vec<Bytes> {
                 verdicts: vec![(executor_id(&format!("e{executor}")), *contact)],
             },
             Step::Create(service, instances_per_host) => submit(OperationRequest::Create {
-                spec: Box::new(spec(&format!("s{service}"))),
+                spec: Box::new(if *service == 2 {
+                    spec_for("s2", &serde_json::json!({"all": ["ssd"]}))
+                } else {
+                    spec(&format!("s{service}"))
+                }),
                 instances_per_host: *instances_per_host,
             }),
             Step::Activate(service) => submit(OperationRequest::Activate { service_id: service_id(service) }),
@@ -173,6 +194,20 @@ fn log(steps: &[Step]) -> Vec<Bytes> {
                 now.0 = now.0.saturating_add_signed(seconds * 1000);
                 Command::AnnounceLeader { at: now, address: String::new() }
             }
+            Step::Cluster(state) => {
+                Command::SetClusterState { at: now, state: *state, address: String::new() }
+            }
+            Step::Duty(executor, wish) => Command::ChangeDuty {
+                at: now,
+                wish: *wish,
+                executors: vec![executor_id(&format!("e{executor}"))],
+                by: String::new(),
+            },
+            Step::Tag(executor, ssd) => Command::TagExecutor {
+                at: now,
+                executor: executor_id(&format!("e{executor}")),
+                tags: ssd.then(|| "ssd".to_owned()).into_iter().collect(),
+            },
             Step::Destroy(service) => submit(OperationRequest::Destroy { service_id: service_id(service) }),
             Step::Report(executor, slot, way) => {
                 let slots: Vec<_> = state.slots.on_executor(&executor_id(&format!("e{executor}"))).collect();
@@ -186,7 +221,9 @@ fn log(steps: &[Step]) -> Vec<Bytes> {
             }
             Step::Reconcile(seconds) => {
                 now.0 += seconds * 1000;
-                let changes = reconcile::plan(&state, now).changes;
+                let mut changes = reconcile::plan(&state, now).changes;
+                let old_instances = u32::try_from(seconds % 3 + 1).unwrap();
+                changes.push(Change::Retain(Retention { old_instances, ..Retention::default() }));
                 Command::Plan { at: now, changes }
             }
         };

@@ -2,6 +2,9 @@
 
 mod contact;
 mod determinism;
+mod duty;
+mod maintenance;
+mod placement;
 mod report;
 mod retention;
 mod steer;

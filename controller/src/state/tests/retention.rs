@@ -1,24 +1,29 @@
 //! What is kept, and for how long.
 
+use std::time::Duration;
+
+use muster_common::event::EventType;
+use muster_common::id::Revision;
 use muster_common::instance::InstanceState;
 use muster_common::operation::OperationRequest;
+use muster_common::reason::Reason;
 
-use crate::state::instances::MAX_OLD_INSTANCES;
+use crate::state::codec::{read_snapshot, write_snapshot};
 use crate::state::operations::MAX_FINISHED_OPERATIONS;
 use crate::state::testing::*;
-use crate::state::{Change, MAX_EVENTS};
+use crate::state::{Change, Command, Reply, Retention, view};
 
 #[test]
 fn the_newest_hundred_old_instances_of_a_service_are_kept() {
     let mut fixture = Fixture::with_executors(1);
     let service = fixture.running(spec("web"), 1);
     let slot = slot_id("web-1", "e1", 0);
-    for n in 0..MAX_OLD_INSTANCES + 20 {
+    for n in 0..120 {
         fixture.advance(1);
         fixture.report_in(&format!("i{n:03}"), &slot, &UP_AND_DOWN);
     }
     let old: Vec<_> = fixture.state.old_instances(&service).map(|old| old.record.id.to_string()).collect();
-    assert_eq!(old.len(), MAX_OLD_INSTANCES);
+    assert_eq!(old.len(), 100);
     assert_eq!(old.first().unwrap(), "i119");
     assert_eq!(old.last().unwrap(), "i020");
     assert!(fixture.state.instance(&instance_id("i019")).is_none());
@@ -62,7 +67,9 @@ fn events_are_kept_for_an_hour_and_say_when_some_are_missing() {
 
 #[test]
 fn events_are_bounded_in_number_too() {
+    const MAX_EVENTS: usize = 1_000;
     let mut fixture = Fixture::with_executors(1);
+    retain(&mut fixture, Retention { events: 1_000, ..Retention::default() });
     let slot = slot_id("web-1", "e1", 0);
     for n in 0..MAX_EVENTS / UP_AND_DOWN.len() + 10 {
         fixture.report_in(&format!("i{n}"), &slot, &UP_AND_DOWN);
@@ -102,4 +109,97 @@ fn a_lost_instance_that_was_forgotten_meanwhile_is_known_again_when_it_is_report
     fixture.report_in("web-1.e1.0", &slot_id("web-1", "e1", 0), &UP);
     let live: Vec<_> = fixture.state.live_instances(&service).collect();
     assert_eq!(live[0].state(), InstanceState::Healthy);
+}
+
+fn retain(fixture: &mut Fixture, retention: Retention) -> Reply {
+    fixture.apply(&Command::Plan { at: fixture.now, changes: vec![Change::Retain(retention)] })
+}
+
+#[test]
+fn how_much_is_kept_is_replicated_and_less_forgets_at_once() {
+    let mut fixture = Fixture::with_executors(1);
+    let service = fixture.running(spec("web"), 1);
+    let slot = slot_id("web-1", "e1", 0);
+    for n in 0..20 {
+        fixture.advance(1);
+        fixture.report_in(&format!("i{n:03}"), &slot, &UP_AND_DOWN);
+    }
+    let less = Retention {
+        old_instances: 5,
+        records_for: Duration::from_secs(200),
+        events: 10,
+        events_for: Duration::from_secs(50),
+    };
+    assert_eq!(retain(&mut fixture, less), Reply::Planned { applied: 1, skipped: 0 });
+    assert_eq!(retain(&mut fixture, less), Reply::Planned { applied: 0, skipped: 1 });
+    assert_eq!(fixture.state.old_instances(&service).count(), 5);
+    assert_eq!(fixture.state.events_after(Revision(0)).count(), 10);
+    let copy = read_snapshot(&write_snapshot(&fixture.state)).unwrap();
+    assert_eq!(copy.retention(), less);
+
+    fixture.advance(111);
+    fixture.settle();
+    assert_eq!(fixture.state.oldest_event(), None);
+    assert_eq!(fixture.state.old_instances(&service).count(), 5);
+    fixture.advance(150);
+    fixture.settle();
+    assert_eq!(fixture.state.old_instances(&service).count(), 0);
+}
+
+#[test]
+fn old_instances_are_narrowed_by_state_executor_reason_and_time() {
+    let mut fixture = Fixture::with_executors(2);
+    let service = fixture.running(spec("web"), 1);
+    fixture.report_in("web-1.e1.0", &slot_id("web-1", "e1", 0), &UP_AND_DOWN);
+    fixture.contact("e2", muster_common::executor::Contact::Lost);
+    let ids = |filter: view::OldFilter| -> Vec<String> {
+        let old = view::old_instances(&fixture.state, &service, &filter);
+        old.into_iter().map(|info| info.instance_id).collect()
+    };
+    let stopped = ["web-1.e1.0"];
+    let lost = ["web-1.e2.0"];
+    let all = view::OldFilter::default;
+    assert_eq!(ids(all()).len(), 2);
+    assert_eq!(ids(view::OldFilter { states: vec![InstanceState::Stopped], ..all() }), stopped);
+    assert_eq!(ids(view::OldFilter { executors: vec!["e2".to_owned()], ..all() }), lost);
+    assert_eq!(ids(view::OldFilter { reasons: vec![Reason::ExecutorUnreachable], ..all() }), lost);
+    let ended =
+        view::instance_info(&fixture.state, fixture.state.instance(&instance_id("web-1.e1.0")).unwrap());
+    assert_eq!(ids(view::OldFilter { since: ended.updated, ..all() }), stopped);
+}
+
+#[test]
+fn events_are_resumed_where_nothing_is_missing() {
+    let mut fixture = Fixture::with_executors(1);
+    let slot = slot_id("web-1", "e1", 0);
+    for n in 0..10 {
+        fixture.report_in(&format!("i{n}"), &slot, &UP_AND_DOWN);
+    }
+    assert!(fixture.state.can_resume((Revision(0), u32::MAX)));
+    let seen = *fixture.state.events_after(Revision(0)).nth(12).unwrap().0;
+    assert!(fixture.state.can_resume(seen), "also in the middle of a revision");
+    assert_eq!(*fixture.state.events_behind(seen).next().unwrap().0, (seen.0, seen.1 + 1));
+
+    retain(&mut fixture, Retention { events: 20, ..Retention::default() });
+    let compacted = fixture.state.events_compacted();
+    assert!(!fixture.state.can_resume(seen));
+    assert!(!fixture.state.can_resume((compacted, 0)), "the rest of that revision may be missing");
+    assert!(fixture.state.can_resume((compacted, u32::MAX)));
+    let now = fixture.state.revision();
+    assert!(fixture.state.can_resume((now, u32::MAX)));
+    assert!(!fixture.state.can_resume((now.next(), u32::MAX)), "that did not happen here");
+}
+
+#[test]
+fn a_leader_that_follows_another_tells_of_both() {
+    let mut fixture = Fixture::new();
+    let mut lead = |address: &str| {
+        let since = fixture.state.revision();
+        fixture.apply(&Command::AnnounceLeader { at: fixture.now, address: address.to_owned() });
+        let told = fixture.state.events_after(since);
+        told.map(|(_, event)| event.what.kind()).collect::<Vec<_>>()
+    };
+    assert_eq!(lead("c1:4000"), [EventType::LeadershipAcquired]);
+    assert_eq!(lead("c2:4000"), [EventType::LeadershipLost, EventType::LeadershipAcquired]);
+    assert_eq!(lead("c2:4000"), [EventType::LeadershipAcquired]);
 }

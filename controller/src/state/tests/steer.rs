@@ -152,3 +152,18 @@ impl Fixture {
         self.destroy(ID)
     }
 }
+
+#[test]
+fn operations_that_ended_are_told_from_two_states() {
+    let mut fixture = running();
+    let before = fixture.state.clone();
+    let operation = adjust(&mut fixture);
+    assert_eq!(fixture.state.operations_ended_since(&before).count(), 0);
+    let running = fixture.state.clone();
+    fixture.settle();
+    for before in [&before, &running] {
+        let ended: Vec<_> = fixture.state.operations_ended_since(before).map(|ended| &ended.id).collect();
+        assert_eq!(ended, [&operation]);
+    }
+    assert_eq!(fixture.state.operations_ended_since(&fixture.state).count(), 0);
+}

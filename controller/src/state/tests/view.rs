@@ -122,7 +122,7 @@ fn an_executor_is_shown_with_its_instances() {
                 "layout": {"cores": {"0": [2, 3, 4, 5]}, "memory": {"0": 19_026}}
             },
             "instances": [], "tasks": [], "serviceInstances": [],
-            "tags": ["e1.example.org"], "metadata": {}, "executorState": "ACTIVE"
+            "tags": ["e1.example.org"], "metadata": {}, "executorState": "ACTIVE", "version": "0.1.0", "clockSkewMs": 0
         })
     );
 }

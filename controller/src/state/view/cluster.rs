@@ -15,7 +15,7 @@ const NO_LEADER: &str = "Leader election underway";
 pub(crate) fn cluster_summary(state: &State, leader: Option<&str>) -> ClusterSummary {
     let mut summary = ClusterSummary {
         leader: leader.unwrap_or(NO_LEADER).to_owned(),
-        state: state.cluster_state(),
+        state: state.cluster_state().state,
         num_executors: 0,
         num_applications: 0,
         num_active_applications: 0,

@@ -22,6 +22,20 @@ pub(crate) fn event(position: EventPosition, record: &EventRecord) -> Event {
     }
 }
 
+/// At most `size` events after the one at `position`, oldest first; but of the last revision all, so that a reader can
+/// go on from that.
+#[must_use]
+pub(crate) fn events_from(state: &State, position: EventPosition, size: usize) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    for (position, record) in state.events_behind(position) {
+        if events.len() >= size && events.last().is_some_and(|last| last.revision != position.0) {
+            break;
+        }
+        events.push(event(*position, record));
+    }
+    events
+}
+
 /// At most `size` events that are younger than `since`, newest first.
 #[must_use]
 pub(crate) fn events_newest_first(state: &State, since: Timestamp, size: usize) -> Vec<Event> {
@@ -93,7 +107,19 @@ fn metadata(what: &Happening) -> BTreeMap<String, Value> {
             tag("HOSTNAME", hostname.as_str().into());
             tag("PORT", (*port).into());
         }
-        Happening::LeadershipAcquired { address } => tag("HOSTNAME", address.as_str().into()),
+        Happening::ExecutorDuty { executor, hostname, port, duty: _, reason } => {
+            tag("EXECUTOR_ID", executor.as_str().into());
+            tag("HOSTNAME", hostname.as_str().into());
+            tag("PORT", (*port).into());
+            if !reason.is_empty() {
+                tag("ERROR", reason.as_str().into());
+            }
+        }
+        Happening::LeadershipAcquired { address }
+        | Happening::LeadershipLost { address }
+        | Happening::ClusterState { address, .. } => {
+            tag("HOSTNAME", address.as_str().into());
+        }
     }
     tags
 }

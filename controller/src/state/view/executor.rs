@@ -95,7 +95,7 @@ pub(crate) fn executor_summary(state: &State, executor: &Executor) -> ExecutorSu
         used_cores: totals.used_cores,
         free_memory: totals.free_memory,
         used_memory: totals.used_memory,
-        tags: executor.record.tags.clone(),
+        tags: executor.tags().cloned().collect(),
         state: executor.shown_state(),
     }
 }
@@ -131,8 +131,12 @@ pub(crate) fn executor_node_data(state: &State, executor: &Executor) -> Executor
         instances: Vec::new(),
         tasks: Vec::new(),
         service_instances: instances.collect(),
-        tags: executor.record.tags.clone(),
+        tags: executor.tags().cloned().collect(),
+        version: executor.record.version.clone(),
+        clock_skew_ms: executor.clock_skew_ms,
+        given_tags: executor.given_tags.clone(),
         metadata: BTreeMap::new(),
         executor_state: executor.shown_state(),
+        drain_deadline: executor.drain.and_then(|drain| drain.deadline),
     }
 }

@@ -4,6 +4,7 @@
 use muster_common::id::{ExecutorId, ServiceId};
 use muster_common::instance::{InstanceInfo, InstanceState};
 use muster_common::reason::Reason;
+use muster_common::time::Timestamp;
 
 use crate::state::{Contact, Instance, State};
 
@@ -57,15 +58,35 @@ pub(crate) fn active_instances(
         .collect()
 }
 
+/// Which of the instances that are not active; what is empty or 0 narrows nothing.
+#[derive(Debug, Default)]
+pub(crate) struct OldFilter {
+    pub states: Vec<InstanceState>,
+    pub executors: Vec<String>,
+    pub reasons: Vec<Reason>,
+    /// Changed at that time or later.
+    pub since: Timestamp,
+}
+
+impl OldFilter {
+    fn admits(&self, info: &InstanceInfo) -> bool {
+        (self.states.is_empty() || self.states.contains(&info.state))
+            && (self.executors.is_empty() || self.executors.contains(&info.executor_id))
+            && (self.reasons.is_empty() || info.reason.is_some_and(|reason| self.reasons.contains(&reason)))
+            && info.updated >= self.since
+    }
+}
+
 /// `GET /localservices/{id}/instances/old`: every other one, those that may still run first, then
 /// ended ones, newest first.
 #[must_use]
-pub(crate) fn old_instances(state: &State, service: &ServiceId) -> Vec<InstanceInfo> {
+pub(crate) fn old_instances(state: &State, service: &ServiceId, filter: &OldFilter) -> Vec<InstanceInfo> {
     state
         .live_instances(service)
         .filter(|instance| !instance_state(state, instance).is_active())
         .chain(state.old_instances(service))
         .map(|instance| instance_info(state, instance))
+        .filter(|info| filter.admits(info))
         .collect()
 }
 

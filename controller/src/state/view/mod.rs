@@ -6,13 +6,15 @@ pub(crate) mod event;
 mod executor;
 mod instance;
 mod operation;
+mod placement;
 mod service;
 
 pub(crate) use cluster::cluster_summary;
-pub(crate) use event::events_newest_first;
+pub(crate) use event::{events_from, events_newest_first};
 pub(crate) use executor::{executor_node_data, executor_summary};
-pub(crate) use instance::{active_instances, instance_info, old_instances};
+pub(crate) use instance::{OldFilter, active_instances, instance_info, old_instances};
 pub(crate) use operation::operation;
+pub(crate) use placement::{placement, placement_of_spec};
 pub(crate) use service::service_summary;
 
 #[cfg(doc)]

@@ -1,0 +1,41 @@
+//! Where a service belongs, and why not elsewhere.
+
+use axum::extract::State as Context;
+use muster_common::placement::ExecutorPlacement;
+
+use super::access::Api;
+use super::answer::{Answer, Data};
+use super::body::Body;
+use super::error::ApiError;
+use super::path::Named;
+use super::query::Parameters;
+use super::services::known;
+use crate::state::view;
+
+/// The most that a service may have on one executor.
+const MAX_PER_HOST: u64 = 256;
+
+/// `GET /localservices/{id}/placement` (an addition to Drove's API).
+pub(super) async fn of_service(
+    Context(api): Context<Api>,
+    Named(service): Named<String>,
+    query: Parameters,
+) -> Answer<Vec<ExecutorPlacement>> {
+    let state = api.read(&query).await?;
+    let service = known(&state, &service)?;
+    Ok(Data(view::placement(&state, service)))
+}
+
+/// `POST /localservices/placement?instancesPerHost=1` (an addition to Drove's API): the same for a spec of which there
+/// is no service yet. Nothing is changed.
+pub(super) async fn of_spec(
+    Context(api): Context<Api>,
+    query: Parameters,
+    Body(body): Body,
+) -> Answer<Vec<ExecutorPlacement>> {
+    let spec = api.spec_in(&body)?;
+    let count = query.number("instancesPerHost", MAX_PER_HOST, 1)?;
+    let count = u32::try_from(count).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let state = api.read(&query).await?;
+    Ok(Data(view::placement_of_spec(&state, &spec, count)))
+}

@@ -1,0 +1,154 @@
+//! Executors are blacklisted, drained, removed, and taken in again.
+
+use std::time::Duration;
+
+use muster_common::cluster::ClusterState;
+use muster_common::event::EventType;
+use muster_common::executor::{Contact, ExecutorState};
+use muster_common::id::{Revision, SlotId};
+use muster_common::instance::InstanceState;
+use muster_common::reason::Reason;
+
+use crate::state::testing::*;
+use crate::state::{Change, Refusal, Wish, view};
+
+const ID: &str = "web-1";
+
+fn running() -> Fixture {
+    let mut fixture = Fixture::with_executors(2);
+    fixture.running(spec("web"), 1);
+    fixture
+}
+
+fn slots(fixture: &Fixture) -> Vec<String> {
+    fixture.state.slots_of(&service_id(ID)).map(|(slot, _)| slot.executor.to_string()).collect()
+}
+
+fn stop(fixture: &mut Fixture, slot: &SlotId) {
+    fixture.report_in(&name_in(slot), slot, &UP_AND_DOWN);
+}
+
+fn told_since(fixture: &Fixture, since: Revision) -> Vec<EventType> {
+    let told = fixture.state.events_after(since).map(|(_, event)| event.what.kind());
+    told.filter(|kind| *kind != EventType::LocalServiceInstanceStateChange).collect()
+}
+
+#[test]
+fn a_blacklisted_executor_is_emptied_and_gets_its_slots_back_when_it_may_take_them_again() {
+    let mut fixture = running();
+    let since = fixture.state.revision();
+    fixture.change_duty("e1", Wish::Blacklist).unwrap();
+    fixture.settle();
+    assert_eq!(slots(&fixture), ["e2"]);
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::BlacklistRequested, "its instance still runs");
+    stop(&mut fixture, &slot_id(ID, "e1", 0));
+    fixture.settle();
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::Blacklisted);
+    let again = fixture.change_duty("e1", Wish::Blacklist);
+    assert_eq!(again, Err(Refusal::DutyHeld(executor_id("e1"), ExecutorState::Blacklisted)));
+
+    fixture.change_duty("e1", Wish::Unblacklist).unwrap();
+    fixture.settle();
+    assert_eq!(slots(&fixture), ["e1", "e2"]);
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::Active);
+    let expected = [
+        EventType::ExecutorBlacklistRequested,
+        EventType::ExecutorBlacklisted,
+        EventType::ExecutorUnBlacklisted,
+    ];
+    assert_eq!(told_since(&fixture, since), expected);
+}
+
+#[test]
+fn an_executor_that_is_not_heard_is_not_taken_for_empty() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.change_duty("e1", Wish::Blacklist).unwrap();
+    fixture.contact("e1", Contact::Unreachable);
+    fixture.settle();
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::BlacklistRequested);
+    fixture.register("e1", Some(&[]));
+    fixture.settle();
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::Blacklisted, "a restart keeps the duty");
+}
+
+#[test]
+fn a_drain_that_takes_too_long_says_so_and_goes_on() {
+    let mut fixture = running();
+    fixture.change_duty("e1", Wish::Drain { within: Duration::from_secs(60) }).unwrap();
+    fixture.settle();
+    assert_eq!(
+        (slots(&fixture), fixture.shown_state("e1")),
+        (vec!["e2".to_owned()], ExecutorState::Draining)
+    );
+    fixture.advance(40);
+    fixture.reconcile();
+    // A new leader gives it what was left of its time, by its own clock.
+    fixture.apply(&crate::state::Command::Plan { at: fixture.now, changes: Vec::new() });
+    fixture.lead_at(muster_common::time::Timestamp(5_000_000));
+    fixture.settle();
+    let node = view::executor_node_data(&fixture.state, fixture.state.executor(&executor_id("e1")).unwrap());
+    assert_eq!(node.drain_deadline, Some(fixture.now.plus(Duration::from_secs(20))));
+    fixture.advance(19);
+    assert_eq!(fixture.reconcile(), []);
+    fixture.advance(1);
+    assert_eq!(fixture.reconcile(), [Change::ExpireDrain { executor: executor_id("e1") }]);
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::BlacklistRequested);
+    let (position, last) = fixture.state.events_after(Revision(0)).next_back().unwrap();
+    let event = view::event::event(*position, last);
+    assert_eq!(event.kind, EventType::ExecutorBlacklistRequested);
+    assert_eq!(event.metadata["ERROR"], "timed out in DRAINING after 60 s; 1 instances are still there");
+    stop(&mut fixture, &slot_id(ID, "e1", 0));
+    fixture.settle();
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::Blacklisted);
+}
+
+#[test]
+fn only_an_executor_that_is_empty_or_not_heard_is_removed_and_it_is_active_again_when_it_registers() {
+    let mut fixture = running();
+    let refused = fixture.change_duty("e1", Wish::Remove);
+    assert_eq!(refused, Err(Refusal::StillHolds(executor_id("e1"), 1)));
+    fixture.contact("e1", Contact::Unreachable);
+    fixture.change_duty("e1", Wish::Remove).unwrap();
+    fixture.settle();
+    assert_eq!(slots(&fixture), ["e2"]);
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::Removed);
+    let lost = fixture.state.old_instances(&service_id(ID)).next().unwrap();
+    let lost = view::instance_info(&fixture.state, lost);
+    assert_eq!((lost.state, lost.reason), (InstanceState::Lost, Some(Reason::ExecutorRemoved)));
+    assert_eq!(lost.error_message, "executor e1 was removed by ann");
+
+    let known = executor_record("e1");
+    fixture.contact("e1", Contact::Connected);
+    assert!(fixture.state.learns_from(&known, None), "who was removed is taken in again");
+    fixture.register("e1", Some(&["web-1.e1.0"]));
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::Active);
+    fixture.settle();
+    assert_eq!(slots(&fixture), ["e1", "e2"]);
+    let found = fixture.state.instance(&instance_id("web-1.e1.0")).unwrap();
+    assert_eq!(found.state(), InstanceState::Healthy);
+}
+
+#[test]
+fn a_removed_executor_is_shown_for_two_days() {
+    let mut fixture = Fixture::with_executors(2);
+    fixture.contact("e1", Contact::Lost);
+    fixture.change_duty("e1", Wish::Remove).unwrap();
+    fixture.change_duty("e2", Wish::Remove).unwrap();
+    fixture.advance(2 * 24 * 3600 - 1);
+    fixture.settle();
+    assert_eq!(fixture.state.executors().count(), 2);
+    fixture.advance(1);
+    fixture.settle();
+    let left: Vec<_> = fixture.state.executors().map(|executor| executor.record.id.to_string()).collect();
+    assert_eq!(left, ["e2"], "one that still speaks is not forgotten");
+    assert_eq!(fixture.change_duty("e1", Wish::Blacklist), Err(Refusal::UnknownExecutor("e1".to_owned())));
+}
+
+#[test]
+fn maintenance_refuses_every_change_of_duty() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.set_cluster_state(ClusterState::Maintenance);
+    for wish in [Wish::Blacklist, Wish::Unblacklist, Wish::Remove] {
+        assert_eq!(fixture.change_duty("e1", wish), Err(Refusal::Maintenance));
+    }
+}

@@ -1,0 +1,105 @@
+//! Services go to the executors whose tags match, and it is said why not to others.
+
+use std::time::Duration;
+
+use muster_common::executor::Contact;
+use muster_common::id::Revision;
+use muster_common::operation::OperationRequest;
+use muster_common::placement::{ExecutorPlacement, Obstacle};
+use serde_json::json;
+
+use crate::state::testing::*;
+use crate::state::{Wish, view};
+
+const ID: &str = "web-1";
+
+fn places(fixture: &Fixture) -> Vec<String> {
+    fixture.state.slots_of(&service_id(ID)).map(|(slot, _)| slot.executor.to_string()).collect()
+}
+
+fn obstacles(placement: &[ExecutorPlacement]) -> Vec<Vec<Obstacle>> {
+    placement.iter().map(|one| one.reasons.iter().map(|reason| reason.code).collect()).collect()
+}
+
+#[test]
+fn slots_follow_the_tags_of_executors() {
+    let mut fixture = Fixture::with_executors(3);
+    fixture.tag("e1", &["ssd"]);
+    fixture.running(spec_for("web", &json!({"all": ["ssd"], "none": ["zone=b"]})), 1);
+    assert_eq!(places(&fixture), ["e1"]);
+    assert_eq!(fixture.state.wanted_count(fixture.service(ID)), 1);
+    fixture.tag("e2", &["ssd"]);
+    fixture.tag("e1", &["ssd", "zone=b"]);
+    fixture.settle();
+    assert_eq!(places(&fixture), ["e2"]);
+    // What users gave stays when the executor registers anew.
+    fixture.register("e2", None);
+    fixture.settle();
+    assert_eq!(places(&fixture), ["e2"]);
+    let shown = view::executor_summary(&fixture.state, fixture.state.executor(&executor_id("e2")).unwrap());
+    assert_eq!(shown.tags, ["e2.example.org", "ssd"]);
+}
+
+#[test]
+fn a_test_instance_goes_where_the_tags_match() {
+    let mut fixture = Fixture::with_executors(5);
+    fixture.tag("e4", &["ssd"]);
+    fixture.create(spec_for("web", &json!({"any": ["ssd", "nvme"]})), 1);
+    fixture.submit(OperationRequest::DeployTestInstance { service_id: ID.to_owned() }).unwrap();
+    fixture.settle();
+    assert_eq!(places(&fixture), ["e4"]);
+    fixture.tag("e4", &[]);
+    fixture.tag("e5", &["nvme"]);
+    fixture.settle();
+    assert_eq!(places(&fixture), ["e5"]);
+}
+
+#[test]
+fn every_obstacle_is_named() {
+    let mut fixture = Fixture::with_executors(6);
+    for executor in ["e1", "e2", "e3", "e4", "e5"] {
+        fixture.tag(executor, &["ssd"]);
+    }
+    let service = fixture.running(spec_for("web", &json!({"all": ["ssd"]})), 1);
+    fixture.change_duty("e2", Wish::Blacklist).unwrap();
+    fixture.change_duty("e3", Wish::Drain { within: Duration::from_secs(9) }).unwrap();
+    fixture.contact("e4", Contact::Unreachable);
+    fixture.contact("e5", Contact::Lost);
+    fixture.change_duty("e5", Wish::Remove).unwrap();
+    fixture.settle();
+    let placement = view::placement(&fixture.state, fixture.state.service(&service).unwrap());
+    assert_eq!(
+        obstacles(&placement),
+        [
+            vec![],
+            vec![Obstacle::Blacklisted],
+            vec![Obstacle::Draining],
+            vec![Obstacle::NotHeard],
+            vec![Obstacle::Removed],
+            vec![Obstacle::Tags],
+        ]
+    );
+    let counts: Vec<_> = placement.iter().map(|one| (one.wanted, one.live)).collect();
+    assert_eq!(counts, [(1, 1), (0, 1), (0, 1), (1, 1), (0, 0), (0, 0)]);
+    assert_eq!(placement[5].reasons[0].message, "it lacks the tag ssd");
+
+    fixture.deactivate(ID);
+    let placement = view::placement(&fixture.state, fixture.state.service(&service).unwrap());
+    assert_eq!(placement[0].reasons[0].message, "the service is INACTIVE");
+}
+
+#[test]
+fn a_dry_run_tells_where_there_is_no_room_and_changes_nothing() {
+    let mut fixture = Fixture::with_executors(2);
+    fixture.running(spec_for("web", &json!({"all": ["e1.example.org"]})), 1);
+    let before = fixture.state.revision();
+    // Each executor has four cores; one of them is taken on the first.
+    let placement = view::placement_of_spec(&fixture.state, &spec("other"), 4);
+    assert_eq!(obstacles(&placement), [vec![Obstacle::NoRoom], vec![]]);
+    assert_eq!(
+        placement[0].reasons[0].message,
+        "4 more are wanted, and there is room for 3: each asks for 1 cores and 128 MB; 3 cores and 18898 MB are free"
+    );
+    assert_eq!(fixture.state.revision(), before);
+    assert!(before > Revision(0));
+}

@@ -1,0 +1,144 @@
+//! What of a service belongs on which executor, and why not more.
+//!
+//! Room is judged by what is known here: an executor's layout, and what living instances hold. The executor decides;
+//! a slot for which it has no room stays PENDING there, with its reason.
+
+use muster_common::executor::{Contact, ExecutorState};
+use muster_common::placement::{ExecutorPlacement, Obstacle, PlacementReason};
+use muster_common::service::ActivationState;
+use muster_common::spec::{CpuCount, LocalServiceSpec};
+
+use super::executor::Usage;
+use crate::state::{Executor, Service, State};
+
+/// Of a service that exists, on every executor.
+#[must_use]
+pub(crate) fn placement(state: &State, service: &Service) -> Vec<ExecutorPlacement> {
+    let of = |executor: &Executor| {
+        let mut reasons = Vec::new();
+        reasons.extend(idle(service, executor));
+        on(state, service.spec(), executor, service.wanted_on(executor), reasons)
+    };
+    state.executors().map(|executor| of(executor)).collect()
+}
+
+/// Of a service that may never exist: were it active with this spec and count.
+#[must_use]
+pub(crate) fn placement_of_spec(
+    state: &State,
+    spec: &LocalServiceSpec,
+    instances_per_host: u32,
+) -> Vec<ExecutorPlacement> {
+    let of = |executor: &Executor| {
+        let fits = executor.takes_slots() && spec.matches(|tag| executor.has_tag(tag));
+        on(state, spec, executor, if fits { instances_per_host } else { 0 }, Vec::new())
+    };
+    state.executors().map(|executor| of(executor)).collect()
+}
+
+/// Why a service as such wants nothing there.
+fn idle(service: &Service, executor: &Executor) -> Option<PlacementReason> {
+    match service.activation {
+        ActivationState::Inactive => {
+            Some(reason(Obstacle::NotActive, format!("the service is {}", service.state)))
+        }
+        ActivationState::ConfigTesting => match &service.test_host {
+            Some(host) if *host == executor.record.id => None,
+            Some(host) => Some(reason(Obstacle::TestedElsewhere, format!("it is tested on executor {host}"))),
+            None => {
+                Some(reason(Obstacle::TestedElsewhere, "no executor was found for the test yet".to_owned()))
+            }
+        },
+        ActivationState::Active => None,
+    }
+}
+
+fn on(
+    state: &State,
+    spec: &LocalServiceSpec,
+    executor: &Executor,
+    wanted: u32,
+    mut reasons: Vec<PlacementReason>,
+) -> ExecutorPlacement {
+    let id = &executor.record.id;
+    if let Some(mismatch) = spec.mismatch(|tag| executor.has_tag(tag)) {
+        reasons.push(reason(Obstacle::Tags, mismatch));
+    }
+    let duty = executor.duty;
+    match duty {
+        ExecutorState::BlacklistRequested | ExecutorState::Blacklisted => {
+            reasons.push(reason(Obstacle::Blacklisted, format!("executor {id} is {duty}")));
+        }
+        ExecutorState::Draining => {
+            reasons.push(reason(Obstacle::Draining, format!("executor {id} is being drained")));
+        }
+        ExecutorState::Removed => {
+            reasons.push(reason(Obstacle::Removed, format!("executor {id} was removed")));
+        }
+        ExecutorState::Active | ExecutorState::Unready => {}
+    }
+    if executor.contact != Contact::Connected && duty != ExecutorState::Removed {
+        reasons.push(reason(Obstacle::NotHeard, state.absence(id)));
+    }
+    let is_ours =
+        |slot: &muster_common::id::SlotId| spec.service_id().is_ok_and(|service| slot.service == service);
+    let live = state.live_instances_on(id).filter(|instance| is_ours(&instance.record.slot)).count();
+    let live = u32::try_from(live).unwrap_or(u32::MAX);
+    reasons.extend(shortage(state, spec, executor, wanted.saturating_sub(live)));
+    if wanted > live && state.is_in_maintenance() {
+        reasons.push(reason(Obstacle::Maintenance, "the cluster is closed for maintenance".to_owned()));
+    }
+    ExecutorPlacement {
+        executor_id: id.to_string(),
+        hostname: executor.record.hostname.clone(),
+        state: executor.shown_state(),
+        wanted,
+        live,
+        reasons,
+    }
+}
+
+/// What is short for so many more instances.
+fn shortage(
+    state: &State,
+    spec: &LocalServiceSpec,
+    executor: &Executor,
+    missing: u32,
+) -> Option<PlacementReason> {
+    if missing == 0 {
+        return None;
+    }
+    let (cpu, memory_mb) = (spec.cpu_count(), spec.memory_mb());
+    let totals = Usage::of(state, executor).totals();
+    let all: u64 = executor.record.layout.cores.values().map(|cores| cores.len() as u64).sum();
+    let all_millis = all * 1000 * u64::from(executor.record.core_overcommit.max(1));
+    let free_millis = all_millis.saturating_sub(held_millis(state, executor));
+    let by_cores = match cpu.whole() {
+        Some(whole) if totals.free_cores < whole => 0,
+        _ => free_millis / cpu.as_millis().max(1),
+    };
+    let room = by_cores.min(totals.free_memory / memory_mb.max(1));
+    (room < u64::from(missing)).then(|| {
+        let free = CpuCount::from_millis(free_millis);
+        let message = format!(
+            "{missing} more are wanted, and there is room for {room}: each asks for {cpu} cores and {memory_mb} MB; \
+             {free} cores and {} MB are free",
+            totals.free_memory
+        );
+        reason(Obstacle::NoRoom, message)
+    })
+}
+
+/// What living instances hold of the cores: pinned ones by their executor's word, fractions by their spec.
+fn held_millis(state: &State, executor: &Executor) -> u64 {
+    let held = state.live_instances_on(&executor.record.id).map(|instance| {
+        let service = state.service(&instance.record.slot.service);
+        let pinned: u64 = instance.record.pinned_cores() * 1000;
+        if pinned > 0 { pinned } else { service.map_or(0, |service| service.spec().cpu_count().as_millis()) }
+    });
+    held.sum()
+}
+
+const fn reason(code: Obstacle, message: String) -> PlacementReason {
+    PlacementReason { code, message }
+}
