@@ -72,7 +72,7 @@ fn answers_are_what_the_wire_says() {
             "layout": {"cores": {"0": [0, 1]}, "memory": {"0": 1000}}
         },
         "instances": [], "tasks": [], "serviceInstances": [instance()], "tags": ["rack4"], "metadata": {},
-        "executorState": "UNREADY"
+        "executorState": "UNREADY", "version": "0.1.0", "clockSkewMs": -3
     });
     assert_eq!(rewritten::<ExecutorNodeData>(&node), node);
 

@@ -52,6 +52,7 @@ impl Turn {
                     return;
                 }
                 self.instance.descent = Some(Descent::Settle);
+                self.effects.push(Effect::HoldStart);
                 // The start has what is left of its time, not a new one.
                 self.instance.pace.deadline = deadline;
                 if deadline.is_none() {

@@ -94,7 +94,7 @@ pub(crate) enum Event {
     Woke,
 }
 
-/// What an instance asks for. All but [`Effect::Probe`] and [`Effect::Lease`] are *actions*: an
+/// What an instance asks for. All but [`Effect::Probe`], [`Effect::Lease`] and [`Effect::HoldStart`] are *actions*: an
 /// instance has at most one in flight, and a new one supersedes it (whoever performs them drops the
 /// old one first).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +125,9 @@ pub(crate) enum Effect {
     Remove,
     /// Drop the action in flight; nothing follows it.
     Cancel,
+    /// Begin the start in flight no more if its runner has not: it is answered as failed then. Nobody can say of one
+    /// that is merely dropped whether it began.
+    HoldStart,
     /// Ask the workload how it is.
     Probe {
         /// Which question.
@@ -136,6 +139,6 @@ impl Effect {
     /// Whether it supersedes the action in flight.
     #[must_use]
     pub(crate) const fn is_action(&self) -> bool {
-        !matches!(self, Self::Lease | Self::Probe { .. })
+        !matches!(self, Self::Lease | Self::HoldStart | Self::Probe { .. })
     }
 }

@@ -15,6 +15,7 @@ use muster_common::spec::CheckMode;
 use muster_platform::World;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::task::Message;
@@ -36,6 +37,9 @@ const LISTING_LIMIT: Duration = Duration::from_secs(30);
 /// was the command that took too long, or its engine.
 const PROBE_SLACK: Duration = Duration::from_secs(4);
 
+/// Of a start that was held.
+const STOPPED_BEFORE_IT_BEGAN: &str = "it was to stop before its start had begun";
+
 pub(super) struct Performer {
     world: World,
     runners: RunnerSet,
@@ -43,6 +47,8 @@ pub(super) struct Performer {
     fetched: Arc<Fetched>,
     answers: mpsc::Sender<Message>,
     actions: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
+    /// Those of the actions that are starts whose runner may not have begun.
+    starts: BTreeMap<InstanceId, CancellationToken>,
     probes: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
     listings: BTreeMap<RunnerKind, AbortOnDropHandle<()>>,
 }
@@ -62,6 +68,7 @@ impl Performer {
             fetched,
             answers,
             actions: BTreeMap::new(),
+            starts: BTreeMap::new(),
             probes: BTreeMap::new(),
             listings: BTreeMap::new(),
         }
@@ -70,6 +77,7 @@ impl Performer {
     /// Drops whatever is in flight for an instance that is over.
     pub(super) fn forget(&mut self, id: &InstanceId) {
         self.actions.remove(id);
+        self.starts.remove(id);
         self.probes.remove(id);
     }
 
@@ -78,6 +86,16 @@ impl Performer {
         // The one before is dropped first: a stop must not race the start that it supersedes.
         if effect.is_action() {
             self.actions.remove(&id);
+            self.starts.remove(&id);
+        }
+        match effect {
+            Effect::Start => drop(self.starts.insert(id.clone(), CancellationToken::new())),
+            Effect::HoldStart => {
+                if let Some(held) = self.starts.get(&id) {
+                    held.cancel();
+                }
+            }
+            _ => {}
         }
         let Some(work) = self.work(instance, effect) else { return };
         let task = self.spawn(work);
@@ -100,7 +118,7 @@ impl Performer {
         let plan = plan_of(instance);
         let workload = instance.workload.clone();
         let work: BoxFuture<'static, Event> = match effect {
-            Effect::Cancel | Effect::Lease => return None,
+            Effect::Cancel | Effect::HoldStart | Effect::Lease => return None,
             Effect::CheckPorts => {
                 let (world, runner) = (self.world.clone(), instance.record.runner);
                 return Some(Box::pin(async move {
@@ -138,12 +156,20 @@ impl Performer {
                 let untouched = workload.is_none() && instance.record.started.is_none();
                 let effect = effect.clone();
                 let fetched = Arc::clone(&self.fetched);
+                let held = self.starts.get(&id).cloned().unwrap_or_default();
                 Box::pin(async move {
                     match runner {
-                        Some(runner) if effect == Effect::Start => match fetched.put_into(plan).await {
-                            Ok(plan) => call(runner.as_ref(), &plan, workload.as_ref(), &effect).await,
-                            Err(error) => Event::Started(Err(error.into())),
-                        },
+                        Some(runner) if effect == Effect::Start => {
+                            match held.run_until_cancelled(fetched.put_into(plan)).await {
+                                Some(Ok(plan)) => {
+                                    call(runner.as_ref(), &plan, workload.as_ref(), &effect).await
+                                }
+                                Some(Err(error)) => Event::Started(Err(error.into())),
+                                None => {
+                                    Event::Started(Err(Trouble::Failed(STOPPED_BEFORE_IT_BEGAN.to_owned())))
+                                }
+                            }
+                        }
                         Some(runner) => call(runner.as_ref(), &plan, workload.as_ref(), &effect).await,
                         None => without_runner(plan.spec.runner(), &effect, untouched),
                     }
@@ -294,6 +320,7 @@ async fn call(runner: &dyn Runner, plan: &LaunchPlan, workload: Option<&Workload
         | Effect::CheckPorts
         | Effect::RunHook { .. }
         | Effect::Cancel
+        | Effect::HoldStart
         | Effect::Probe { .. } => Event::Found(runner.find(id, workload).await.map_err(Into::into)),
     }
 }
@@ -325,6 +352,7 @@ const fn name_of(effect: &Effect) -> &'static str {
         Effect::CollectEvidence => "collect_evidence",
         Effect::Remove => "remove",
         Effect::Cancel => "cancel",
+        Effect::HoldStart => "hold_start",
         Effect::Probe { .. } => "probe",
     }
 }

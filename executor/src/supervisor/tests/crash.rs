@@ -83,7 +83,7 @@ impl Outside {
     fn perform(&mut self, core: &Core, id: &InstanceId, effect: &Effect) -> Option<Event> {
         let workload = || Workload::Docker { container_id: id.to_string() };
         Some(match effect {
-            Effect::Lease | Effect::Cancel => return None,
+            Effect::Lease | Effect::Cancel | Effect::HoldStart => return None,
             Effect::CheckPorts => Event::PortsChecked(Ok(())),
             Effect::Provision if self.no_image => {
                 Event::Provisioned(Err(Trouble::Failed("no such image".to_owned())))

@@ -1,12 +1,14 @@
 //! Slots are filled, kept filled and emptied, whatever happens to the supervisor.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::instance::InstanceRecord;
 use muster_common::instance::InstanceState::{self, *};
 use muster_common::reason::Reason;
 use muster_common::slot::{SlotPhase, SlotStatus, SlotTable, UnreadableRow};
+use muster_common::spec::LocalServiceSpec;
 use tokio::time::{Instant, sleep};
 
 use crate::supervisor::Message;
@@ -99,6 +101,25 @@ async fn a_pull_that_never_ends_is_cancelled_by_a_stop() {
     bench.table(table(2, 1, 0)).await;
     bench.until_state(Stopped).await;
     assert!(begun.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_waits_for_a_file_is_given_up_when_it_is_to_stop() {
+    let bench = Bench::new().await;
+    let call = r#"{"type": "CONTROLLER_HTTP_FETCH", "localFilename": "f", "http": {"hostname": "c"}}"#;
+    let mut waiting = table(1, 1, 1);
+    for row in &mut waiting.rows {
+        let mut spec = LocalServiceSpec::clone(&row.spec);
+        spec.configs.push(serde_json::from_str(call).unwrap());
+        row.spec = Arc::new(spec);
+    }
+    bench.table(waiting).await;
+    bench.until_state(Starting).await;
+    let begun = Instant::now();
+    bench.table(table(2, 1, 0)).await;
+    let stopped = bench.until_state(Stopped).await;
+    assert!(begun.elapsed() < Duration::from_millis(100));
+    assert_eq!(stopped.started, None, "{stopped:?}");
 }
 
 #[tokio::test(start_paused = true)]

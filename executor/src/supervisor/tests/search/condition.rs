@@ -103,7 +103,7 @@ impl Condition {
             } else {
                 self.pending.retain(|(other, waiting)| *other != id || waiting.is_action());
             }
-            if effect != Effect::Cancel {
+            if !matches!(effect, Effect::Cancel | Effect::HoldStart) {
                 self.pending.push((id, effect));
             }
         }
@@ -252,7 +252,7 @@ impl Condition {
         let or = |trouble: Option<Trouble>| trouble.map_or(Ok(()), Err);
         let passed = trouble.is_none();
         let event = match effect {
-            Effect::Lease | Effect::Cancel => return None,
+            Effect::Lease | Effect::Cancel | Effect::HoldStart => return None,
             Effect::CheckPorts => {
                 let taken = || NoRoom { reason: Reason::PortInUse, message: "taken".to_owned() };
                 Event::PortsChecked(if passed { Ok(()) } else { Err(taken()) })

@@ -53,7 +53,7 @@ impl Turnout {
     pub(super) fn all(effect: &Effect) -> &'static [Self] {
         use Turnout::{Away, Done, DoneInSilence, DoneUnheard, Fails, FailsHalfway, Hangs};
         match effect {
-            Effect::Lease | Effect::Cancel => &[Done],
+            Effect::Lease | Effect::Cancel | Effect::HoldStart => &[Done],
             Effect::CheckPorts | Effect::RunHook { .. } | Effect::Probe { .. } => &[Done, Fails, Hangs],
             Effect::Provision | Effect::CollectEvidence => &[Done, Fails, Away, Hangs],
             Effect::Start => &[Done, Fails, FailsHalfway, Away, DoneUnheard, DoneInSilence, Hangs],
