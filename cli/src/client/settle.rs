@@ -132,12 +132,10 @@ pub(crate) async fn operation(
         match operation.state {
             OperationState::Succeeded => return Ok(operation),
             OperationState::Failed | OperationState::Cancelled => return Err(failed(&operation)),
-            OperationState::Running
-            | OperationState::Paused
-            | OperationState::AwaitingPromotion
-            | OperationState::RollingBack
-                if Instant::now() >= deadline =>
-            {
+            // It may wait for days for somebody's word: that is not waited for here.
+            OperationState::Paused => return Err(held(&operation, "resume")),
+            OperationState::AwaitingPromotion => return Err(held(&operation, "promote")),
+            OperationState::Running | OperationState::RollingBack if Instant::now() >= deadline => {
                 return Err(CliError::new(
                     Exit::Timeout,
                     format!(
@@ -149,12 +147,25 @@ pub(crate) async fn operation(
                     ),
                 ));
             }
-            OperationState::Running
-            | OperationState::Paused
-            | OperationState::AwaitingPromotion
-            | OperationState::RollingBack => tokio::time::sleep(POLL_INTERVAL).await,
+            OperationState::Running | OperationState::RollingBack => {
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
         }
     }
+}
+
+/// An operation that goes on only when somebody says so, and how to say it.
+fn held(operation: &Operation, word: &str) -> CliError {
+    CliError::new(
+        Exit::Timeout,
+        format!(
+            "{}; it goes on after POST /apis/v1/localservices/operations/{}/{word}, and ends after POST \
+             /apis/v1/localservices/operations/{}/cancel",
+            describe(operation),
+            operation.id,
+            operation.id
+        ),
+    )
 }
 
 fn describe(operation: &Operation) -> String {
