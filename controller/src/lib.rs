@@ -10,6 +10,8 @@
 //! | [`reconcile`] | what must change next: a pure plan, and the leader's task that proposes it |
 //! | `session` | executors' sessions: tables down, reports up, who is in contact |
 //! | `api` | REST |
+//! | `files` | files that are fetched for executors |
+//! | `gauges` | what of the state is counted |
 //! | [`backup`] | the state as a file |
 //! | `offline` | what is done to the files of a controller that does not run |
 //!
