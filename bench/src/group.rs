@@ -1,7 +1,6 @@
 //! Three real controllers, each a process of its own, with fresh certificates and real files in a
 //! temporary directory. Dropping the group ends the processes and removes the directory.
 
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use muster_common::duration::DroveDuration;
-use muster_common::id::{ClusterId, ControllerId};
+use muster_common::id::{ClusterId, ControllerId, ExecutorId};
 use muster_common::identity::{Identity, Role};
 use muster_common::spec::SpecLimits;
 use muster_controller::ControllerConfig;
@@ -17,6 +16,7 @@ use muster_controller::{ListenConfig, LivenessConfig, MemberConfig, RetentionCon
 use muster_platform::{Authority, ExpectedPeer, TlsFiles, TlsIdentity, World, channel};
 use muster_proto::v1::ReadIndexRequest;
 use muster_proto::v1::control_client::ControlClient;
+use muster_tests::ports::free_port;
 use tonic::transport::Channel;
 
 const CONTROLLERS: u64 = 3;
@@ -32,29 +32,57 @@ const PATIENCE: LivenessConfig = LivenessConfig {
     lost_after: DroveDuration::from_secs(2 * 86_400),
 };
 
+/// Where controllers are started, and what they are.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Place {
+    /// Where files are put, in directories that are removed afterwards
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    pub(crate) dir: PathBuf,
+    /// The program that is a controller when it is given `--config FILE`; this one's own when absent
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
 /// Running controllers.
 pub(crate) struct Group {
-    processes: Vec<Child>,
-    members: Vec<MemberConfig>,
+    program: Option<PathBuf>,
+    controllers: Vec<Running>,
+    cluster: ClusterId,
+    authority: Authority,
     tls: TlsIdentity,
     dir: tempfile::TempDir,
 }
 
+/// One of them.
+struct Running {
+    /// Absent between its death and its next start.
+    process: Option<Child>,
+    config: PathBuf,
+    member: MemberConfig,
+}
+
 impl Group {
-    /// Starts them in a directory under `parent`.
-    pub(crate) fn start(parent: &Path) -> anyhow::Result<Self> {
+    /// Starts them for executors that have no sessions.
+    pub(crate) fn start(place: &Place) -> anyhow::Result<Self> {
+        Self::start_with(place, PATIENCE)
+    }
+
+    /// The same with their own patience.
+    pub(crate) fn start_with(place: &Place, liveness: LivenessConfig) -> anyhow::Result<Self> {
+        let parent = &place.dir;
         let dir = tempfile::tempdir_in(parent)
             .with_context(|| format!("making a directory in {}", parent.display()))?;
         let cluster = ClusterId::new("bench")?;
         let authority = Authority::new(&cluster)?;
-        let identity = Identity { cluster: cluster.clone(), role: Role::Controller(CLIENT) };
-        let own = authority.issue(&identity)?;
-        let tls = TlsIdentity::from_pem(&authority.ca_pem(), &own.cert_pem, &own.key_pem, &identity)?;
-        let members = members()?;
-        let mut group = Self { processes: Vec::new(), members: members.clone(), tls, dir };
+        let tls = issue(&authority, &cluster, Role::Controller(CLIENT))?;
+        let mut group =
+            Self { program: place.program.clone(), controllers: Vec::new(), cluster, authority, tls, dir };
+        let members = members();
         for member in &members {
-            let config = write_config(group.dir.path(), &authority, &cluster, member, &members)?;
-            group.processes.push(spawn(&config)?);
+            let (dir, authority, cluster) = (group.dir.path(), &group.authority, &group.cluster);
+            let config = write_config(dir, authority, cluster, member, &members, liveness)?;
+            let process = Some(spawn(group.program.as_deref(), &config)?);
+            group.controllers.push(Running { process, config, member: member.clone() });
         }
         Ok(group)
     }
@@ -66,12 +94,18 @@ impl Group {
 
     /// Waits for a leader, and gives its address.
     pub(crate) async fn leader(&mut self) -> anyhow::Result<String> {
+        let leader = self.leading().await?;
+        Ok(self.controllers[leader].member.cluster.clone())
+    }
+
+    /// Waits for a leader, and says which it is.
+    pub(crate) async fn leading(&mut self) -> anyhow::Result<usize> {
         let search = async {
             loop {
                 self.check_alive()?;
-                for member in &self.members {
-                    if self.leads(&member.cluster).await {
-                        return Ok(member.cluster.clone());
+                for (number, controller) in self.controllers.iter().enumerate() {
+                    if self.leads(&controller.member.cluster).await {
+                        return Ok(number);
                     }
                 }
                 tokio::time::sleep(POLL_INTERVAL).await;
@@ -83,15 +117,49 @@ impl Group {
         }
     }
 
+    /// `host:port` of each controller's cluster port.
+    pub(crate) fn clusters(&self) -> Vec<String> {
+        self.controllers.iter().map(|controller| controller.member.cluster.clone()).collect()
+    }
+
+    /// `host:port` of each controller's REST API.
+    pub(crate) fn apis(&self) -> Vec<String> {
+        self.controllers.iter().map(|controller| controller.member.api.clone()).collect()
+    }
+
+    /// The processes, for looking after what they take.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.controllers.iter().filter_map(|controller| Some(controller.process.as_ref()?.id())).collect()
+    }
+
+    /// Kills a controller (SIGKILL); when this returns, it is dead.
+    pub(crate) fn kill(&mut self, number: usize) -> anyhow::Result<()> {
+        let Some(mut process) = self.controllers[number].process.take() else { return Ok(()) };
+        process.kill().and_then(|()| process.wait()).context("killing a controller")?;
+        Ok(())
+    }
+
+    /// Starts a controller again that was killed.
+    pub(crate) fn restart(&mut self, number: usize) -> anyhow::Result<()> {
+        let controller = &mut self.controllers[number];
+        controller.process = Some(spawn(self.program.as_deref(), &controller.config)?);
+        Ok(())
+    }
+
     /// A connection of its own to `address`.
     pub(crate) fn connect(&self, address: &str) -> anyhow::Result<ControlClient<Channel>> {
         let channel = channel(&World::system(), &self.tls, address, ExpectedPeer::AnyController)?;
         Ok(ControlClient::new(channel))
     }
 
-    /// Fails with what they said if a controller has ended.
+    /// A certificate of the executor `id`.
+    pub(crate) fn executor(&self, id: &ExecutorId) -> anyhow::Result<TlsIdentity> {
+        issue(&self.authority, &self.cluster, Role::Executor(id.clone()))
+    }
+
+    /// Fails with what they said if a controller has ended that was not killed.
     pub(crate) fn check_alive(&mut self) -> anyhow::Result<()> {
-        for process in &mut self.processes {
+        for process in self.controllers.iter_mut().filter_map(|controller| controller.process.as_mut()) {
             if let Some(status) = process.try_wait().context("looking after a controller")? {
                 bail!("a controller ended: {status}{}", logs(self.dir.path()));
             }
@@ -109,7 +177,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        for process in &mut self.processes {
+        for mut process in self.controllers.drain(..).filter_map(|controller| controller.process) {
             // Nothing of what it holds is wanted any more. An error means that it has ended already.
             let _ = process.kill();
             let _ = process.wait();
@@ -117,24 +185,16 @@ impl Drop for Group {
     }
 }
 
-/// Ports that were free a moment ago.
-fn members() -> anyhow::Result<Vec<MemberConfig>> {
-    let sockets: Vec<TcpListener> = (0..2 * CONTROLLERS)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()
-        .context("looking for free ports")?;
-    let addresses: Vec<String> = sockets
-        .iter()
-        .map(|socket| socket.local_addr().map(|address| address.to_string()))
-        .collect::<Result<_, _>>()
-        .context("looking for free ports")?;
-    let member = |(id, ports): (u64, &[String])| match ports {
-        [cluster, api] => {
-            Some(MemberConfig { id: ControllerId(id), cluster: cluster.clone(), api: api.clone() })
-        }
-        _ => None,
-    };
-    Ok((1..).zip(addresses.chunks(2)).filter_map(member).collect())
+fn issue(authority: &Authority, cluster: &ClusterId, role: Role) -> anyhow::Result<TlsIdentity> {
+    let identity = Identity { cluster: cluster.clone(), role };
+    let issued = authority.issue(&identity)?;
+    Ok(TlsIdentity::from_pem(&authority.ca_pem(), &issued.cert_pem, &issued.key_pem, &identity)?)
+}
+
+fn members() -> Vec<MemberConfig> {
+    let address = || format!("127.0.0.1:{}", free_port());
+    let member = |id| MemberConfig { id: ControllerId(id), cluster: address(), api: address() };
+    (1..=CONTROLLERS).map(member).collect()
 }
 
 fn write_config(
@@ -143,6 +203,7 @@ fn write_config(
     cluster: &ClusterId,
     member: &MemberConfig,
     members: &[MemberConfig],
+    liveness: LivenessConfig,
 ) -> anyhow::Result<PathBuf> {
     let dir = dir.join(format!("controller-{}", member.id));
     std::fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
@@ -156,7 +217,7 @@ fn write_config(
         listen: ListenConfig { cluster: member.cluster.clone(), api: member.api.clone() },
         members: members.to_vec(),
         tls: Some(tls.clone()),
-        liveness: PATIENCE,
+        liveness,
         retention: RetentionConfig::default(),
         spec_limits: SpecLimits::default(),
     };
@@ -174,12 +235,15 @@ fn write_config(
 }
 
 /// Starts a controller, out of reach of the terminal's Ctrl-C: the group ends it.
-fn spawn(config: &Path) -> anyhow::Result<Child> {
+fn spawn(program: Option<&Path>, config: &Path) -> anyhow::Result<Child> {
     let log = config.with_file_name("role.log");
     let log = std::fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
-    let own = std::env::current_exe().context("looking for this program")?;
-    Command::new(own)
-        .arg("controller")
+    let mut command = match program {
+        Some(program) => Command::new(program),
+        None => Command::new(std::env::current_exe().context("looking for this program")?),
+    };
+    command
+        .args(program.is_none().then_some("controller"))
         .arg("--config")
         .arg(config)
         .stdin(Stdio::null())

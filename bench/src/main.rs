@@ -3,21 +3,33 @@
 //!
 //! | module | noun |
 //! |---|---|
-//! | [`proposals`] | durable proposals per second through three controllers |
+//! | [`proposals`] | durable writes per second through three controllers, and through three etcd servers |
 //! | [`group`] | three real controllers, each a process of its own |
+//! | [`fleet`] | three controllers with thousands of simulated executors |
 //! | [`client`] | one client in a closed loop |
+//! | [`proposer`] | a client of a Muster leader |
 //! | [`command`] | what it proposes |
+//! | [`etcd`] | what is compared with |
 //! | [`floor`] | what the disk alone can do |
+//! | [`transitions`] | committed transitions of instances per second, through executors' sessions |
+//! | [`gap`] | how long nobody can write when the leader is killed |
 //! | [`node`] | one executor with real containers, against the engine's own speed |
 //! | [`stats`] | rates and percentiles |
+//! | [`process`] | what a process takes |
 
 mod client;
 mod command;
+mod etcd;
+mod fleet;
 mod floor;
+mod gap;
 mod group;
 mod node;
+mod process;
 mod proposals;
+mod proposer;
 mod stats;
+mod transitions;
 
 use std::process::ExitCode;
 
@@ -36,16 +48,22 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Benchmark {
-    /// Durable proposals per second through three controllers, gRPC with mTLS
+    /// Durable writes per second through three controllers, gRPC with mTLS, against etcd's
     Proposals(proposals::Args),
+    /// Committed transitions of instances per second, through executors' sessions
+    Transitions(transitions::Args),
+    /// From the death of the leader to the next accepted write
+    Gap(gap::Args),
     /// Start, stop and replace containers, against the engine's own speed
     Starts(node::starts::Args),
     /// Memory and processor time of an executor with many healthy containers
     Steady(node::steady::Args),
+    /// Thousands of simulated executors: registration, rest, reads, the loss of the leader
+    Fleet(fleet::Args),
     /// What `starts` and `steady` run: an executor
     #[command(hide = true)]
     Executor(ExecutorArgs),
-    /// What `proposals` runs three times: a controller
+    /// What `proposals`, `transitions`, `gap` and `fleet` run three times: a controller
     #[command(hide = true)]
     Controller(ControllerArgs),
 }
@@ -66,8 +84,11 @@ fn run(benchmark: Benchmark) -> anyhow::Result<()> {
     runtime.block_on(async {
         match benchmark {
             Benchmark::Proposals(args) => proposals::run(&args).await,
+            Benchmark::Transitions(args) => transitions::run(&args).await,
+            Benchmark::Gap(args) => gap::run(&args).await,
             Benchmark::Starts(args) => node::starts::run(&args).await,
             Benchmark::Steady(args) => node::steady::run(&args).await,
+            Benchmark::Fleet(args) => fleet::run(&args).await,
             Benchmark::Executor(args) => Ok(muster_executor::run(args, World::system()).await?),
             Benchmark::Controller(args) => Ok(muster_controller::run(args, World::system()).await?),
         }

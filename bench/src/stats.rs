@@ -56,6 +56,11 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
+/// A figure for a table; a dash where there is none.
+pub(crate) fn cell(value: Option<f64>, decimals: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

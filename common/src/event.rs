@@ -14,6 +14,8 @@ wire_enum! {
         LocalServiceStateChange = "LOCAL_SERVICE_STATE_CHANGE",
         /// An instance changed its state.
         LocalServiceInstanceStateChange = "LOCAL_SERVICE_INSTANCE_STATE_CHANGE",
+        /// Addition: an operation was accepted, went on in another way, or ended.
+        OperationStateChange = "OPERATION_STATE_CHANGE",
         /// An executor registered.
         ExecutorAdded = "EXECUTOR_ADDED",
         /// An executor is gone.

@@ -205,6 +205,12 @@ impl InstanceRecord {
         };
         self.resources.iter().map(of).sum()
     }
+
+    /// Whether its workload is over and all that is left is to copy the rest of its log: nobody need wait for that.
+    #[must_use]
+    pub fn is_only_copied(&self) -> bool {
+        self.state == InstanceState::Deprovisioning && self.reason == Some(Reason::CopyingLog)
+    }
 }
 
 /// The record as the REST API shows it: Drove's members first, Muster's additions after.

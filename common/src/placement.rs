@@ -21,7 +21,7 @@ wire_enum! {
         Removed = "REMOVED",
         /// It is not heard: it goes on by itself, and learns of nothing new.
         NotHeard = "NOT_HEARD",
-        /// Cores or memory are short, by what is known here; its slots stay PENDING there.
+        /// Cores or memory are short, or a fixed host port is taken, by what is known here; its slots stay PENDING there.
         NoRoom = "NO_ROOM",
         /// The cluster is closed for maintenance.
         Maintenance = "MAINTENANCE",

@@ -47,6 +47,8 @@ wire_enum! {
         ExecutorRemoved = "EXECUTOR_REMOVED",
         /// The runner that the executable needs is not there.
         RunnerUnavailable = "RUNNER_UNAVAILABLE",
+        /// The workload is over, and the rest of its log is still being copied.
+        CopyingLog = "COPYING_LOG",
         /// A user cancelled it.
         Cancelled = "CANCELLED",
         /// The slot's crash-loop budget is spent.

@@ -39,7 +39,8 @@ fn instance() -> Value {
         "startedAt": 1_700_000_000_400_u64,
         "timeline": [
             {"at": 1_700_000_000_000_u64, "from": "PENDING", "to": "PROVISIONING"},
-            {"at": 1_700_000_000_900_u64, "from": "HEALTHY", "to": "UNHEALTHY", "reason": "HEALTH_CHECK_FAILED", "message": "3 in a row"}
+            {"at": 1_700_000_000_900_u64, "from": "HEALTHY", "to": "UNHEALTHY", "reason": "HEALTH_CHECK_FAILED", "message": "3 in a row"},
+            {"at": 1_700_000_000_950_u64, "from": "UNKNOWN", "to": "UNHEALTHY", "reason": "FOUND_AGAIN", "repeats": {"times": 2, "last": 1_700_000_000_990_u64}}
         ],
         "probes": [
             {"at": 1_700_000_000_800_u64, "kind": "HEALTH", "passed": false, "latencyMs": 12, "code": 503, "answer": "busy"}

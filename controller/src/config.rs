@@ -85,7 +85,7 @@ pub struct MemberConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LivenessConfig {
-    /// Then its instances are shown as UNKNOWN.
+    /// Then its instances are shown as UNKNOWN; after a change of leader not before 12 s.
     pub unknown_after: DroveDuration,
     /// Then they are given up as LOST.
     pub lost_after: DroveDuration,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{counter, gauge};
+use metrics::{counter, describe_counter, gauge};
 use muster_common::executor::ExecutorState;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -17,6 +17,10 @@ const REST: Duration = Duration::from_secs(1);
 
 /// Runs until `shutdown`, or until nobody owns the state any more.
 pub(crate) async fn follow(mut state: watch::Receiver<Arc<State>>, shutdown: CancellationToken) {
+    describe_counter!(
+        "muster_operations_total",
+        "Operations that ended while this controller ran; every controller counts each, so read it from one of them."
+    );
     let work = async {
         let mut seen = Arc::clone(&state.borrow_and_update());
         loop {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use muster_common::exit::Exit;
 use muster_platform::systemd::{Notice, Notifier};
+use muster_platform::tls::keep_current;
 use muster_platform::{DataDir, Listener, RoleError, TlsIdentity, World, bind, serve_cluster, serve_plain};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -46,8 +47,7 @@ pub struct ControllerArgs {
     pub offline: Option<OfflineCommand>,
 }
 
-/// Runs a controller until SIGTERM, SIGINT or SIGHUP.
-/// Runs a controller until SIGTERM or SIGINT, or does to its files what the command line says.
+/// Runs a controller until SIGTERM, SIGINT or SIGHUP, or does to its files what the command line says.
 pub async fn run(args: ControllerArgs, world: World) -> Result<(), RoleError> {
     muster_platform::telemetry::init_logs();
     match (args.offline, args.config) {
@@ -72,6 +72,7 @@ async fn serve(path: &Path, world: World) -> Result<(), RoleError> {
         return Err(RoleError::new(Exit::Validation, sentence));
     }
     let tls = TlsIdentity::load(files, &config.identity())?;
+    let _renewal = keep_current(tls.clone(), files.clone());
     let shutdown = muster_platform::shutdown::shutdown_signal()
         .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot listen for signals", &error))?;
     let controller = Controller::start(config, world, tls).await?;

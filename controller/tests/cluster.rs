@@ -130,6 +130,14 @@ async fn tags_that_users_give_decide_where_a_service_goes_and_the_answer_says_wh
 
 /// The names and ids of what a stream of events says, until it ends or `last` was said.
 async fn watched(response: &mut reqwest::Response, last: &str) -> Vec<(String, String)> {
+    watched_within(response, last, common::PATIENCE).await
+}
+
+async fn watched_within(
+    response: &mut reqwest::Response,
+    last: &str,
+    patience: std::time::Duration,
+) -> Vec<(String, String)> {
     let (mut text, mut told) = (String::new(), Vec::new());
     let read = async {
         while let Some(chunk) = response.chunk().await.unwrap() {
@@ -147,7 +155,7 @@ async fn watched(response: &mut reqwest::Response, last: &str) -> Vec<(String, S
             }
         }
     };
-    tokio::time::timeout(common::PATIENCE, read).await.unwrap_or_else(|_| panic!("never: {last}"));
+    tokio::time::timeout(patience, read).await.unwrap_or_else(|_| panic!("never: {last}"));
     told
 }
 
@@ -176,6 +184,22 @@ async fn events_are_watched_and_resumed_by_revision_until_the_controller_stops()
     let stopping = tokio::spawn(cluster.stop());
     assert_eq!(watched(&mut second, "SHUTTING_DOWN").await.last().unwrap().0, "SHUTTING_DOWN");
     stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_watches_a_controller_that_is_cut_off_is_sent_elsewhere() {
+    let mut cluster = Cluster::start(3).await;
+    let url = |query: &str| cluster.url(0, &format!("/apis/v1/cluster/events/watch{query}"));
+    let mut known = cluster.http.get(url("")).send().await.unwrap();
+    let mut stale = cluster.http.get(url("?stale=true")).send().await.unwrap();
+    let others: Vec<_> = cluster.controllers.drain(1..).collect();
+    futures::future::join_all(others.into_iter().map(muster_controller::Controller::shutdown)).await;
+    // Not before a heartbeat is due and the group had its time to answer.
+    let told = watched_within(&mut known, "NO_LEADER", 3 * common::PATIENCE).await;
+    assert!(!told.last().unwrap().1.is_empty(), "it says where to go on: {told:?}");
+    let told = watched_within(&mut stale, "HEARTBEAT", 3 * common::PATIENCE).await;
+    assert!(told.iter().all(|(name, _)| name != "NO_LEADER"), "{told:?}");
+    cluster.stop().await;
 }
 
 #[tokio::test]

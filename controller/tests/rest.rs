@@ -210,7 +210,10 @@ async fn the_cluster_and_its_events_are_shown() {
     assert_eq!(cluster.get(0, "/cluster/executors").await, (200, success(&json!([]))));
 
     let (_, body) = cluster.get(0, "/cluster/events/latest").await;
-    let event = &body["data"]["events"][0];
+    let events = &body["data"]["events"];
+    assert_eq!(events[0]["type"], json!("OPERATION_STATE_CHANGE"), "{body}");
+    assert_eq!(events[0]["metadata"]["SERVICE_ID"], json!("WEB-1"));
+    let event = &events[1];
     assert_eq!(event["type"], json!("LOCAL_SERVICE_STATE_CHANGE"), "{body}");
     assert_eq!(event["metadata"]["LOCAL_SERVICE_ID"], json!("WEB-1"));
     let newest = body["data"]["lastSyncTime"].as_u64().unwrap();

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::executor::{Session, instance, register};
 use common::{Cluster, PATIENCE, spec};
@@ -12,6 +12,7 @@ use muster_common::executor::Contact;
 use muster_common::id::{ExecutorId, InstanceId};
 use muster_common::instance::InstanceState;
 use muster_controller::LivenessConfig;
+use muster_platform::{ExpectedPeer, World, channel};
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body as Down;
 use muster_proto::v1::executor_message::Body as Up;
@@ -272,6 +273,42 @@ async fn reports_of_many_executors_are_all_acknowledged() {
         let id = InstanceId::new(format!("SI-{n}")).unwrap();
         assert_eq!(state.instance(&id).unwrap().record.version, REPORTS);
     }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_crowd_is_let_in_one_by_one_and_the_others_are_told_when_to_ask_again() {
+    /// More than are let in within a second.
+    const CROWD: usize = 2_000;
+    let cluster = Cluster::start(1).await;
+    let channel = channel(
+        &World::system(),
+        &cluster.executor("e1"),
+        &address(&cluster, 0),
+        ExpectedPeer::AnyController,
+    )
+    .unwrap();
+    let ask = || {
+        let channel = channel.clone();
+        async move {
+            let mut session = Session::on(channel).await.unwrap();
+            session.send(Up::Register(register("e1", 1, 0))).await;
+            session.next().await
+        }
+    };
+    // It has led for less than that before the first one asks.
+    let begun = Instant::now();
+    let answers = futures::future::join_all((0..CROWD).map(|_| ask())).await;
+    let elapsed_ms = usize::try_from(begun.elapsed().as_millis()).unwrap();
+    let welcomed = answers.iter().filter(|answer| matches!(answer, Ok(Some(Down::Welcome(_))))).count();
+    assert!(welcomed <= 258 + elapsed_ms, "{welcomed} in {elapsed_ms} ms");
+    for answer in &answers {
+        if let Ok(Some(Down::Wait(wait))) = answer {
+            assert!((0..=5_000).contains(&wait.retry_after_ms), "{wait:?}");
+        }
+    }
+    let let_in = async { while !matches!(ask().await, Ok(Some(Down::Welcome(_)))) {} };
+    timeout(PATIENCE, let_in).await.unwrap();
     cluster.stop().await;
 }
 

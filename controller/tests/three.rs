@@ -145,6 +145,14 @@ async fn without_a_majority_calls_say_what_to_do_and_stale_reads_still_answer() 
     assert!(body["message"].as_str().unwrap().contains("?stale=true"), "{body}");
     let (status, body) = cluster.get(0, "/localservices/WEB-1?stale=true").await;
     assert_eq!((status, &body["data"]["id"]), (200, &json!("WEB-1")), "{body}");
+    let backup =
+        |query: &str| cluster.http.get(cluster.url(0, &format!("/apis/v1/cluster/backup{query}"))).send();
+    assert_eq!(backup("").await.unwrap().status(), 503);
+    let stale = backup("?stale=true").await.unwrap();
+    assert_eq!(stale.status(), 200);
+    let header = muster_controller::backup::check(&stale.bytes().await.unwrap()[..]).unwrap();
+    assert_eq!(header.cluster, "test");
+    assert!(header.revision > 0);
     assert_eq!(cluster.get(0, "/ping").await.0, 200);
     let (status, body) = cluster.post(0, "/localservices/operations", create.to_string()).await;
     assert_eq!(status, 503, "{body}");

@@ -31,6 +31,9 @@ use std::sync::Arc;
 /// How long tasks may take to end once they were told to. None of them waits for anything then.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a drained executor waits until controllers have confirmed what it told them: a commit takes milliseconds.
+const TELL_LIMIT: Duration = Duration::from_secs(5);
+
 /// A running executor.
 pub struct Executor {
     supervisor: Handle,
@@ -153,7 +156,7 @@ impl Executor {
     }
 
     /// Stops every workload in its ordinary way, hooks included, and waits for their end. All of them at once:
-    /// between instances there is no order, within one there is its own.
+    /// between instances there is no order, within one there is its own. Then controllers that listen are told of it.
     pub async fn drain(&self, limit: Duration) -> Result<(), DrainIncomplete> {
         let begun = Instant::now();
         let mut standing = self.standing();
@@ -163,7 +166,10 @@ impl Executor {
             Some(())
         };
         match tokio::time::timeout(limit, drained).await {
-            Ok(Some(())) => Ok(()),
+            Ok(Some(())) => {
+                self.tell_all(limit.saturating_sub(begun.elapsed()).min(TELL_LIMIT)).await;
+                Ok(())
+            }
             // Time is up, or the supervisor is gone and nobody is left to ask: what runs keeps running.
             Ok(None) | Err(_) => {
                 Err(DrainIncomplete { left: self.standing().borrow().live, after: begun.elapsed() })
@@ -171,8 +177,31 @@ impl Executor {
         }
     }
 
+    /// Waits until controllers have confirmed everything, as long as there is a session: the node may not come back
+    /// to tell them.
+    async fn tell_all(&self, limit: Duration) {
+        let (mut standing, mut leader) = (self.standing(), self.leader.clone());
+        let is_told =
+            |standing: &Standing| standing.unacked_instances.is_empty() && standing.unacked_slots.is_empty();
+        tokio::select! {
+            _ = standing.wait_for(is_told) => {}
+            _ = leader.wait_for(Option::is_none) => {}
+            () = tokio::time::sleep(limit) => {}
+        }
+        let left = self.standing().borrow().unacked_instances.len();
+        if left > 0 {
+            tracing::warn!(
+                left,
+                "no controller has confirmed the end of some instances; they are told at the next start"
+            );
+        }
+    }
+
     /// Waits for a task that ends although nobody told it to. There is no going on without it: what an
     /// executor no longer sees must be seen by the next one.
+    ///
+    /// A panic is among that only where panics unwind. In what is shipped one of any task, also of the many short ones
+    /// that nobody waits for here, is the end of the process at once, and its last words say where.
     pub async fn failed(&mut self) -> TaskEnded {
         let tasks = self.tasks.iter_mut().map(|(_, task)| task);
         let (outcome, index, _) = futures::future::select_all(tasks).await;

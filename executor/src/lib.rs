@@ -20,7 +20,8 @@
 //! | [`journal`] | what must survive a crash, on disk |
 //! | [`supervisor`] | the one task that puts these together |
 //! | [`session`] | the connection to the leading controller |
-//! | [`fetched`] | files that controllers fetch for this node, and what is kept of them |
+//! | [`simulated`] | an executor without workloads, for measuring controllers |
+//! | [`fetched`] | files that this node, or controllers for it, fetch from servers, and what is kept of them |
 //! | [`runner`], [`probe`] | what starts workloads and asks them: traits, and what implements them |
 //! | [`want`] | errors that are about this node, and say nothing of a workload |
 //! | [`systemd`] | what the service manager is told |
@@ -43,6 +44,7 @@ mod probe;
 mod role;
 mod runner;
 mod session;
+mod simulated;
 mod slots;
 mod supervisor;
 mod systemd;
@@ -62,6 +64,7 @@ pub use runner::docker::{CALL_LIMIT, DockerRunner};
 pub use runner::process::{ProcessRunner, shim};
 pub use runner::{
     COMMAND_OUTPUT_MAX, CommandOutput, Exit, Following, Found, HostAccess, InstanceLog, LaunchPlan, Listed,
-    LogError, Logs, Place, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent, Runners,
+    LogEnd, LogError, Logs, Place, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent, Runners,
     StartError, Workload,
 };
+pub use simulated::SimulatedExecutor;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use muster_common::exit::Exit;
 use muster_common::identity::{Identity, Role};
+use muster_platform::tls::keep_current;
 use muster_platform::{DataDir, RoleError, TlsIdentity, World, shutdown, telemetry};
 
 use crate::config::{ExecutorConfig, OnTerminate};
@@ -54,7 +55,9 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
         return Err(RoleError::new(Exit::Validation, sentence));
     };
     let identity = Identity { cluster: config.cluster.clone(), role: Role::Executor(config.id.clone()) };
-    let tls = TlsIdentity::load(files, &identity)?;
+    // One that is out of date keeps the node from nothing but its sessions.
+    let tls = TlsIdentity::load_whatever_its_dates(files, &identity)?;
+    let _renewal = keep_current(tls.clone(), files.clone());
     let ended = shutdown::shutdown_signal()
         .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot listen for signals", &error))?;
     // Locked before a runner looks into it.
@@ -75,8 +78,8 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
     forget_drain(&drained)?;
     let prober = Arc::new(NodeProber::new(&runners));
     let (on_terminate, limit) = (args.on_terminate(config.on_terminate), config.drain_timeout.as_duration());
-    let mut executor = Executor::start_in(data_dir, config, world, tls, runners, prober).await?;
-    let manager = Manager::attend(executor.subject());
+    let mut executor = Executor::start_in(data_dir, config, world, tls.clone(), runners, prober).await?;
+    let manager = Manager::attend(executor.subject(), tls);
     let failed = tokio::select! {
         () = ended.cancelled() => None,
         failed = executor.failed() => Some(failed),

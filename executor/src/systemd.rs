@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_platform::TlsIdentity;
 use muster_platform::systemd::{Notice, Notifier, watchdog_limit};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -36,10 +37,10 @@ pub(crate) struct Manager(Option<(Arc<Notifier>, AbortOnDropHandle<()>)>);
 
 impl Manager {
     /// Begins to report to the manager that the environment names. Must be called inside a runtime.
-    pub(crate) fn attend(subject: Subject) -> Self {
+    pub(crate) fn attend(subject: Subject, tls: TlsIdentity) -> Self {
         Self(Notifier::from_env().map(|notifier| {
             let notifier = Arc::new(notifier);
-            let task = tokio::spawn(attend(Arc::clone(&notifier), subject, watchdog_limit()));
+            let task = tokio::spawn(attend(Arc::clone(&notifier), subject, tls, watchdog_limit()));
             (notifier, AbortOnDropHandle::new(task))
         }))
     }
@@ -53,9 +54,9 @@ impl Manager {
 }
 
 /// `limit` is how long the manager waits for a sign of life.
-async fn attend(notifier: Arc<Notifier>, subject: Subject, limit: Option<Duration>) {
+async fn attend(notifier: Arc<Notifier>, subject: Subject, tls: TlsIdentity, limit: Option<Duration>) {
     let Subject { supervisor, leader } = subject;
-    let reports = report(&notifier, supervisor.standing(), leader);
+    let reports = report(&notifier, supervisor.standing(), leader, &tls);
     let supervisor = &supervisor;
     let beats = beat(&notifier, limit, || async move { supervisor.beat().await.is_ok() });
     tokio::join!(reports, beats);
@@ -66,7 +67,10 @@ async fn report(
     notifier: &Notifier,
     mut standing: watch::Receiver<Standing>,
     mut leader: watch::Receiver<Option<String>>,
+    tls: &TlsIdentity,
 ) {
+    let status =
+        |standing: &Standing, leader: Option<&str>| status(standing, leader, tls.out_of_date().as_deref());
     // The api is served from the supervisor's first turn on, which is before it can be settled.
     let settled = standing.wait_for(|standing| standing.is_settled);
     if let Ok(Err(_)) = tokio::time::timeout(SETTLE_LIMIT, settled).await {
@@ -94,7 +98,7 @@ async fn report(
 }
 
 /// What a person sees in `systemctl status`.
-fn status(standing: &Standing, leader: Option<&str>) -> String {
+fn status(standing: &Standing, leader: Option<&str>, out_of_date: Option<&str>) -> String {
     let instances = match standing.live {
         1 => "1 instance".to_owned(),
         live => format!("{live} instances"),
@@ -109,7 +113,8 @@ fn status(standing: &Standing, leader: Option<&str>) -> String {
     );
     let trouble = standing.journal_trouble.as_ref();
     let trouble = trouble.map(|why| format!("; {JOURNAL_TROUBLE}: {why}")).unwrap_or_default();
-    format!("{instances}{settled}; {connection}{trouble}")
+    let certificate = out_of_date.map(|why| format!("; the certificate {why}")).unwrap_or_default();
+    format!("{instances}{settled}; {connection}{trouble}{certificate}")
 }
 
 /// Twice within the limit, and only while `turns` says so: not once the supervisor is gone, when the executor
@@ -180,11 +185,20 @@ mod tests {
     #[test]
     fn a_line_says_what_there_is_and_who_is_heard() {
         let standing = Standing { live: 2, is_settled: true, ..Standing::default() };
-        assert_eq!(status(&standing, Some("c1:4100")), "2 instances; in session with the leader at c1:4100");
+        assert_eq!(
+            status(&standing, Some("c1:4100"), None),
+            "2 instances; in session with the leader at c1:4100"
+        );
         let standing = Standing { live: 1, ..Standing::default() };
         let line = "1 instance, some still UNKNOWN; not connected, working on the slot table of revision 0";
-        assert_eq!(status(&standing, None), line);
+        assert_eq!(status(&standing, None, None), line);
+        let expired = Some("expired at 2026-11-21T06:40:00.125Z");
+        let said = format!("{line}; the certificate expired at 2026-11-21T06:40:00.125Z");
+        assert_eq!(status(&standing, None, expired), said);
         let standing = Standing { journal_trouble: Some("disk full".to_owned()), ..standing };
-        assert_eq!(status(&standing, None), format!("{line}; the journal cannot be written: disk full"));
+        assert_eq!(
+            status(&standing, None, None),
+            format!("{line}; the journal cannot be written: disk full")
+        );
     }
 }

@@ -25,8 +25,8 @@ use crate::journal::Journal;
 use crate::lease::Room;
 use crate::probe::{ProbeOutcome, Prober};
 use crate::runner::{
-    CommandOutput, Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError, RunnerEvent,
-    Runners, StartError, Workload,
+    CommandOutput, Exit, Found, LaunchPlan, Listed, LogEnd, Place, ProvisionError, Runner, RunnerError,
+    RunnerEvent, Runners, StartError, Workload,
 };
 use crate::supervisor::{Core, Handle, Message, Parts, spawn};
 
@@ -48,6 +48,7 @@ struct NodeState {
     never_provisions: bool,
     unlistable: bool,
     listing_takes: Duration,
+    log_trouble: Option<String>,
     most_at_once: BTreeMap<String, usize>,
 }
 
@@ -56,7 +57,7 @@ impl Node {
         self.0.lock().unwrap()
     }
 
-    fn runners(&self) -> Runners {
+    pub(crate) fn runners(&self) -> Runners {
         let (announce, events) = mpsc::channel(64);
         self.state().announce = Some(announce);
         Runners { docker: None, process: Some(Arc::new(self.clone())), events }
@@ -108,6 +109,11 @@ impl Node {
     /// How long the runner takes to say what it knows.
     pub(crate) fn set_listing_takes(&self, takes: Duration) {
         self.state().listing_takes = takes;
+    }
+
+    /// Why logs are not up to date from now on; none: they are.
+    pub(crate) fn set_log_trouble(&self, trouble: Option<&str>) {
+        self.state().log_trouble = trouble.map(str::to_owned);
     }
 
     /// The workload ends by itself; announced when a supervisor listens.
@@ -230,13 +236,18 @@ impl Runner for Node {
         Box::pin(async { Ok(CommandOutput { code: 0, output: String::new() }) })
     }
 
+    fn freshen_log<'a>(&'a self, _: &'a InstanceId) -> BoxFuture<'a, Result<bool, RunnerError>> {
+        let trouble = self.state().log_trouble.clone();
+        Box::pin(async move { trouble.map_or(Ok(false), |why| Err(RunnerError::Unavailable(why))) })
+    }
+
     fn log_tail<'a>(
         &'a self,
         instance: &'a InstanceId,
         _: &'a Workload,
         _: usize,
-    ) -> BoxFuture<'a, Result<String, RunnerError>> {
-        Box::pin(async move { Ok(format!("last words of {instance}")) })
+    ) -> BoxFuture<'a, Result<LogEnd, RunnerError>> {
+        Box::pin(async move { Ok(LogEnd::kept(format!("last words of {instance}"))) })
     }
 }
 

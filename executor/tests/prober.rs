@@ -20,8 +20,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tonic_health::ServingStatus;
 
+use support::leftovers::processes_of;
 use support::server::{endless, left_open, self_signed, server, tls_server};
-use support::{Node, PATIENCE, processes_of, script, until};
+use support::{Node, PATIENCE, script, until};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(200);
@@ -179,7 +180,7 @@ async fn who_does_not_know_where_to_ask_because_the_engine_hangs_asked_nobody() 
     Arc::make_mut(&mut plan.spec).executable = Some(serde_json::from_value(image).unwrap());
     let port = InstancePort { container_port: 80, host_port: 80, port_type: PortType::Http };
     plan.place.local_info.ports.insert("main".to_owned(), port);
-    let workload = Workload::Docker { container_id: "abc".to_owned() };
+    let workload = Workload::container("abc");
     let mode: CheckMode = serde_json::from_value(http("/")).unwrap();
     let outcome = NodeProber::new(&runners).probe(&mode, SHORT, &plan, &workload).await;
     assert!(!outcome.passed && !outcome.asked, "{outcome:?}");

@@ -18,7 +18,8 @@ use rustix::process::{Pid, Signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use support::{Node, PATIENCE, processes_of, script, until};
+use support::leftovers::processes_of;
+use support::{Node, PATIENCE, script, until};
 
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -164,7 +165,7 @@ async fn leased_cores_are_pinned() {
     }
     let log = node.dir().join("logs/test-1").join(plan.instance.as_str()).join("output.log");
     until("it spoke", || fs::read_to_string(&log).is_ok_and(|log| log.ends_with('\n'))).await;
-    let log = runner.log_tail(&plan.instance, &workload, 100).await.unwrap();
+    let log = runner.log_tail(&plan.instance, &workload, 100).await.unwrap().text;
     assert_eq!(log, format!("Cpus_allowed_list:\t{last}\n"));
     remove(&runner, &plan).await;
 }
@@ -192,6 +193,28 @@ async fn want_of_memory_is_told_from_another_kill() {
 }
 
 #[tokio::test]
+async fn a_child_that_the_kernel_killed_before_is_not_why_a_stop_ends_the_workload() {
+    let node = Node::new();
+    let (runner, _events) = node.open();
+    let plan = with_resources(
+        script("trap '' TERM; tail /dev/zero; touch survived; while :; do sleep 0.05; done"),
+        500,
+        32,
+    );
+    let workload = start(&runner, &plan).await;
+    if value(&plan, ["memory.max", "memory.limit_in_bytes"]).is_none() {
+        let test = "a_child_that_the_kernel_killed_before_is_not_why_a_stop_ends_the_workload";
+        skip(test, "the memory controller is not permitted here");
+        return remove(&runner, &plan).await;
+    }
+    let survived = node.dir().join("scratch").join(plan.instance.as_str()).join("survived");
+    until("the kernel killed its child", || survived.exists()).await;
+    let exit = runner.stop(&plan.instance, &workload, GRACE).await.unwrap();
+    assert_eq!(exit, Exit { signal: Some(9), ..Exit::default() });
+    remove(&runner, &plan).await;
+}
+
+#[tokio::test]
 async fn a_process_has_as_many_files_as_may_be_and_leaves_no_core() {
     let node = Node::new();
     let plan = script("ulimit -n; ulimit -c");
@@ -200,7 +223,7 @@ async fn a_process_has_as_many_files_as_may_be_and_leaves_no_core() {
     exited(&mut events).await;
     let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     let files = hard.map_or("unlimited".to_owned(), |hard| hard.to_string());
-    let log = runner.log_tail(&plan.instance, &workload, 100).await.unwrap();
+    let log = runner.log_tail(&plan.instance, &workload, 100).await.unwrap().text;
     assert_eq!(log, format!("{files}\n0\n"));
     remove(&runner, &plan).await;
     drop((runner, events));
@@ -210,7 +233,7 @@ async fn a_process_has_as_many_files_as_may_be_and_leaves_no_core() {
     let plan = script("ulimit -n");
     let workload = start(&runner, &plan).await;
     exited(&mut events).await;
-    assert_eq!(runner.log_tail(&plan.instance, &workload, 100).await.unwrap(), "64\n");
+    assert_eq!(runner.log_tail(&plan.instance, &workload, 100).await.unwrap().text, "64\n");
     remove(&runner, &plan).await;
 }
 

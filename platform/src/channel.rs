@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use muster_common::id::ControllerId;
 use muster_common::identity::Role;
 use rustls::pki_types::ServerName;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -17,11 +18,15 @@ use crate::tls::peer::peer_of;
 use crate::tls::{SERVER_NAME, TlsIdentity};
 use crate::world::{Stream, World};
 
-/// Covers the TCP connection and the TLS handshake.
+/// A machine that does not answer by then is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// For the TLS handshake of an executor, which may have to queue for it; controllers do not.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(4);
 /// HTTP/2 pings, also while idle, so that a peer that vanished is noticed.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A call over a [`channel`] that is open ends by then when its peer has vanished without a word.
+pub const LOSS_NOTICED_WITHIN: Duration = KEEPALIVE_INTERVAL.saturating_add(KEEPALIVE_TIMEOUT);
 /// As on the accepting side: snapshots must not be throttled by the default 64 KiB.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
@@ -64,7 +69,7 @@ pub fn channel(
     // The scheme is http because the connector below does TLS by itself.
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|source| InvalidAddress { address: address.to_owned(), source })?
-        .connect_timeout(CONNECT_TIMEOUT)
+        .connect_timeout(patience(tls))
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
@@ -75,6 +80,14 @@ pub fn channel(
         let (world, tls, address) = (world.clone(), tls.clone(), address.clone());
         async move { connect(&world, &tls, &address, expected).await.map(TokioIo::new) }
     })))
+}
+
+/// For the TCP connection and the TLS handshake.
+fn patience(tls: &TlsIdentity) -> Duration {
+    match tls.identity().role {
+        Role::Controller(_) => CONNECT_TIMEOUT,
+        Role::Executor(_) => CONNECT_TIMEOUT + QUEUE_TIMEOUT,
+    }
 }
 
 /// Why a call over a channel failed, down to its first cause.
@@ -95,7 +108,7 @@ async fn connect(
     address: &str,
     expected: ExpectedPeer,
 ) -> io::Result<Stream> {
-    let stream = world.network.connect(address).await?;
+    let stream = timeout(CONNECT_TIMEOUT, world.network.connect(address)).await??;
     let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
     let stream = TlsConnector::from(tls.client_config()).connect(name, stream).await?;
     let peer =

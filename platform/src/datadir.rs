@@ -13,6 +13,9 @@ use crate::role_error::RoleError;
 const DIR_MODE: u32 = 0o700;
 const LOCK_MODE: u32 = 0o600;
 
+/// As wide as any process number, so that each overwrites all of the one before.
+const PID_WIDTH: usize = 10;
+
 /// A locked data directory. The lock ends with this value, or with the process.
 #[derive(Debug)]
 pub struct DataDir {
@@ -61,11 +64,11 @@ impl DataDir {
             }
             Err(TryLockError::Error(error)) => return Err(fail("locking it", &error)),
         }
-        let written = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| write!(file, "{}", std::process::id()));
-        written.map_err(|error| fail("writing its lock file", &error))?;
+        // Over what is there, so that a full disk that took it once takes it again. It is only a courtesy.
+        if let Err(error) = file.rewind().and_then(|()| write!(file, "{:<PID_WIDTH$}", std::process::id())) {
+            let path = path.display();
+            tracing::warn!(%error, %path, "the data directory is locked, but its lock file does not say by whom");
+        }
         Ok(Self { path: path.to_owned(), _lock: file })
     }
 
@@ -90,5 +93,35 @@ mod tests {
         assert!(error.sentence.contains(&format!("(pid {})", std::process::id())), "{error}");
         drop(first);
         DataDir::lock(&path).unwrap();
+    }
+
+    #[test]
+    fn the_name_of_the_owner_before_is_overwritten_whole_and_in_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = dir.path().join("lock");
+        for before in ["", "4294967295", "1"] {
+            std::fs::write(&lock, before).unwrap();
+            let _owner = DataDir::lock(dir.path()).unwrap();
+            let said = std::fs::read_to_string(&lock).unwrap();
+            assert_eq!((said.len(), said.trim()), (PID_WIDTH, std::process::id().to_string().as_str()));
+        }
+    }
+
+    #[test]
+    fn who_cannot_write_its_name_owns_it_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        // As a full disk: it can be opened and locked, and takes nothing.
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("lock")).unwrap();
+        let begun = std::time::Instant::now();
+        let refusal = loop {
+            match DataDir::lock(dir.path()) {
+                // The same test may run twice on this machine.
+                Err(error) if error.exit == Exit::Conflict && begun.elapsed().as_secs() < 10 => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                outcome => break outcome.err(),
+            }
+        };
+        assert!(refusal.is_none(), "{refusal:?}");
     }
 }

@@ -4,8 +4,9 @@
 //! | module | noun |
 //! |---|---|
 //! | [`world`] | clock, entropy, network and disk: all that a role touches of the machine |
-//! | [`tls`] | the cluster's authority, a role's identity, a peer's identity |
+//! | [`tls`] | the cluster's authority, a role's identity and its renewal, a peer's identity |
 //! | [`serve`] | the one accept path: TLS for the cluster port, plain for the api port |
+//! | `handshake` | the accepting half of mTLS handshakes: who comes first |
 //! | [`channel`] | gRPC channels that know whom they expect |
 //! | [`call`] | one HTTP call to a server of somebody else, and what may be called |
 //! | [`bind`] | sockets, with an error a person can act on |
@@ -18,7 +19,8 @@
 //! | [`runtime`] | a program's threads, to its end |
 //!
 //! Tasks: [`serve::serve_cluster`] and [`serve::serve_plain`] each run an accept loop and one task
-//! for each connection; nothing here holds state that outlives them.
+//! for each connection; nothing here holds state that outlives them. [`tls::keep_current`] looks at a role's certificate
+//! files now and then.
 //!
 //! What decides (machine, reconcile, state) must not know this crate; what acts gets a [`World`].
 
@@ -27,6 +29,7 @@ pub mod call;
 pub mod channel;
 pub mod config;
 pub mod datadir;
+mod handshake;
 mod own_process;
 pub mod role_error;
 pub mod runtime;
@@ -43,5 +46,5 @@ pub use datadir::DataDir;
 pub use role_error::RoleError;
 pub use runtime::run_to_end;
 pub use serve::{serve_cluster, serve_plain};
-pub use tls::{Authority, IssuedCertificate, PeerIdentity, TlsError, TlsFiles, TlsIdentity};
+pub use tls::{Authority, IssuedCertificate, PeerIdentity, TlsError, TlsFiles, TlsIdentity, Validity};
 pub use world::{Clock, Connection, Disk, Entropy, Listener, Network, Stream, World};

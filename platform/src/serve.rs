@@ -18,16 +18,14 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::handshake::{HandshakeError, Handshakes};
 use crate::tls::peer::{PeerError, peer_of};
 use crate::tls::{PeerIdentity, TlsIdentity};
 use crate::world::{Listener, Stream};
 
-/// A peer that has not finished its handshake by then is not one of ours.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take to send its request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long open requests may take to end once the role shuts down.
@@ -51,7 +49,7 @@ pub async fn serve_cluster(
     router: Router,
     shutdown: CancellationToken,
 ) {
-    accept_loop(listener, Security::Mutual(tls), router, shutdown).await;
+    accept_loop(listener, Security::Mutual(Handshakes::new(tls)), router, shutdown).await;
 }
 
 /// Serves `router` without TLS until `shutdown`.
@@ -61,7 +59,7 @@ pub async fn serve_plain(listener: Box<dyn Listener>, router: Router, shutdown: 
 
 #[derive(Clone)]
 enum Security {
-    Mutual(TlsIdentity),
+    Mutual(Handshakes),
     Plain,
 }
 
@@ -113,10 +111,8 @@ async fn next_connection(
 /// Why a connection ended early. Seen in debug logs only: the other end knows its own part.
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
-    #[error("the handshake took longer than {HANDSHAKE_TIMEOUT:?}")]
-    SlowHandshake,
-    #[error("handshake: {0}")]
-    Handshake(#[source] io::Error),
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
     #[error(transparent)]
     Peer(#[from] PeerError),
     #[error("{0}")]
@@ -131,13 +127,10 @@ async fn serve_connection(
 ) -> Result<(), ConnectionError> {
     match security {
         Security::Plain => serve_http(stream, router, None, watcher).await,
-        Security::Mutual(tls) => {
-            let acceptor = TlsAcceptor::from(tls.server_config());
-            let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
-                .await
-                .map_err(|_| ConnectionError::SlowHandshake)?
-                .map_err(ConnectionError::Handshake)?;
-            let peer = peer_of(stream.get_ref().1.peer_certificates(), &tls.identity().cluster)?;
+        Security::Mutual(handshakes) => {
+            let stream = handshakes.accept(stream).await?;
+            let cluster = &handshakes.tls().identity().cluster;
+            let peer = peer_of(stream.get_ref().1.peer_certificates(), cluster)?;
             serve_http(Box::new(stream), router, Some(peer), watcher).await
         }
     }

@@ -14,10 +14,12 @@ use muster_common::time::Timestamp;
 use muster_executor::Place;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::controller::{Controller, Records, write_certificate};
+use crate::controller::{Controller, PATIENCE, Records, write_certificate};
+use crate::leftovers;
 use crate::ports::free_port;
 
-/// An executor's directory and configuration; the process is killed with it.
+/// An executor's directory and configuration; the process is killed with it, and whatever process it left running: also
+/// a test that failed leaves nothing behind.
 pub struct Agent {
     /// Holds everything.
     pub dir: tempfile::TempDir,
@@ -113,14 +115,15 @@ impl Drop for Agent {
             let _ = process.kill();
             let _ = process.wait();
         }
+        leftovers::clear(&self.dir.path().join("data"));
     }
 }
 
 /// Waits until something is seen on the node.
 pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition() {
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain until {what}");
+        assert!(tokio::time::Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use muster_common::envelope::Envelope;
 use muster_common::instance::{InstanceInfo, InstanceState};
+use reqwest::blocking::Client;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::api::{self, Api, CallError};
 use crate::ports::{BASES, next_base};
 
 /// Nothing that these tests wait for takes longer on a busy machine with two cores.
@@ -45,7 +46,7 @@ struct ClusterFile {
 pub struct DevCluster {
     program: PathBuf,
     dir: tempfile::TempDir,
-    http: reqwest::blocking::Client,
+    http: Client,
 }
 
 impl DevCluster {
@@ -74,12 +75,7 @@ impl DevCluster {
                 .output()
                 .expect("the program under test starts");
             if output.status.success() {
-                let http = reqwest::blocking::Client::builder()
-                    .timeout(Duration::from_secs(20))
-                    .no_proxy()
-                    .build()
-                    .expect("an HTTP client");
-                return Self { program: program.into(), dir, http };
+                return Self { program: program.into(), dir, http: api::client() };
             }
             let words = String::from_utf8_lossy(&output.stderr).into_owned();
             // Whatever did start is stopped, so that a failed test leaves nothing behind either.
@@ -127,18 +123,20 @@ impl DevCluster {
         assert!(output.status.success(), "dev {what} {id}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// The API at `rest`.
+    #[must_use]
+    pub fn api(&self, rest: &str) -> Api {
+        Api::new(self.http.clone(), rest)
+    }
+
     /// The `data` of `GET <rest>/apis/v1/<path>`, or what went wrong.
-    pub fn try_get<T: DeserializeOwned>(&self, rest: &str, path: &str) -> Result<T, String> {
-        let answer =
-            self.http.get(format!("{rest}/apis/v1/{path}")).send().map_err(|error| error.to_string())?;
-        data(answer)
+    pub fn try_get<T: DeserializeOwned>(&self, rest: &str, path: &str) -> Result<T, CallError> {
+        self.api(rest).get(path)
     }
 
     /// Submits an operation through one controller.
-    pub fn operate(&self, rest: &str, operation: &Value) -> Result<Value, String> {
-        let url = format!("{rest}/apis/v1/localservices/operations");
-        let answer = self.http.post(url).json(operation).send().map_err(|error| error.to_string())?;
-        data(answer)
+    pub fn operate(&self, rest: &str, operation: &Value) -> Result<Value, CallError> {
+        self.api(rest).operate(operation)
     }
 
     /// The live instances of a service, through whichever controller answers.
@@ -161,13 +159,19 @@ impl DevCluster {
         instances
     }
 
+    /// The pid of an instance of the example service, as it says itself.
+    #[must_use]
+    pub fn pid_of(&self, instance: &InstanceInfo) -> u32 {
+        greeted_pid(&self.http, instance)
+    }
+
     /// The id of the leading controller, once there is one.
     #[must_use]
     pub fn leader(&self) -> Option<RoleProcess> {
         self.controllers().into_iter().find(|controller| {
             let host = controller.rest.trim_start_matches("http://");
             self.controllers().iter().any(|asked| {
-                let summary: Result<Value, String> = self.try_get(&asked.rest, "cluster");
+                let summary: Result<Value, CallError> = self.try_get(&asked.rest, "cluster");
                 summary.is_ok_and(|summary| summary["leader"] == json!(host))
             })
         })
@@ -181,20 +185,24 @@ impl DevCluster {
     }
 
     /// Waits until `condition` gives something; fails with `what` and the roles' logs after [`BOUND`].
-    pub fn wait_for<T>(&self, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + BOUND;
-        loop {
-            if let Some(found) = condition() {
-                return found;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "waited {}s for: {what}{}",
-                BOUND.as_secs(),
-                logs(&self.dir())
-            );
-            std::thread::sleep(POLL_INTERVAL);
+    pub fn wait_for<T>(&self, what: &str, condition: impl FnMut() -> Option<T>) -> T {
+        wait_for(what, || logs(&self.dir()), condition)
+    }
+}
+
+/// Waits until `condition` gives something; fails with `what` and `logs` after [`BOUND`].
+pub(crate) fn wait_for<T>(
+    what: &str,
+    logs: impl Fn() -> String,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + BOUND;
+    loop {
+        if let Some(found) = condition() {
+            return found;
         }
+        assert!(Instant::now() < deadline, "waited {}s for: {what}{}", BOUND.as_secs(), logs());
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -208,16 +216,19 @@ impl Drop for DevCluster {
     }
 }
 
-fn data<T: DeserializeOwned>(answer: reqwest::blocking::Response) -> Result<T, String> {
-    let status = answer.status();
-    let text = answer.text().map_err(|error| error.to_string())?;
-    let envelope: Envelope<T> =
-        serde_json::from_str(&text).map_err(|error| format!("{status} {error}: {text}"))?;
-    envelope.data.filter(|_| status.is_success()).ok_or(text)
+/// The pid of an instance of the example service, as it says itself to a client on its machine.
+#[must_use]
+pub(crate) fn greeted_pid(http: &Client, instance: &InstanceInfo) -> u32 {
+    let port = instance.local_info.as_ref().expect("it was started").ports["main"].host_port;
+    let greeting =
+        http.get(format!("http://127.0.0.1:{port}/")).send().and_then(reqwest::blocking::Response::text);
+    let greeting = greeting.expect("it answers");
+    assert!(greeting.contains(&instance.instance_id), "{greeting}");
+    greeting.trim().rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid")
 }
 
 /// The end of every role's log, for a failure's message.
-fn logs(dir: &Path) -> String {
+pub(crate) fn logs(dir: &Path) -> String {
     const TAIL: usize = 40;
     let mut text = String::new();
     let Ok(entries) = std::fs::read_dir(dir) else { return text };

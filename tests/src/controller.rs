@@ -11,7 +11,8 @@ use muster_common::id::{ClusterId, ControllerId, ExecutorId};
 use muster_common::identity::{Identity, Role};
 use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotTable;
-use muster_platform::{Authority, TlsIdentity, World, bind, serve_cluster};
+use muster_common::time::Timestamp;
+use muster_platform::{Authority, IssuedCertificate, TlsIdentity, Validity, World, bind, serve_cluster};
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body as Down;
 use muster_proto::v1::executor_message::Body as Up;
@@ -180,9 +181,21 @@ fn cluster() -> ClusterId {
 
 /// Writes a certificate of `cluster_name` for `executor` into `dir`, and its three paths as YAML.
 pub fn write_certificate(authority: &Authority, cluster_name: &str, dir: &Path) -> String {
+    write_issued(authority, &authority.issue(&executor_in(cluster_name)).unwrap(), dir)
+}
+
+/// The same, one that nobody takes any more.
+pub fn write_expired_certificate(authority: &Authority, cluster_name: &str, dir: &Path) -> String {
+    let long_ago = Validity { not_before: Timestamp(1_000_000), not_after: Timestamp(2_000_000) };
+    write_issued(authority, &authority.issue_within(&executor_in(cluster_name), long_ago).unwrap(), dir)
+}
+
+fn executor_in(cluster_name: &str) -> Identity {
     let role = Role::Executor(ExecutorId::new("e1").unwrap());
-    let identity = Identity { cluster: ClusterId::new(cluster_name).unwrap(), role };
-    let issued = authority.issue(&identity).unwrap();
+    Identity { cluster: ClusterId::new(cluster_name).unwrap(), role }
+}
+
+fn write_issued(authority: &Authority, issued: &IssuedCertificate, dir: &Path) -> String {
     let write = |name: &str, text: &str| {
         let path = dir.join(name);
         std::fs::write(&path, text).unwrap();

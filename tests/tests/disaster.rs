@@ -107,18 +107,11 @@ fn own((host, port): (&str, &str)) -> (String, String) {
     (host.to_owned(), port.to_owned())
 }
 
-/// The pid of the example service, as it says itself.
-fn pid_of(instance: &InstanceInfo) -> u32 {
-    let port = instance.local_info.as_ref().unwrap().ports["main"].host_port;
-    let greeting = reqwest::blocking::get(format!("http://127.0.0.1:{port}/")).unwrap().text().unwrap();
-    greeting.trim().rsplit(' ').next().unwrap().parse().unwrap()
-}
-
 #[test]
 fn a_lost_majority_and_then_everything_is_survived_without_touching_the_workload() {
     let operator = Operator(DevCluster::start(PROGRAM, 1, &[]));
     let before = operator.healthy(0);
-    let pid = pid_of(&before);
+    let pid = operator.0.pid_of(&before);
     let file = operator.0.dir().join("backup");
     let name = file.to_string_lossy().into_owned();
     let wrote = operator.ask_until_ok(0, &["backup", &name]);
@@ -186,7 +179,11 @@ fn a_lost_majority_and_then_everything_is_survived_without_touching_the_workload
         operator.start(nth);
     }
     let after = operator.healthy(0);
-    assert_eq!((&after.instance_id, pid_of(&after)), (&before.instance_id, pid), "it was not restarted");
+    assert_eq!(
+        (&after.instance_id, operator.0.pid_of(&after)),
+        (&before.instance_id, pid),
+        "it was not restarted"
+    );
     for nth in [1, 2] {
         operator.ask_until_ok(0, &["members", "add", &(nth + 1).to_string(), &operator.cluster_addr(nth)]);
     }
@@ -196,7 +193,7 @@ fn a_lost_majority_and_then_everything_is_survived_without_touching_the_workload
     });
     let same =
         both.iter().find(|instance| instance.instance_id == before.instance_id).expect("the first stays");
-    assert_eq!(pid_of(same), pid);
+    assert_eq!(operator.0.pid_of(same), pid);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Files that controllers fetch for executors: a real cluster, and a server that holds the files.
+//! Files that are fetched before a start, by controllers and by executors: a real cluster, and a server that holds the
+//! files.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
@@ -64,11 +65,15 @@ fn answer(mut stream: TcpStream, content: &str) -> std::io::Result<()> {
     }
 }
 
-/// A service whose one file a controller fetches from there.
+/// A service with two files from there: `fetched` by a controller, `own` by its executor.
 fn service(name: &str, host: &str, port: u16, path: &str) -> Value {
     let mut spec = serde_json::to_value(&*row(name, 1, STEADY).spec).unwrap();
-    spec["configs"] = json!([{"type": "CONTROLLER_HTTP_FETCH", "localFilename": "/etc/fetched",
-        "http": {"hostname": host, "port": port, "path": path, "connectionTimeout": "20s", "operationTimeout": "20s"}}]);
+    let http = json!({"hostname": host, "port": port, "path": path, "connectionTimeout": "20s",
+        "operationTimeout": "20s"});
+    spec["configs"] = json!([
+        {"type": "CONTROLLER_HTTP_FETCH", "localFilename": "/etc/fetched", "http": http},
+        {"type": "EXECUTOR_HTTP_FETCH", "localFilename": "/etc/own", "http": http},
+    ]);
     spec
 }
 
@@ -101,6 +106,7 @@ fn a_file_is_fetched_by_a_controller_and_a_slot_is_filled_without_one() {
     let cluster = DevCluster::start(PROGRAM, 1, &[spec]);
     let first = cluster.wait_for("a healthy instance", || cluster.healthy("fetched-1").pop()).instance_id;
     assert_eq!(read(&cluster, &first, "etc/fetched").unwrap(), "one\n");
+    assert_eq!(read(&cluster, &first, "etc/own").unwrap(), "one\n");
 
     // With all controllers gone there is what was fetched last.
     for controller in cluster.controllers() {
@@ -110,6 +116,7 @@ fn a_file_is_fetched_by_a_controller_and_a_slot_is_filled_without_one() {
     kill(&cluster, &first);
     let second = cluster.wait_for("a second instance", || another(&cluster, &first));
     assert_eq!(read(&cluster, &second, "etc/fetched").unwrap(), "one\n");
+    assert_eq!(read(&cluster, &second, "etc/own").unwrap(), "two\n");
 
     // Where nothing is kept, the start waits until there is a controller again.
     std::fs::remove_dir_all(data(&cluster).join("fetched")).unwrap();
@@ -142,7 +149,10 @@ fn what_cannot_be_fetched_fails_the_start_and_what_may_not_be_is_refused() {
         |spec: Value| cluster.operate(&rest, &json!({"type": "CREATE", "spec": spec, "instancesPerHost": 1}));
     for host in ["169.254.169.254", "config.example.net"] {
         let refusal = create(service("elsewhere", host, 80, "/config")).unwrap_err();
-        assert!(refusal.contains("spec.configs[0].http - controllers may not fetch from"), "{refusal}");
+        assert!(
+            refusal.to_string().contains("spec.configs[0].http - controllers may not fetch from"),
+            "{refusal}"
+        );
     }
 
     create(service("missing", "127.0.0.1", server.port, "/none")).unwrap();

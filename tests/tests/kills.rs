@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use muster_common::evidence::{MAX_TIMELINE, Transition};
-use muster_common::id::InstanceId;
+use muster_common::evidence::MAX_TIMELINE;
 use muster_common::instance::{InstanceRecord, InstanceState};
 use muster_common::reason::Reason;
 use muster_common::slot::{ReplaceMode, SlotAssignment};
@@ -28,9 +27,6 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
 const KILLS: u64 = 100;
 /// Between a start and the next kill, at most: long enough for a recovery, short enough to hit most of them.
 const LIFE_MS: u64 = 600;
-/// Every so many kills the executor lives until all is as wanted and it has said so: on a busy machine its short lives
-/// are not long enough for that, and a timeline holds no more transitions than some thirty lives bring.
-const BREATHER: u64 = 12;
 
 /// How long a check takes that hangs; nobody else sleeps as long.
 const HANG_SECS: u32 = 98_765;
@@ -273,30 +269,10 @@ fn is_filled(records: &Records, service: &Service, epoch: u64) -> bool {
     of(records, service).any(|record| record.epoch.0 == epoch && record.state == InstanceState::Healthy)
 }
 
-/// What the timelines of those to whom nothing may happen said up to the last look. A timeline keeps its newest
-/// transitions only, and one of them is cut long before the last kill.
-#[derive(Default)]
-struct Timelines(BTreeMap<InstanceId, Transition>);
-
-impl Timelines {
-    /// Whether something happened since the last look.
-    fn is_news(&self, record: &InstanceRecord) -> bool {
-        record.timeline.last() != self.0.get(&record.id)
-    }
-
-    /// Looks at what is new, which must begin before what was seen last is forgotten.
-    fn look(&mut self, record: &InstanceRecord) {
-        let Some(newest) = record.timeline.last() else { return };
-        let seen = self.0.insert(record.id.clone(), newest.clone());
-        let is_whole = record.timeline.len() < MAX_TIMELINE;
-        let overlaps = seen.is_some_and(|seen| record.timeline.contains(&seen));
-        assert!(is_whole || overlaps, "{} of {}: transitions went unseen", record.id, record.service_name);
-        assert_undisturbed(record);
-    }
-}
-
-/// From its first health on it was only ever looked for and found again.
+/// From its first health on it was only ever looked for and found again, and its timeline tells it from the beginning.
 fn assert_undisturbed(record: &InstanceRecord) {
+    let beginning = record.timeline.first().map(|transition| transition.from);
+    assert_eq!(beginning, Some(InstanceState::Pending), "{} of {}", record.id, record.service_name);
     let disturbed = record.timeline.iter().find(|transition| {
         transition.from == InstanceState::Healthy && transition.to != InstanceState::Unknown
             || transition.from == InstanceState::Unknown && transition.to != InstanceState::Healthy
@@ -340,7 +316,6 @@ async fn killed_at_any_moment_the_executor_hurts_nothing() {
         .await;
 
     let mut seen = BTreeSet::new();
-    let mut timelines = Timelines::default();
     let mut random = 0x5EED_u64;
     let is_as_wanted = |records: &Records, epoch: u64| {
         services.iter().all(|service| match service.habit {
@@ -352,19 +327,12 @@ async fn killed_at_any_moment_the_executor_hurts_nothing() {
     for round in 2..2 + kills {
         let epoch = 1 + round / 4;
         controller.set_table(table(round, rows(epoch)));
-        if round % BREATHER == 0 {
-            let is_said = |records: &Records| {
-                steady().flat_map(|service| of(records, service)).all(|record| timelines.is_news(record))
-                    && is_as_wanted(records, epoch)
-            };
-            controller.until("the executor comes to rest and says so", is_said).await;
-        }
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         tokio::time::sleep(Duration::from_millis((random >> 33) % LIFE_MS)).await;
         let ended = agent.process.as_mut().and_then(|process| process.try_wait().unwrap());
         assert_eq!(ended, None, "the executor ended by itself");
         let records = controller.records();
-        steady().flat_map(|service| of(&records, service)).for_each(|record| timelines.look(record));
+        steady().flat_map(|service| of(&records, service)).for_each(assert_undisturbed);
         agent.kill();
         seen.extend(witness.assert_no_twins().await);
         agent.start();
@@ -378,7 +346,7 @@ async fn killed_at_any_moment_the_executor_hurts_nothing() {
         let instances: Vec<_> = of(&records, service).collect();
         assert_eq!(instances.len(), 1, "{} was started anew", service.name);
         assert_eq!(instances[0].id, of(&before, service).next().unwrap().id);
-        timelines.look(instances[0]);
+        assert_undisturbed(instances[0]);
     }
     let hangs = services.iter().filter(|service| service.habit == Habit::Hangs);
     let hangs: BTreeSet<String> =
@@ -396,7 +364,7 @@ async fn killed_at_any_moment_the_executor_hurts_nothing() {
     for record in records.values() {
         assert_eq!(record.state, InstanceState::Stopped, "{record:#?}");
         let service = by_name[record.service_name.as_str()];
-        assert!(service.is_steady() || record.timeline.len() < MAX_TIMELINE, "not all is told: {record:#?}");
+        assert!(record.timeline.len() < MAX_TIMELINE, "not all is told: {record:#?}");
         assert_end_is_right(record, service);
     }
     let ended = |habit: &dyn Fn(Habit) -> bool| {

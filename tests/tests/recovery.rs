@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
-use muster_common::instance::{InstanceInfo, InstanceState};
+use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 use muster_tests::cluster::{DevCluster, is_alive, kill_9};
 use serde_json::json;
@@ -11,14 +11,6 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
 const SERVICE: &str = "example-1";
 const SIGKILL: i32 = 9;
 
-/// The pid of the example service, as it says itself.
-fn pid_of(instance: &InstanceInfo) -> u32 {
-    let port = instance.local_info.as_ref().unwrap().ports["main"].host_port;
-    let greeting = reqwest::blocking::get(format!("http://127.0.0.1:{port}/")).unwrap().text().unwrap();
-    assert!(greeting.contains(&instance.instance_id), "{greeting}");
-    greeting.trim().rsplit(' ').next().unwrap().parse().unwrap()
-}
-
 #[test]
 fn a_killed_service_is_replaced_and_leaves_its_evidence() {
     let cluster = DevCluster::start(PROGRAM, 2, &[]);
@@ -26,7 +18,7 @@ fn a_killed_service_is_replaced_and_leaves_its_evidence() {
         Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == 2)
     });
     let victim = before[0].clone();
-    kill_9(pid_of(&victim));
+    kill_9(cluster.pid_of(&victim));
 
     let dead = cluster.wait_for("the dead instance among the old ones", || {
         cluster
@@ -64,7 +56,7 @@ fn a_killed_service_is_replaced_and_leaves_its_evidence() {
 fn a_killed_leader_is_succeeded_and_the_cluster_accepts_writes() {
     let cluster = DevCluster::start(PROGRAM, 1, &[]);
     let leader = cluster.wait_for("a leader", || cluster.leader());
-    let pids: Vec<u32> = cluster.healthy(SERVICE).iter().map(pid_of).collect();
+    let pids: Vec<u32> = cluster.healthy(SERVICE).iter().map(|instance| cluster.pid_of(instance)).collect();
     cluster.dev("kill", &leader.id);
 
     let survivor = cluster.controllers().into_iter().find(|controller| controller.id != leader.id).unwrap();
@@ -73,7 +65,7 @@ fn a_killed_leader_is_succeeded_and_the_cluster_accepts_writes() {
     let instances = cluster.wait_for("a second healthy instance", || {
         Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == 2)
     });
-    let after: Vec<u32> = instances.iter().map(pid_of).collect();
+    let after: Vec<u32> = instances.iter().map(|instance| cluster.pid_of(instance)).collect();
     assert!(
         pids.iter().all(|pid| after.contains(pid)),
         "the first instance kept running: {pids:?} {after:?}"
@@ -92,17 +84,17 @@ fn a_killed_leader_is_succeeded_and_the_cluster_accepts_writes() {
 fn a_killed_executor_finds_its_service_again() {
     let cluster = DevCluster::start(PROGRAM, 1, &[]);
     let before = cluster.wait_for("a healthy instance", || cluster.healthy(SERVICE).pop());
-    let pid = pid_of(&before);
+    let pid = cluster.pid_of(&before);
     cluster.dev("kill", "executor-1");
     assert!(is_alive(pid), "the service outlives its executor");
-    assert_eq!(pid_of(&before), pid, "and still answers");
+    assert_eq!(cluster.pid_of(&before), pid, "and still answers");
 
     cluster.dev("start", "executor-1");
     let after = cluster.wait_for("the instance, healthy again, through the new executor process", || {
         cluster.healthy(SERVICE).into_iter().find(|instance| instance.updated > before.updated)
     });
     assert_eq!(after.instance_id, before.instance_id);
-    assert_eq!(pid_of(&after), pid);
+    assert_eq!(cluster.pid_of(&after), pid);
     assert_eq!(after.created, before.created);
     assert!(cluster.old_instances(SERVICE).is_empty(), "nothing ended");
     assert_eq!(cluster.instances(SERVICE).len(), 1, "nothing was started beside it");

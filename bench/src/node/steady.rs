@@ -9,11 +9,10 @@ use bollard::Docker;
 use muster_tests::docker_image::TestImage;
 
 use super::agent::Node;
+use crate::process::{cpu_seconds, resident_mb};
 
 /// The budget of DESIGN §10.
 const RESIDENT_BUDGET_MB: f64 = 25.0;
-/// Clock ticks in a second, as `/proc` counts them on Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// How the benchmark is run.
 #[derive(clap::Args)]
@@ -51,20 +50,4 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     println!("{:<44} {:>8.2}%", "of one core", share * 100.0);
     node.empty().await;
     Ok(())
-}
-
-fn resident_mb(pid: u32) -> anyhow::Result<f64> {
-    let status =
-        std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading the executor's status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("it tells no VmRSS")?;
-    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().context("reading VmRSS")?;
-    Ok(kilobytes / 1024.0)
-}
-
-fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading the executor's stat")?;
-    let (_, fields) = stat.rsplit_once(')').context("it tells no name")?;
-    let ticks: Vec<f64> =
-        fields.split_ascii_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
-    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use muster_common::evidence::Repeats;
 use muster_common::executor::ExecutorNodeData;
 use muster_common::exit::Exit;
 use muster_common::instance::InstanceInfo;
@@ -127,7 +128,11 @@ fn describe_instance(instance: &InstanceInfo) -> String {
         let after = step.at.since(instance.created).as_secs_f64();
         let reason = step.reason.map(|reason| format!("  {reason}")).unwrap_or_default();
         let message = if step.message.is_empty() { String::new() } else { format!("  {}", step.message) };
-        let _ = writeln!(text, "  +{after:>8.3}s  {:<24} -> {}{reason}{message}", step.from, step.to);
+        let again = step.repeats.map(|Repeats { times, last }| {
+            format!("  {times} times, last +{:.3}s", last.since(instance.created).as_secs_f64())
+        });
+        let again = again.unwrap_or_default();
+        let _ = writeln!(text, "  +{after:>8.3}s  {:<24} -> {}{reason}{again}{message}", step.from, step.to);
     }
     if !instance.probes.is_empty() {
         let _ = write!(text, "\nProbes (newest last)\n");

@@ -4,8 +4,10 @@ mod op_spec;
 mod request;
 mod validate;
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
+use imbl::Vector;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::id::{Epoch, Generation, InstanceId, OperationId, ServiceId, SlotId};
@@ -191,15 +193,21 @@ pub struct Operation {
     pub op_spec: ClusterOpSpec,
     /// Whether the old instance stops before the new one starts.
     pub stop_first: bool,
-    /// The generation of the spec that its slots are to run (`UPDATE_SPEC`, ROLLBACK).
+    /// The generation of the spec that it brings (CREATE) or that its slots are to run (`UPDATE_SPEC`, ROLLBACK).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub generation: Option<Generation>,
     /// The generation of the spec that they ran before, and run again after a rollback.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub from_generation: Option<Generation>,
-    /// The count that was asked for (`UPDATE_INSTANCE_COUNT`).
+    /// The generation whose spec is brought back (ROLLBACK).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub restores: Option<Generation>,
+    /// The count that was asked for (CREATE, `UPDATE_INSTANCE_COUNT`).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub instances_per_host: Option<u32>,
+    /// The instances that were named (`REPLACE_INSTANCES`, `STOP_INSTANCES`); empty: nobody named any.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub instance_ids: Vec<InstanceId>,
     /// When it was accepted.
     pub created: Timestamp,
     /// When it fails unless something happens, by the leader's clock. None for the moments in which no leader
@@ -223,8 +231,19 @@ pub struct Operation {
     /// The outcome in words; empty while it runs.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub message: String,
-    /// Per slot.
-    pub slots: Vec<SlotProgress>,
+    /// Per slot, ordered by slot. Copies share what they hold: there can be ten thousand.
+    pub slots: Vector<SlotProgress>,
+}
+
+/// An operation as lists show it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationSummary {
+    /// The operation, with the first few of the slots that failed or are away in place of all.
+    #[serde(flatten)]
+    pub operation: Operation,
+    /// How many of its slots are where; what is nowhere is left out.
+    pub outcomes: BTreeMap<SlotOutcome, usize>,
 }
 
 #[cfg(test)]

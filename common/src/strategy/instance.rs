@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::{any_of, id, text};
-use crate::evidence::{Evidence, MAX_PROBE_RECORDS, ProbeKind, ProbeRecord, Transition};
+use crate::evidence::{Evidence, MAX_PROBE_RECORDS, ProbeKind, ProbeRecord, Repeats, Transition};
 use crate::id::{Epoch, Generation};
 use crate::instance::{
     InstancePort, InstanceRecord, InstanceState, LocalInfo, ResourceAllocation, RunnerKind,
@@ -23,8 +23,10 @@ pub fn reason() -> impl Strategy<Value = Reason> {
 /// Any change of state, possible or not.
 pub fn transition() -> impl Strategy<Value = Transition> {
     let state = any_of(InstanceState::ALL);
-    (id::timestamp(), state.clone(), state, option::of(reason()), text())
-        .prop_map(|(at, from, to, reason, message)| Transition { at, from, to, reason, message })
+    let repeats = (any::<u32>(), id::timestamp()).prop_map(|(times, last)| Repeats { times, last });
+    (id::timestamp(), state.clone(), state, option::of(reason()), text(), option::of(repeats)).prop_map(
+        |(at, from, to, reason, message, repeats)| Transition { at, from, to, reason, message, repeats },
+    )
 }
 
 /// Any probe result.

@@ -162,12 +162,10 @@ impl Api {
     }
 
     /// Steers an operation and waits until that is done or refused.
-    pub(super) async fn steer(&self, which: Steered, steer: Steer) -> Result<Submitted, ApiError> {
-        let named = match &which {
-            Steered::Operation(id) => id.to_string(),
-            Steered::Service(id) => id.to_string(),
-        };
+    pub(super) async fn steer(&self, operation: OperationId, steer: Steer) -> Result<Submitted, ApiError> {
+        let named = operation.to_string();
         let at = self.0.world.clock.now();
+        let which = Steered::Operation(operation);
         let command = Command::SteerOperation { at, which, steer, by: ANYBODY.to_owned() };
         self.accepted(command, &named).await
     }

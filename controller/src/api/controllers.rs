@@ -33,7 +33,7 @@ pub(super) async fn list(Context(api): Context<Api>) -> Data<Vec<ControllerInfo>
             last_log: last,
             lag: list.last.zip(last).map(|(newest, last)| newest.saturating_sub(last)),
             silent_ms: silent.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
-            applied_revision: answers.then_some(status.applied.0),
+            applied_revision: answers.then_some(api.consensus().applied().0),
             term: answers.then_some(status.term),
         }
     };

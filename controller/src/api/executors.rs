@@ -79,8 +79,8 @@ pub(super) async fn drain(
     change_one(&api, Wish::Drain { within: request.timeout.as_duration() }, &executor).await
 }
 
-/// `POST /cluster/executors/{id}/remove` (an addition to Drove's API): of one that is empty or not heard. It is
-/// shown as REMOVED for two days, and is ACTIVE again if it registers.
+/// `POST /cluster/executors/{id}/remove` (an addition to Drove's API): of one that is not heard. It is
+/// shown as REMOVED for two days, and is a newcomer if it registers.
 pub(super) async fn remove(
     Context(api): Context<Api>,
     Named(executor): Named<String>,

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use axum::extract::State as Context;
 use muster_common::id::{OperationId, ServiceId};
-use muster_common::operation::{Operation, OperationState, Steer};
+use muster_common::operation::{Operation, OperationState, OperationSummary, Steer};
 use serde::Serialize;
 
 use super::access::Api;
@@ -17,7 +17,7 @@ use super::query::{MAX_PAGE, Parameters, page};
 use super::services::known;
 use crate::state::{Refusal, Steered, view};
 
-/// How many operations one answer holds at most: each may name ten thousand slots.
+/// How many operations one answer holds at most.
 const MAX_OPERATIONS: u64 = 100;
 /// The same when the caller does not say.
 const DEFAULT_OPERATIONS: u64 = 50;
@@ -53,13 +53,15 @@ pub(super) async fn cancel(
 ) -> Result<Done, ApiError> {
     let unknown = || ApiError::Refused(Refusal::UnknownOperation(named.chars().take(255).collect()));
     let operation = OperationId::new(&named).map_err(|_| unknown())?;
-    let is_operation = api.read(&Parameters::default()).await?.operation(&operation).is_some();
-    let which = if is_operation {
-        Steered::Operation(operation)
+    let state = api.read(&Parameters::default()).await?;
+    let operation = if state.operation(&operation).is_some() {
+        operation
     } else {
-        Steered::Service(ServiceId::new(&named).map_err(|_| unknown())?)
+        // Resolved here: one that is proposed again must not find another operation.
+        let service = Steered::Service(ServiceId::new(&named).map_err(|_| unknown())?);
+        state.steered(&service).map_err(ApiError::CannotCancel)?.id.clone()
     };
-    api.steer(which, Steer::Cancel).await.map(|_| Done).map_err(|error| match error {
+    api.steer(operation, Steer::Cancel).await.map(|_| Done).map_err(|error| match error {
         ApiError::Refused(
             refusal @ (Refusal::NothingToCancel | Refusal::CannotSteer(..) | Refusal::OperationOver(..)),
         ) => ApiError::CannotCancel(refusal),
@@ -89,7 +91,7 @@ async fn steer(
 ) -> Answer<Accepted> {
     let unknown = |_| ApiError::Refused(Refusal::UnknownOperation(operation.chars().take(255).collect()));
     let id = OperationId::new(&operation).map_err(unknown)?;
-    let steered = api.steer(Steered::Operation(id), steer).await?;
+    let steered = api.steer(id, steer).await?;
     Ok(Data(Accepted {
         service_id: steered.service.to_string(),
         operation_id: steered.operation.to_string(),
@@ -97,12 +99,11 @@ async fn steer(
 }
 
 /// `GET /localservices/operations?state=&service=&from=&size=` (an addition to Drove's API): those at work, then
-/// finished ones, newest first.
-pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answer<Vec<Operation>> {
+/// finished ones, newest first. Of their slots they tell how many are where, and name some that failed or are away.
+pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answer<Vec<OperationSummary>> {
     let states = query.each::<OperationState>("state")?;
     let services: Vec<&str> = query.all("service").collect();
-    let from = page(query.number("from", MAX_PAGE, 0)?);
-    let size = page(query.number("size", MAX_OPERATIONS, DEFAULT_OPERATIONS)?);
+    let (from, size) = part(&query)?;
     let state = api.read(&query).await?;
     let mut operations: Vec<_> = state
         .operations()
@@ -112,7 +113,14 @@ pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answe
     operations
         .sort_by_key(|operation| (operation.state.is_final(), Reverse((operation.created, &operation.id))));
     let shown = operations.into_iter().skip(from).take(size);
-    Ok(Data(shown.filter_map(|operation| view::operation(&state, &operation.id)).collect()))
+    Ok(Data(shown.map(|operation| view::operation_summary(&state, operation)).collect()))
+}
+
+/// Where a page of operations begins, and how many are on it.
+fn part(query: &Parameters) -> Result<(usize, usize), ApiError> {
+    let from = page(query.number("from", MAX_PAGE, 0)?);
+    let size = page(query.number("size", MAX_OPERATIONS, DEFAULT_OPERATIONS)?);
+    Ok((from, size))
 }
 
 #[derive(Debug, Serialize)]
@@ -126,7 +134,7 @@ pub(super) async fn validate_spec(Context(api): Context<Api>, Body(body): Body) 
     Ok(Data(Valid { valid: true }))
 }
 
-/// `GET /localservices/operations/{operationId}` (an addition to Drove's API).
+/// `GET /localservices/operations/{operationId}` (an addition to Drove's API): with all its slots.
 pub(super) async fn one(
     Context(api): Context<Api>,
     Named(operation): Named<String>,
@@ -140,15 +148,16 @@ pub(super) async fn one(
         .ok_or_else(|| ApiError::NotFound(format!("No operation found with id: {operation}")))
 }
 
-/// `GET /localservices/{id}/operations` (an addition to Drove's API): those at work, then finished
-/// ones, newest first.
+/// `GET /localservices/{id}/operations?from=&size=` (an addition to Drove's API): those at work, then finished ones,
+/// newest first, as in the list of all.
 pub(super) async fn of_service(
     Context(api): Context<Api>,
     Named(service): Named<String>,
     query: Parameters,
-) -> Answer<Vec<Operation>> {
+) -> Answer<Vec<OperationSummary>> {
+    let (from, size) = part(&query)?;
     let state = api.read(&query).await?;
     let service = known(&state, &service)?;
-    let operations = state.operations_of(&service.id);
-    Ok(Data(operations.filter_map(|operation| view::operation(&state, &operation.id)).collect()))
+    let shown = state.operations_of(&service.id).skip(from).take(size);
+    Ok(Data(shown.map(|operation| view::operation_summary(&state, operation)).collect()))
 }

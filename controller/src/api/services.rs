@@ -55,16 +55,19 @@ pub(super) async fn spec(
     Ok(Data(masked(service.spec())))
 }
 
-/// `GET /localservices/{id}/instances`: active ones; an unknown service has none.
+/// `GET /localservices/{id}/instances`: active ones; an unknown service has none. `from` and `size`, which page, are
+/// additions to Drove's API.
 pub(super) async fn instances(
     Context(api): Context<Api>,
     Named(service): Named<String>,
     query: Parameters,
 ) -> Answer<Vec<InstanceInfo>> {
     let wanted = query.each::<InstanceState>("state")?;
+    let from = page(query.number("from", MAX_PAGE, 0)?);
+    let size = page(query.number("size", MAX_PAGE, MAX_PAGE)?);
     let state = api.read(&query).await?;
     let Ok(service) = ServiceId::new(&service) else { return Ok(Data(Vec::new())) };
-    Ok(Data(view::active_instances(&state, &service, &wanted)))
+    Ok(Data(view::active_instances(&state, &service, &wanted, (from, size))))
 }
 
 /// `GET /localservices/{id}/instances/old`: all others; also of a service that is destroyed by now. The parameters

@@ -22,6 +22,7 @@ use super::access::Api;
 use super::error::{ApiError, ResumeFrom};
 use super::query::Parameters;
 use super::resume::{Resume, id};
+use crate::raft::Consensus;
 use crate::state::{EventPosition, EventRecord, State, view};
 
 /// How long a stream is silent at most.
@@ -30,8 +31,9 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const BATCH: usize = 256;
 
 /// `GET /cluster/events/watch?from=` (an addition to Drove's API): the events after `from`, or after the header
-/// `Last-Event-ID`, or from now on. A HEARTBEAT says how far the reader is while nothing happens; the last event says
-/// why the stream ends: COMPACTED, `SLOW_CONSUMER`, `SHUTTING_DOWN`.
+/// `Last-Event-ID`, or from now on. A HEARTBEAT says how far the reader is while nothing happens, and that nothing did
+/// happen: the group was asked, unless `stale=true`. The last event says why the stream ends: COMPACTED, `SLOW_CONSUMER`,
+/// `NO_LEADER`, `SHUTTING_DOWN`.
 pub(super) async fn watch(
     Context(api): Context<Api>,
     headers: HeaderMap,
@@ -55,6 +57,7 @@ pub(super) async fn watch(
         is_over: false,
         state: api.watch_state(),
         shutdown: api.shutdown(),
+        group: (!query.flag("stale")?).then(|| api.consensus().clone()),
         _place: place,
     };
     Ok(Sse::new(unfold(reader, |mut reader| async move {
@@ -81,6 +84,8 @@ enum End {
     Compacted,
     /// It read so slowly that what it did not read is forgotten.
     SlowConsumer,
+    /// No majority answers this controller, so that events may happen elsewhere: another one may go on.
+    NoLeader,
     /// The controller is stopping: another one goes on from the same place.
     ShuttingDown,
 }
@@ -90,6 +95,7 @@ impl End {
         match self {
             Self::Compacted => "COMPACTED",
             Self::SlowConsumer => "SLOW_CONSUMER",
+            Self::NoLeader => "NO_LEADER",
             Self::ShuttingDown => "SHUTTING_DOWN",
         }
     }
@@ -131,6 +137,8 @@ struct Reader {
     is_over: bool,
     state: watch::Receiver<Arc<State>>,
     shutdown: CancellationToken,
+    /// Asked before each heartbeat; none: the reader wants what this controller has, however old.
+    group: Option<Consensus>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -163,7 +171,35 @@ impl Reader {
             changed = self.state.changed() => if changed.is_err() {
                 self.end(End::ShuttingDown, seen);
             },
-            () = sleep_until(self.heartbeat) => self.ready.push_back(told("HEARTBEAT", seen)),
+            () = sleep_until(self.heartbeat) => self.beat(seen).await,
+        }
+    }
+
+    /// Says that nothing happened after `seen`, if that is known.
+    async fn beat(&mut self, seen: Revision) {
+        let barrier = async {
+            match &self.group {
+                Some(group) => group.read_barrier().await.map(drop),
+                None => Ok(()),
+            }
+        };
+        let end = tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => Some(End::ShuttingDown),
+            known = barrier => known.err().map(|error| {
+                tracing::debug!(%error, "a reader of events is sent elsewhere");
+                End::NoLeader
+            }),
+        };
+        if let Some(end) = end {
+            return self.end(end, seen);
+        }
+        // The group's answer may have brought what happened meanwhile.
+        let state = self.state.borrow_and_update().clone();
+        match self.feed.next(&state) {
+            Next::Events(events) => self.ready.extend(events.iter().map(sent)),
+            Next::End(end, resume_from) => self.end(end, resume_from),
+            Next::Nothing => self.ready.push_back(told("HEARTBEAT", self.feed.seen.0)),
         }
     }
 

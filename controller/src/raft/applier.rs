@@ -12,6 +12,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
+use super::compaction::Growth;
 use super::machine::{Encode, Machine};
 use super::types::{LogId, Payload, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::store::SnapshotStore;
@@ -23,6 +24,7 @@ pub(crate) struct Applier {
     last: Option<LogId>,
     membership: StoredMembership,
     snapshots: SnapshotStore,
+    growth: Growth,
     applied: watch::Sender<Revision>,
 }
 
@@ -30,6 +32,7 @@ impl Applier {
     pub(crate) fn new(
         machine: Box<dyn Machine>,
         snapshots: SnapshotStore,
+        growth: Growth,
         applied: watch::Sender<Revision>,
     ) -> Self {
         Self {
@@ -37,6 +40,7 @@ impl Applier {
             last: None,
             membership: StoredMembership::default(),
             snapshots,
+            growth,
             applied,
         }
     }
@@ -72,6 +76,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
                 Payload::Blank => Vec::new(),
                 Payload::Normal(proposal) => {
                     let revision = Revision(entry.log_id.index);
+                    self.growth.add(proposal.commands.iter().map(Bytes::len).sum());
                     let commands = proposal.commands.iter();
                     let replies: Result<_, _> =
                         commands.map(|command| self.machine().apply(revision, command)).collect();
@@ -94,6 +99,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
+        self.growth.begin_anew();
         Builder {
             meta: SnapshotMeta { last_log_id: self.last, last_membership: self.membership.clone() },
             encode: Mutex::new(Some(self.machine().snapshot())),
@@ -104,6 +110,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, chunks: Vec<Bytes>) -> io::Result<()> {
         self.machine().restore(&chunks).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         self.snapshots.replace(meta.clone(), chunks).await?;
+        self.growth.begin_anew();
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.publish();

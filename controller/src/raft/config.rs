@@ -63,12 +63,21 @@ pub(crate) struct RaftConfig {
     pub timings: Timings,
     /// Entries between two snapshots.
     pub snapshot_every: u64,
+    /// Bytes of commands between two snapshots, should they come first.
+    pub snapshot_bytes: u64,
 }
 
 impl RaftConfig {
     /// With the usual timings and snapshot distance.
     #[must_use]
     pub(crate) fn new(id: ControllerId, storage: Storage, members: Vec<Member>) -> Self {
-        Self { id, storage, members, timings: Timings::default(), snapshot_every: 20_000 }
+        Self {
+            id,
+            storage,
+            members,
+            timings: Timings::default(),
+            snapshot_every: 20_000,
+            snapshot_bytes: 256 * 1024 * 1024,
+        }
     }
 }

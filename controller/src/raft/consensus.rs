@@ -9,13 +9,15 @@ use muster_common::id::{ControllerId, Revision};
 use muster_common::identity::Role as PeerRole;
 use muster_platform::{TlsIdentity, World};
 use openraft::{Config, SnapshotPolicy};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::applier::Applier;
+use super::compaction::{self, Growth};
 use super::config::{RaftConfig, Storage, Timings};
 use super::error::{ChangeError, ProposeError, ReadError, StartError};
+use super::exclusion;
 use super::founding;
 use super::machine::{Machine, UnreadableCommand};
 use super::members::{self, MemberChange, MemberList};
@@ -29,6 +31,7 @@ use super::regroup;
 use super::service;
 use super::status::{self, RaftStatus};
 use super::types::{Incarnation, Raft, Runtime};
+use super::vacancy::{self, Lines};
 use crate::store::{self, Owner};
 
 /// Entries in one append at most; their bytes are limited by the log store.
@@ -75,13 +78,25 @@ impl Consensus {
     /// [`read_barrier`](Self::read_barrier). Takes 10 s at most. It is not
     /// begun later than that; only what was [`Unknown`](ProposeError::Unknown) may still be carried out.
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
-        self.proposals.propose(command).await
+        self.proposals.propose(command, None).await
+    }
+
+    /// The same for what this member decided as the leader of `term`: it is carried out while it leads in that term, or
+    /// not at all. Another leader judges for itself, and knows better by the time that it would hear of this.
+    pub(crate) async fn propose_as_leader(&self, term: u64, command: Bytes) -> Result<Bytes, ProposeError> {
+        self.proposals.propose(command, Some(term)).await
     }
 
     /// Waits until this member has applied everything that was acknowledged anywhere before the call;
     /// then local state is safe to read. Returns what it has applied at least. Takes 5 s at most.
     pub(crate) async fn read_barrier(&self) -> Result<Revision, ReadError> {
         self.reads.barrier().await
+    }
+
+    /// Everything up to here is applied here.
+    #[must_use]
+    pub(crate) fn applied(&self) -> Revision {
+        *self.node.applied.borrow()
     }
 
     /// What this member knows, as it changes.
@@ -155,11 +170,15 @@ async fn start(
     let peers = Peers::new(world, tls, &config.members);
     let (published, applied) = watch::channel(Revision(0));
     let network = Network { id: config.id, peers: peers.clone() };
-    let machine = Applier::new(machine, stores.snapshots, published);
+    let due = Arc::new(Notify::new());
+    let growth = Growth::new(config.snapshot_bytes, Arc::clone(&due));
+    let machine = Applier::new(machine, stores.snapshots, growth, published);
     let raft = Raft::new(config.id.0, Arc::new(settings), network, stores.log, machine);
     let raft = Runtime::scope(seed, raft).await.map_err(|error| StartError::Recovery(error.to_string()))?;
 
-    let status = status::watch_metrics(&raft, peers.clone());
+    let (excluding, excluded) = watch::channel(None);
+    let status = status::watch_metrics(&raft, peers.clone(), excluded);
+    let (lines, ends) = Lines::new();
     let node = Arc::new(Node {
         id: config.id,
         incarnation: stores.incarnation,
@@ -168,11 +187,15 @@ async fn start(
         peers,
         status,
         applied,
+        lines,
         changing: Mutex::default(),
     });
     let stop = CancellationToken::new();
     founding::start(Arc::clone(&node), stop.clone());
     promotion::start(Arc::clone(&node), stop.clone());
+    compaction::start(Arc::clone(&node), due, stop.clone());
+    exclusion::start(Arc::clone(&node), excluding, stop.clone());
+    vacancy::start(Arc::clone(&node), ends, stop.clone());
     Ok(Consensus {
         proposals: Proposals::start(Arc::clone(&node), stop.clone()),
         reads: Reads::start(Arc::clone(&node), stop.clone()),

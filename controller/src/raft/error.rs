@@ -19,6 +19,9 @@ pub(crate) enum ProposeError {
         /// For how long.
         waited: Duration,
     },
+    /// It was decided by a leader that leads no more. It did not happen.
+    #[error("this controller does not lead any more; what it decided is left to the next leader")]
+    Deposed,
     /// It was handed to a leader and no answer came. It may or may not have happened: only a command
     /// that is harmless when applied twice may be proposed again.
     #[error("it is not known whether the change was made: {cause}; look at the state before trying again")]

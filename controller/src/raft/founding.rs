@@ -34,6 +34,8 @@ pub(super) struct Hello {
     pub(super) configured: Vec<u64>,
     /// The group that it is in; nobody: it is in none.
     pub(super) group: Nodes,
+    /// The term in which it leads, followed by a majority.
+    pub(super) leads_in: Option<u64>,
 }
 
 /// What a member with empty files does.
@@ -141,7 +143,9 @@ pub(super) fn own(node: &Node) -> Hello {
     let (cluster, api) =
         me.map_or_else(Default::default, |me| (me.cluster_addr.clone(), me.api_addr.clone()));
     let me = Addresses { cluster, api, incarnation: node.incarnation.clone() };
-    Hello { me: (node.id.0, me), configured, group }
+    let status = node.status.borrow();
+    let leads_in = status.is_ready_leader.then_some(status.term);
+    Hello { me: (node.id.0, me), configured, group, leads_in }
 }
 
 /// Asks the controller at `address` who it is.
@@ -155,6 +159,7 @@ pub(super) async fn hello(node: &Node, id: ControllerId, address: &str) -> Resul
         me: codec::member_from(answer.me.unwrap_or_default()),
         configured: answer.configured.iter().map(|member| member.id).collect(),
         group: answer.group.into_iter().map(codec::member_from).collect(),
+        leads_in: answer.leads_in,
     })
 }
 
@@ -202,6 +207,7 @@ impl Hello {
             me: Some(codec::member_to(self.me.0, &self.me.1)),
             configured: self.configured.iter().map(named).collect(),
             group: self.group.iter().map(|(id, node)| codec::member_to(*id, node)).collect(),
+            leads_in: self.leads_in,
         }
     }
 }

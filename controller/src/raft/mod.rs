@@ -10,23 +10,30 @@
 //! | [`consensus`] | the handle, and how a member starts and stops |
 //! | [`node`] | consensus itself, with what the tasks around it share |
 //! | [`propose`] | commands on their way into the log |
+//! | [`entries`] | those that other members hand to the one that leads |
 //! | [`read`] | linearizable reads |
-//! | [`applier`] | feeds the machine |
+//! | [`applier`], [`compaction`] | feeds the machine, and asks for a snapshot when the log takes much |
 //! | [`founding`] | how a member with empty files comes into a group |
-//! | [`members`], [`promotion`] | who is in the group, and how that changes |
+//! | [`members`], [`promotion`], [`exclusion`] | who is in the group, how that changes, and how who is not any more learns of it |
 //! | [`network`], [`peers`], [`service`], [`membership`], [`snapshot`] | speaking to the other members |
+//! | [`vacancy`] | a leader whose process has ended |
 //! | [`regroup`] | a group of one, made of a state |
 //! | [`types`], [`codec`] | openraft's nouns, and how they are written |
 //!
 //! Tasks: openraft's core and its replications own the protocol; the applier owns the machine; one task
-//! turns proposals into entries and one answers readers, both fed by bounded queues; one derives the
-//! status; one brings a member with empty files into a group, and one gives learners their votes. The log's writer has a thread (see [`store`](crate::store)). Dropping everything ends them.
+//! turns proposals into entries, one does so with what other members hand over and one answers readers, all fed by
+//! bounded queues; one derives the status; one brings a member with empty files into a group, one gives learners their
+//! votes, one asks for snapshots, one whether this member still is one, and one looks after leaders that hang up. The
+//! log's writer has a thread (see [`store`](crate::store)). Dropping everything ends them.
 
 pub(crate) mod applier;
 pub(crate) mod codec;
+pub(crate) mod compaction;
 mod config;
 mod consensus;
+mod entries;
 mod error;
+mod exclusion;
 mod founding;
 mod machine;
 mod members;
@@ -42,6 +49,7 @@ mod service;
 mod snapshot;
 pub(crate) mod status;
 pub(crate) mod types;
+mod vacancy;
 
 #[cfg(test)]
 pub(crate) mod tests;

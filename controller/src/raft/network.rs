@@ -273,7 +273,8 @@ impl NetSnapshot<TypeConfig> for Link {
         let mut client = self.clients()?.bulk;
         let parts: Vec<v1::RaftSnapshotPart> = snapshot::parts(&vote, &snapshot);
         let send = async {
-            let call = client.install_snapshot(self.to_target(futures::stream::iter(parts)));
+            let parts = snapshot::paced(futures::stream::iter(parts));
+            let call = client.install_snapshot(self.to_target(parts));
             self.call(RPCTypes::InstallSnapshot, option.soft_ttl(), call).await
         };
         let response = tokio::select! {

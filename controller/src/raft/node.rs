@@ -18,6 +18,7 @@ use super::machine::UnreadableCommand;
 use super::peers::Peers;
 use super::status::RaftStatus;
 use super::types::{Incarnation, Proposal, Raft};
+use super::vacancy::Lines;
 
 /// How long to wait before a leader is looked for again where nothing has changed.
 const PAUSE: Duration = Duration::from_millis(25);
@@ -36,6 +37,8 @@ pub(super) struct Node {
     pub(super) status: watch::Receiver<RaftStatus>,
     /// What readers see of the machine.
     pub(super) applied: watch::Receiver<Revision>,
+    /// The lines that leaders send their log over.
+    pub(super) lines: Lines,
     /// Held by who changes the group: one change at a time.
     pub(super) changing: Mutex<()>,
 }
@@ -45,7 +48,7 @@ pub(super) struct Node {
 pub(super) struct Elsewhere(pub(super) Option<ControllerId>);
 
 /// Commands that were not answered by the machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum NotWritten {
     /// Nothing was done.
     Elsewhere(Elsewhere),

@@ -1,6 +1,7 @@
 //! How this member reaches the others.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_common::id::ControllerId;
@@ -87,6 +88,11 @@ impl Peers {
                 .max_encoding_message_size(MAX_MESSAGE),
             members: MembersClient::new(self.channel(id, address, Lane::Quick)?),
         })
+    }
+
+    /// Whether somebody listens at the member's cluster port. The caller sets the deadline.
+    pub(super) async fn knock(&self, member: &Member) -> io::Result<()> {
+        self.world.network.connect(&member.cluster_addr).await.map(drop)
     }
 
     fn channel(&self, id: ControllerId, address: &str, lane: Lane) -> Result<Channel, InvalidAddress> {

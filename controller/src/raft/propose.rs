@@ -24,9 +24,10 @@ use super::node::{Elsewhere, Leader, Node, NotWritten};
 
 /// The largest command, in bytes.
 pub(super) const MAX_COMMAND: usize = 1024 * 1024;
-/// An entry takes no more commands, nor bytes once it has this many (so less than twice as many).
-const ENTRY_COMMANDS: usize = 256;
-const ENTRY_BYTES: usize = 1024 * 1024;
+/// An entry takes no more commands, nor bytes once it has this many. (Of what members hand over in parts, the last part may
+/// bring as many again, and twice the bytes.)
+pub(super) const ENTRY_COMMANDS: usize = 256;
+pub(super) const ENTRY_BYTES: usize = 1024 * 1024;
 /// Entries on their way at once: one being replicated while the next is written.
 const IN_FLIGHT: usize = 2;
 /// Commands that may wait, by number and by size in bytes.
@@ -39,6 +40,8 @@ struct Waiting {
     command: Bytes,
     /// After it nobody expects the command to be carried out any more.
     deadline: Instant,
+    /// What a leader decided holds while it leads, and is offered to nobody else.
+    only_in: Option<u64>,
     reply: oneshot::Sender<Result<Bytes, ProposeError>>,
     /// Its share of the queue's bytes, given back with it.
     _room: OwnedSemaphorePermit,
@@ -59,15 +62,16 @@ impl Proposals {
         Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES)) }
     }
 
-    pub(super) async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
+    /// Has `command` carried out; one that is `only_in` a term, by this member as the leader of that term.
+    pub(super) async fn propose(&self, command: Bytes, only_in: Option<u64>) -> Result<Bytes, ProposeError> {
         let begun = Instant::now();
-        let answer = self.wait(command).await;
+        let answer = self.wait(command, only_in).await;
         histogram!("muster_raft_proposal_seconds").record(begun.elapsed().as_secs_f64());
         counter!("muster_raft_proposals_total", "outcome" => outcome(&answer)).increment(1);
         answer
     }
 
-    async fn wait(&self, command: Bytes) -> Result<Bytes, ProposeError> {
+    async fn wait(&self, command: Bytes, only_in: Option<u64>) -> Result<Bytes, ProposeError> {
         let size = command.len();
         if size > MAX_COMMAND {
             return Err(ProposeError::TooLarge { size, limit: MAX_COMMAND });
@@ -77,12 +81,12 @@ impl Proposals {
             Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| ProposeError::Overloaded)?;
         let (reply, answer) = oneshot::channel();
         let deadline = Instant::now() + DEADLINE;
-        self.queue.try_send(Waiting { command, deadline, reply, _room: room }).map_err(
-            |error| match error {
+        self.queue.try_send(Waiting { command, deadline, only_in, reply, _room: room }).map_err(|error| {
+            match error {
                 mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
                 mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
-            },
-        )?;
+            }
+        })?;
         // Dropped in the queue: it never left this member. What leaves is always answered.
         answer.await.unwrap_or(Err(ProposeError::Stopped))
     }
@@ -92,6 +96,7 @@ fn outcome(answer: &Result<Bytes, ProposeError>) -> &'static str {
     match answer {
         Ok(_) => "committed",
         Err(ProposeError::NoLeader { .. }) => "no_leader",
+        Err(ProposeError::Deposed) => "deposed",
         Err(ProposeError::Unknown { .. }) => "unknown",
         Err(ProposeError::Refused { .. } | ProposeError::TooLarge { .. }) => "refused",
         Err(ProposeError::Overloaded) => "overloaded",
@@ -119,10 +124,8 @@ async fn batch(node: Arc<Node>, mut waiting: mpsc::Receiver<Waiting>, stop: Canc
         let mut entry = Vec::new();
         let mut next = Some(first);
         while let Some(waiting_command) = next {
-            if let Some(wanted) = still_wanted(waiting_command) {
-                bytes += wanted.command.len();
-                entry.push(wanted);
-            }
+            bytes += waiting_command.command.len();
+            entry.push(waiting_command);
             let has_room = entry.len() < ENTRY_COMMANDS && bytes < ENTRY_BYTES;
             next = if has_room { waiting.try_recv().ok() } else { None };
         }
@@ -134,21 +137,35 @@ async fn batch(node: Arc<Node>, mut waiting: mpsc::Receiver<Waiting>, stop: Canc
     }
 }
 
-/// What waited too long is given up, and what its proposer gave up is not carried out behind its back.
-fn still_wanted(waiting: Waiting) -> Option<Waiting> {
-    if waiting.deadline > Instant::now() {
-        return (!waiting.reply.is_closed()).then_some(waiting);
+/// What waited too long is given up, and what its proposer gave up, or decided as the leader that it is no more, is
+/// not carried out behind its back.
+fn still_wanted(node: &Node, leader: &Leader, waiting: Waiting) -> Option<Waiting> {
+    if waiting.deadline <= Instant::now() {
+        tell(waiting, Err(ProposeError::NoLeader { waited: DEADLINE }));
+        return None;
     }
-    tell(waiting, Err(ProposeError::NoLeader { waited: DEADLINE }));
-    None
+    let leads = |term| matches!(leader, Leader::Me) && node.status.borrow().term == term;
+    if !waiting.only_in.is_none_or(leads) {
+        tell(waiting, Err(ProposeError::Deposed));
+        return None;
+    }
+    (!waiting.reply.is_closed()).then_some(waiting)
 }
 
 /// Has an entry replicated, and answers everybody in it. Each command has a deadline and a fate of its
 /// own, whatever else shared its entry.
 async fn deliver(node: &Node, mut entry: Vec<Waiting>) {
-    while let Some(oldest) = entry.first() {
+    // What the last one asked knew better than this member.
+    let mut hint = None;
+    loop {
+        if node.status.borrow().failed.is_some() {
+            return tell_all(entry, &ProposeError::Stopped);
+        }
+        let leader = hint.take().and_then(|id| known(node, id)).unwrap_or_else(|| node.leader());
+        entry = entry.into_iter().filter_map(|waiting| still_wanted(node, &leader, waiting)).collect();
+        let Some(deadline) = entry.first().map(|oldest| oldest.deadline) else { return };
         let commands = entry.iter().map(|waiting| waiting.command.clone()).collect();
-        match offer(node, &commands, oldest.deadline).await {
+        match offer(node, &leader, &commands, deadline).await {
             Ok(answers) if answers.len() == entry.len() => {
                 for (waiting, answer) in entry.into_iter().zip(answers) {
                     tell(waiting, Ok(answer));
@@ -159,18 +176,20 @@ async fn deliver(node: &Node, mut entry: Vec<Waiting>) {
                 let cause = format!("{} commands were answered by {} replies", entry.len(), answers.len());
                 return tell_all(entry, &ProposeError::Unknown { cause });
             }
-            // Those that came later have time left.
-            Err(ProposeError::NoLeader { .. }) => {
-                entry = entry.into_iter().filter_map(still_wanted).collect();
+            Err(NotWritten::Elsewhere(Elsewhere(leader))) => {
+                hint = leader;
+                // Those that came later have time left when the oldest has none.
+                node.pause(deadline).await;
             }
             // Which of them is at fault is not known; the others are offered without it.
-            Err(ProposeError::Refused { .. }) if entry.len() > 1 => {
+            Err(NotWritten::Refused(_)) if entry.len() > 1 => {
                 for waiting in entry {
                     Box::pin(deliver(node, vec![waiting])).await;
                 }
                 return;
             }
-            Err(error) => return tell_all(entry, &error),
+            Err(NotWritten::Refused(cause)) => return tell_all(entry, &ProposeError::Refused { cause }),
+            Err(NotWritten::Unknown(cause)) => return tell_all(entry, &ProposeError::Unknown { cause }),
         }
     }
 }
@@ -186,38 +205,22 @@ fn tell(waiting: Waiting, answer: Result<Bytes, ProposeError>) {
     drop(waiting.reply.send(answer));
 }
 
-async fn offer(node: &Node, commands: &Arc<[Bytes]>, deadline: Instant) -> Result<Vec<Bytes>, ProposeError> {
-    // What the last one asked knew better than this member.
-    let mut hint = None;
-    loop {
-        if node.status.borrow().failed.is_some() {
-            return Err(ProposeError::Stopped);
+/// Offers an entry to who leads, once.
+async fn offer(
+    node: &Node,
+    leader: &Leader,
+    commands: &Arc<[Bytes]>,
+    deadline: Instant,
+) -> Result<Vec<Bytes>, NotWritten> {
+    let written = async {
+        match leader {
+            Leader::Me => node.write(Arc::clone(commands)).await,
+            Leader::Other(leader) => forward(node, leader, commands, deadline).await,
+            Leader::Nobody => Err(NotWritten::Elsewhere(Elsewhere(None))),
         }
-        let leader = match hint.take().and_then(|id| known(node, id)) {
-            Some(leader) => leader,
-            None => node.leader(),
-        };
-        let written = match leader {
-            Leader::Me => timeout_at(deadline, node.write(Arc::clone(commands))).await,
-            Leader::Other(leader) => timeout_at(deadline, forward(node, &leader, commands, deadline)).await,
-            Leader::Nobody => Ok(Err(NotWritten::Elsewhere(Elsewhere(None)))),
-        };
-        match written {
-            Ok(Ok(replies)) => return Ok(replies),
-            Ok(Err(NotWritten::Elsewhere(Elsewhere(leader)))) => {
-                hint = leader;
-                if !node.pause(deadline).await {
-                    return Err(ProposeError::NoLeader { waited: DEADLINE });
-                }
-            }
-            Ok(Err(NotWritten::Refused(cause))) => return Err(ProposeError::Refused { cause }),
-            Ok(Err(NotWritten::Unknown(cause))) => return Err(ProposeError::Unknown { cause }),
-            Err(_) => {
-                let cause = format!("no answer within {} s", DEADLINE.as_secs());
-                return Err(ProposeError::Unknown { cause });
-            }
-        }
-    }
+    };
+    let late = |_| Err(NotWritten::Unknown(format!("no answer within {} s", DEADLINE.as_secs())));
+    timeout_at(deadline, written).await.unwrap_or_else(late)
 }
 
 fn known(node: &Node, id: ControllerId) -> Option<Leader> {

@@ -18,6 +18,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use super::codec::{self, Malformed};
+use super::entries::Entries;
 use super::membership::Membership;
 use super::node::{Elsewhere, Node, NotWritten};
 use super::peers::MAX_MESSAGE;
@@ -36,7 +37,8 @@ pub(super) fn routes(node: Arc<Node>, seed: u64) -> axum::Router {
     let members = MembersServer::new(Membership::new(Arc::clone(&node)));
     let me = Arc::clone(&node);
     let meant_for_me = move |request| controllers_only(request).and_then(|request| meant_for(&me, request));
-    let service = Service { node, seed, receiving: Arc::new(Semaphore::new(1)) };
+    let entries = Entries::start(Arc::clone(&node));
+    let service = Service { node, entries, seed, receiving: Arc::new(Semaphore::new(1)) };
     let raft = RaftServer::new(service.clone())
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
@@ -99,6 +101,8 @@ impl Caller {
 #[derive(Clone)]
 struct Service {
     node: Arc<Node>,
+    /// The way into the log while this member leads.
+    entries: Entries,
     /// For the tasks that openraft starts in calls from outside.
     seed: u64,
     /// One snapshot at a time: it is in memory until it is whole.
@@ -124,8 +128,11 @@ impl RaftRpc for Service {
         request: Request<Streaming<v1::RaftAppend>>,
     ) -> Result<Response<Self::StreamAppendStream>, Status> {
         let caller = Caller::of(request.extensions())?;
+        // Dropped with the stream of requests, when the leader has hung up.
+        let line = self.node.lines.from(caller.0);
         // A request that cannot be read ends the stream; the leader begins a new one.
         let requests = request.into_inner().map(move |request| {
+            let _open = &line;
             let request = codec::append_from(request?).map_err(malformed)?;
             caller.owns(&request.vote)?;
             Ok(request)
@@ -227,21 +234,15 @@ impl Control for Service {
         for command in &commands {
             (self.node.check)(command).map_err(|error| Status::invalid_argument(error.to_string()))?;
         }
-        // A task of its own: a caller that hangs up must not leave the entry half-handed over.
-        let node = Arc::clone(&self.node);
-        let write =
-            tokio::spawn(
-                async move { tokio::time::timeout(WRITE_TIMEOUT, node.write(commands.into())).await },
-            );
-        let outcome = match write.await {
-            Ok(Ok(Ok(replies))) => Outcome::Replies(v1::ProposeReplies { replies }),
-            Ok(Ok(Err(NotWritten::Elsewhere(at)))) => Outcome::LeaderElsewhere(elsewhere(&at)),
-            Ok(Ok(Err(NotWritten::Refused(cause)))) => return Err(Status::invalid_argument(cause)),
-            Ok(Ok(Err(NotWritten::Unknown(cause)))) => Outcome::Unknown(v1::ProposeUnknown { cause }),
-            Ok(Err(_)) => Outcome::Unknown(v1::ProposeUnknown {
+        let write = self.entries.write(commands.into());
+        let outcome = match tokio::time::timeout(WRITE_TIMEOUT, write).await {
+            Ok(Ok(replies)) => Outcome::Replies(v1::ProposeReplies { replies }),
+            Ok(Err(NotWritten::Elsewhere(at))) => Outcome::LeaderElsewhere(elsewhere(&at)),
+            Ok(Err(NotWritten::Refused(cause))) => return Err(Status::invalid_argument(cause)),
+            Ok(Err(NotWritten::Unknown(cause))) => Outcome::Unknown(v1::ProposeUnknown { cause }),
+            Err(_) => Outcome::Unknown(v1::ProposeUnknown {
                 cause: "the leader did not commit it in time".to_owned(),
             }),
-            Err(ended) => Outcome::Unknown(v1::ProposeUnknown { cause: ended.to_string() }),
         };
         Ok(Response::new(v1::ProposeResponse { outcome: Some(outcome) }))
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
 use muster_proto::v1;
 use tonic::{Status, Streaming};
 
@@ -11,6 +12,9 @@ use super::types::{Snapshot, Vote};
 
 /// The size of a piece.
 const PIECE: usize = 1024 * 1024;
+/// Before each piece: 64 MiB/s at most, so that a large snapshot leaves heartbeats and entries their share of the
+/// network, the disk and the processor. One that is torn is sent anew from its beginning.
+const PAUSE: Duration = Duration::from_micros(15_625);
 /// The largest snapshot: ten times what 100,000 instances with their evidence take.
 const MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// The longest silence between two pieces.
@@ -36,6 +40,14 @@ pub(super) fn parts(vote: &Vote, snapshot: &Snapshot) -> Vec<v1::RaftSnapshotPar
         .chain(pieces)
         .map(|part| v1::RaftSnapshotPart { part: Some(part) })
         .collect()
+}
+
+/// The parts, no faster than a snapshot may travel.
+pub(super) fn paced<T>(parts: impl Stream<Item = T>) -> impl Stream<Item = T> {
+    parts.then(|part| async move {
+        tokio::time::sleep(PAUSE).await;
+        part
+    })
 }
 
 /// Puts pieces together.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metrics::{counter, gauge};
-use muster_common::id::{ControllerId, Revision};
+use muster_common::id::ControllerId;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::Fatal;
 use openraft::{Instant as _, RaftMetrics, ServerState};
@@ -31,7 +31,8 @@ pub enum Role {
     Stopped,
 }
 
-/// The group, as one member sees it.
+/// The group, as one member sees it. It changes with the group, not with the log: whoever watches it is not woken by
+/// every entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RaftStatus {
     /// The term; a higher one is newer.
@@ -43,16 +44,19 @@ pub struct RaftStatus {
     /// This member leads, a quorum has answered it, and everything accepted by earlier leaders is
     /// applied here: it can accept writes and decide from what it reads.
     pub is_ready_leader: bool,
-    /// Everything up to here is applied here.
-    pub applied: Revision,
     /// Who is in the group.
     pub members: Vec<Member>,
     /// Why this member stopped working for good; the role must end.
     pub failed: Option<String>,
 }
 
-/// Keeps a status up to date with what consensus reports. Ends with consensus.
-pub(super) fn watch_metrics(raft: &Raft, peers: Peers) -> watch::Receiver<RaftStatus> {
+/// Keeps a status up to date with what consensus reports, and with why this member is `excluded`, should it be. Ends with
+/// consensus.
+pub(super) fn watch_metrics(
+    raft: &Raft,
+    peers: Peers,
+    excluded: watch::Receiver<Option<String>>,
+) -> watch::Receiver<RaftStatus> {
     let mut metrics = raft.metrics();
     let patience = Duration::from_millis(raft.config().election_timeout_max) * LEASES;
     let first = metrics.borrow_watched().clone();
@@ -65,13 +69,14 @@ pub(super) fn watch_metrics(raft: &Raft, peers: Peers) -> watch::Receiver<RaftSt
             let now = metrics.borrow_watched().clone();
             observe(&now);
             let mut now = status_of(&now, &peers, patience);
+            now.failed = now.failed.or_else(|| excluded.borrow().clone());
             if ended {
                 now.role = Role::Stopped;
                 now.is_ready_leader = false;
             }
             changed.send_if_modified(|status| {
                 if let (None, Some(failed)) = (&status.failed, &now.failed) {
-                    tracing::error!(%failed, "consensus has failed; this controller must be restarted");
+                    tracing::error!(%failed, "this controller cannot go on");
                 }
                 let leader = |status: &RaftStatus| status.leader.as_ref().map(|leader| leader.id);
                 if leader(status) != leader(&now) {
@@ -132,7 +137,6 @@ fn status_of(metrics: &RaftMetrics<TypeConfig>, peers: &Peers, patience: Duratio
         role,
         leader: metrics.current_leader.and_then(|id| Some(member(id, membership.get_node(&id)?))),
         is_ready_leader: role == Role::Leader && is_answered && has_own_entry,
-        applied: metrics.last_applied.map_or(Revision(0), |applied| Revision(applied.index)),
         members: membership.nodes().map(|(id, node)| member(*id, node)).collect(),
         failed,
     }

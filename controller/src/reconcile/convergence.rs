@@ -21,8 +21,8 @@ pub(super) fn plan(state: &State, operation: &Operation, settled: bool, now: Tim
         + match operation.kind {
             // A service is destroyed when nothing of it is left, not even out of sight.
             OperationKind::Destroy => tally.away,
-            // A test without a place has not begun.
-            OperationKind::DeployTestInstance => usize::from(slots.is_empty()),
+            // A test without a place has not begun, and of one out of sight nobody knows.
+            OperationKind::DeployTestInstance => usize::from(slots.is_empty()) + tally.away,
             _ => 0,
         };
     let (outcome, message) = if open > 0 && late {
@@ -75,11 +75,15 @@ impl Tally {
             0 => vec![format!("{} of {total} slots are done", self.done)],
             rolled_back => vec![format!("{rolled_back} of {total} slots were rolled back")],
         };
-        for (count, outcome, name) in [
-            (self.failed, SlotOutcome::Failed, "failed"),
-            (self.away, SlotOutcome::Away, "are away"),
-            (self.open, SlotOutcome::Waiting, "were not touched"),
+        for (outcome, name) in [
+            (SlotOutcome::Failed, "failed"),
+            (SlotOutcome::Away, "are away"),
+            (SlotOutcome::InProgress, "are at work"),
+            (SlotOutcome::Settling, "are HEALTHY, but not for long enough"),
+            (SlotOutcome::RollingBack, "were not rolled back"),
+            (SlotOutcome::Waiting, "were not touched"),
         ] {
+            let count = slots.iter().filter(|slot| slot.outcome == outcome).count();
             if count > 0 {
                 let named = named(slots, |slot| slot.outcome == outcome);
                 words.push(format!("{count} {name}{named}"));

@@ -1,11 +1,12 @@
 //! From what is to what must be: which slots to assign or take away, and which epochs to raise next.
 //!
-//! [`plan`] is a pure function of the state and the time; every change that it gives carries the
+//! [`plan_on`] is a pure function of the state and the time; every change that it gives carries the
 //! condition under which it was planned, so that a stale or repeated plan is harmless. The leader's
 //! [`Reconciler`] runs it whenever the state changes.
 //!
 //! It must not know sessions or executors' insides: slots and reports are all that it works with.
 
+mod catch_up;
 mod convergence;
 mod duty;
 mod placement;
@@ -13,8 +14,12 @@ mod retention;
 mod task;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 mod waves;
 
+use std::collections::BTreeSet;
+
+use muster_common::id::ExecutorId;
 use muster_common::operation::Operation;
 use muster_common::time::Timestamp;
 
@@ -35,6 +40,8 @@ pub(crate) struct Plan {
     pub changes: Vec<Change>,
     /// The earliest deadline of what is at work.
     pub wake: Option<Timestamp>,
+    /// Of the executors that were looked at, those whose slots are as wanted.
+    pub settled: Vec<ExecutorId>,
 }
 
 impl Plan {
@@ -43,12 +50,20 @@ impl Plan {
     }
 }
 
-/// What `state` asks for at `now`. While it is closed for maintenance that is nothing but to forget what is old.
+/// What `state` asks for at `now`, in all of it.
+#[cfg(test)]
 #[must_use]
 pub(crate) fn plan(state: &State, now: Timestamp) -> Plan {
+    plan_on(state, &unsettled::all(state), now)
+}
+
+/// What `state` asks for at `now`, where only the slots on `executors` may be others than wanted. While it is closed
+/// for maintenance that is nothing but to forget what is old.
+#[must_use]
+fn plan_on(state: &State, executors: &BTreeSet<ExecutorId>, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     if !state.is_in_maintenance() {
-        converge(state, now, &mut plan);
+        converge(state, executors, now, &mut plan);
     }
     retention::plan(state, now, &mut plan);
     plan.changes.truncate(MAX_CHANGES);
@@ -56,11 +71,12 @@ pub(crate) fn plan(state: &State, now: Timestamp) -> Plan {
     plan
 }
 
-fn converge(state: &State, now: Timestamp, plan: &mut Plan) {
-    placement::plan(state, plan);
+fn converge(state: &State, executors: &BTreeSet<ExecutorId>, now: Timestamp, plan: &mut Plan) {
+    placement::plan(state, executors, plan);
     duty::plan(state, now, plan);
     // Only what is placed as wanted can be judged.
     let settled = plan.changes.is_empty();
+    catch_up::plan(state, executors, plan);
     for operation in state.running_operations() {
         if goes_in_waves(operation.kind) {
             waves::plan(state, operation, now, plan);

@@ -1,21 +1,33 @@
 //! Slots that are wanted are assigned, others are taken away.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use muster_common::id::ExecutorId;
 use muster_common::service::ActivationState;
 
 use super::{MAX_CHANGES, Plan};
 use crate::state::{Change, Executor, Service, State};
 
-pub(super) fn plan(state: &State, plan: &mut Plan) {
-    let unwanted = state.slots().filter(|(id, _)| !state.wants(id));
-    let removals = unwanted.map(|(slot, held)| Change::RemoveSlot { slot, epoch: held.epoch });
-    let wanted = state.services().flat_map(|service| state.wanted_slots(service));
-    let missing = wanted.filter(|id| state.slot(id).is_none());
-    let assignments = missing.map(|slot| Change::AssignSlot { slot });
-    let tests = state.services().filter_map(|service| place_test(state, service));
-    plan.changes.extend(tests.chain(removals).chain(assignments).take(MAX_CHANGES));
+/// Looks at `executors` until there are as many changes as a plan holds; notes those that are as wanted.
+pub(super) fn plan(state: &State, executors: &BTreeSet<ExecutorId>, plan: &mut Plan) {
+    plan.changes.extend(state.services().filter_map(|service| place_test(state, service)));
+    for id in executors {
+        if plan.changes.len() >= MAX_CHANGES {
+            return;
+        }
+        let before = plan.changes.len();
+        let unwanted = state.slots_on(id).filter(|(slot, _)| !state.wants(slot));
+        plan.changes.extend(unwanted.map(|(slot, held)| Change::RemoveSlot { slot, epoch: held.epoch }));
+        let wanted = state.executor(id).into_iter().flat_map(|executor| state.wanted_slots(executor));
+        let missing = wanted.filter(|slot| state.slot(slot).is_none());
+        plan.changes.extend(missing.map(|slot| Change::AssignSlot { slot }));
+        let is_behind = state.slots_on(id).any(|(slot, held)| state.is_behind(&slot, held));
+        if plan.changes.len() == before && !is_behind {
+            plan.settled.push(id.clone());
+        }
+    }
 }
 
 /// A test instance goes to any executor that is heard: which, changes with every test.

@@ -11,12 +11,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::plan;
+use super::plan_on;
+use super::unsettled::Unsettled;
 use crate::raft::{Consensus, ProposeError, RaftStatus};
 use crate::state::{Change, Command, Reply, Retention, State};
 
 /// How often to look even if nothing seems to have happened.
 const SAFETY_PASS: Duration = Duration::from_secs(5);
+/// How often to look at every executor, whether anything about it changed or not.
+const FULL_PASS: Duration = Duration::from_secs(60);
 /// How long to gather changes before planning, at least.
 const MIN_REST: Duration = Duration::from_millis(2);
 /// The same, at most.
@@ -28,13 +31,13 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// Where plans are proposed.
 pub(crate) trait Log: Send + Sync {
-    /// Has `command` replicated and applied; the machine's reply.
-    fn propose(&self, command: Bytes) -> impl Future<Output = Result<Bytes, ProposeError>> + Send;
+    /// Has `command` of the leader of `term` replicated and applied; the machine's reply.
+    fn propose(&self, term: u64, command: Bytes) -> impl Future<Output = Result<Bytes, ProposeError>> + Send;
 }
 
 impl Log for Consensus {
-    fn propose(&self, command: Bytes) -> impl Future<Output = Result<Bytes, ProposeError>> + Send {
-        Self::propose(self, command)
+    fn propose(&self, term: u64, command: Bytes) -> impl Future<Output = Result<Bytes, ProposeError>> + Send {
+        self.propose_as_leader(term, command)
     }
 }
 
@@ -88,15 +91,26 @@ impl<L: Log> Reconciler<L> {
         }
     }
 
+    /// Leads in one term. The next one has to be announced, though it be this controller's own.
     async fn lead(&mut self) -> End {
-        self.announce().await;
+        let term = self.status.borrow().term;
+        if let Some(end) = self.announce(term).await {
+            return end;
+        }
+        let mut unsettled = Unsettled::default();
+        let mut full_pass = Instant::now() + FULL_PASS;
         loop {
-            if !self.status.borrow().is_ready_leader {
+            if !self.leads(term) {
                 return End::Deposed;
             }
             let state = Arc::clone(&self.state.borrow_and_update());
             let started = Instant::now();
-            let mut plan = plan(&state, self.world.clock.now());
+            if started >= full_pass {
+                unsettled.doubt();
+                full_pass = started + FULL_PASS;
+            }
+            let mut plan = plan_on(&state, unsettled.in_state(&state), self.world.clock.now());
+            unsettled.settled(&plan.settled);
             if state.retention() != self.retention {
                 plan.changes.insert(0, Change::Retain(self.retention));
             }
@@ -110,20 +124,32 @@ impl<L: Log> Reconciler<L> {
                     return end;
                 }
             } else {
-                self.propose(plan).await;
+                self.propose(term, plan).await;
             }
             sleep((work * REST_PER_WORK).clamp(MIN_REST, MAX_REST)).await;
         }
     }
 
-    /// Tells the world who leads. Once is enough: who did not hear of it can still ask.
-    async fn announce(&self) {
-        let leader = self.status.borrow().leader.clone();
-        let address = leader.map(|leader| leader.api_addr).unwrap_or_default();
-        let command = Command::AnnounceLeader { at: self.world.clock.now(), address };
-        if let Err(error) = self.log.propose(command.encode()).await {
-            tracing::warn!(%error, "the beginning of a leadership could not be recorded");
+    fn leads(&self, term: u64) -> bool {
+        let status = self.status.borrow();
+        status.is_ready_leader && status.term == term
+    }
+
+    /// Tells the world who leads. Nothing is planned before: the clocks of what is at work would be another leader's.
+    async fn announce(&self, term: u64) -> Option<End> {
+        while self.leads(term) {
+            let leader = self.status.borrow().leader.clone();
+            let address = leader.map(|leader| leader.api_addr).unwrap_or_default();
+            let command = Command::AnnounceLeader { at: self.world.clock.now(), address };
+            match self.log.propose(term, command.encode_in_term(term)).await {
+                Ok(_) => return None,
+                Err(error) => {
+                    tracing::warn!(%error, term, "the beginning of a leadership could not be recorded; it is tried again");
+                    sleep(self.world.jitter(RETRY, 50)).await;
+                }
+            }
         }
+        Some(End::Deposed)
     }
 
     /// Until there is a reason to look again.
@@ -138,10 +164,10 @@ impl<L: Log> Reconciler<L> {
     }
 
     /// Failures are harmless: what is still to do is planned again.
-    async fn propose(&self, plan: super::Plan) {
+    async fn propose(&self, term: u64, plan: super::Plan) {
         let count = plan.changes.len();
         let command = Command::Plan { at: self.world.clock.now(), changes: plan.changes };
-        match self.log.propose(command.encode()).await {
+        match self.log.propose(term, command.encode_in_term(term)).await {
             Ok(reply) => match Reply::decode(&reply) {
                 Ok(Reply::Planned { applied, skipped }) => {
                     tracing::debug!(applied, skipped, "a plan is applied");

@@ -12,11 +12,12 @@ use muster_platform::World;
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::leadership::Leadership;
 use super::liveness::Limits;
+use super::lobby::Lobby;
 use super::message::Message;
 use super::roster::Outgoing;
 use crate::raft::{Consensus, RaftStatus};
@@ -36,6 +37,7 @@ pub(crate) struct Hub {
     pub(super) state: watch::Receiver<Arc<State>>,
     pub(super) limits: Limits,
     pub(super) inbox: mpsc::Receiver<Message>,
+    pub(super) lobby: Lobby<Message>,
 }
 
 impl Hub {
@@ -64,8 +66,9 @@ impl Hub {
                     }
                 }
                 _ = judgement.tick() => {
-                    if let Some(leadership) = &mut leadership {
-                        leadership.judge(&self.state.borrow().clone());
+                    match &mut leadership {
+                        Some(leadership) => leadership.judge(&self.state.borrow().clone()),
+                        None => self.send_away_the_weary(),
                     }
                 }
                 changed = self.state.changed() => match changed {
@@ -85,6 +88,8 @@ impl Hub {
                 }
             }
         }
+        let waiting = self.lobby.empty();
+        self.send_away(waiting);
         if let Some(leadership) = leadership {
             leadership.end(&self.another_leader(&self.status.borrow()));
         }
@@ -101,9 +106,16 @@ impl Hub {
         }
         if leads && leadership.is_none() {
             tracing::info!(term = status.term, "sessions are open");
-            let begun =
-                Leadership::begin(status.term, self.limits, self.world.clone(), self.consensus.clone());
-            *leadership = Some(begun);
+            let (world, consensus) = (self.world.clone(), self.consensus.clone());
+            let state = self.state.borrow().clone();
+            *leadership = Some(Leadership::begin(status.term, self.limits, state, world, consensus));
+        }
+        if leadership.is_some() {
+            let mut waiting = self.lobby.empty();
+            self.take(leadership, &mut waiting);
+        } else if !self.another_leader(&status).is_empty() {
+            let waiting = self.lobby.empty();
+            self.send_away(waiting);
         }
     }
 
@@ -127,12 +139,33 @@ impl Hub {
         other.map(|leader| leader.cluster_addr.clone()).unwrap_or_default()
     }
 
-    /// Sends whoever wants a session to the leader. Anything else belongs to a session that ended.
-    fn refuse(&self, message: Message) {
-        if let Message::Open { outgoing, registration, .. } = message {
-            let status = self.status.borrow().clone();
-            tracing::debug!(executor = %registration.record.id, "refused a session: not the leader");
-            send_not_leader(&outgoing, status.term, &self.another_leader(&status));
+    /// Sends whoever wants a session to the leader, or lets him wait for the next one. Anything else belongs to a
+    /// session that ended.
+    fn refuse(&mut self, message: Message) {
+        match message {
+            Message::Open { key, .. } if self.another_leader(&self.status.borrow()).is_empty() => {
+                self.lobby.enter(key, message, Instant::now());
+            }
+            Message::Open { .. } => self.send_away(vec![message]),
+            Message::Closed { key, .. } => self.lobby.leave(key),
+            Message::Report(_) | Message::Heartbeat { .. } => {}
+        }
+    }
+
+    fn send_away_the_weary(&mut self) {
+        let weary = self.lobby.weary(Instant::now());
+        self.send_away(weary);
+    }
+
+    /// Tells them where the leader is, if that is known.
+    fn send_away(&self, waiting: Vec<Message>) {
+        let status = self.status.borrow().clone();
+        let leader = self.another_leader(&status);
+        for message in waiting {
+            if let Message::Open { outgoing, registration, .. } = message {
+                tracing::debug!(executor = %registration.record.id, "refused a session: not the leader");
+                send_not_leader(&outgoing, status.term, &leader);
+            }
         }
     }
 }

@@ -22,15 +22,18 @@ use super::gather::{Gather, Gathered};
 use super::hub::send_not_leader;
 use super::liveness::{Limits, Liveness, Verdict};
 use super::message::{self, Message, Registration};
+use super::pace::{Pace, Turn};
 use super::roster::{Admission, Outgoing, Phase, Roster, Session, SessionKey};
 use crate::raft::Consensus;
-use crate::state::{Command, Contact, Reply, State, slot_table};
+use crate::state::{Command, Contact, Reply, State, as_ms, slot_table};
 
 /// How long a proposal may take. Longer than an election, so that what was proposed just before one
 /// is not given up needlessly; shorter than `unknownAfter`.
 const PROPOSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many heartbeats fit into `unknownAfter`: three may be lost before anybody is suspected.
 const HEARTBEATS_PER_UNKNOWN_AFTER: u32 = 4;
+/// How often who waits for his turn asks again within `unknownAfter`, at least.
+const ASKS_PER_UNKNOWN_AFTER: u32 = 2;
 
 /// What clocks differ by within this is the way that a heartbeat takes, and not worth a log entry.
 const SHOWN_SKEW_MS: u64 = 1_000;
@@ -67,27 +70,41 @@ pub(super) struct Leadership {
     consensus: Consensus,
     roster: Roster,
     liveness: Liveness,
+    pace: Pace,
+    /// How many registrations are on their way to the log.
+    registering: usize,
     gather: Gather,
     proposals: JoinSet<Done>,
     /// Verdicts or skews are under way; until they are through the state does not show them.
     judging: bool,
     /// The last state whose tables were compared with what the sessions were sent.
-    seen: Option<Arc<State>>,
+    seen: Arc<State>,
 }
 
 impl Leadership {
-    pub(super) fn begin(term: u64, limits: Limits, world: World, consensus: Consensus) -> Self {
+    /// Begins over the executors that `state` knows.
+    pub(super) fn begin(
+        term: u64,
+        limits: Limits,
+        state: Arc<State>,
+        world: World,
+        consensus: Consensus,
+    ) -> Self {
+        let now = Instant::now();
+        let executors = state.executors().count();
         Self {
             term,
             limits,
             world,
             consensus,
             roster: Roster::default(),
-            liveness: Liveness::begin(limits, Instant::now()),
+            liveness: Liveness::begin(limits, executors, now),
+            pace: Pace::begin(now, limits.unknown_after / ASKS_PER_UNKNOWN_AFTER),
+            registering: 0,
             gather: Gather::default(),
             proposals: JoinSet::new(),
             judging: false,
-            seen: None,
+            seen: state,
         }
     }
 
@@ -143,6 +160,13 @@ impl Leadership {
     ) {
         let Registration { record, table, holds } = registration;
         let executor = record.id.clone();
+        let now = Instant::now();
+        // Whoever has to wait was heard: he is not missed because of it.
+        self.liveness.hear(&executor, now);
+        if let Turn::Later(wait) = self.pace.turn(&executor, self.registering, now) {
+            counter!("muster_sessions_deferred_total").increment(1);
+            return self.say(&outgoing, Body::Wait(v1::Wait { retry_after_ms: as_ms(wait) }));
+        }
         let session = Session {
             key,
             incarnation: record.incarnation,
@@ -161,10 +185,10 @@ impl Leadership {
             Admission::Outdated(refused) => return close(&executor, &refused, "a newer session is open"),
         }
         self.count_sessions();
-        self.liveness.hear(&executor, Instant::now());
         if state.learns_from(&record, holds.as_deref()) {
             let at = self.world.clock.now();
             let command = Command::RegisterExecutor { at, record: Box::new(record), holds };
+            self.registering += 1;
             self.propose(Proposed::Registration { executor, key }, &command);
         } else {
             self.welcome(&executor, key, state);
@@ -174,7 +198,7 @@ impl Leadership {
     /// The executor is committed: the session is open, and it is told what must run.
     fn welcome(&mut self, executor: &ExecutorId, key: SessionKey, state: &State) {
         let interval = self.limits.unknown_after / HEARTBEATS_PER_UNKNOWN_AFTER;
-        let heartbeat_interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        let heartbeat_interval_ms = as_ms(interval);
         let Some(session) = self.roster.get(executor, key) else { return };
         session.phase = Phase::Open;
         tracing::info!(%executor, term = self.term, "session open");
@@ -230,27 +254,21 @@ impl Leadership {
 
     /// Sends their tables to all executors whose slots changed.
     pub(super) fn send_tables(&mut self, state: &Arc<State>) {
-        // Most new states are reports, which change no table: not worth a look at every session.
-        let seen = self.seen.replace(Arc::clone(state));
-        if seen.is_some_and(|seen| seen.shares_executors_with(state)) {
-            return;
-        }
-        let behind = self.roster.iter().filter(|(executor, session)| {
-            session.phase == Phase::Open
-                && state.executor(executor).is_some_and(|known| known.table_revision != session.table)
-        });
-        let behind: Vec<_> = behind.map(|(executor, session)| (executor.clone(), session.key)).collect();
-        for (executor, key) in behind {
-            self.send_table(&executor, key, state);
+        // Sessions that open later are sent theirs when they are welcomed.
+        let seen = std::mem::replace(&mut self.seen, Arc::clone(state));
+        for executor in state.executors_changed_since(&seen) {
+            if let Some(key) = self.roster.open(executor) {
+                self.send_table(executor, key, state);
+            }
         }
     }
 
     fn send_table(&mut self, executor: &ExecutorId, key: SessionKey, state: &State) {
         let Some(session) = self.roster.get(executor, key) else { return };
-        let table = slot_table(state, executor);
-        if table.revision == session.table {
+        if state.executor(executor).map_or(Revision(0), |known| known.table_revision) == session.table {
             return;
         }
+        let table = slot_table(state, executor);
         session.table = table.revision;
         session.table_sent = Some(Instant::now());
         self.send(executor, key, Body::Table((&table).into()));
@@ -273,11 +291,14 @@ impl Leadership {
     pub(super) fn judge(&mut self, state: &State) {
         self.liveness.retain(|executor| state.executor(executor).is_some() || self.roster.has(executor));
         let now = Instant::now();
+        self.pace.tidy(now);
         self.liveness.listen(now);
         let mut verdicts = Vec::new();
         for executor in state.executors() {
             let id = &executor.record.id;
             let contact = match self.liveness.verdict(id, now) {
+                // Who waits for his turn is not missed, but is here only once he registers: what he holds comes with that.
+                Verdict::Connected if self.roster.open(id).is_none() => continue,
                 Verdict::Connected => Contact::Connected,
                 Verdict::Undecided => continue,
                 // Lost stays lost until it is heard.
@@ -298,6 +319,7 @@ impl Leadership {
         if !verdicts.is_empty() && !self.judging {
             for (executor, contact) in &verdicts {
                 tracing::info!(%executor, ?contact, "contact changes");
+                counter!("muster_contact_verdicts_total", "contact" => contact.as_str()).increment(1);
             }
             self.judging = true;
             let at = self.world.clock.now();
@@ -307,8 +329,8 @@ impl Leadership {
     }
 
     fn propose(&mut self, what: Proposed, command: &Command) {
-        let (consensus, bytes) = (self.consensus.clone(), command.encode());
-        self.proposals.spawn(async move { Done { what, outcome: commit(&consensus, bytes).await } });
+        let (consensus, term, bytes) = (self.consensus.clone(), self.term, command.encode_in_term(self.term));
+        self.proposals.spawn(async move { Done { what, outcome: commit(&consensus, term, bytes).await } });
     }
 
     /// The next proposal that is through; never while none is under way.
@@ -328,9 +350,12 @@ impl Leadership {
         let Done { what, outcome } = done;
         count(&what, &outcome);
         match (what, outcome) {
-            (Proposed::Registration { executor, key }, Ok(_)) => self.welcome(&executor, key, state),
-            (Proposed::Registration { executor, key }, Err(reason)) => {
-                self.drop_session(&executor, key, &reason);
+            (Proposed::Registration { executor, key }, outcome) => {
+                self.registering = self.registering.saturating_sub(1);
+                match outcome {
+                    Ok(_) => self.welcome(&executor, key, state),
+                    Err(reason) => self.drop_session(&executor, key, &reason),
+                }
             }
             (Proposed::Verdicts, outcome) => {
                 self.judging = false;
@@ -376,11 +401,20 @@ impl Leadership {
     /// Sends `body` down. Who does not take what it is sent is cut off: it will come back and be told
     /// everything anew.
     fn send(&mut self, executor: &ExecutorId, key: SessionKey, body: Body) {
-        let message = v1::ControllerMessage { term: self.term, body: Some(body) };
+        let message = self.message(body);
         let Some(session) = self.roster.get(executor, key) else { return };
         if session.outgoing.try_send(Ok(message)).is_err() {
             self.drop_session(executor, key, "it does not take what it is sent");
         }
+    }
+
+    /// Tells it to somebody who has no session. A full channel is left alone: the end that follows says enough.
+    fn say(&self, outgoing: &Outgoing, body: Body) {
+        let _ = outgoing.try_send(Ok(self.message(body)));
+    }
+
+    const fn message(&self, body: Body) -> v1::ControllerMessage {
+        v1::ControllerMessage { term: self.term, body: Some(body) }
     }
 
     fn drop_session(&mut self, executor: &ExecutorId, key: SessionKey, reason: &str) {
@@ -405,8 +439,8 @@ fn close(executor: &ExecutorId, session: &Session, reason: &str) {
 }
 
 /// Proposes `command` and waits until it is applied.
-async fn commit(consensus: &Consensus, command: Bytes) -> Result<Reply, String> {
-    match timeout(PROPOSAL_TIMEOUT, consensus.propose(command)).await {
+async fn commit(consensus: &Consensus, term: u64, command: Bytes) -> Result<Reply, String> {
+    match timeout(PROPOSAL_TIMEOUT, consensus.propose_as_leader(term, command)).await {
         Ok(Ok(reply)) => match Reply::decode(&reply) {
             Ok(reply) => Ok(reply),
             Err(error) => Err(error.to_string()),

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_common::id::ExecutorId;
+use muster_platform::channel::LOSS_NOTICED_WITHIN;
 use tokio::time::Instant;
 
 /// How long silence is tolerated (DESIGN §4).
@@ -36,6 +37,12 @@ pub(crate) enum Verdict {
     Lost,
 }
 
+/// By then an executor has noticed that its leader is gone, and found the next one: two attempts to connect, and pauses.
+const FIRST_WORD_WITHIN: Duration = LOSS_NOTICED_WITHIN.saturating_add(Duration::from_secs(4));
+
+/// A fleet that comes back after the loss of its leader comes at least so fast: connections take time to be made, and a
+/// leader lets everybody in one by one. How long a return may take at most follows from it.
+const RETURNS_PER_SECOND: u32 = 100;
 /// Who listens at least this often within `unknown_after` has listened all the time.
 const LOOKS_PER_UNKNOWN_AFTER: u32 = 4;
 
@@ -48,14 +55,21 @@ pub(crate) struct Liveness {
     /// For how long it had listened then, since the leadership began.
     listened: Duration,
     /// After how much listening each executor was last heard. Who is not in here was not heard since
-    /// the leadership began, and has his full grace from there.
+    /// the leadership began, and has his full grace from when the fleet had come back.
     heard: BTreeMap<ExecutorId, Duration>,
+    /// After how much listening the last one was heard for the first time: until then the fleet comes back.
+    returned: Duration,
+    /// The longest that this may take.
+    longest_return: Duration,
 }
 
 impl Liveness {
-    /// Begins a leadership: nobody was heard yet, and everybody has the full grace.
-    pub(crate) fn begin(limits: Limits, now: Instant) -> Self {
-        Self { limits, noted: now, listened: Duration::ZERO, heard: BTreeMap::new() }
+    /// Begins a leadership over so many executors: nobody was heard yet, and everybody has the full grace.
+    pub(crate) fn begin(limits: Limits, executors: usize, now: Instant) -> Self {
+        let executors = u32::try_from(executors).unwrap_or(u32::MAX);
+        let longest_return = Duration::from_secs(1) * executors / RETURNS_PER_SECOND;
+        let (listened, returned) = (Duration::ZERO, Duration::ZERO);
+        Self { limits, noted: now, listened, heard: BTreeMap::new(), returned, longest_return }
     }
 
     /// Notes that this leader is listening. To be said several times within `unknown_after`: of a longer
@@ -68,11 +82,11 @@ impl Liveness {
     /// Notes that `executor` said something.
     pub(crate) fn hear(&mut self, executor: &ExecutorId, now: Instant) {
         let at = self.listened_at(now);
-        match self.heard.get_mut(executor) {
-            Some(last) => *last = (*last).max(at),
-            None => {
-                self.heard.insert(executor.clone(), at);
-            }
+        if let Some(last) = self.heard.get_mut(executor) {
+            *last = (*last).max(at);
+        } else {
+            self.heard.insert(executor.clone(), at);
+            self.returned = self.returned.max(at.min(self.longest_return));
         }
     }
 
@@ -84,10 +98,12 @@ impl Liveness {
     /// What should be recorded of `executor`.
     pub(crate) fn verdict(&self, executor: &ExecutorId, now: Instant) -> Verdict {
         let heard = self.heard.get(executor).copied();
-        let silence = self.listened_at(now).saturating_sub(heard.unwrap_or_default());
-        if silence >= self.limits.lost_after {
+        let silence = self.listened_at(now).saturating_sub(heard.unwrap_or(self.returned));
+        // Who was not heard yet may not know yet where to speak, however little silence is tolerated.
+        let least = if heard.is_some() { Duration::ZERO } else { FIRST_WORD_WITHIN };
+        if silence >= self.limits.lost_after.max(least) {
             Verdict::Lost
-        } else if silence >= self.limits.unknown_after {
+        } else if silence >= self.limits.unknown_after.max(least) {
             Verdict::Unreachable
         } else if heard.is_some() {
             Verdict::Connected
@@ -129,8 +145,8 @@ mod tests {
         // (heard at, judged at, verdict), times in ms after the leadership began
         let table: &[(Option<u64>, u64, Verdict)] = &[
             (None, 0, Verdict::Undecided),
-            (None, 9_999, Verdict::Undecided),
-            (None, 10_000, Verdict::Unreachable),
+            (None, 11_999, Verdict::Undecided),
+            (None, 12_000, Verdict::Unreachable),
             (None, 599_999, Verdict::Unreachable),
             (None, 600_000, Verdict::Lost),
             (Some(0), 9_999, Verdict::Connected),
@@ -142,7 +158,7 @@ mod tests {
             (Some(700_000), 700_001, Verdict::Connected),
         ];
         for &(heard, judged, expected) in table {
-            let mut liveness = Liveness::begin(LIMITS, begin);
+            let mut liveness = Liveness::begin(LIMITS, 1, begin);
             if let Some(heard) = heard {
                 listen(&mut liveness, at(0), at(heard));
                 liveness.hear(&executor("e"), at(heard));
@@ -156,8 +172,8 @@ mod tests {
     #[test]
     fn a_word_speaks_only_for_the_one_who_said_it() {
         let begin = Instant::now();
-        let mut liveness = Liveness::begin(LIMITS, begin);
-        let (heard, now) = (begin + Duration::from_secs(9), begin + Duration::from_secs(11));
+        let mut liveness = Liveness::begin(LIMITS, 1, begin);
+        let (heard, now) = (begin + Duration::from_secs(9), begin + Duration::from_secs(13));
         listen(&mut liveness, begin, heard);
         liveness.hear(&executor("a"), heard);
         listen(&mut liveness, heard, now);
@@ -166,9 +182,26 @@ mod tests {
     }
 
     #[test]
+    fn who_tolerates_little_silence_waits_for_the_first_word_all_the_same() {
+        let limits = Limits { unknown_after: Duration::from_secs(2), lost_after: Duration::from_secs(4) };
+        let begin = Instant::now();
+        let at = |ms: u64| begin + Duration::from_millis(ms);
+        let mut liveness = Liveness::begin(limits, 1, begin);
+        let listen = |liveness: &mut Liveness, from: u64, to: u64| {
+            (from..=to).step_by(100).for_each(|ms| liveness.listen(at(ms)));
+        };
+        listen(&mut liveness, 0, 11_900);
+        assert_eq!(liveness.verdict(&executor("a"), at(11_900)), Verdict::Undecided);
+        liveness.hear(&executor("a"), at(11_900));
+        listen(&mut liveness, 11_900, 13_900);
+        assert_eq!(liveness.verdict(&executor("a"), at(13_900)), Verdict::Unreachable);
+        assert_eq!(liveness.verdict(&executor("b"), at(13_900)), Verdict::Lost);
+    }
+
+    #[test]
     fn words_that_arrive_out_of_order_do_not_shorten_the_grace() {
         let begin = Instant::now();
-        let mut liveness = Liveness::begin(LIMITS, begin);
+        let mut liveness = Liveness::begin(LIMITS, 1, begin);
         let (heard, now) = (begin + Duration::from_secs(9), begin + Duration::from_secs(15));
         listen(&mut liveness, begin, heard);
         liveness.hear(&executor("a"), heard);
@@ -180,10 +213,10 @@ mod tests {
     #[test]
     fn a_new_leadership_gives_everybody_the_full_grace_again() {
         let begin = Instant::now();
-        let mut old = Liveness::begin(LIMITS, begin);
+        let mut old = Liveness::begin(LIMITS, 1, begin);
         old.hear(&executor("a"), begin);
         let takeover = begin + Duration::from_secs(9);
-        let mut new = Liveness::begin(LIMITS, takeover);
+        let mut new = Liveness::begin(LIMITS, 1, takeover);
         let later = takeover + Duration::from_millis(9_999);
         listen(&mut old, begin, later);
         listen(&mut new, takeover, later);
@@ -192,9 +225,30 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_missed_while_the_fleet_comes_back_nor_for_longer_than_it_may_take() {
+        let begin = Instant::now();
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        let mut liveness = Liveness::begin(LIMITS, 2_000, begin);
+        listen(&mut liveness, begin, at(12));
+        // The leader could hear this one only now; the next in line are not silent, they wait.
+        liveness.hear(&executor("a"), at(12));
+        listen(&mut liveness, at(12), at(23));
+        assert_eq!(liveness.verdict(&executor("b"), at(23)), Verdict::Undecided);
+        listen(&mut liveness, at(23), at(24));
+        assert_eq!(liveness.verdict(&executor("b"), at(24)), Verdict::Unreachable);
+        // Two thousand are back after 20 s at most: who comes later is new, or was away.
+        liveness.hear(&executor("c"), at(24));
+        listen(&mut liveness, at(24), at(31));
+        assert_eq!(liveness.verdict(&executor("b"), at(31)), Verdict::Undecided);
+        listen(&mut liveness, at(31), at(32));
+        liveness.hear(&executor("d"), at(32));
+        assert_eq!(liveness.verdict(&executor("b"), at(32)), Verdict::Unreachable);
+    }
+
+    #[test]
     fn a_leader_that_did_not_listen_blames_nobody() {
         let begin = Instant::now();
-        let mut liveness = Liveness::begin(LIMITS, begin);
+        let mut liveness = Liveness::begin(LIMITS, 1, begin);
         liveness.hear(&executor("a"), begin);
         // Stopped for an hour; what was said meanwhile is heard right after the first look.
         let resumed = begin + Duration::from_secs(3_600);
@@ -212,7 +266,7 @@ mod tests {
     #[test]
     fn who_is_no_longer_known_is_forgotten() {
         let begin = Instant::now();
-        let mut liveness = Liveness::begin(LIMITS, begin);
+        let mut liveness = Liveness::begin(LIMITS, 1, begin);
         liveness.hear(&executor("a"), begin);
         liveness.hear(&executor("b"), begin);
         liveness.retain(|executor| executor.as_str() == "b");

@@ -10,7 +10,9 @@
 //! | `message` | what streams tell the hub |
 //! | `hub` | the task: follows leadership, state and time |
 //! | `leadership` | what the hub has while this controller leads |
+//! | `lobby` | who came while nobody is known to lead |
 //! | `roster` | the open sessions, at most one per executor |
+//! | `pace` | who is let in when |
 //! | `gather` | reports on their way into one proposal |
 //! | `liveness` | who is in contact, judged on the leader's monotonic clock |
 
@@ -18,7 +20,9 @@ mod gather;
 mod hub;
 mod leadership;
 mod liveness;
+mod lobby;
 mod message;
+mod pace;
 mod roster;
 mod stream;
 
@@ -32,6 +36,7 @@ use tokio::sync::{mpsc, watch};
 use crate::raft::Consensus;
 use crate::state::State;
 
+use lobby::Lobby;
 use stream::Streams;
 
 pub(crate) use hub::Hub;
@@ -51,5 +56,6 @@ pub(crate) fn sessions(
     let (sender, inbox) = mpsc::channel(INBOX);
     let status = consensus.status();
     let routes = Router::new().route_service("/muster.v1.Sessions/{*call}", Streams::server(sender));
-    (routes, Hub { id, world, consensus, status, state, limits, inbox })
+    let lobby = Lobby::default();
+    (routes, Hub { id, world, consensus, status, state, limits, inbox, lobby })
 }

@@ -107,6 +107,12 @@ impl Roster {
         self.sessions.contains_key(executor)
     }
 
+    /// The executor's session, if it was welcomed.
+    pub(super) fn open(&self, executor: &ExecutorId) -> Option<SessionKey> {
+        let session = self.sessions.get(executor).filter(|session| session.phase == Phase::Open);
+        session.map(|session| session.key)
+    }
+
     /// All sessions, ordered by executor.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&ExecutorId, &Session)> {
         self.sessions.iter()

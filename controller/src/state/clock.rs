@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use muster_common::id::OperationId;
-use muster_common::operation::{Operation, OperationState};
+use muster_common::operation::{Operation, OperationState, SlotOutcome, SlotProgress};
 use muster_common::time::Timestamp;
 
-use super::State;
+use super::{Happening, State};
 
 /// How long an operation may wait for a user's word before it fails.
 const HELD_FOR_AT_MOST: Duration = Duration::from_secs(7 * 86_400);
@@ -39,17 +39,22 @@ impl State {
         for id in running {
             if let Some(operation) = self.operations.get_running_mut(&id) {
                 stop_clock(operation, now);
+                settle_anew(operation);
             }
         }
         self.stop_drain_clocks();
     }
 
     /// Moves an operation that is at work to another state in which it is not over. Its clock stands.
-    pub(super) fn hold_or_go_on(&mut self, id: &OperationId, state: OperationState) {
+    pub(super) fn hold_or_go_on(&mut self, at: Timestamp, id: &OperationId, state: OperationState) {
         let now = self.clock;
         if let Some(operation) = self.operations.get_running_mut(id) {
             stop_clock(operation, now);
-            operation.state = state;
+            let before = std::mem::replace(&mut operation.state, state);
+            let what = Happening::operation(operation);
+            if before != state {
+                self.emit(at, what);
+            }
         }
     }
 }
@@ -62,6 +67,18 @@ fn stop_clock(operation: &mut Operation, now: Timestamp) {
     }
 }
 
-pub(super) fn as_ms(time: Duration) -> u64 {
+/// Since when a slot is HEALTHY, by the next leader's clock, is for that to say.
+fn settle_anew(operation: &mut Operation) {
+    let settles = |progress: &SlotProgress| progress.outcome == SlotOutcome::Settling;
+    // Copies share what is not touched.
+    if operation.slots.iter().any(settles) {
+        for progress in operation.slots.iter_mut().filter(|progress| settles(progress)) {
+            progress.since = None;
+        }
+    }
+}
+
+/// A duration in whole ms.
+pub(crate) fn as_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -122,7 +122,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The leader's time, in what only a leader proposes once it leads.
+    /// The leader's time, in what only a leader proposes while it leads.
     pub(super) const fn leaders_time(&self) -> Option<Timestamp> {
         match self {
             Self::Plan { at, .. }
@@ -221,6 +221,16 @@ pub enum Change {
         mode: ReplaceMode,
         /// The generation of the spec to run; none: as before.
         spec: Option<Generation>,
+    },
+    /// A slot that no rollout comes to any more is given the stable spec. If: it is assigned at this epoch and behind,
+    /// its executor is heard, and nothing goes in waves through its service.
+    CatchUp {
+        /// Which.
+        slot: SlotId,
+        /// As seen when planned.
+        epoch: Epoch,
+        /// How the old instance gives way.
+        mode: ReplaceMode,
     },
     /// An operation is through with one of its slots. If: the operation runs and was not through
     /// with it at this outcome.

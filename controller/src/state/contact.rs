@@ -72,8 +72,8 @@ impl State {
         });
         let Some(holds) = holds else { return !is_as_known };
         let held: BTreeSet<&InstanceId> = holds.iter().collect();
-        let misses_one =
-            self.instances.live_on_executor(id).any(|instance| !held.contains(&instance.record.id));
+        let mut known = self.instances.live_on_executor(id).chain(self.instances.awaited_on_executor(id));
+        let misses_one = known.any(|instance| !held.contains(&instance.record.id));
         let is_lost_here = |known: &Arc<Instance>| known.lost.is_some() && known.record.slot.executor == *id;
         let finds_one = held.iter().any(|held| self.instances.get(held).is_some_and(is_lost_here));
         !is_as_known || misses_one || finds_one
@@ -82,11 +82,11 @@ impl State {
     /// Compares what an executor holds with what is known of it.
     fn take_inventory(&mut self, at: Timestamp, id: &ExecutorId, holds: &[InstanceId]) {
         let held: BTreeSet<&InstanceId> = holds.iter().collect();
-        for instance in self.live_on(id) {
-            if !held.contains(&instance.record.id) {
-                let message = format!("executor {id} came back and knows nothing of it");
-                self.lose(at, &instance, Reason::NotFound, &message);
-            }
+        let known = self.instances.live_on_executor(id).chain(self.instances.awaited_on_executor(id));
+        let missing: Vec<_> = known.filter(|known| !held.contains(&known.record.id)).cloned().collect();
+        for instance in missing {
+            let message = format!("executor {id} came back and knows nothing of it");
+            self.lose(at, &instance, Reason::NotFound, &message);
         }
         for held in held.iter().copied() {
             let Some(known) = self.instances.get(held) else { continue };
@@ -112,8 +112,11 @@ impl State {
             to: InstanceState::Lost,
             reason: Some(reason),
             message: message.to_owned(),
+            repeats: None,
         });
         lost.lost = Some(at);
+        // It is kept from now on, also one that was awaited for long.
+        lost.ended = None;
         self.emit(at, Happening::instance(&lost.record, InstanceState::Lost, message));
         self.store(at, lost);
     }
@@ -129,6 +132,7 @@ impl State {
             to: state,
             reason: Some(Reason::FoundAgain),
             message: format!("found again after {} s", at.since(since).as_secs()),
+            repeats: None,
         });
         self.emit(at, Happening::instance(&found.record, state, &found.record.error_message));
     }

@@ -11,7 +11,7 @@ impl Service {
     /// Whether slots of it may be on `executor`.
     #[must_use]
     pub fn may_be_on(&self, executor: &Executor) -> bool {
-        executor.takes_slots() && self.spec().matches(|tag| executor.has_tag(tag))
+        executor.takes_slots() && self.specs.stable_spec().matches(|tag| executor.has_tag(tag))
     }
 
     /// How many slots it wants on `executor`.
@@ -42,9 +42,9 @@ impl State {
         service.zip(executor).is_some_and(|(service, executor)| slot.index < service.wanted_on(executor))
     }
 
-    /// Every slot of `service` that must be assigned, ordered by executor and index.
-    pub fn wanted_slots<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = SlotId> + 'a {
-        self.executors().flat_map(move |executor| slots_on(service, executor))
+    /// Every slot that must be assigned on `executor`, ordered by service and index.
+    pub fn wanted_slots<'a>(&'a self, executor: &'a Executor) -> impl Iterator<Item = SlotId> + 'a {
+        self.services().flat_map(move |service| slots_on(service, executor))
     }
 
     /// How many instances there should be of `service`.

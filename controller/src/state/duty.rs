@@ -80,13 +80,22 @@ impl State {
 
     fn remove_executor(&mut self, at: Timestamp, id: &ExecutorId, by: &str) -> Result<(), Refusal> {
         let live = self.live_on(id);
-        if self.is_connected(id) && !live.is_empty() {
+        // One that is heard would register again, and be here again, with the next leader.
+        if self.is_connected(id) {
             return Err(Refusal::StillHolds(id.clone(), live.len()));
         }
         let message = format!("executor {id} was removed by {by}");
-        for instance in live {
+        let awaited: Vec<_> = self.instances.awaited_on_executor(id).cloned().collect();
+        for instance in live.into_iter().chain(awaited) {
             self.lose(at, &instance, Reason::ExecutorRemoved, &message);
         }
+        // With its slots: what it still runs in them may be forgotten by the time it comes back as a newcomer, and is
+        // never told again. Slots that are assigned anew are filled anew.
+        let slots: Vec<_> = self.slots.on_executor(id).map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.slots.remove(&slot);
+        }
+        self.touch_table(id);
         self.enter_duty(at, id, ExecutorState::Removed, String::new());
         Ok(())
     }

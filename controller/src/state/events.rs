@@ -6,8 +6,9 @@ use imbl::OrdMap;
 use muster_common::cluster::ClusterState;
 use muster_common::event::EventType;
 use muster_common::executor::ExecutorState;
-use muster_common::id::{ExecutorId, InstanceId, Revision, ServiceId};
+use muster_common::id::{ExecutorId, InstanceId, OperationId, Revision, ServiceId};
 use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo};
+use muster_common::operation::{Operation, OperationKind, OperationState};
 use muster_common::service::ServiceState;
 use muster_common::spec::{CpuCount, LocalServiceSpec};
 use muster_common::time::Timestamp;
@@ -37,6 +38,19 @@ pub enum Happening {
         instances_per_host: u32,
         /// The state it entered.
         state: ServiceState,
+    },
+    /// An operation entered a state.
+    Operation {
+        /// Which.
+        operation: OperationId,
+        /// What it does.
+        kind: OperationKind,
+        /// To which service.
+        service: ServiceId,
+        /// The state it entered.
+        state: OperationState,
+        /// Why, where it did not go well; empty otherwise.
+        error: String,
     },
     /// An instance entered a state.
     Instance {
@@ -120,6 +134,24 @@ impl Happening {
         }
     }
 
+    /// An operation entered its state.
+    pub(super) fn operation(operation: &Operation) -> Self {
+        let went_wrong = match operation.state {
+            OperationState::Failed | OperationState::Cancelled | OperationState::RollingBack => true,
+            OperationState::Running
+            | OperationState::Paused
+            | OperationState::AwaitingPromotion
+            | OperationState::Succeeded => false,
+        };
+        Self::Operation {
+            operation: operation.id.clone(),
+            kind: operation.kind,
+            service: operation.service.clone(),
+            state: operation.state,
+            error: if went_wrong { operation.message.clone() } else { String::new() },
+        }
+    }
+
     /// An instance entered `state`.
     pub(super) fn instance(record: &InstanceRecord, state: InstanceState, error: &str) -> Self {
         Self::Instance {
@@ -140,6 +172,7 @@ impl Happening {
     pub const fn kind(&self) -> EventType {
         match self {
             Self::Service { .. } => EventType::LocalServiceStateChange,
+            Self::Operation { .. } => EventType::OperationStateChange,
             Self::Instance { .. } => EventType::LocalServiceInstanceStateChange,
             Self::ExecutorAdded { .. } => EventType::ExecutorAdded,
             Self::ExecutorDuty { duty, .. } => match duty {

@@ -1,11 +1,13 @@
 //! The instances: those that live, and those that ended and are kept for a while.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use muster_common::evidence::Transition;
 use muster_common::id::{ExecutorId, InstanceId, ServiceId, SlotId};
 use muster_common::instance::{InstanceRecord, InstanceState};
+use muster_common::reason::Reason;
 use muster_common::time::Timestamp;
 
 /// How many of the controllers' own remarks stay with an instance.
@@ -51,6 +53,14 @@ impl Instance {
         !self.state().is_terminal()
     }
 
+    /// Whether it is lost only because its executor is not heard: the executor may come back with it, and will not say
+    /// again what was acknowledged. So it must be known then, however long that takes.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        let last = self.remarks.last().and_then(|remark| remark.transition.reason);
+        self.lost.is_some() && last == Some(Reason::ExecutorUnreachable)
+    }
+
     /// The executor's timeline with the controllers' remarks in their places.
     #[must_use]
     pub fn timeline(&self) -> Vec<Transition> {
@@ -71,15 +81,24 @@ impl Instance {
     }
 }
 
-/// All instances, findable by id, by slot, service and executor (live ones) and by age (ended ones).
+/// How many instances are in which state.
+type Tally = BTreeMap<InstanceState, u64>;
+
+/// All instances, findable by id, by slot, service and executor (live ones) and by age (ended ones). Those that are
+/// awaited count as ended, but are not forgotten.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Instances {
     records: OrdMap<InstanceId, Arc<Instance>>,
     live_by_service: OrdMap<ServiceId, OrdSet<InstanceId>>,
     live_by_executor: OrdMap<ExecutorId, OrdSet<InstanceId>>,
     live_by_slot: OrdMap<SlotId, OrdSet<InstanceId>>,
+    /// How many live ones of each service are in which state, by their executors' word.
+    tallies: OrdMap<ServiceId, Tally>,
     /// Oldest first.
     old_by_service: OrdMap<ServiceId, OrdSet<(Timestamp, InstanceId)>>,
+    /// Oldest first.
+    awaited_by_service: OrdMap<ServiceId, OrdSet<(Timestamp, InstanceId)>>,
+    awaited_by_executor: OrdMap<ExecutorId, OrdSet<InstanceId>>,
 }
 
 impl Instances {
@@ -93,13 +112,18 @@ impl Instances {
         let id = instance.record.id.clone();
         let before = self.records.get(&id).cloned();
         let unmoved = before.as_ref().is_some_and(|before| {
-            before.ended == instance.ended && before.record.slot == instance.record.slot
+            before.ended == instance.ended
+                && before.record.slot == instance.record.slot
+                && before.is_awaited() == instance.is_awaited()
         });
         if !unmoved {
             if let Some(before) = &before {
                 self.unfile(before);
             }
             self.file(&instance);
+        } else if let Some(before) = before.filter(|before| before.record.state != instance.record.state) {
+            self.count_out(&before);
+            self.count_in(&instance);
         }
         let service = (!unmoved && instance.ended.is_some()).then(|| instance.record.slot.service.clone());
         self.records.insert(id, Arc::new(instance));
@@ -130,6 +154,11 @@ impl Instances {
         self.resolve(self.live_by_service.get(service))
     }
 
+    /// How many live instances of a service are in which state, by their executors' word.
+    pub(super) fn live_states(&self, service: &ServiceId) -> impl Iterator<Item = (InstanceState, u64)> {
+        self.tallies.get(service).into_iter().flatten().map(|(state, count)| (*state, *count))
+    }
+
     pub(super) fn live_on_executor(&self, executor: &ExecutorId) -> impl Iterator<Item = &Arc<Instance>> {
         self.resolve(self.live_by_executor.get(executor))
     }
@@ -138,9 +167,22 @@ impl Instances {
         self.resolve(self.live_by_slot.get(slot))
     }
 
+    pub(super) fn awaited_on_executor(&self, executor: &ExecutorId) -> impl Iterator<Item = &Arc<Instance>> {
+        self.resolve(self.awaited_by_executor.get(executor))
+    }
+
     /// Ended instances of a service (or of one that is destroyed by now), newest first.
-    pub(super) fn old_of_service(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Instance>> {
-        let ids = self.old_by_service.get(service).into_iter().flat_map(OrdSet::iter).rev();
+    pub(super) fn old_of_service<'a>(
+        &'a self,
+        service: &ServiceId,
+    ) -> impl Iterator<Item = &'a Arc<Instance>> + use<'a> {
+        let newest_first = |ended: &'a OrdMap<_, OrdSet<_>>| {
+            ended.get(service).into_iter().flat_map(OrdSet::iter).rev().peekable()
+        };
+        let (mut old, mut awaited) =
+            (newest_first(&self.old_by_service), newest_first(&self.awaited_by_service));
+        let ids =
+            std::iter::from_fn(move || if old.peek() > awaited.peek() { old.next() } else { awaited.next() });
         ids.filter_map(|(_, id)| self.records.get(id))
     }
 
@@ -179,23 +221,55 @@ impl Instances {
     fn file(&mut self, instance: &Instance) {
         let (id, slot) = (&instance.record.id, &instance.record.slot);
         if let Some(ended) = instance.ended {
-            let old = self.old_by_service.entry(slot.service.clone()).or_default();
-            old.insert((ended, id.clone()));
+            let ended_of_service = if instance.is_awaited() {
+                let awaited = self.awaited_by_executor.entry(slot.executor.clone()).or_default();
+                awaited.insert(id.clone());
+                &mut self.awaited_by_service
+            } else {
+                &mut self.old_by_service
+            };
+            ended_of_service.entry(slot.service.clone()).or_default().insert((ended, id.clone()));
         } else {
             self.live_by_service.entry(slot.service.clone()).or_default().insert(id.clone());
             self.live_by_executor.entry(slot.executor.clone()).or_default().insert(id.clone());
             self.live_by_slot.entry(slot.clone()).or_default().insert(id.clone());
+            self.count_in(instance);
         }
     }
 
     fn unfile(&mut self, instance: &Instance) {
         let (id, slot) = (&instance.record.id, &instance.record.slot);
         if let Some(ended) = instance.ended {
-            take(&mut self.old_by_service, &slot.service, &(ended, id.clone()));
+            if instance.is_awaited() {
+                take(&mut self.awaited_by_executor, &slot.executor, id);
+                take(&mut self.awaited_by_service, &slot.service, &(ended, id.clone()));
+            } else {
+                take(&mut self.old_by_service, &slot.service, &(ended, id.clone()));
+            }
         } else {
             take(&mut self.live_by_service, &slot.service, id);
             take(&mut self.live_by_executor, &slot.executor, id);
             take(&mut self.live_by_slot, slot, id);
+            self.count_out(instance);
+        }
+    }
+
+    fn count_in(&mut self, instance: &Instance) {
+        if instance.ended.is_none() {
+            let tally = self.tallies.entry(instance.record.slot.service.clone()).or_default();
+            *tally.entry(instance.record.state).or_default() += 1;
+        }
+    }
+
+    fn count_out(&mut self, instance: &Instance) {
+        let (service, state) = (&instance.record.slot.service, instance.record.state);
+        let Some(tally) = self.tallies.get_mut(service).filter(|_| instance.ended.is_none()) else { return };
+        if let Some(count) = tally.get_mut(&state) {
+            *count = count.saturating_sub(1);
+        }
+        tally.retain(|_, count| *count > 0);
+        if tally.is_empty() {
+            self.tallies.remove(service);
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | what is kept |
 //! | `specs` | the specs that a service has and had |
 //! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `duty`, `maintenance` | how each kind of command is applied |
+//! | `catch_up` | what becomes of slots that no rollout comes to any more |
 //! | `clock` | the time that operations have |
 //! | `desired`, `progress`, `table` | what follows from the state: wanted slots, an operation's progress, the slot table |
 //! | `retention` | how much of what is over is kept |
@@ -20,6 +21,7 @@
 //!
 //! It must not know sessions, REST or time; of Raft it knows the machine's interface alone.
 
+mod catch_up;
 mod clock;
 pub(crate) mod codec;
 pub(crate) mod command;
@@ -54,8 +56,10 @@ pub(crate) mod view;
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use muster_common::cluster::{ClusterState, ClusterStateData};
 use muster_common::id::{ExecutorId, InstanceId, OperationId, Revision, ServiceId, SlotId};
+use muster_common::instance::InstanceState;
 use muster_common::operation::Operation;
 use muster_common::service::ServiceState;
 use muster_common::time::Timestamp;
@@ -65,6 +69,7 @@ use instances::Instances;
 use operations::Operations;
 use slots::Slots;
 
+pub(crate) use clock::as_ms;
 pub(crate) use command::{Change, ExecutorReport};
 pub use command::{Command, Wish};
 pub(crate) use events::{EventPosition, EventRecord, Happening};
@@ -79,6 +84,8 @@ pub(crate) use reply::ReportAck;
 pub(crate) use retention::Retention;
 pub(crate) use service::Service;
 pub(crate) use slots::Slot;
+#[cfg(test)]
+pub(crate) use specs::MAX_SPECS;
 pub(crate) use specs::{SpecVersion, Specs};
 pub(crate) use steer::Steered;
 pub(crate) use table::slot_table;
@@ -96,6 +103,8 @@ pub struct State {
     events: Events,
     /// The leaders' time, as the log last told it.
     clock: Timestamp,
+    /// Of the last leadership that was announced; 0 before the first.
+    term: u64,
     retention: Retention,
     /// `host:port` of the API of the last controller that began to lead; empty before the first.
     leader: String,
@@ -113,6 +122,7 @@ impl Default for State {
             operations: Operations::default(),
             events: Events::default(),
             clock: Timestamp::default(),
+            term: 0,
             retention: Retention::default(),
             leader: String::new(),
         }
@@ -120,24 +130,40 @@ impl Default for State {
 }
 
 impl State {
-    /// Applies `command`, which is the log's entry at `revision` or a part of it.
+    /// Applies `command`, which is the log's entry at `revision` or a part of it, as [`Self::apply_in_term`] does when
+    /// nobody said in which term it was proposed.
     pub fn apply(&mut self, revision: Revision, command: &Command) -> Reply {
+        self.apply_in_term(revision, 0, command)
+    }
+
+    /// Applies `command`, which is the log's entry at `revision` or a part of it. What only leaders propose says in
+    /// which `term` they lead: a clock is read, and a plan carried out, only in the term that was announced last.
+    pub(crate) fn apply_in_term(&mut self, revision: Revision, term: u64, command: &Command) -> Reply {
         self.revision = revision;
-        if let Some(at) = command.leaders_time() {
+        let is_announced = term == 0 || term == self.term;
+        if let Some(at) = command.leaders_time().filter(|_| is_announced) {
             self.clock = at;
         }
         match command {
             Command::SubmitOperation { id, request, at, by } => self.submit(id, request, *at, by),
             Command::SteerOperation { at, which, steer, by } => self.steer(*at, which, *steer, by),
             Command::AnnounceLeader { at, address } => {
+                // One that was said again, or overtaken.
+                if term != 0 && term <= self.term {
+                    return Reply::Done;
+                }
                 self.stop_all_clocks();
                 self.clock = *at;
+                self.term = term;
                 let before = std::mem::replace(&mut self.leader, address.clone());
                 if !before.is_empty() && before != *address {
                     self.emit(*at, Happening::LeadershipLost { address: before });
                 }
                 self.emit(*at, Happening::LeadershipAcquired { address: address.clone() });
                 Reply::Done
+            }
+            Command::Plan { changes, .. } if !is_announced => {
+                Reply::Planned { applied: 0, skipped: u32::try_from(changes.len()).unwrap_or(u32::MAX) }
             }
             Command::Plan { at, changes } => self.plan(*at, changes),
             Command::Reports { at, reports } => {
@@ -204,11 +230,19 @@ impl State {
         self.executors.values()
     }
 
-    /// Whether nothing about any executor, its slot table's revision included, differs between this
-    /// state and `other`. Cheap; a state that was read from a snapshot shares nothing with any other.
+    /// The executors of which anything, their slot table's revision included, is not as it was in `before`; also
+    /// those that are gone. What that costs follows from how many they are.
+    pub fn executors_changed_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a ExecutorId> {
+        before.executors.diff(&self.executors).map(|change| match change {
+            DiffItem::Add(id, _) | DiffItem::Remove(id, _) | DiffItem::Update { new: (id, _), .. } => id,
+        })
+    }
+
+    /// Whether nothing about any service differs between this state and `other`. Cheap; a state that was read from a
+    /// snapshot shares nothing with any other.
     #[must_use]
-    pub fn shares_executors_with(&self, other: &Self) -> bool {
-        self.executors.ptr_eq(&other.executors)
+    pub fn shares_services_with(&self, other: &Self) -> bool {
+        self.services.ptr_eq(&other.services)
     }
 
     /// One slot, if it is assigned.
@@ -227,6 +261,11 @@ impl State {
         self.slots.of_service(service)
     }
 
+    /// The slots that are assigned on one executor, ordered by service and index.
+    pub fn slots_on(&self, executor: &ExecutorId) -> impl Iterator<Item = (SlotId, &Arc<Slot>)> {
+        self.slots.on_executor(executor)
+    }
+
     /// One instance, live or old.
     #[must_use]
     pub fn instance(&self, id: &InstanceId) -> Option<&Arc<Instance>> {
@@ -236,6 +275,11 @@ impl State {
     /// The instances of a service that may still run, ordered by id.
     pub fn live_instances(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Instance>> {
         self.instances.live_of_service(service)
+    }
+
+    /// How many of these are in which state, by their executors' word.
+    pub fn live_states(&self, service: &ServiceId) -> impl Iterator<Item = (InstanceState, u64)> {
+        self.instances.live_states(service)
     }
 
     /// The instances on an executor that may still run, ordered by id.
@@ -329,6 +373,12 @@ impl State {
         self.executors.get(executor).is_some_and(|executor| executor.contact == Contact::Connected)
     }
 
+    /// Whether an executor has not been heard for so long that what is on it counts as lost.
+    #[must_use]
+    pub fn is_lost(&self, executor: &ExecutorId) -> bool {
+        self.executors.get(executor).is_some_and(|executor| executor.contact == Contact::Lost)
+    }
+
     fn emit(&mut self, at: Timestamp, what: Happening) {
         self.events.push(self.revision, at, what, self.retention.events);
     }
@@ -342,6 +392,13 @@ impl State {
         service.state = state;
         service.updated = at;
         let what = Happening::service(service);
+        self.emit(at, what);
+    }
+
+    /// Stores an operation that begins or ends, and tells the world.
+    fn put_operation(&mut self, at: Timestamp, operation: Operation) {
+        let what = Happening::operation(&operation);
+        self.operations.put(operation);
         self.emit(at, what);
     }
 

@@ -10,6 +10,8 @@ use muster_common::time::Timestamp;
 
 /// How many finished operations are kept per service.
 pub(crate) const MAX_FINISHED_OPERATIONS: usize = 50;
+/// How many slots those may have together; the newest is kept, however many it has.
+pub(crate) const MAX_FINISHED_SLOTS: usize = 20_000;
 
 /// All operations, findable by id and by service.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +32,7 @@ impl Operations {
         self.by_id.get_mut(id).map(Arc::make_mut).filter(|operation| operation.finished.is_none())
     }
 
-    /// Stores `operation`, and forgets the oldest finished one of its service when there are too many.
+    /// Stores `operation`, and forgets the oldest finished ones of its service when that is too much.
     pub(super) fn put(&mut self, operation: Operation) {
         let id = operation.id.clone();
         self.remove(&id);
@@ -45,12 +47,21 @@ impl Operations {
         }
         let service = operation.service.clone();
         self.by_id.insert(id, Arc::new(operation));
-        while let Some(kept) = self.finished.get(&service)
-            && kept.len() > MAX_FINISHED_OPERATIONS
+        while self.keeps_too_much(&service)
+            && let Some(kept) = self.finished.get(&service)
             && let Some((_, oldest)) = kept.get_min().cloned()
         {
             self.remove(&oldest);
         }
+    }
+
+    fn keeps_too_much(&self, service: &ServiceId) -> bool {
+        let (mut operations, mut slots) = (0, 0);
+        for kept in self.finished_of(service) {
+            operations += 1;
+            slots += kept.slots.len();
+        }
+        operations > MAX_FINISHED_OPERATIONS || (operations > 1 && slots > MAX_FINISHED_SLOTS)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Operation>> {

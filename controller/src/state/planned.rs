@@ -9,7 +9,7 @@ use muster_common::service::{ActivationState, ServiceState};
 use muster_common::time::Timestamp;
 
 use super::command::Change;
-use super::progress::occupies;
+use super::progress::{goes_in_waves, occupies};
 use super::{Reply, Slot, State};
 
 impl State {
@@ -35,28 +35,33 @@ impl State {
             Change::AwaitPromotion { operation } => {
                 let running = self.operations.get_running_mut(operation)?;
                 let due = running.state == OperationState::Running && !running.promoted;
-                due.then(|| self.hold_or_go_on(operation, OperationState::AwaitingPromotion))
+                due.then(|| self.hold_or_go_on(at, operation, OperationState::AwaitingPromotion))
             }
-            Change::RollBack { operation, message } => self.begin_rollback(operation, message),
+            Change::RollBack { operation, message } => self.begin_rollback(at, operation, message),
             Change::RaiseSlot { operation, slot, epoch, mode, spec } => {
                 let raised = Epoch(self.revision.0);
                 let current = self.slots.get(slot).filter(|slot| slot.epoch == *epoch && raised > *epoch)?;
                 let generation = self.service(&slot.service)?.generation;
                 let spec = spec.unwrap_or(current.spec);
                 let current = Slot { epoch: raised, mode: *mode, generation, spec, ..Slot::clone(current) };
-                let progress = self.slot_of(operation, slot).filter(|progress| progress.epoch.is_none())?;
-                progress.outcome = match progress.outcome {
-                    SlotOutcome::Waiting => SlotOutcome::InProgress,
-                    SlotOutcome::RollingBack => SlotOutcome::RollingBack,
-                    _ => return None,
-                };
+                let may_begin =
+                    self.operations.get(operation).is_some_and(|operation| begins(operation, slot));
+                let progress = self.slot_of(operation, slot).filter(|_| may_begin)?;
+                if progress.outcome == SlotOutcome::Waiting {
+                    progress.outcome = SlotOutcome::InProgress;
+                }
                 progress.epoch = Some(raised);
                 self.slots.insert(slot, Arc::new(current));
                 self.touch_table(&slot.executor);
                 Some(())
             }
+            Change::CatchUp { slot, epoch, mode } => self.catch_up(slot, *epoch, *mode),
             Change::SettleSlot { operation, slot, from, outcome, reason, message } => {
                 let progress = self.slot_of(operation, slot).filter(|progress| progress.outcome == *from)?;
+                // What is as it was is told again only to have its time begin anew.
+                if outcome == from && progress.since.is_some() {
+                    return None;
+                }
                 progress.since = (*outcome == SlotOutcome::Settling).then_some(at);
                 progress.outcome = *outcome;
                 progress.reason = *reason;
@@ -129,9 +134,18 @@ impl State {
         operation.slots.get_mut(position)
     }
 
+    /// Nobody succeeds who has something left to do, though it was out of sight or not there when that was planned.
     fn may_finish(&self, operation: &Operation, state: OperationState) -> bool {
-        let destroyed = operation.kind == OperationKind::Destroy && state == OperationState::Succeeded;
-        operation.finished.is_none() && !(destroyed && self.holds_anything(operation))
+        let is_done = match operation.kind {
+            OperationKind::Destroy => !self.holds_anything(operation),
+            kind if goes_in_waves(kind) => !operation.slots.iter().any(|progress| {
+                progress.outcome == SlotOutcome::Waiting
+                    && self.is_connected(&progress.slot.executor)
+                    && self.slots.get(&progress.slot).is_some()
+            }),
+            _ => true,
+        };
+        operation.finished.is_none() && (is_done || state != OperationState::Succeeded)
     }
 
     fn holds_anything(&self, operation: &Operation) -> bool {
@@ -147,10 +161,10 @@ impl State {
         state: OperationState,
         message: String,
     ) {
-        let slots = self.progress(operation);
+        let slots = self.progress(operation).into();
         let sealed = Operation { slots, state, message, finished: Some(at), ..operation.clone() };
         self.end_rollout(&sealed, state);
-        self.operations.put(sealed);
+        self.put_operation(at, sealed);
         let Some(service) = self.service(&operation.service).cloned() else { return };
         if operation.kind == OperationKind::Destroy && state == OperationState::Succeeded {
             self.enter(at, &service.id, ServiceState::Destroyed);
@@ -159,4 +173,26 @@ impl State {
             self.enter(at, &service.id, service.resting_state());
         }
     }
+}
+
+/// Whether it is the turn of a slot: since that was planned, users may have paused the operation.
+fn begins(operation: &Operation, slot: &SlotId) -> bool {
+    let place = operation.slots.binary_search_by(|progress| progress.slot.cmp(slot));
+    let progress = place.ok().and_then(|place| operation.slots.get(place));
+    progress.is_some_and(|progress| {
+        let is_its_turn = match progress.outcome {
+            SlotOutcome::Waiting => {
+                let may_follow = operation.promoted || operation.op_spec.canary.is_none();
+                operation.state == OperationState::Running && (progress.canary || may_follow)
+            }
+            SlotOutcome::RollingBack => operation.state == OperationState::RollingBack,
+            SlotOutcome::InProgress
+            | SlotOutcome::Settling
+            | SlotOutcome::Done
+            | SlotOutcome::RolledBack
+            | SlotOutcome::Failed
+            | SlotOutcome::Away => false,
+        };
+        is_its_turn && progress.epoch.is_none()
+    })
 }

@@ -63,7 +63,7 @@ impl State {
     #[must_use]
     pub fn progress(&self, operation: &Operation) -> Vec<SlotProgress> {
         if operation.finished.is_some() {
-            operation.slots.clone()
+            operation.slots.iter().cloned().collect()
         } else if goes_in_waves(operation.kind) {
             operation.slots.iter().map(|slot| self.wave_progress(slot)).collect()
         } else {
@@ -128,12 +128,20 @@ impl State {
             .any(|instance| instance.state() == InstanceState::Healthy && instance.record.epoch >= slot.epoch)
     }
 
+    /// Whether something in the slot is HEALTHY, of whatever epoch.
+    #[must_use]
+    pub fn serves(&self, id: &SlotId) -> bool {
+        self.live_instances_in(id).any(|instance| instance.state() == InstanceState::Healthy)
+    }
+
     /// Whether the slot is filled and nothing of an earlier epoch is left in it: start-first has a
-    /// time in which both live.
+    /// time in which both live. A log that is still copied is nothing to wait for.
     #[must_use]
     pub fn is_replaced(&self, id: &SlotId, slot: &Slot) -> bool {
         self.is_filled(id, slot)
-            && self.live_instances_in(id).all(|instance| instance.record.epoch >= slot.epoch)
+            && self
+                .live_instances_in(id)
+                .all(|instance| instance.record.epoch >= slot.epoch || instance.record.is_only_copied())
     }
 
     fn if_away(&self, progress: &mut SlotProgress) {

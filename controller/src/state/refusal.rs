@@ -49,13 +49,15 @@ pub enum Refusal {
     UnknownGeneration(ServiceId, u64, Vec<String>),
     /// The service never had another spec.
     NoEarlierSpec(ServiceId),
+    /// The new spec is for none of the executors that the service is on: nothing could show that it is good.
+    NoCommonPlace(ServiceId),
     /// No slot of the operation is on an executor with this tag.
     NoCanary(String),
     /// There is no such executor, or none any more.
     UnknownExecutor(String),
     /// The executor has a duty that forbids it.
     DutyHeld(ExecutorId, ExecutorState),
-    /// The executor is heard, and so many instances are on it.
+    /// The executor is heard, and cannot be removed; so many instances are on it.
     StillHolds(ExecutorId, usize),
 }
 
@@ -83,6 +85,7 @@ impl Refusal {
             Self::KeyReused(_) => "KEY_REUSED",
             Self::UnknownGeneration(..) => "UNKNOWN_GENERATION",
             Self::NoEarlierSpec(_) => "NO_EARLIER_SPEC",
+            Self::NoCommonPlace(_) => "NO_COMMON_PLACE",
             Self::NoCanary(_) => "NO_CANARY",
             Self::UnknownExecutor(_) => "UNKNOWN_EXECUTOR",
             Self::DutyHeld(..) => "DUTY_HELD",
@@ -113,6 +116,7 @@ impl Refusal {
             | Self::NothingToCancel
             | Self::KeyReused(_)
             | Self::NoEarlierSpec(_)
+            | Self::NoCommonPlace(_)
             | Self::NoCanary(_)
             | Self::DutyHeld(..)
             | Self::StillHolds(..) => RefusalKind::Conflict,
@@ -170,6 +174,11 @@ impl fmt::Display for Refusal {
                 "Local service {service} has no spec of generation {generation} any more; it has [{}]",
                 kept.join(", ")
             ),
+            Self::NoCommonPlace(service) => write!(
+                f,
+                "The new spec is for none of the executors that local service {service} is on, so it would leave all at \
+                 once; first give it a spec that is for both, or deactivate it"
+            ),
             Self::NoEarlierSpec(service) => {
                 write!(f, "Local service {service} never had another spec to go back to")
             }
@@ -179,7 +188,8 @@ impl fmt::Display for Refusal {
             Self::UnknownExecutor(id) => write!(f, "No executor found with id: {id}"),
             Self::DutyHeld(id, duty) => write!(f, "Executor {id} is {duty}"),
             Self::StillHolds(id, instances) => {
-                write!(f, "Executor {id} is in contact and holds {instances} instances; drain it first")
+                write!(f, "Executor {id} is in contact and holds {instances} instances; ")?;
+                f.write_str("drain it, stop the executor, and remove it when it is not heard any more")
             }
         }
     }

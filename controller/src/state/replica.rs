@@ -32,7 +32,8 @@ impl Machine for Replica {
     }
 
     fn apply(&mut self, revision: Revision, command: &[u8]) -> Result<Bytes, UnreadableCommand> {
-        Ok(self.state.apply(revision, &read(command)?).encode())
+        let (command, term) = read(command)?;
+        Ok(self.state.apply_in_term(revision, term, &command).encode())
     }
 
     fn publish(&mut self) {
@@ -50,6 +51,6 @@ impl Machine for Replica {
     }
 }
 
-fn read(command: &[u8]) -> Result<Command, UnreadableCommand> {
-    Command::decode(command).map_err(|error| UnreadableCommand(error.to_string()))
+fn read(command: &[u8]) -> Result<(Command, u64), UnreadableCommand> {
+    Command::decode_with_term(command).map_err(|error| UnreadableCommand(error.to_string()))
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use muster_common::evidence::news;
 use muster_common::id::{ExecutorId, SlotId};
 use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
@@ -64,14 +65,11 @@ impl State {
         self.instances.put(instance, self.retention.old_instances);
     }
 
-    /// Tells of each transition that `known` had not seen yet. When it happened, by the executor's
-    /// clock, is in the instance's timeline; events are ordered by when the cluster learnt of them.
+    /// Tells of each transition that `known` had not seen yet, also of one that was made again. When it happened, by the
+    /// executor's clock, is in the instance's timeline; events are ordered by when the cluster learnt of them.
     fn emit_transitions(&mut self, at: Timestamp, known: Option<&InstanceRecord>, record: &InstanceRecord) {
-        let last_seen = known.and_then(|known| known.timeline.last());
-        let new = last_seen
-            .and_then(|last| record.timeline.iter().rposition(|transition| transition == last))
-            .map_or(0, |position| position + 1);
-        for transition in &record.timeline[new..] {
+        let known = known.map_or(&[][..], |known| &known.timeline);
+        for transition in news(&record.timeline, known) {
             let error = if transition.message.is_empty() && transition.to == record.state {
                 &record.error_message
             } else {

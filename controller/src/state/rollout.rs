@@ -3,16 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use muster_common::id::{Epoch, Generation, OperationId, ServiceId, SlotId};
+use muster_common::id::{Generation, OperationId, ServiceId, SlotId};
 use muster_common::operation::{
     Canary, ClusterOpSpec, Operation, OperationKind, OperationState, Parallelism, SlotOutcome, SlotProgress,
 };
 use muster_common::service::ServiceState;
 use muster_common::slot::SlotPhase;
 use muster_common::spec::LocalServiceSpec;
+use muster_common::time::Timestamp;
 
 use super::submit::{How, Submission, newest_per_slot};
-use super::{Refusal, Service, Slot, SpecVersion, State};
+use super::{Happening, Refusal, Service, Slot, SpecVersion, State, brief};
+
+/// The outcome of a rollout that found everything as it was to be.
+const NO_SLOT_HAD_TO_CHANGE: &str = "no slot had to change";
 
 /// Whether an operation gives slots another spec.
 #[must_use]
@@ -66,21 +70,52 @@ impl State {
         (spec, restores): (Arc<LocalServiceSpec>, Option<Generation>),
     ) -> Result<(), Refusal> {
         let from = service.specs.stable();
-        let target = self.next_generation(service);
         let mut progress = self.places(service, &spec);
+        let is_everywhere = from == service.specs.wanted()
+            && spec == *service.spec()
+            && progress.iter().all(|slot| slot.outcome == SlotOutcome::Done);
+        if is_everywhere {
+            // Nothing is touched: who applies the same file each hour keeps what there is to go back to.
+            let mut operation = submission.operation(&service.id, kind, how, progress);
+            operation.generation = Some(from);
+            operation.from_generation = Some(from);
+            operation.restores = restores;
+            operation.state = OperationState::Succeeded;
+            operation.finished = Some(submission.at);
+            NO_SLOT_HAD_TO_CHANGE.clone_into(&mut operation.message);
+            self.put_operation(submission.at, operation);
+            return Ok(());
+        }
+        let target = self.next_generation(service);
+        let same: Vec<SlotId> = progress
+            .iter()
+            .filter(|slot| slot.outcome == SlotOutcome::Done)
+            .map(|slot| slot.slot.clone())
+            .collect();
+        for slot in progress.iter_mut().filter(|slot| slot.outcome == SlotOutcome::Waiting) {
+            if let Some(why) = self.not_for(&slot.slot, &spec) {
+                slot.outcome = SlotOutcome::Done;
+                slot.message = why;
+            }
+        }
+        let leaves_all = same.is_empty() && progress.iter().all(|slot| slot.outcome == SlotOutcome::Done);
+        if leaves_all && !progress.is_empty() {
+            return Err(Refusal::NoCommonPlace(service.id.clone()));
+        }
         choose_canaries(self, &how.op_spec, &mut progress)?;
-        let version = SpecVersion { spec, at: submission.at, by: submission.by.to_owned(), restores };
+        let (at, by) = (submission.at, submission.by.to_owned());
+        let version = SpecVersion { spec, at, by, restores, stop_first: how.stop_first };
         let used: BTreeSet<Generation> = self.slots_of(&service.id).map(|(_, slot)| slot.spec).collect();
         if let Some(service) = self.services.get_mut(&service.id).map(Arc::make_mut) {
             service.specs.want(target, version, &used);
             service.generation = target;
             service.updated = submission.at;
         }
-        for done in progress.iter().filter(|slot| slot.outcome == SlotOutcome::Done) {
-            if let Some(slot) = self.slots.get_mut(&done.slot) {
+        for id in same {
+            if let Some(slot) = self.slots.get_mut(&id) {
                 slot.spec = target;
             }
-            self.touch_table(&done.slot.executor);
+            self.touch_table(&id.executor);
         }
         let nothing_to_do = progress.iter().all(|slot| slot.outcome == SlotOutcome::Done);
         if !nothing_to_do {
@@ -89,12 +124,22 @@ impl State {
         let mut operation = submission.operation(&service.id, kind, how, progress);
         operation.generation = Some(target);
         operation.from_generation = Some(from);
-        self.operations.put(operation.clone());
+        operation.restores = restores;
+        self.put_operation(submission.at, operation.clone());
         if nothing_to_do {
-            let message = "no slot had to change".to_owned();
+            let message = NO_SLOT_HAD_TO_CHANGE.to_owned();
             self.end_operation(submission.at, &operation, OperationState::Succeeded, message);
         }
         Ok(())
+    }
+
+    /// Why `spec` is not for the executor of a slot, in words. What runs where it will not belong stays as it is until
+    /// the rollout is through: then it is taken away.
+    #[must_use]
+    pub(crate) fn not_for(&self, slot: &SlotId, spec: &LocalServiceSpec) -> Option<String> {
+        let executor = self.executor(&slot.executor)?;
+        let why = spec.mismatch(|tag| executor.has_tag(tag))?;
+        Some(brief(&format!("the new spec is not for its executor, and it is taken away at the end: {why}")))
     }
 
     /// Every slot of the service; those that run `spec` already are done.
@@ -112,53 +157,42 @@ impl State {
         progress.collect()
     }
 
-    /// A slot that is assigned while a rollout is at work is given the stable spec, and has its turn like the others.
+    /// A slot that is assigned while a rollout is at work is given the stable spec, and has its turn like the others,
+    /// also when it had had it before it was taken away.
     pub(super) fn join_rollout(&mut self, id: &SlotId) {
         let running = self.operations.running_of(&id.service).find(|operation| is_rollout(operation.kind));
         let Some(operation) = running.map(|operation| operation.id.clone()) else { return };
-        let operation = self.operations.get_running_mut(&operation);
-        if let Some(operation) = operation.filter(|operation| operation.state != OperationState::RollingBack)
-            && let Err(place) = operation.slots.binary_search_by(|progress| progress.slot.cmp(id))
-        {
-            operation.slots.insert(place, SlotProgress::waiting(id.clone(), None));
+        let Some(operation) = self.operations.get_running_mut(&operation) else { return };
+        let mut joining = SlotProgress::waiting(id.clone(), None);
+        let place = operation.slots.binary_search_by(|progress| progress.slot.cmp(id));
+        match place {
+            Ok(place) => {
+                joining.canary = operation.slots[place].canary;
+                if operation.state == OperationState::RollingBack {
+                    joining.outcome = SlotOutcome::RolledBack;
+                    "it was assigned anew".clone_into(&mut joining.message);
+                }
+                operation.slots[place] = joining;
+            }
+            Err(_) if operation.state == OperationState::RollingBack => {}
+            Err(place) => operation.slots.insert(place, joining),
         }
     }
 
-    /// What follows for the service when a rollout is over.
+    /// What follows for the service when a rollout is over. Who was away is given what is stable then when it is back.
     pub(super) fn end_rollout(&mut self, operation: &Operation, state: OperationState) {
         let Some(target) = operation.generation.filter(|_| is_rollout(operation.kind)) else { return };
-        if state != OperationState::Succeeded {
-            return;
-        }
-        if let Some(service) = self.services.get_mut(&operation.service).map(Arc::make_mut)
+        if state == OperationState::Succeeded
+            && let Some(service) = self.services.get_mut(&operation.service).map(Arc::make_mut)
             && service.specs.wanted() == target
         {
             service.specs.settle();
-        }
-        // The rest has it, so it is good: who is away gets it when it comes back.
-        let away = operation.slots.iter().filter(|slot| slot.outcome == SlotOutcome::Away);
-        for progress in away {
-            self.raise_to(&progress.slot, target);
-        }
-    }
-
-    fn raise_to(&mut self, id: &SlotId, target: Generation) {
-        let raised = Epoch(self.revision.0);
-        let generation = self.service(&id.service).map(|service| service.generation);
-        if let Some(slot) = self.slots.get_mut(id)
-            && slot.spec != target
-            && slot.epoch < raised
-        {
-            slot.epoch = raised;
-            slot.spec = target;
-            slot.generation = generation.unwrap_or(slot.generation);
-            self.touch_table(&id.executor);
         }
     }
 
     /// A rollout failed and is to be undone: what is stable is wanted again, and every slot that was given the
     /// failed spec is to be given the stable one.
-    pub(super) fn begin_rollback(&mut self, id: &OperationId, message: &str) -> Option<()> {
+    pub(super) fn begin_rollback(&mut self, at: Timestamp, id: &OperationId, message: &str) -> Option<()> {
         let operation = self.operations.get(id).filter(|operation| is_rollout(operation.kind))?;
         let service = operation.service.clone();
         let failed = operation.generation?;
@@ -179,6 +213,8 @@ impl State {
         message.clone_into(&mut operation.message);
         operation.deadline = None;
         operation.time_left_ms = super::clock::whole(operation);
+        let what = Happening::operation(operation);
+        self.emit(at, what);
         if let Some(service) = self.services.get_mut(&service).map(Arc::make_mut) {
             service.specs.fall_back();
         }
@@ -186,11 +222,12 @@ impl State {
     }
 }
 
-/// Whether an instance of `spec` holds the slot or is on its way. A start-first replacement that failed left another.
+/// Whether an instance of `spec` holds the slot or is on its way. A slot that gave up holds another one, or none.
 fn runs(service: &Service, slot: &Slot, spec: &LocalServiceSpec) -> bool {
     let asked = service.specs.get(slot.spec).is_some_and(|version| *version.spec == *spec);
-    let kept_old = slot.current_status().is_some_and(|status| status.phase == SlotPhase::KeptOld);
-    asked && !kept_old
+    let status = slot.current_status();
+    let gave_up = |phase| matches!(phase, SlotPhase::KeptOld | SlotPhase::Failed);
+    asked && !status.is_some_and(|status| gave_up(status.phase))
 }
 
 /// Marks the slots that go first. Executors that are heard are preferred where there is a choice.

@@ -21,6 +21,8 @@ pub struct SpecVersion {
     pub by: String,
     /// The generation whose spec this is again, when a rollback brought it.
     pub restores: Option<Generation>,
+    /// Whether what runs another spec is stopped before an instance of this one is started.
+    pub stop_first: bool,
 }
 
 /// All specs of one service.
@@ -71,6 +73,13 @@ impl Specs {
     #[must_use]
     pub const fn stable(&self) -> Generation {
         self.stable
+    }
+
+    /// The spec of the stable generation: where a service belongs goes by it. So a rollout that asks for other
+    /// executors takes nothing away before it is through.
+    #[must_use]
+    pub fn stable_spec(&self) -> &Arc<LocalServiceSpec> {
+        self.kept.get(&self.stable).map_or(&self.newest.spec, |version| &version.spec)
     }
 
     /// The spec of a generation, while it is kept.

@@ -7,7 +7,7 @@ use muster_common::operation::{Operation, OperationKind, OperationState, Steer};
 use muster_common::service::ServiceState;
 use muster_common::time::Timestamp;
 
-use super::progress::{goes_in_waves, is_open};
+use super::progress::{goes_in_waves, is_open, occupies};
 use super::{Refusal, Reply, State};
 
 /// Which operation a user means.
@@ -38,6 +38,16 @@ const fn may_cancel(kind: OperationKind) -> bool {
     }
 }
 
+/// Whether an operation is where a user wants it: what was proposed may come again, because its answer was lost.
+fn is_so(operation: &Operation, steer: Steer) -> bool {
+    match steer {
+        Steer::Pause => operation.state == OperationState::Paused,
+        Steer::Resume => goes_in_waves(operation.kind) && operation.state == OperationState::Running,
+        Steer::Promote => operation.promoted && operation.state == OperationState::Running,
+        Steer::Cancel => operation.state == OperationState::Cancelled,
+    }
+}
+
 impl State {
     pub(super) fn steer(&mut self, at: Timestamp, which: &Steered, steer: Steer, by: &str) -> Reply {
         match self.steered(which).and_then(|operation| {
@@ -51,14 +61,17 @@ impl State {
         }
     }
 
-    fn steered(&self, which: &Steered) -> Result<Arc<Operation>, Refusal> {
+    /// The operation that a user means, also one that is over.
+    pub(crate) fn steered(&self, which: &Steered) -> Result<Arc<Operation>, Refusal> {
         match which {
             Steered::Operation(id) => {
                 self.operation(id).cloned().ok_or_else(|| Refusal::UnknownOperation(id.to_string()))
             }
             Steered::Service(id) => {
-                let mut running = self.operations.running_of(id);
-                running.find(|operation| may_cancel(operation.kind)).cloned().ok_or(Refusal::NothingToCancel)
+                let running = self.operations.running_of(id).filter(|operation| may_cancel(operation.kind));
+                // What users see at work on the service goes before what runs beside it.
+                let meant = running.min_by_key(|operation| !occupies(operation.kind));
+                meant.cloned().ok_or(Refusal::NothingToCancel)
             }
         }
     }
@@ -72,17 +85,20 @@ impl State {
     ) -> Result<(), Refusal> {
         use OperationState::{AwaitingPromotion, Paused, Running};
         let (id, state) = (&operation.id, operation.state);
+        if is_so(operation, steer) {
+            return Ok(());
+        }
         if state.is_final() {
             return Err(Refusal::OperationOver(id.clone(), state));
         }
         let in_waves = goes_in_waves(operation.kind);
         match steer {
-            Steer::Pause if in_waves && state == Running => self.hold_or_go_on(id, Paused),
-            Steer::Resume if state == Paused => self.hold_or_go_on(id, Running),
+            Steer::Pause if in_waves && state == Running => self.hold_or_go_on(at, id, Paused),
+            Steer::Resume if state == Paused => self.hold_or_go_on(at, id, Running),
             Steer::Promote
                 if operation.op_spec.canary.is_some() && matches!(state, Running | AwaitingPromotion) =>
             {
-                self.hold_or_go_on(id, Running);
+                self.hold_or_go_on(at, id, Running);
                 if let Some(operation) = self.operations.get_running_mut(id) {
                     operation.promoted = true;
                 }

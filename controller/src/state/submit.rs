@@ -124,13 +124,17 @@ impl State {
                     self.named_slots(&service, instance_ids).map_err(Refusal::NotReplaceable)?
                 };
                 let how = How::replacing(op_spec.as_ref(), *stop_first);
-                self.begin_waves(submission, &service, kind, &how, slots)
+                let id = self.begin_waves(submission, &service, kind, &how, slots)?;
+                self.keep_names(submission, instance_ids);
+                Ok(id)
             }
             OperationRequest::StopInstances { service_id, instance_ids, op_spec } => {
                 let service = self.addressed(service_id, kind)?;
                 let slots = self.named_slots(&service, instance_ids).map_err(Refusal::NotStoppable)?;
                 let how = How::replacing(op_spec.as_ref(), true);
-                self.begin_waves(submission, &service, kind, &how, slots)
+                let id = self.begin_waves(submission, &service, kind, &how, slots)?;
+                self.keep_names(submission, instance_ids);
+                Ok(id)
             }
             OperationRequest::Destroy { service_id } => {
                 let service = self.addressed(service_id, kind)?;
@@ -178,6 +182,7 @@ impl State {
             at: submission.at,
             by: submission.by.to_owned(),
             restores: None,
+            stop_first: false,
         };
         let service = Service {
             id: id.clone(),
@@ -195,7 +200,9 @@ impl State {
         let mut operation = submission.operation(&id, OperationKind::Create, &How::default(), Vec::new());
         operation.state = OperationState::Succeeded;
         operation.finished = Some(submission.at);
-        self.operations.put(operation);
+        operation.generation = Some(generation);
+        operation.instances_per_host = Some(instances_per_host);
+        self.put_operation(submission.at, operation);
         Ok(id)
     }
 
@@ -225,7 +232,10 @@ impl State {
         self.enter(submission.at, &service.id, ServiceState::AdjustingInstances);
         let how = How::replacing(op_spec, false);
         let slots = self.leaving_slots(service);
-        self.operations.put(submission.operation(&service.id, OperationKind::AdjustInstances, &how, slots));
+        self.put_operation(
+            submission.at,
+            submission.operation(&service.id, OperationKind::AdjustInstances, &how, slots),
+        );
     }
 
     fn retry(&mut self, submission: &Submission<'_>, service: &Service) {
@@ -235,8 +245,9 @@ impl State {
             service.updated = submission.at;
         }
         self.try_again(&service.id, generation);
-        let how = How::default();
-        self.operations.put(submission.operation(&service.id, OperationKind::Retry, &how, Vec::new()));
+        let (kind, how) = (OperationKind::Retry, How::default());
+        self.supersede(submission, &service.id, kind, |earlier| earlier == kind);
+        self.put_operation(submission.at, submission.operation(&service.id, kind, &how, Vec::new()));
     }
 
     fn deactivate(&mut self, submission: &Submission<'_>, service: &Service) {
@@ -332,8 +343,15 @@ impl State {
             ServiceState::ReplacingInstances
         };
         self.enter(submission.at, &service.id, state);
-        self.operations.put(submission.operation(&service.id, kind, how, slots));
+        self.put_operation(submission.at, submission.operation(&service.id, kind, how, slots));
         Ok(service.id.clone())
+    }
+
+    /// An operation keeps the instances that its request named; they are known to be instances by now.
+    fn keep_names(&mut self, submission: &Submission<'_>, names: &[String]) {
+        if let Some(operation) = self.operations.get_running_mut(submission.id) {
+            operation.instance_ids = names.iter().filter_map(|name| InstanceId::new(name).ok()).collect();
+        }
     }
 
     /// Starts an operation that is over when the service's slots are as wanted. What was wanted
@@ -346,12 +364,24 @@ impl State {
         how: &How,
         slots: Vec<SlotProgress>,
     ) {
-        let earlier: Vec<_> = self.operations.running_of(&service.id).cloned().collect();
+        self.supersede(submission, &service.id, kind, |_| true);
+        self.put_operation(submission.at, submission.operation(&service.id, kind, how, slots));
+    }
+
+    /// Ends the operations of the chosen kinds that are at work: one of `kind` takes their place.
+    fn supersede(
+        &mut self,
+        submission: &Submission<'_>,
+        service: &ServiceId,
+        kind: OperationKind,
+        choose: impl Fn(OperationKind) -> bool,
+    ) {
+        let running = self.operations.running_of(service);
+        let earlier: Vec<_> = running.filter(|earlier| choose(earlier.kind)).cloned().collect();
         for operation in earlier {
             let message = format!("superseded by {kind} {}", submission.id);
             self.end_operation(submission.at, &operation, OperationState::Cancelled, message);
         }
-        self.operations.put(submission.operation(&service.id, kind, how, slots));
     }
 
     /// The slots whose instance is HEALTHY as far as is known, also on executors that are away.
@@ -414,7 +444,9 @@ impl Submission<'_> {
             stop_first: how.stop_first,
             generation: None,
             from_generation: None,
+            restores: None,
             instances_per_host: None,
+            instance_ids: Vec::new(),
             created: self.at,
             deadline: None,
             time_left_ms: 0,
@@ -423,7 +455,7 @@ impl Submission<'_> {
             finished: None,
             state: OperationState::Running,
             message: String::new(),
-            slots,
+            slots: slots.into(),
         };
         operation.time_left_ms = whole(&operation);
         operation

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use muster_common::cluster::ClusterState;
 use muster_common::evidence::Transition;
 use muster_common::executor::{ExecutorRecord, ExecutorState, NodeLayout};
@@ -94,7 +95,7 @@ pub(crate) fn record(id: &str, slot: &SlotId, epoch: Epoch, way: &[InstanceState
     let mut timeline = Vec::new();
     for (step, to) in way.iter().enumerate() {
         let at = Timestamp(created.0 + 1000 * (step as u64 + 1));
-        timeline.push(Transition { at, from, to: *to, reason: None, message: String::new() });
+        timeline.push(Transition { at, from, to: *to, reason: None, message: String::new(), repeats: None });
         from = *to;
     }
     let updated = timeline.last().map_or(created, |last| last.at);
@@ -157,13 +158,14 @@ pub(crate) const UP_AND_DOWN: [InstanceState; 8] = [
 pub(crate) struct Fixture {
     pub(crate) state: State,
     pub(crate) now: Timestamp,
-    revision: u64,
+    /// Every command so far, as it is stored.
+    pub(crate) log: Vec<Bytes>,
     operations: u64,
 }
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self { state: State::default(), now: Timestamp(1_000_000), revision: 0, operations: 0 }
+        Self { state: State::default(), now: Timestamp(1_000_000), log: Vec::new(), operations: 0 }
     }
 
     /// With `executors` registered as `e1`, `e2`, …
@@ -176,8 +178,7 @@ impl Fixture {
     }
 
     pub(crate) fn apply(&mut self, command: &Command) -> Reply {
-        self.revision += 1;
-        self.state.apply(Revision(self.revision), command)
+        self.apply_in_term(0, command)
     }
 
     pub(crate) fn advance(&mut self, seconds: u64) {
@@ -296,6 +297,18 @@ impl Fixture {
         self.now = now;
         let address = "127.0.0.1:4000".to_owned();
         assert_eq!(self.apply(&Command::AnnounceLeader { at: now, address }), Reply::Done);
+    }
+
+    /// As [`Self::apply`], proposed by the leader of `term`.
+    pub(crate) fn apply_in_term(&mut self, term: u64, command: &Command) -> Reply {
+        self.log.push(command.encode_in_term(term));
+        self.state.apply_in_term(Revision(self.log.len() as u64), term, command)
+    }
+
+    /// A controller leads from now on, in `term`.
+    pub(crate) fn lead_in_term(&mut self, term: u64) {
+        let announced = Command::AnnounceLeader { at: self.now, address: "127.0.0.1:4000".to_owned() };
+        assert_eq!(self.apply_in_term(term, &announced), Reply::Done);
     }
 
     pub(crate) fn report(

@@ -13,6 +13,7 @@ use muster_proto::v1::sessions_client::SessionsClient;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use super::PATIENCE;
@@ -35,7 +36,11 @@ impl Session {
 
     /// Opens a stream and says nothing.
     pub async fn connect(tls: &TlsIdentity, address: &str) -> Result<Self, Status> {
-        let channel = channel(&World::system(), tls, address, ExpectedPeer::AnyController).unwrap();
+        Self::on(channel(&World::system(), tls, address, ExpectedPeer::AnyController).unwrap()).await
+    }
+
+    /// Opens one more stream on a connection and says nothing.
+    pub async fn on(channel: Channel) -> Result<Self, Status> {
         let (up, messages) = mpsc::channel(16);
         let answer = SessionsClient::new(channel).open(ReceiverStream::new(messages)).await?;
         Ok(Self { up, down: answer.into_inner(), term: 0 })

@@ -1,10 +1,12 @@
-//! Files of type `CONTROLLER_HTTP_FETCH`: a controller fetches them, because it reaches places that this node may not.
+//! Files that a server has. They are fetched before a start and put into its plan, so that runners know nothing of
+//! servers and a start that is to stop while one is slow has not begun.
 //!
-//! Before a start the content is asked for and put into the plan, so that runners know nothing of controllers. What was
-//! fetched last is kept on the disk for each call that a slot of this node needs, and used only when no controller
-//! gives an answer, nor the server to any of them: a slot is filled with all of them gone. What is said counts: a file that
-//! may not be fetched, or that the server does not give, fails the start, as one does that this node fetches by itself.
-//! That nobody says anything is no fault of the service: the start is tried again.
+//! `EXECUTOR_HTTP_FETCH` is fetched by this node, `CONTROLLER_HTTP_FETCH` by a controller, because it reaches places that
+//! this node may not. What controllers fetched last is kept on the disk for each call that a slot of this node needs,
+//! and used only when no controller gives an answer, nor the server to any of them: a slot is filled with all of them
+//! gone. What is said counts: a file that may not be fetched, or that the server does not give, fails the start, as one
+//! does that this node fetches by itself. That no controller says anything is no fault of the service: the start is
+//! tried again.
 
 mod controllers;
 mod kept;
@@ -13,6 +15,7 @@ mod kept;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,25 +24,27 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::BoxFuture;
 use muster_common::id::{Generation, ServiceId};
-use muster_common::spec::{ConfigSource, LocalServiceSpec};
+use muster_common::spec::{ConfigSource, ConfigSpec, HttpCallSpec, LocalServiceSpec};
 use muster_platform::World;
+use muster_platform::call::{Reach, fetch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::kept::Kept;
 use crate::machine::START_LIMIT;
-use crate::runner::{LaunchPlan, StartError};
+use crate::runner::{LaunchPlan, MAX_FILE_BYTES, MAX_FILES_BYTES, StartError};
 
 pub(crate) use controllers::Controllers;
 pub(crate) use kept::CallName;
 
-/// How long all files of one start may take: less than the start itself has, so that it ends with the reason.
+/// How long the controllers' files of one start may take together: less than the start itself has, so that it ends
+/// with the reason.
 const LIMIT: Duration = Duration::from_secs(START_LIMIT.as_secs() - 20);
 /// Between two rounds through the controllers; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How much pauses vary, in percent: nodes that wait for the same controllers do not come back in step.
 const JITTER: u32 = 50;
-/// The most that all files of one instance may have together, in bytes: they are in memory at once, and kept.
+/// The most that the controllers' files of one instance may have together, in bytes: they are kept.
 const MAX_TOTAL_BYTES: usize = 16 << 20;
 /// What a controller may take beyond the call's own timeout: others may be before us.
 const SLACK: Duration = Duration::from_secs(10);
@@ -61,6 +66,19 @@ pub(crate) struct WantedFile {
     pub patience: Duration,
 }
 
+impl WantedFile {
+    fn of(plan: &LaunchPlan, file: u32, http: &HttpCallSpec) -> Self {
+        Self {
+            service: plan.place.service.clone(),
+            index: plan.place.index,
+            generation: plan.place.generation,
+            file,
+            call: CallName::of(http),
+            patience: http.operation_timeout.as_duration().saturating_add(SLACK),
+        }
+    }
+}
+
 /// Why a file was not fetched, in words for a person; never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotFetched {
@@ -78,7 +96,7 @@ pub(crate) trait Fetcher: Send + Sync {
     fn fetch<'a>(&'a self, wanted: &'a WantedFile) -> BoxFuture<'a, Result<Vec<u8>, NotFetched>>;
 }
 
-/// What controllers fetched for this node.
+/// What is fetched for this node.
 pub(crate) struct Fetched {
     world: World,
     fetcher: Arc<dyn Fetcher>,
@@ -94,40 +112,32 @@ impl Fetched {
 
     /// The plan with the content of every such file in it.
     pub(crate) async fn put_into(&self, mut plan: LaunchPlan) -> Result<LaunchPlan, StartError> {
-        let is_fetched = |source: &ConfigSource| matches!(source, ConfigSource::ControllerHttpFetch { .. });
-        if !plan.spec.configs.iter().any(|config| is_fetched(&config.source)) {
-            return Ok(plan);
-        }
-        let deadline = Instant::now() + LIMIT;
         let mut spec = LocalServiceSpec::clone(&plan.spec);
-        let mut room = MAX_TOTAL_BYTES;
-        for (file, config) in (0..).zip(&mut spec.configs) {
-            let ConfigSource::ControllerHttpFetch { http } = &config.source else { continue };
-            let wanted = WantedFile {
-                service: plan.place.service.clone(),
-                index: plan.place.index,
-                generation: plan.place.generation,
-                file,
-                call: CallName::of(http),
-                patience: http.operation_timeout.as_duration().saturating_add(SLACK),
-            };
-            let failed = |why: String| StartError::Failed {
-                step: "place config",
-                why: format!("{}: {why}", config.local_filename),
-            };
-            let content = self.content(&wanted, deadline).await.map_err(|error| match error {
-                NotFetched::Refused(why) => failed(why),
-                NotFetched::Unanswered(why) => {
-                    StartError::RunnerUnavailable(format!("{}: {why}", config.local_filename))
-                }
-            })?;
-            room = room.checked_sub(content.len()).ok_or_else(|| {
-                failed(format!("with the fetched files before it, it is larger than {MAX_TOTAL_BYTES} bytes"))
-            })?;
-            config.source = ConfigSource::Inline { data: STANDARD.encode(content) };
-        }
+        // First, while they have all of their time: that this node's own are slow is not for controllers to answer for.
+        self.put_controllers_files(&plan, &mut spec.configs).await?;
+        put_own_files(&mut spec.configs).await?;
         plan.spec = Arc::new(spec);
         Ok(plan)
+    }
+
+    async fn put_controllers_files(
+        &self,
+        plan: &LaunchPlan,
+        configs: &mut [ConfigSpec],
+    ) -> Result<(), StartError> {
+        let deadline = Instant::now() + LIMIT;
+        let mut room = Room::of(MAX_TOTAL_BYTES);
+        for (file, config) in (0..).zip(configs) {
+            let ConfigSource::ControllerHttpFetch { http } = &config.source else { continue };
+            let name = &config.local_filename;
+            let fetched = self.content(&WantedFile::of(plan, file, http), deadline).await;
+            let content = fetched.map_err(|error| match error {
+                NotFetched::Refused(why) => failed(name, why),
+                NotFetched::Unanswered(why) => StartError::RunnerUnavailable(format!("{name}: {why}")),
+            })?;
+            room.put(config, &content)?;
+        }
+        Ok(())
     }
 
     /// Asks again and again while nobody answers, unless there is what was fetched before.
@@ -168,6 +178,45 @@ impl Fetched {
             tracing::warn!(%error, "fetched files that no slot needs any more cannot be removed; trying again later");
         }
     }
+}
+
+async fn put_own_files(configs: &mut [ConfigSpec]) -> Result<(), StartError> {
+    let mut room = Room::of(MAX_FILES_BYTES);
+    for config in configs {
+        let ConfigSource::ExecutorHttpFetch { http } = &config.source else { continue };
+        // Boxed: most starts fetch nothing, and each carries what they might.
+        let fetched = Box::pin(fetch(http, "muster-executor", Reach::Anywhere, MAX_FILE_BYTES));
+        let content = fetched.await.map_err(|error| failed(&config.local_filename, error))?;
+        room.put(config, &content)?;
+    }
+    Ok(())
+}
+
+/// What the fetched files of one start may have together, in bytes.
+struct Room {
+    most: usize,
+    left: usize,
+}
+
+impl Room {
+    const fn of(most: usize) -> Self {
+        Self { most, left: most }
+    }
+
+    /// The content takes the place of the call.
+    fn put(&mut self, config: &mut ConfigSpec, content: &[u8]) -> Result<(), StartError> {
+        let most = self.most;
+        self.left = self.left.checked_sub(content.len()).ok_or_else(|| {
+            let why = format_args!("with the fetched files before it, it is larger than {most} bytes");
+            failed(&config.local_filename, why)
+        })?;
+        config.source = ConfigSource::Inline { data: STANDARD.encode(content) };
+        Ok(())
+    }
+}
+
+fn failed(name: &str, why: impl Display) -> StartError {
+    StartError::Failed { step: "place config", why: format!("{name}: {why}") }
 }
 
 /// The calls of a spec that controllers make.

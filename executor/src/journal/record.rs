@@ -6,6 +6,7 @@ use muster_common::id::{Epoch, Generation};
 use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
 use muster_common::spec::LocalServiceSpec;
+use muster_common::time::Timestamp;
 use muster_proto::{Fields, Malformed, v1};
 
 use crate::machine::{Descent, Instance, Resume, StopIntent};
@@ -22,6 +23,7 @@ impl From<&Instance> for v1::JournalInstance {
                 signal: exit.signal,
                 oom_killed: exit.oom_killed,
                 removed: exit.removed,
+                at_ms: exit.at.map(Timestamp::as_ms),
             }),
             stop: instance.stop.as_ref().map(|stop| v1::JournalStop {
                 reason: stop.reason.to_string(),
@@ -37,6 +39,7 @@ impl From<&Instance> for v1::JournalInstance {
             descent: instance.descent.map(Into::into),
             accounted: instance.accounted,
             ended: instance.ended,
+            gave_lease_back: instance.gave_lease_back,
         }
     }
 }
@@ -55,12 +58,14 @@ pub(super) fn read_instance(
             signal: exit.signal,
             oom_killed: exit.oom_killed,
             removed: exit.removed,
+            at: exit.at_ms.map(Timestamp),
         }),
         stop: message.stop.map(read_stop).transpose()?,
         resume: message.resume.as_ref().map(read_resume).transpose()?,
         descent: message.descent.as_ref().map(read_descent).transpose()?,
         accounted: message.accounted,
         ended: message.ended,
+        gave_lease_back: message.gave_lease_back,
         ..Instance::of(record, Arc::new(spec))
     })
 }
@@ -69,8 +74,8 @@ impl From<&Workload> for v1::JournalWorkload {
     fn from(workload: &Workload) -> Self {
         use v1::journal_workload::Kind;
         let kind = match workload {
-            Workload::Docker { container_id } => {
-                Kind::Container(v1::JournalContainer { id: container_id.clone() })
+            Workload::Docker { container_id, warnings } => {
+                Kind::Container(v1::JournalContainer { id: container_id.clone(), warnings: warnings.clone() })
             }
             Workload::Process { shim_pid, shim_start_ticks, pid, start_ticks, warnings } => {
                 Kind::Process(v1::JournalProcess {
@@ -89,7 +94,9 @@ impl From<&Workload> for v1::JournalWorkload {
 fn read_workload(message: v1::JournalWorkload) -> Result<Workload, Malformed> {
     use v1::journal_workload::Kind;
     Ok(match Fields("JournalWorkload").required("kind", message.kind)? {
-        Kind::Container(container) => Workload::Docker { container_id: container.id },
+        Kind::Container(container) => {
+            Workload::Docker { container_id: container.id, warnings: container.warnings }
+        }
         Kind::Process(process) => Workload::Process {
             shim_pid: process.shim_pid,
             shim_start_ticks: process.shim_start_ticks,
@@ -125,6 +132,7 @@ impl From<Descent> for v1::JournalDescent {
             Descent::Pause => ("PAUSE", 0),
             Descent::Stop => ("STOP", 0),
             Descent::Evidence => ("EVIDENCE", 0),
+            Descent::Copy => ("COPY", 0),
             Descent::Remove => ("REMOVE", 0),
         };
         Self { step: step.to_owned(), hook }
@@ -139,6 +147,7 @@ fn read_descent(message: &v1::JournalDescent) -> Result<Descent, Malformed> {
         "PAUSE" => Descent::Pause,
         "STOP" => Descent::Stop,
         "EVIDENCE" => Descent::Evidence,
+        "COPY" => Descent::Copy,
         "REMOVE" => Descent::Remove,
         other => return Err(Fields("JournalDescent").refuse("step", format_args!("unknown step '{other}'"))),
     })

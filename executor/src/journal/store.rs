@@ -116,12 +116,12 @@ impl Journal {
         let path = directory.join(FILE);
         let (id, boot_id, file) = (id.clone(), boot_id.to_owned(), path.clone());
         let opened = disk.run(move || {
-            let (database, was_closed) = open_or_set_aside(&file)?;
+            let Opened { database, was_closed, went_back } = open_or_set_aside(&file)?;
             let failed =
                 |source: redb::Error| OpenError::Disk { path: file.clone(), source: Box::new(source) };
             // Another's journal is left as it is, damaged records and all.
             let before = before(&database, &file, &id)?;
-            let mut contents = read(&database, now).map_err(failed)?;
+            let mut contents = read(&database, went_back, now).map_err(failed)?;
             let incarnation = incarnation(before.as_ref(), &boot_id, was_closed);
             contents.begun = begun(&id, &boot_id, incarnation.number, contents.is_whole);
             Ok((database, incarnation, contents))
@@ -154,9 +154,18 @@ impl Journal {
     }
 }
 
+/// A file as it was found.
+struct Opened {
+    database: Database,
+    /// Else it was repaired.
+    was_closed: bool,
+    /// Whether something that was written is missing.
+    went_back: bool,
+}
+
 /// What redb did to a file that was not closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repair {
+pub(super) enum Repair {
     /// Nothing: it was closed.
     None,
     /// It counted again what is in use.
@@ -165,7 +174,7 @@ enum Repair {
     TookBack,
 }
 
-fn open(path: &Path) -> Result<(Database, Repair), DatabaseError> {
+pub(super) fn open(path: &Path) -> Result<(Database, Repair), DatabaseError> {
     let file = File::options().create(true).truncate(false).read(true).write(true).mode(MODE).open(path);
     let file = file.and_then(|file| {
         // One that was made by an earlier version may be open to others.
@@ -185,34 +194,31 @@ fn open(path: &Path) -> Result<(Database, Repair), DatabaseError> {
 }
 
 /// Pages of a file that somebody else wrote into are found here, by their checksums: later, redb would
-/// not survive them. Also answers whether it was closed.
-fn open_checked(path: &Path) -> Result<(Database, bool), DatabaseError> {
+/// not survive them.
+fn open_checked(path: &Path) -> Result<Opened, DatabaseError> {
     let (mut database, repair) = open(path)?;
-    if repair == Repair::TookBack || !database.check_integrity()? {
+    let went_back = repair == Repair::TookBack || !database.check_integrity()?;
+    if went_back {
         // A write that a loss of power interrupted looks the same. Nothing came of it then, and this costs a question.
         tracing::error!(
             journal = %path.display(),
             "the journal was damaged, or not written to its end, and went back to an earlier state; what runs makes up for it"
         );
-        note_incomplete(&database)?;
     }
-    Ok((database, repair == Repair::None))
+    Ok(Opened { database, was_closed: repair == Repair::None, went_back })
 }
 
-/// Something that was written is missing.
-fn note_incomplete(database: &Database) -> Result<(), StorageError> {
-    let noted = || -> Result<(), redb::Error> {
-        let transaction = database.begin_write()?;
-        transaction.open_table(Drawer::Meta.table())?.insert(META_INCOMPLETE, [].as_slice())?;
-        transaction.commit()?;
-        Ok(())
-    };
-    noted().map_err(|error| StorageError::Io(std::io::Error::other(error)))
+/// Something that was written is missing, also for the start after this one, should it get no further.
+pub(super) fn note_incomplete(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(Drawer::Meta.table())?.insert(META_INCOMPLETE, [].as_slice())?;
+    transaction.commit()?;
+    Ok(())
 }
 
 /// A file that is damaged beyond repair is kept beside the new one: the executor starts, and what ran is
 /// found by the runners.
-fn open_or_set_aside(path: &Path) -> Result<(Database, bool), OpenError> {
+fn open_or_set_aside(path: &Path) -> Result<Opened, OpenError> {
     let failed = |source: redb::Error| OpenError::Disk { path: path.to_owned(), source: Box::new(source) };
     match open_checked(path) {
         Ok(opened) => Ok(opened),
@@ -237,7 +243,7 @@ fn place_aside(path: &Path) -> PathBuf {
     places.find(|place| !place.exists()).unwrap_or(last)
 }
 
-fn set_aside(path: &Path, error: &dyn std::error::Error) -> Result<(Database, bool), OpenError> {
+fn set_aside(path: &Path, error: &dyn std::error::Error) -> Result<Opened, OpenError> {
     let failed = |source: redb::Error| OpenError::Disk { path: path.to_owned(), source: Box::new(source) };
     let aside = place_aside(path);
     tracing::error!(
@@ -248,7 +254,8 @@ fn set_aside(path: &Path, error: &dyn std::error::Error) -> Result<(Database, bo
     );
     std::fs::rename(path, &aside).map_err(|error| failed(redb::Error::Io(error)))?;
     let (database, _) = open(path).map_err(|error| failed(error.into()))?;
-    Ok((database, false))
+    // A new one is known to be incomplete.
+    Ok(Opened { database, was_closed: false, went_back: false })
 }
 
 fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
@@ -319,16 +326,19 @@ fn read_drawer(database: &Database, drawer: Drawer) -> Result<BTreeMap<String, V
     Ok(records)
 }
 
-fn read(database: &Database, now: Timestamp) -> Result<Contents, redb::Error> {
+/// Everything that is written. What is damaged is put in order on the way, as far as the disk takes it.
+pub(super) fn read(database: &Database, went_back: bool, now: Timestamp) -> Result<Contents, redb::Error> {
     let mut drawers = Drawers::new();
     for drawer in Drawer::ALL {
         drawers.insert(drawer, read_drawer(database, drawer)?);
     }
-    let (contents, aside) = Contents::read(drawers);
-    match quarantine::tidy(database, aside, now) {
-        // Nothing is lost: the next start meets them again.
+    let (mut contents, aside) = Contents::read(drawers);
+    contents.is_whole &= !went_back;
+    let noted = if went_back { note_incomplete(database) } else { Ok(()) };
+    match noted.and_then(|()| quarantine::tidy(database, aside, now)) {
+        // The next start meets what is damaged again, and that something is missing is written with the first batch.
         Err(redb::Error::Io(error)) if is_full(&error) => {
-            tracing::warn!(%error, "what is damaged in the journal cannot be moved out of the way yet");
+            tracing::warn!(%error, "the disk is full: what is damaged in the journal is not put in order yet");
         }
         tidied => tidied?,
     }

@@ -1,5 +1,10 @@
 //! The journal on a real file.
 
+/// One home for all tests; in its own crate it is public.
+#[allow(unreachable_pub)]
+#[path = "../../../tests/src/small_disk.rs"]
+mod small_disk;
+
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +13,14 @@ use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, Revision, Ser
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 use muster_common::slot::{ReplaceMode, SlotAssignment, SlotTable, UnreadableRow};
+use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
 use muster_platform::Disk;
 use proptest::prelude::*;
 
+use self::small_disk::SmallDisk;
 use super::batch::Drawer;
-use super::store::Incarnation;
+use super::store::{self, Incarnation};
 use super::*;
 use crate::machine::{Descent, Instance, Now, Resume, StopIntent};
 use crate::runner::{Exit, Workload};
@@ -56,8 +63,12 @@ async fn what_is_written_is_read_again() {
     assert_eq!(first, Incarnation { number: 1, rebooted: false, was_closed: true });
     let mut unknown = instance("SI-2");
     unknown.record.state = InstanceState::Unknown;
-    unknown.workload = Some(Workload::Docker { container_id: "c".to_owned() });
-    unknown.exit = Some(Exit { code: None, signal: Some(9), oom_killed: true, removed: true });
+    unknown.workload = Some(Workload::Docker {
+        container_id: "c".to_owned(),
+        warnings: vec!["memory limit not enforced".to_owned()],
+    });
+    let at = Some(Timestamp(7));
+    unknown.exit = Some(Exit { code: None, signal: Some(9), oom_killed: true, removed: true, at });
     unknown.stop = Some(StopIntent { reason: Reason::Replaced, message: "newer".to_owned() });
     unknown.resume = Some(Resume {
         state: InstanceState::Stopping,
@@ -68,6 +79,7 @@ async fn what_is_written_is_read_again() {
     });
     unknown.accounted = true;
     unknown.ended = 3;
+    unknown.gave_lease_back = true;
     let mut slot = Slot::assigned(&row(), Timestamp(5));
     slot.kept_old = Some(Epoch(3));
     slot.failures = 4;
@@ -95,6 +107,7 @@ async fn what_is_written_is_read_again() {
     assert_eq!(second, Incarnation { number: 2, rebooted: true, was_closed: true });
     assert!(contents.instances[0].same_on_disk(&instance("SI-1")));
     assert!(contents.instances[1].same_on_disk(&unknown));
+    assert_eq!(contents.instances[1].exit.as_ref().unwrap().at, at);
     assert_eq!(contents.slots, [slot]);
     assert_eq!(contents.table, Some((7, table)));
     assert_eq!(contents.acked["SI-1"], 1);
@@ -107,6 +120,18 @@ async fn what_is_written_is_read_again() {
     assert_eq!(contents.instances.len(), 1);
     assert!(contents.is_whole);
     assert!(contents.acked.is_empty());
+}
+
+#[test]
+fn every_step_of_the_way_down_is_read_as_it_was_written() {
+    use Descent::{Copy, Evidence, Find, Hook, Pause, Remove, Settle, Stop};
+    for step in [Settle, Find, Hook(2), Pause, Stop, Evidence, Copy, Remove] {
+        let mut going = instance("SI-1");
+        going.descent = Some(step);
+        let read =
+            super::record::read_instance((&going).into(), LocalServiceSpec::clone(&going.spec)).unwrap();
+        assert!(read.same_on_disk(&going), "{step:?}");
+    }
 }
 
 #[tokio::test]
@@ -179,18 +204,44 @@ async fn a_journal_that_was_not_closed_is_whole_and_says_so() {
     assert!(incarnation.was_closed);
 }
 
-#[tokio::test]
-async fn a_journal_that_goes_back_at_its_repair_is_not_whole() {
-    let dir = tempfile::tempdir().unwrap();
-    let killed = killed(dir.path()).await;
-    let path = killed.join("journal.redb");
-    let mut bytes = std::fs::read(&path).unwrap();
+/// Damages what was written last.
+fn damage(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).unwrap();
     let marks: Vec<usize> = (0..bytes.len() - 4).filter(|&at| &bytes[at..at + 4] == b"SI-2").collect();
     assert!(!marks.is_empty());
     for at in marks {
         bytes[at] = b'X';
     }
-    std::fs::write(&path, bytes).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_journal_that_goes_back_while_the_disk_is_full_is_read_and_not_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path(), "16m") else { return };
+    let (mut journal, _, _) = open(dir.path(), "b").await;
+    let mut batch = Batch::default();
+    batch.mint(&instance("SI-1"));
+    batch.is_whole_again();
+    journal.commit(Arc::new(batch)).await.unwrap();
+    drop(journal);
+    let path = dir.path().join("journal.redb");
+    let (mut database, _) = store::open(&path).unwrap();
+    // No room is left in the file, either.
+    while database.compact().unwrap() {}
+    drop(database);
+    let _filler = disk.fill();
+    let (database, _) = store::open(&path).unwrap();
+    let contents = store::read(&database, true, Timestamp(5)).unwrap();
+    assert_eq!((contents.instances.len(), contents.is_whole), (1, false));
+    store::note_incomplete(&database).unwrap_err();
+}
+
+#[tokio::test]
+async fn a_journal_that_goes_back_at_its_repair_is_not_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let killed = killed(dir.path()).await;
+    damage(&killed.join("journal.redb"));
     let (_, incarnation, contents) = open(&killed, "b").await;
     assert!(!incarnation.was_closed);
     assert_eq!(contents.instances.len(), 1, "what was written last is gone");

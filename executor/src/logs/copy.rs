@@ -187,6 +187,11 @@ impl LogCopy {
         self.bookmark
     }
 
+    /// How many bytes there was no room for, ever.
+    pub(crate) fn lost_bytes(&self) -> u64 {
+        self.log.lost_bytes()
+    }
+
     /// Takes the next entries. After an error the copy has to be opened again.
     pub(crate) fn append(&mut self, entries: &Entries, no_room: NoRoom) -> io::Result<()> {
         if entries.is_after_gap {
@@ -377,6 +382,30 @@ mod tests {
         let mut copy = open(dir.path());
         append(&mut copy, 4);
         assert!(!mark.exists());
+    }
+
+    #[test]
+    fn entries_without_text_are_passed_and_add_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut copy = open(dir.path());
+        append(&mut copy, 3);
+        copy.finish();
+        let mark = LogDir::new(dir.path().to_owned()).ended_mark();
+        let mut copy = open(dir.path());
+        let before = copy.bookmark();
+        copy.append(&Entries::after(before), NoRoom::ComeAgain).unwrap();
+        assert_eq!(copy.bookmark(), before, "none at all");
+        let mut entries = Entries::after(before);
+        entries.push(2_000_000_000_000, b"");
+        copy.append(&entries, NoRoom::ComeAgain).unwrap();
+        assert_ne!(copy.bookmark(), before);
+        copy.pause().unwrap();
+        assert!(mark.exists(), "nothing was added to what had ended");
+        let mut copy = open(dir.path());
+        let mut entries = Entries::after(copy.bookmark());
+        entries.push(2_000_000_000_001, b"more\n");
+        copy.append(&entries, NoRoom::ComeAgain).unwrap();
+        assert_eq!(all(dir.path()), format!("{}more\n", lines(3)));
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Turn {
     }
 
     /// What was wrong while the runner could not be reached is wrong no more.
-    fn settle_trouble(&mut self) {
+    pub(super) fn settle_trouble(&mut self) {
         if self.instance.record.reason == Some(Reason::RunnerUnavailable) {
             self.instance.record.reason = None;
             self.instance.record.error_message.clear();

@@ -2,12 +2,14 @@
 //!
 //! STOPPING, UNHEALTHY and `READINESS_CHECK_FAILED` take the workload down; DEPROVISIONING takes away what
 //! is left of it. Only the runner's word ends it: as long as it cannot confirm that the workload is gone,
-//! the instance stays in DEPROVISIONING, keeps its ports, says so, and tries again.
+//! the instance stays in DEPROVISIONING, keeps its ports, says so, and tries again. A log that takes long to copy keeps
+//! it there, too, since its container holds the rest; but then ports and resources are given back, and nobody waits.
 
 use muster_common::evidence::{Evidence, MAX_LOG_TAIL_BYTES, MAX_MESSAGE_BYTES, Transition, head, tail};
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 use muster_common::spec::PreShutdownSpec;
+use muster_common::time::Timestamp;
 use std::time::Duration;
 
 use super::event::{Effect, Trouble};
@@ -15,7 +17,7 @@ use super::instance::{Descent, Resume, StopIntent};
 use super::patience;
 use super::turn::Turn;
 use crate::probe::ProbeOutcome;
-use crate::runner::{Exit, Found, Workload};
+use crate::runner::{Exit, Found, LogEnd, Workload};
 
 impl Turn {
     pub(super) fn stop_requested(&mut self, intent: StopIntent) {
@@ -117,8 +119,8 @@ impl Turn {
     pub(super) fn note_exit(&mut self, exit: Exit) {
         match &self.instance.exit {
             None => {
+                self.instance.record.finished = Some(self.moment_of(&exit));
                 self.instance.exit = Some(exit);
-                self.instance.record.finished = Some(self.now.wall);
             }
             Some(known) if exit.says_more_than(known) => {
                 let said = verdict(known);
@@ -127,6 +129,13 @@ impl Turn {
             }
             Some(_) => {}
         }
+    }
+
+    /// When it ended: not after it is known, and not before it started, whatever the clock did meanwhile.
+    fn moment_of(&self, exit: &Exit) -> Timestamp {
+        let record = &self.instance.record;
+        let begun = record.started.unwrap_or(record.created);
+        exit.at.map_or(self.now.wall, |at| at.max(begun).min(self.now.wall))
     }
 
     /// What was said of an end was not all there is to say.
@@ -181,7 +190,7 @@ impl Turn {
                     Descent::Pause
                 }
             }
-            Descent::Evidence if self.instance.workload.is_none() => Descent::Remove,
+            Descent::Evidence | Descent::Copy if self.instance.workload.is_none() => Descent::Remove,
             other => other,
         };
         self.instance.descent = Some(step);
@@ -195,6 +204,14 @@ impl Turn {
             Descent::Pause => self.wait(self.pause_before_kill()),
             Descent::Stop => self.act_stop(),
             Descent::Evidence => self.act(Effect::CollectEvidence, patience::EVIDENCE),
+            Descent::Copy => {
+                self.instance.gave_lease_back = true;
+                self.complain(
+                    Reason::CopyingLog,
+                    "the workload is over; the rest of its log is being copied",
+                );
+                self.act(Effect::CopyLog, patience::COPY);
+            }
             Descent::Remove => {
                 self.seal_evidence();
                 self.act(Effect::Remove, patience::REMOVE);
@@ -269,17 +286,32 @@ impl Turn {
                 self.note_exit(exit);
                 self.deprovision(Descent::Evidence);
             }
-            Err(trouble) => self.stumble(&trouble),
+            Err(trouble) => {
+                self.stumble(&trouble);
+                let is_away = matches!(trouble, Trouble::Unavailable(_));
+                if is_away && self.instance.state() != InstanceState::Deprovisioning {
+                    // Nobody has told the workload yet: its grace begins when somebody can. A stop that is not
+                    // answered at all is given up as before.
+                    self.wait(patience::stop(self.stop_grace()));
+                }
+            }
         }
     }
 
-    pub(super) fn evidence_collected(&mut self, answer: Result<String, Trouble>) {
+    pub(super) fn evidence_collected(&mut self, answer: Result<LogEnd, Trouble>) {
         if self.instance.descent != Some(Descent::Evidence) {
             return;
         }
+        if self.instance.state() == InstanceState::Unknown {
+            self.last_words(answer);
+            return;
+        }
         match answer {
-            Ok(log) => self.seal_and_remove(&log),
-            Err(Trouble::Failed(why)) => self.seal_without_log(&why),
+            Ok(end) => {
+                self.keep_evidence(&end.text);
+                self.descend(if end.is_kept { Descent::Remove } else { Descent::Copy });
+            }
+            Err(Trouble::Failed(why)) => self.seal_without_log(&why, Descent::Remove),
             // Nothing could be removed meanwhile either, so waiting for the log costs nothing.
             Err(trouble @ Trouble::Unavailable(_)) => {
                 if self.instance.pace.tries == 0 {
@@ -290,16 +322,47 @@ impl Turn {
         }
     }
 
-    fn seal_without_log(&mut self, why: &str) {
-        self.seal_and_remove(&format!("(the end of the log could not be read: {why})"));
+    fn seal_without_log(&mut self, why: &str, next: Descent) {
+        self.keep_evidence(&unread_log(why));
+        self.descend(next);
     }
 
-    fn seal_and_remove(&mut self, log: &str) {
-        self.keep_evidence(log);
+    pub(super) fn log_copied(&mut self, answer: Result<Option<String>, Trouble>) {
+        if self.instance.descent != Some(Descent::Copy) {
+            return;
+        }
+        match answer {
+            Err(trouble @ Trouble::Unavailable(_)) => {
+                // The reason stays: it tells everybody that there is nothing to wait for.
+                self.complain(Reason::CopyingLog, trouble.message());
+                self.retry_later();
+            }
+            Ok(end) => {
+                if let Some(end) = end {
+                    self.mend_evidence(&end);
+                }
+                self.leave_log();
+            }
+            // What cannot be copied is said where the copy ends, once it is gone for good.
+            Err(Trouble::Failed(_)) => self.leave_log(),
+        }
+    }
+
+    /// The end of the log could be read after all. One that was read before is as good.
+    fn mend_evidence(&mut self, end: &str) {
+        let evidence = self.instance.record.evidence.as_ref();
+        if evidence.is_some_and(|known| known.log_tail.starts_with(UNREAD_LOG)) {
+            self.keep_evidence(end);
+        }
+    }
+
+    /// Nobody waits for the rest of the log any more.
+    fn leave_log(&mut self) {
+        self.recall_why();
         self.descend(Descent::Remove);
     }
 
-    fn keep_evidence(&mut self, log: &str) {
+    pub(super) fn keep_evidence(&mut self, log: &str) {
         let exit = self.instance.exit.clone().unwrap_or_default();
         self.instance.record.evidence = Some(Evidence {
             exit_code: exit.code,
@@ -336,9 +399,9 @@ impl Turn {
 
     /// Trouble on the way down was said while it lasted. Now that it is over, what is kept is why the instance
     /// went down at all.
-    fn recall_why(&mut self) {
+    pub(super) fn recall_why(&mut self) {
         let record = &mut self.instance.record;
-        if !matches!(record.reason, Some(Reason::RunnerUnavailable | Reason::TimedOut)) {
+        if !matches!(record.reason, Some(Reason::RunnerUnavailable | Reason::TimedOut | Reason::CopyingLog)) {
             return;
         }
         let is_why = |step: &&Transition| {
@@ -363,7 +426,9 @@ impl Turn {
                 self.note_exit(exit);
                 self.deprovision(Descent::Evidence);
             }
-            Found::NeverStarted | Found::Nothing => self.deprovision(Descent::Remove),
+            Found::NeverStarted => self.deprovision(Descent::Remove),
+            // What it wrote before it vanished may still be there.
+            Found::Nothing => self.deprovision(Descent::Evidence),
         }
     }
 
@@ -382,6 +447,7 @@ impl Turn {
                 self.effects.push(Effect::Stop { grace });
             }
             Some(Descent::Evidence) => self.effects.push(Effect::CollectEvidence),
+            Some(Descent::Copy) => self.effects.push(Effect::CopyLog),
             Some(Descent::Remove) => self.effects.push(Effect::Remove),
             Some(Descent::Settle | Descent::Hook(_) | Descent::Pause) | None => {}
         }
@@ -395,7 +461,9 @@ impl Turn {
                 self.descend(Descent::Hook(index + 1));
             }
             Some(Descent::Pause) => self.descend(Descent::Stop),
-            Some(Descent::Evidence) => self.seal_without_log(message),
+            // It may be there all the same, and only slow.
+            Some(Descent::Evidence) => self.seal_without_log(message, Descent::Copy),
+            Some(Descent::Copy) => self.leave_log(),
             Some(Descent::Stop) if self.instance.state() != InstanceState::Deprovisioning => {
                 self.complain(Reason::TimedOut, message);
                 self.deprovision(Descent::Stop);
@@ -416,10 +484,19 @@ impl Turn {
             Some(Descent::Pause) => "waiting before the kill".to_owned(),
             Some(Descent::Stop) => "stopping the workload".to_owned(),
             Some(Descent::Evidence) => "reading the end of the log".to_owned(),
+            Some(Descent::Copy) => "copying the rest of the log".to_owned(),
             Some(Descent::Remove) => "removing what is left".to_owned(),
             None => "none".to_owned(),
         }
     }
+}
+
+/// How what is kept in place of the end of a log begins.
+const UNREAD_LOG: &str = "(the end of the log could not be read: ";
+
+/// What is kept in place of the end of a log.
+pub(super) fn unread_log(why: &str) -> String {
+    format!("{UNREAD_LOG}{why})")
 }
 
 /// What an exit that nobody asked for means.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::instance::StopIntent;
 use crate::probe::ProbeOutcome;
-use crate::runner::{Exit, Found, Workload};
+use crate::runner::{Exit, Found, LogEnd, Workload};
 
 /// Ports, cores and memory that were set aside for an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +77,10 @@ pub(crate) enum Event {
     },
     /// Answers [`Effect::Stop`].
     Stopped(Result<Exit, Trouble>),
-    /// Answers [`Effect::CollectEvidence`]: the end of the log.
-    EvidenceCollected(Result<String, Trouble>),
+    /// Answers [`Effect::CollectEvidence`].
+    EvidenceCollected(Result<LogEnd, Trouble>),
+    /// Answers [`Effect::CopyLog`], with the end of the log where it is known.
+    LogCopied(Result<Option<String>, Trouble>),
     /// Answers [`Effect::Remove`].
     Removed(Result<(), Trouble>),
     /// The instance has to go.
@@ -121,6 +123,8 @@ pub(crate) enum Effect {
     },
     /// Read the end of the log.
     CollectEvidence,
+    /// Copy what is left of the log.
+    CopyLog,
     /// Take away what is left.
     Remove,
     /// Drop the action in flight; nothing follows it.

@@ -7,7 +7,7 @@
 //! start is tolerated for the grace, and a spec that grants more attempts gets all of them.
 //!
 //! A check that could not be asked, because the engine was away, counts neither way: a healthy workload goes on,
-//! and one that comes up has its deadline.
+//! and one that comes up says so and has its time anew, since however long that lasts it is no fault of its own.
 //!
 //! *HEALTHY*, every check counts, grace or not, and one that passes starts the count anew. The first one
 //! comes at a fraction of the interval that the instance's id decides: checks are spread in time.
@@ -127,9 +127,14 @@ impl Turn {
         self.remember(kind, outcome);
         if !outcome.asked {
             // Whoever should have asked was away: no attempt, and nothing that was learnt of the workload.
+            if self.instance.state() != InstanceState::Healthy {
+                self.complain(Reason::RunnerUnavailable, &outcome.answer);
+                self.wait(patience::coming_up(&self.instance.spec, &check));
+            }
             self.next_probe(asked, patience::interval(&check));
             return;
         }
+        self.settle_trouble();
         match (self.instance.state(), passed) {
             (InstanceState::Unready, true) => self.become_ready(),
             (InstanceState::Ready, true) => self.become_healthy(),

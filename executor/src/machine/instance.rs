@@ -65,7 +65,8 @@ impl Resume {
 }
 
 /// How far down an instance is. In STOPPING, UNHEALTHY and `READINESS_CHECK_FAILED` it is one of the
-/// first five, in DEPROVISIONING one of the last four (`Find` and `Stop` belong to both).
+/// first five, in DEPROVISIONING `Find` or one of the last four (`Find` and `Stop` belong to both). In UNKNOWN it is `Evidence`
+/// once the runner has said that it knows nothing of a workload that ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Descent {
     /// A start is in flight: what it makes must be known before it can be taken away.
@@ -80,6 +81,8 @@ pub enum Descent {
     Stop,
     /// The end of the log is being read.
     Evidence,
+    /// The rest of the log is being copied: only where that takes longer than reading its end may.
+    Copy,
     /// What is left is being taken away.
     Remove,
 }
@@ -106,6 +109,8 @@ pub struct Instance {
     /// Which of the ends on this node it was, counted from one; 0 before its end. Owned by the supervisor: the
     /// node's clock may step back, this does not.
     pub ended: u64,
+    /// Whether what was leased for it is free again before it is over.
+    pub gave_lease_back: bool,
     /// Timers and counters. Not written down: a restart starts them anew.
     pub(crate) pace: Pace,
 }
@@ -194,6 +199,7 @@ impl Instance {
             descent: None,
             accounted: false,
             ended: 0,
+            gave_lease_back: false,
             pace,
         }
     }
@@ -239,10 +245,11 @@ impl Instance {
         !matches!(self.record.state, Provisioning | Unready)
     }
 
-    /// Whether ports and resources are set aside for it.
+    /// Whether ports and resources are set aside for it. Not from when the rest of its log is copied on: its workload is over
+    /// and uses nothing any more, and nobody waits for a log. Should something still hold a port, the next one's check finds it.
     #[must_use]
     pub fn holds_lease(&self) -> bool {
-        !self.is_over() && self.record.local_info.is_some()
+        !self.is_over() && self.record.local_info.is_some() && !self.gave_lease_back
     }
 
     /// When it wants to be woken, in [`Now::mono`].
@@ -272,6 +279,7 @@ impl Instance {
             && self.descent == other.descent
             && self.accounted == other.accounted
             && self.ended == other.ended
+            && self.gave_lease_back == other.gave_lease_back
     }
 }
 

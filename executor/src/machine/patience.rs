@@ -16,6 +16,9 @@ const PROCESS_PROVISION: Duration = Duration::from_secs(30);
 /// What the runner may take beyond the pull's own timeout: it first asks whether the image is there, which an engine
 /// that hangs answers with silence (`CALL_LIMIT` in `runner/docker`), and it knows how far the pull came, and says so.
 const PULL_SLACK: Duration = Duration::from_secs(35);
+/// How long a pull may wait for its turn behind those of others, which the runner answers itself (`TURN_LIMIT` in
+/// `runner/docker/pull.rs`).
+const PULL_TURN: Duration = Duration::from_secs(10 * 60);
 /// For creating, configuring and starting. A busy engine takes seconds; configs that are fetched by
 /// HTTP have their own shorter limits.
 pub(crate) const START: Duration = Duration::from_secs(120);
@@ -32,6 +35,9 @@ pub(super) const EVIDENCE: Duration = Duration::from_secs(10);
 /// For the same while the runner is away: an engine that is restarted ends its containers first, and is back within a
 /// minute or so.
 pub(super) const EVIDENCE_AWAY: Duration = Duration::from_secs(120);
+/// For copying what is left of a log, waiting for others included. The copier gives up long before when it does not get
+/// on; this only bounds one that gets on and finds no end.
+pub(super) const COPY: Duration = Duration::from_secs(30 * 60);
 /// For taking away what is left.
 pub(super) const REMOVE: Duration = Duration::from_secs(60);
 /// The first wait before an action that did not work is tried again; doubles up to [`RETRY_MAX`].
@@ -46,7 +52,7 @@ const PROBE_SLACK: Duration = Duration::from_secs(5);
 pub(super) fn provision(spec: &LocalServiceSpec) -> Duration {
     match &spec.executable {
         Some(Executable::Docker { docker_pull_timeout, .. }) => {
-            docker_pull_timeout.as_duration().saturating_add(PULL_SLACK)
+            docker_pull_timeout.as_duration().saturating_add(PULL_TURN).saturating_add(PULL_SLACK)
         }
         Some(Executable::Process { .. }) | None => PROCESS_PROVISION,
     }

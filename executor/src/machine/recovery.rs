@@ -3,12 +3,12 @@
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 
-use super::descent::verdict;
+use super::descent::{unread_log, verdict};
 use super::event::{Effect, Trouble};
 use super::instance::{Descent, Resume};
 use super::patience;
 use super::turn::Turn;
-use crate::runner::{Exit, Found, Workload};
+use crate::runner::{Exit, Found, LogEnd, Workload};
 
 impl Turn {
     pub(super) fn restarted(&mut self, rebooted: bool) {
@@ -48,7 +48,8 @@ impl Turn {
     }
 
     pub(super) fn found(&mut self, answer: Result<Found, Trouble>) {
-        let is_unknown = self.instance.state() == InstanceState::Unknown;
+        // One that is asked for its last words has been answered.
+        let is_unknown = self.instance.state() == InstanceState::Unknown && self.instance.descent.is_none();
         if !is_unknown && self.instance.descent != Some(Descent::Find) {
             return;
         }
@@ -136,13 +137,21 @@ impl Turn {
         match resume.state {
             InstanceState::Deprovisioning => {
                 self.restore(resume);
-                let sealed = self.instance.record.evidence.is_some();
-                self.descend(if sealed { Descent::Remove } else { Descent::Evidence });
+                let is_sealed = self.instance.record.evidence.is_some();
+                self.descend(match resume.descent {
+                    Some(Descent::Copy) => Descent::Copy,
+                    _ if is_sealed => Descent::Remove,
+                    _ => Descent::Evidence,
+                });
             }
             // It was on its way down; why has been said.
             InstanceState::Stopping | InstanceState::Unhealthy | InstanceState::ReadinessCheckFailed => {
                 self.say_again(resume);
-                self.enter(InstanceState::Stopping, resume.reason, &resume.message);
+                // What was said last may be trouble on the way down, which is over.
+                self.recall_why();
+                let record = &self.instance.record;
+                let (reason, message) = (record.reason, record.error_message.clone());
+                self.enter(InstanceState::Stopping, reason, &message);
                 self.deprovision(Descent::Evidence);
             }
             _ => {
@@ -189,21 +198,72 @@ impl Turn {
                 self.restore(resume);
                 self.clear_away();
             }
-            _ if nothing => {
-                let (reason, message) = if resume.rebooted {
-                    (Reason::Rebooted, "the machine booted and the workload is gone")
-                } else {
-                    (Reason::NotFound, "the runner knows nothing of the workload")
-                };
-                self.instance.record.finished.get_or_insert(self.now.wall);
-                self.enter(InstanceState::Lost, Some(reason), message);
-            }
+            _ if nothing => self.vanished(resume),
             _ => {
                 let message = "the workload is gone; only what was prepared for it was found";
                 self.enter(InstanceState::Stopping, Some(Reason::NotFound), message);
                 self.deprovision(Descent::Remove);
             }
         }
+    }
+
+    /// It ran, and nobody saw it end. What it wrote may still be there, and says why.
+    fn vanished(&mut self, resume: &Resume) {
+        self.instance.resume = Some(resume.clone());
+        if self.instance.workload.is_none() {
+            self.lost();
+            return;
+        }
+        self.instance.descent = Some(Descent::Evidence);
+        self.instance.pace.tries = 0;
+        self.act(Effect::CollectEvidence, patience::EVIDENCE);
+    }
+
+    fn lost(&mut self) {
+        self.instance.descent = None;
+        let rebooted = self.instance.resume.take().is_some_and(|resume| resume.rebooted);
+        let (reason, message) = if rebooted {
+            (Reason::Rebooted, "the machine booted and the workload is gone")
+        } else {
+            (Reason::NotFound, "the runner knows nothing of the workload")
+        };
+        self.instance.record.finished.get_or_insert(self.now.wall);
+        self.enter(InstanceState::Lost, Some(reason), message);
+    }
+
+    /// The last words of one that vanished.
+    pub(super) fn last_words(&mut self, answer: Result<LogEnd, Trouble>) {
+        match answer {
+            Err(trouble @ Trouble::Unavailable(_)) => self.stumble(&trouble),
+            Ok(end) => self.lost_with(&end.text),
+            Err(Trouble::Failed(why)) => self.lost_without_log(&why),
+        }
+    }
+
+    fn lost_without_log(&mut self, why: &str) {
+        self.lost_with(&unread_log(why));
+    }
+
+    fn lost_with(&mut self, log: &str) {
+        self.keep_evidence(log);
+        self.lost();
+    }
+
+    /// Asks once more what became of it, or for its last words.
+    pub(super) fn repeat_question(&mut self) {
+        self.effects.push(match self.instance.descent {
+            Some(Descent::Evidence) => Effect::CollectEvidence,
+            _ => Effect::Find,
+        });
+    }
+
+    pub(super) fn question_timed_out(&mut self, message: &str) {
+        if self.instance.descent == Some(Descent::Evidence) {
+            self.lost_without_log(message);
+            return;
+        }
+        self.complain(Reason::RunnerUnavailable, &format!("{message}; asking again"));
+        self.ask_what_there_is();
     }
 
     /// Goes back to the state it had, with what was said of it.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use muster_common::evidence::{MAX_MESSAGE_BYTES, MAX_TIMELINE, MAX_WARNINGS, Transition, head, newest};
+use muster_common::evidence::{MAX_MESSAGE_BYTES, MAX_WARNINGS, Transition, head, newest};
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 
 use super::event::{Effect, Event, NoRoom};
 use super::instance::{Deadline, Instance, Now, Pace};
+use super::timeline;
 
 /// How far versions skip ahead at a restart: of the steps that need not survive a crash (see
 /// [`Instance::must_last`]) some may have been reported, and no version may ever mean two things.
@@ -43,6 +44,7 @@ impl Turn {
             Event::HookDone { index, outcome } => self.hook_done(index, &outcome),
             Event::Stopped(answer) => self.stopped(answer),
             Event::EvidenceCollected(answer) => self.evidence_collected(answer),
+            Event::LogCopied(answer) => self.log_copied(answer),
             Event::Removed(answer) => self.removed(answer),
             Event::StopRequested(intent) => self.stop_requested(intent),
             Event::Restarted { rebooted } => {
@@ -73,10 +75,9 @@ impl Turn {
         let message = head(message, MAX_MESSAGE_BYTES).to_owned();
         let record = &mut self.instance.record;
         let from = record.state;
-        if record.timeline.len() >= MAX_TIMELINE {
-            record.timeline.remove(0);
-        }
-        record.timeline.push(Transition { at: self.now.wall, from, to, reason, message: message.clone() });
+        let made =
+            Transition { at: self.now.wall, from, to, reason, message: message.clone(), repeats: None };
+        timeline::add(&mut record.timeline, made);
         record.state = to;
         if reason.is_some() {
             record.reason = reason;
@@ -146,10 +147,7 @@ impl Turn {
             | InstanceState::Unhealthy
             | InstanceState::ReadinessCheckFailed
             | InstanceState::Deprovisioning => self.descent_timed_out(&message),
-            InstanceState::Unknown => {
-                self.complain(Reason::RunnerUnavailable, &format!("{message}; asking again"));
-                self.ask_what_there_is();
-            }
+            InstanceState::Unknown => self.question_timed_out(&message),
             InstanceState::ProvisioningFailed | InstanceState::StartFailed => self.clear_away(),
             // HEALTHY waits for nothing; its checks have their own watchdog.
             InstanceState::Healthy | InstanceState::Stopped | InstanceState::Lost => {}
@@ -162,7 +160,7 @@ impl Turn {
             InstanceState::Pending => self.ask_for_room(),
             InstanceState::Provisioning => self.effects.push(Effect::Provision),
             InstanceState::Starting => self.effects.push(Effect::Start),
-            InstanceState::Unknown => self.effects.push(Effect::Find),
+            InstanceState::Unknown => self.repeat_question(),
             InstanceState::Stopping
             | InstanceState::Unhealthy
             | InstanceState::ReadinessCheckFailed
@@ -188,7 +186,9 @@ impl Turn {
                 Some(probe) => format!("{} check: {}", probe.kind, probe.answer),
                 None => "waiting for the first check".to_owned(),
             },
-            InstanceState::Unknown => "asking the runner what there is".to_owned(),
+            InstanceState::Unknown if instance.descent.is_none() => {
+                "asking the runner what there is".to_owned()
+            }
             _ => self.descent_action(),
         }
     }

@@ -14,6 +14,7 @@ use muster_common::spec::CheckMode;
 use muster_platform::call::CallError;
 
 use crate::runner::{LaunchPlan, Workload};
+use crate::want::is_want;
 
 pub(crate) use hook::HookCaller;
 pub use node::NodeProber;
@@ -33,8 +34,9 @@ enum ProbeError {
 }
 
 impl From<CallError> for ProbeError {
-    fn from(CallError(why): CallError) -> Self {
-        Self::NoAnswer(why)
+    fn from(error: CallError) -> Self {
+        let why = error.to_string();
+        if is_want(&error) { Self::NotAsked(why) } else { Self::NoAnswer(why) }
     }
 }
 
@@ -64,4 +66,21 @@ pub trait Prober: Send + Sync {
         plan: &'a LaunchPlan,
         workload: &'a Workload,
     ) -> BoxFuture<'a, ProbeOutcome>;
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_the_node_cannot_make_asks_nobody() {
+        let error =
+            |errno: Errno| CallError::Machine { what: "cannot read".to_owned(), source: errno.into() };
+        for (errno, asks_nobody) in [(Errno::MFILE, true), (Errno::NFILE, true), (Errno::NOENT, false)] {
+            let told = ProbeError::from(error(errno));
+            assert_eq!(matches!(told, ProbeError::NotAsked(_)), asks_nobody, "{errno}");
+        }
+    }
 }

@@ -7,17 +7,16 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use muster_common::spec::{ConfigSource, ConfigSpec};
-use muster_platform::call::{Reach, fetch};
 use rustix::fs::OFlags;
 
 use super::StartError;
 
 /// The largest file that is placed, in bytes. Config files are small; a mistaken path to a huge file
 /// must not fill memory.
-const MAX_FILE_BYTES: usize = 8 << 20;
+pub(crate) const MAX_FILE_BYTES: usize = 8 << 20;
 
 /// The most that all files of one instance may have together, in bytes: they are in memory at once.
-const MAX_TOTAL_BYTES: usize = 64 << 20;
+pub(crate) const MAX_FILES_BYTES: usize = 64 << 20;
 
 /// One file to place.
 pub(super) struct PlacedFile {
@@ -27,10 +26,10 @@ pub(super) struct PlacedFile {
     pub(super) content: Vec<u8>,
 }
 
-/// Reads or fetches what the specs name, one after the other. Each fetch has a limit of its own.
+/// Reads what the specs name, one after the other. What a server has was fetched before.
 pub(super) async fn read_all(configs: &[ConfigSpec]) -> Result<Vec<PlacedFile>, StartError> {
     let mut files = Vec::with_capacity(configs.len());
-    let mut room = MAX_TOTAL_BYTES;
+    let mut room = MAX_FILES_BYTES;
     for config in configs {
         let failed = |why: String| StartError::Failed {
             step: "place config",
@@ -38,7 +37,7 @@ pub(super) async fn read_all(configs: &[ConfigSpec]) -> Result<Vec<PlacedFile>, 
         };
         let content = content(&config.source).await.map_err(failed)?;
         room = room.checked_sub(content.len()).ok_or_else(|| {
-            failed(format!("with the files before it, it is larger than {MAX_TOTAL_BYTES} bytes"))
+            failed(format!("with the files before it, it is larger than {MAX_FILES_BYTES} bytes"))
         })?;
         files.push(PlacedFile { path: config.local_filename.clone(), content });
     }
@@ -56,12 +55,8 @@ async fn content(source: &ConfigSource) -> Result<Vec<u8>, String> {
             read.unwrap_or_else(|error| Err(error.into()))
                 .map_err(|error| format!("cannot read {file_path_on_host} on this node: {error}"))
         }
-        ConfigSource::ExecutorHttpFetch { http } => {
-            let fetched = fetch(http, "muster-executor", Reach::Anywhere, MAX_FILE_BYTES).await;
-            fetched.map_err(|error| error.to_string())
-        }
-        ConfigSource::ControllerHttpFetch { .. } => {
-            Err("a controller was to fetch it before, and did not".to_owned())
+        ConfigSource::ExecutorHttpFetch { .. } | ConfigSource::ControllerHttpFetch { .. } => {
+            Err("it was to be fetched before the start, and was not".to_owned())
         }
     }
 }
@@ -150,16 +145,21 @@ mod tests {
                 .map(|at| ConfigSpec { local_filename: format!("/f{at}"), source: local(&path) })
                 .collect()
         };
-        let most = MAX_TOTAL_BYTES / MAX_FILE_BYTES;
+        let most = MAX_FILES_BYTES / MAX_FILE_BYTES;
         assert_eq!(read_all(&many(most)).await.map_err(|error| error.to_string()).unwrap().len(), most);
         let refusal = read_all(&many(most + 1)).await.err().unwrap().to_string();
         assert!(refusal.contains(&format!("/f{most}: with the files before it")), "{refusal}");
     }
 
     #[tokio::test]
-    async fn what_no_controller_fetched_is_not_fetched_here() {
-        let http = serde_json::from_str(r#"{"hostname": "example.org"}"#).unwrap();
-        let refusal = read(ConfigSource::ControllerHttpFetch { http }).await.unwrap_err();
-        assert!(refusal.contains("a controller was to fetch it"), "{refusal}");
+    async fn what_was_not_fetched_before_is_not_fetched_here() {
+        let http = || serde_json::from_str(r#"{"hostname": "example.org"}"#).unwrap();
+        for source in [
+            ConfigSource::ControllerHttpFetch { http: http() },
+            ConfigSource::ExecutorHttpFetch { http: http() },
+        ] {
+            let refusal = read(source).await.unwrap_err();
+            assert!(refusal.contains("it was to be fetched before the start"), "{refusal}");
+        }
     }
 }

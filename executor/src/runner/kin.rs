@@ -173,6 +173,30 @@ pub(crate) fn marked(beginning: &str) -> io::Result<Vec<ProcessId>> {
     Ok(marked)
 }
 
+/// The same, of those that are no older than the process `first`: numbers are given out in turn, so that nobody has to
+/// look into all of many. Somebody may be missed once all numbers were given out since.
+pub(crate) fn marked_since(beginning: &str, first: u32) -> io::Result<Vec<ProcessId>> {
+    let numbers = numbers()?;
+    let last = last_number()?;
+    let is_young =
+        |pid: u32| if first <= last { (first..=last).contains(&pid) } else { pid >= first || pid <= last };
+    let mut marked = Vec::new();
+    for pid in numbers.into_iter().filter(|&pid| is_young(pid)) {
+        // One that has ended has no environment any more.
+        if has_variable(pid, |entry| entry.starts_with(beginning.as_bytes()))? {
+            marked.extend(ProcessId::of(pid)?);
+        }
+    }
+    Ok(marked)
+}
+
+/// The number that was given out last.
+fn last_number() -> io::Result<u32> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    let last = text.split_ascii_whitespace().next_back().and_then(|number| number.parse().ok());
+    last.ok_or_else(|| io::Error::other(format!("/proc/loadavg does not end with a number: {text:?}")))
+}
+
 fn has_variable(pid: u32, is_it: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
     Ok(read(pid, "environ")?.is_some_and(|environ| environ.split(|&byte| byte == 0).any(is_it)))
 }
@@ -197,14 +221,21 @@ fn alive(table: &BTreeMap<u32, Stat>) -> impl Iterator<Item = ProcessId> {
 
 fn table() -> io::Result<BTreeMap<u32, Stat>> {
     let mut table = BTreeMap::new();
-    for entry in fs::read_dir("/proc")? {
-        if let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok())
-            && let Some(stat) = Stat::of(pid)?
-        {
+    for pid in numbers()? {
+        if let Some(stat) = Stat::of(pid)? {
             table.insert(pid, stat);
         }
     }
     Ok(table)
+}
+
+/// Of all processes.
+fn numbers() -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(numbers)
 }
 
 #[cfg(test)]
@@ -250,8 +281,9 @@ mod tests {
             descendants(me.pid).is_err(),
             strays("SI-1", None, None).is_err(),
             marked("SI-1").is_err(),
+            marked_since("SI-1", 1).is_err(),
         ];
         setrlimit(Resource::Nofile, before).unwrap();
-        assert_eq!(errors, [true; 5]);
+        assert_eq!(errors, [true; 6]);
     }
 }

@@ -13,7 +13,8 @@ use muster_common::id::InstanceId;
 use super::{RunnerError, RunnerSet, Runners};
 use crate::logs::{FOLLOW_INTERVAL, LogFollower, LogPiece, LogPosition, LogReader};
 
-/// How soon a follower has a copy brought up to date again in which there was nothing new: that costs the engine a call.
+/// How soon a follower has a copy brought up to date again in which there was nothing new: that costs the engine a call,
+/// since it tells nobody when a container writes.
 const COPY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A log cannot be read.
@@ -163,4 +164,41 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, LogError> {
     // The task itself fails only when the runtime is shutting down.
     Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::from)??)
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::id::ServiceId;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::logs::{LogDir, OutputLog, Rotation};
+    use crate::testing::Node;
+
+    #[tokio::test(start_paused = true)]
+    async fn new_trouble_is_told_once_in_a_piece_without_output_and_a_log_in_trouble_is_not_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let instance = InstanceId::new("SI-1").unwrap();
+        let log_dir = LogDir::of(dir.path(), &ServiceId::new("web-1").unwrap(), &instance);
+        OutputLog::open(log_dir, Rotation::of_copy(None)).unwrap().append(b"hello\n");
+        let node = Node::default();
+        let log = Logs::new(dir.path().to_owned(), &node.runners()).of(&instance).await.unwrap().unwrap();
+        let mut following = log.follow(LogPosition::default());
+        let piece = following.next().await.unwrap().unwrap();
+        assert_eq!((piece.bytes.as_slice(), piece.trouble), (&b"hello\n"[..], None));
+        let end = following.position();
+        let only = |trouble: &str| {
+            Some(LogPiece { next: end, trouble: Some(trouble.to_owned()), ..LogPiece::default() })
+        };
+        let an_hour = Duration::from_secs(3600);
+        for trouble in ["no engine answers", "it is broken"] {
+            node.set_log_trouble(Some(trouble));
+            assert_eq!(following.next().await.unwrap(), only(trouble));
+            std::fs::write(dir.path().join("logs/web-1/SI-1/output.ended"), "").unwrap();
+            assert!(timeout(an_hour, following.next()).await.is_err(), "told again, or over");
+        }
+        assert_eq!(following.position(), end);
+        node.set_log_trouble(None);
+        assert_eq!(following.next().await.unwrap(), None);
+    }
 }

@@ -18,6 +18,7 @@ mod set;
 mod step;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +27,14 @@ use futures::future::BoxFuture;
 use muster_common::id::InstanceId;
 use muster_common::instance::RunnerKind;
 use muster_common::spec::LocalServiceSpec;
+use muster_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::want::is_want;
+
 pub use access::HostAccess;
+pub(crate) use file::{MAX_FILE_BYTES, MAX_FILES_BYTES};
 pub use logs::{Following, InstanceLog, LogError, Logs};
 pub use open::RunnerConfig;
 pub use place::{Listed, Place};
@@ -66,6 +71,9 @@ pub enum Workload {
     Docker {
         /// The engine's id of it.
         container_id: String,
+        /// What it runs without, in words.
+        #[serde(default)]
+        warnings: Vec<String>,
     },
     /// A process under a shim.
     Process {
@@ -84,19 +92,26 @@ pub enum Workload {
 }
 
 impl Workload {
+    /// A container that lacks nothing.
+    #[must_use]
+    pub fn container(id: impl Into<String>) -> Self {
+        Self::Docker { container_id: id.into(), warnings: Vec::new() }
+    }
+
     /// What it runs without although it was asked for, in words.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         match self {
-            Self::Docker { .. } => &[],
-            Self::Process { warnings, .. } => warnings,
+            Self::Docker { warnings, .. } | Self::Process { warnings, .. } => warnings,
         }
     }
 }
 
 /// How a workload ended. Neither code nor signal: its exit status is unknown, because who should have
 /// seen it was killed itself.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Two are equal when they say the same of how it ended: those who saw it do not agree on the millisecond.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct Exit {
     /// When it exited by itself.
     pub code: Option<i32>,
@@ -107,7 +122,19 @@ pub struct Exit {
     /// Whether it is gone because somebody else removed it, and what was known of its end with it.
     #[serde(default)]
     pub removed: bool,
+    /// When, by this node's clock, where somebody saw it: who is told may be told hours later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
+
+impl PartialEq for Exit {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { code, signal, oom_killed, removed, at: _ } = self;
+        (code, signal, oom_killed, removed) == (&other.code, &other.signal, &other.oom_killed, &other.removed)
+    }
+}
+
+impl Eq for Exit {}
 
 impl Exit {
     /// Whether this says more about the same end than what is known of it.
@@ -191,6 +218,34 @@ pub enum RunnerError {
     },
 }
 
+/// The end of what a workload wrote that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEnd {
+    /// Its last bytes, as text.
+    pub text: String,
+    /// Whether all that it wrote is in this executor's own files. Otherwise [`Runner::copy_log`] brings the rest.
+    pub is_kept: bool,
+}
+
+impl LogEnd {
+    /// The end of a log that is in this executor's own files.
+    #[must_use]
+    pub fn kept(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_kept: true }
+    }
+}
+
+impl RunnerError {
+    /// What `step` met. Want of descriptors or memory is the node's own: the same may work later.
+    pub(crate) fn at(step: &'static str, error: &io::Error) -> Self {
+        if is_want(error) {
+            Self::Unavailable(format!("{step} cannot be done now: {error}"))
+        } else {
+            Self::Failed { step, why: error.to_string() }
+        }
+    }
+}
+
 /// The bytes of a command's output that are kept.
 pub const COMMAND_OUTPUT_MAX: usize = 1024;
 
@@ -271,11 +326,23 @@ pub trait Runner: Send + Sync {
     }
 
     /// The last `max_bytes` of the output of a workload that has ended. What is not in this executor's own files yet
-    /// is copied there first.
+    /// is copied there first, as far as a few seconds allow.
     fn log_tail<'a>(
         &'a self,
         instance: &'a InstanceId,
         workload: &'a Workload,
         max_bytes: usize,
-    ) -> BoxFuture<'a, Result<String, RunnerError>>;
+    ) -> BoxFuture<'a, Result<LogEnd, RunnerError>>;
+
+    /// Copies to this executor's own files what is not there yet of the output of a workload that has ended, for as
+    /// long as that gets on, which may be minutes. Answers with its last `max_bytes`; none where this did not read them.
+    /// A call that is dropped or repeated loses and repeats nothing.
+    fn copy_log<'a>(
+        &'a self,
+        _instance: &'a InstanceId,
+        _workload: &'a Workload,
+        _max_bytes: usize,
+    ) -> BoxFuture<'a, Result<Option<String>, RunnerError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }

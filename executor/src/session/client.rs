@@ -19,6 +19,9 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// How much pauses vary, in percent: executors that lost the same leader do not come back in step.
 const JITTER: u32 = 50;
 
+/// When a session breaks, so do those of all others, and the next leader is elected within a second: everybody comes
+/// back at some moment of twice this time.
+const AFTER_SESSION: Duration = Duration::from_secs(1);
 /// How long a session must have lasted for the next trouble to begin with short pauses again.
 const PROVEN_AFTER: Duration = Duration::from_secs(5);
 
@@ -80,7 +83,8 @@ async fn keep_connected(session: &Session) {
         let end = link.run(&address).await;
         session.leader.send_if_modified(|leader| leader.take().is_some());
         // A welcome alone proves nothing: what this executor has to say, or is told, may break every session.
-        if link.was_welcomed() && begun.elapsed() >= PROVEN_AFTER {
+        let was_proven = link.was_welcomed() && begun.elapsed() >= PROVEN_AFTER;
+        if was_proven {
             targets.welcomed();
             complaints = Complaints::default();
         }
@@ -88,7 +92,7 @@ async fn keep_connected(session: &Session) {
             End::SupervisorGone => return,
             End::NotLeader { leader } => {
                 tracing::debug!(%address, %leader, "not the leader");
-                targets.hinted(leader)
+                session.world.jitter(targets.hinted(leader), JITTER)
             }
             End::Lost { why } => {
                 // Said once, not with every try.
@@ -97,12 +101,15 @@ async fn keep_connected(session: &Session) {
                 } else {
                     tracing::debug!(%address, %why, "still no session with this controller");
                 }
-                targets.failed()
+                let pause = targets.failed();
+                if was_proven {
+                    session.world.jitter(AFTER_SESSION, 100)
+                } else {
+                    session.world.jitter(pause, JITTER)
+                }
             }
         };
-        if !pause.is_zero() {
-            tokio::time::sleep(session.world.jitter(pause, JITTER)).await;
-        }
+        tokio::time::sleep(pause).await;
     }
     tracing::info!("no controllers are configured; working on the last slot table");
     std::future::pending::<()>().await;

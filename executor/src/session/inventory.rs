@@ -6,9 +6,9 @@ use muster_proto::v1;
 
 use crate::supervisor::Standing;
 
-/// How large the inventory may grow. A gRPC message may have 4 MiB, and a command of the controllers' log has to hold
-/// it too.
-const MAX_BYTES: usize = 2 * 1024 * 1024;
+/// How large the inventory may grow. A command of the controllers' log has to hold it, which may have 1 MiB
+/// (`MAX_COMMAND` in `controller/src/raft/propose.rs`): an executor with a larger one could never register.
+const MAX_BYTES: usize = 512 * 1024;
 /// What an id takes beyond its text.
 const ID_OVERHEAD: usize = 4;
 
@@ -17,8 +17,9 @@ const ID_OVERHEAD: usize = 4;
 /// told to be living before nobody listened. The reports tell of the rest. None if even the first part is too much:
 /// then nothing is concluded.
 pub(super) fn inventory(standing: &Standing) -> Option<v1::Inventory> {
-    let untold_end = |id: &InstanceId| {
-        standing.unacked_instances.get(id).filter(|record| record.state.is_terminal()).map(AsRef::as_ref)
+    let untold_end = |id: &InstanceId| -> Option<&InstanceRecord> {
+        let record = standing.unacked_instances.get(id)?.record.as_ref();
+        record.state.is_terminal().then_some(record)
     };
     let (mut first, mut ends) = (Vec::new(), Vec::<&InstanceRecord>::new());
     for id in &standing.holds {
@@ -50,11 +51,16 @@ mod tests {
 
     use super::*;
     use crate::machine::{Instance, Now};
+    use crate::supervisor::Unacked;
     use crate::testing::table;
 
     /// As long as real ones are.
     fn id(number: u64) -> InstanceId {
         InstanceId::new(format!("SI-{number:036}")).unwrap()
+    }
+
+    fn unacked(record: &InstanceRecord) -> Unacked {
+        Unacked { record: Arc::new(record.clone()), ended: 0 }
     }
 
     /// Holds `ended` instances whose end was not told; who comes later has the lower id.
@@ -70,23 +76,23 @@ mod tests {
             record.id = id(1_000_000 - created);
             record.created = Timestamp(created);
             standing.holds.insert(record.id.clone());
-            standing.unacked_instances.insert(record.id.clone(), Arc::new(record.clone()));
+            standing.unacked_instances.insert(record.id.clone(), unacked(&record));
         }
         standing
     }
 
     #[test]
-    fn a_hundred_thousand_untold_ends_fit_and_hide_nothing_that_lives() {
+    fn a_hundred_thousand_untold_ends_fit_a_command_and_hide_nothing_that_lives() {
         let mut standing = standing(100_000);
         let living = id(2_000_000);
-        let mut record = standing.unacked_instances[&id(1_000_000)].as_ref().clone();
+        let mut record = standing.unacked_instances[&id(1_000_000)].record.as_ref().clone();
         record.state = InstanceState::Healthy;
         record.created = Timestamp(u64::MAX);
-        standing.unacked_instances.insert(living.clone(), Arc::new(record));
+        standing.unacked_instances.insert(living.clone(), unacked(&record));
         let told = id(0);
         standing.holds.extend([living.clone(), told.clone()]);
         let inventory = inventory(&standing).unwrap();
-        assert!(inventory.encoded_len() < 3 * 1024 * 1024, "{}", inventory.encoded_len());
+        assert!(inventory.encoded_len() < 1024 * 1024, "{}", inventory.encoded_len());
         assert_eq!(inventory.instances[..2], [told.to_string(), living.to_string()]);
         let oldest: Vec<String> = (0..1000).map(|created| id(1_000_000 - created).to_string()).collect();
         assert_eq!(inventory.instances[2..1002], oldest);

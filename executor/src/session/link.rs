@@ -11,8 +11,9 @@ use muster_proto::v1::controller_message::Body as Down;
 use muster_proto::v1::executor_message::Body as Up;
 use muster_proto::v1::sessions_client::SessionsClient;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use super::client::Session;
@@ -32,6 +33,11 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const HEARTBEAT_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 /// A slot table holds the specs of everything that runs on the node.
 const MAX_TABLE_BYTES: usize = 64 * 1024 * 1024;
+/// How long it waits for its turn at most before it asks again, and how often it does before it looks elsewhere.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAITS: u32 = 100;
+/// It asks again up to two parts in this many later than told: a line must not come in step.
+const WAIT_JITTER: u32 = 10;
 /// When there is nothing to repeat.
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -56,12 +62,22 @@ impl End {
     }
 }
 
+/// What became of a stream that was opened.
+enum Opened {
+    /// The leader took us.
+    Session(Box<Streaming<v1::ControllerMessage>>),
+    /// It will, after this time.
+    Later(Duration),
+}
+
 pub(super) struct Link<'a> {
     session: &'a Session,
     supervisor: &'a Handle,
     /// The highest term seen in any link: a controller of an older one has been deposed.
     highest_term: &'a mut u64,
     welcomed: bool,
+    /// When the leader wants to be asked again, once it said so.
+    told_to_wait: Option<Duration>,
     heartbeat: Duration,
     begun: Instant,
     sent: Sent,
@@ -74,6 +90,7 @@ impl<'a> Link<'a> {
             supervisor: &session.supervisor,
             highest_term,
             welcomed: false,
+            told_to_wait: None,
             heartbeat: HEARTBEAT,
             begun: Instant::now(),
             sent: Sent::default(),
@@ -86,37 +103,50 @@ impl<'a> Link<'a> {
 
     /// Opens the link and lives it to its end.
     pub(super) async fn run(&mut self, address: &str) -> End {
-        let (up, queue) = mpsc::channel(UP_QUEUE);
-        match timeout(OPEN_TIMEOUT, self.open(address, &up, queue)).await {
-            Ok(Ok(mut down)) => match self.live(&up, &mut down).await {
-                Ok(never) => match never {},
-                Err(end) => end,
-            },
-            Ok(Err(end)) => end,
-            Err(_) => End::lost("no answer to the register in time"),
+        let (world, tls) = (&self.session.world, &self.session.tls);
+        let channel = match channel(world, tls, address, ExpectedPeer::AnyController) {
+            Ok(channel) => channel,
+            Err(error) => return End::lost(error),
+        };
+        let mut client = SessionsClient::new(channel).max_decoding_message_size(MAX_TABLE_BYTES);
+        for _ in 0..MAX_WAITS {
+            let (up, queue) = mpsc::channel(UP_QUEUE);
+            match timeout(OPEN_TIMEOUT, self.open(&mut client, &up, queue)).await {
+                Ok(Ok(Opened::Session(mut down))) => {
+                    tracing::info!(%address, term = *self.highest_term, "in session with the leader");
+                    self.session.leader.send_replace(Some(address.to_owned()));
+                    return match self.live(&up, &mut down).await {
+                        Ok(never) => match never {},
+                        Err(end) => end,
+                    };
+                }
+                // The connection stays: making it anew is what costs.
+                Ok(Ok(Opened::Later(wait))) => sleep(wait + world.jitter(wait / WAIT_JITTER, 100)).await,
+                Ok(Err(end)) => return end,
+                Err(_) => return End::lost("no answer to the register in time"),
+            }
         }
+        End::lost("it is the leader and does not let this executor in")
     }
 
     /// Registers and waits for the Welcome.
     async fn open(
         &mut self,
-        address: &str,
+        client: &mut SessionsClient<Channel>,
         up: &mpsc::Sender<v1::ExecutorMessage>,
         queue: mpsc::Receiver<v1::ExecutorMessage>,
-    ) -> Result<Streaming<v1::ControllerMessage>, End> {
-        let channel = channel(&self.session.world, &self.session.tls, address, ExpectedPeer::AnyController)
-            .map_err(End::lost)?;
-        let mut client = SessionsClient::new(channel).max_decoding_message_size(MAX_TABLE_BYTES);
+    ) -> Result<Opened, End> {
         self.say(up, Up::Register(self.register())).await?;
         let answer = client.open(ReceiverStream::new(queue)).await.map_err(|status| End::broken(&status))?;
         let mut down = answer.into_inner();
         while !self.welcomed {
             let message = down.message().await.map_err(|status| End::broken(&status))?;
             self.hear(message).await?;
+            if let Some(wait) = self.told_to_wait.take() {
+                return Ok(Opened::Later(wait));
+            }
         }
-        tracing::info!(%address, term = *self.highest_term, "in session with the leader");
-        self.session.leader.send_replace(Some(address.to_owned()));
-        Ok(down)
+        Ok(Opened::Session(Box::new(down)))
     }
 
     fn register(&self) -> v1::Register {
@@ -192,6 +222,12 @@ impl<'a> Link<'a> {
                     self.heartbeat =
                         Duration::from_millis(welcome.heartbeat_interval_ms).clamp(shortest, longest);
                 }
+                Ok(())
+            }
+            // Its term says nothing yet: whoever lets us in is obeyed.
+            Some(Down::Wait(wait)) => {
+                let wait = Duration::from_millis(wait.retry_after_ms).min(LONGEST_WAIT);
+                self.told_to_wait = Some(wait);
                 Ok(())
             }
             Some(Down::Table(table)) => {

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_common::id::InstanceId;
+use muster_common::time::Timestamp;
 use muster_proto::v1;
 use prost::Message as _;
 
 use crate::slots::SlotKey;
-use crate::supervisor::Standing;
+use crate::supervisor::{Standing, Unacked};
 
 /// How many records one report holds at most.
 const MAX_RECORDS: usize = 256;
-/// How large a report may grow before it is closed. One record is at most some 100 KiB, far below the 4 MiB
-/// that a gRPC message may have.
+/// How large a report may grow before it is closed. One record, the last to go in, has its timeline's messages, the
+/// end of its log and more: less than 512 KiB, so that no report comes near the 4 MiB that a gRPC message may have.
 const MAX_BYTES: usize = 1024 * 1024;
 /// After how long a report that was not acknowledged is sent again in the same session.
 const REPEAT_AFTER: Duration = Duration::from_secs(10);
@@ -36,11 +37,10 @@ impl Sent {
         let mut report = v1::Report::default();
         let mut bytes = 0;
         let due = standing.unacked_instances.iter();
-        let due = due.filter(|(id, record)| is_new(self.instances.get(*id), record.version));
+        let due = due.filter(|(id, unacked)| is_new(self.instances.get(*id), unacked.record.version));
         let mut due: Vec<_> = due.collect();
-        // What waited while nobody listened is told in the order in which it happened.
-        due.sort_by_key(|(id, record)| (record.updated, *id));
-        for (id, record) in due {
+        due.sort_by_cached_key(|(_, unacked)| turn_of(unacked));
+        for (id, Unacked { record, .. }) in due {
             if report.instances.len() >= MAX_RECORDS || bytes >= MAX_BYTES {
                 return Some(report);
             }
@@ -70,13 +70,22 @@ impl Sent {
     }
 }
 
+/// What waited while nobody listened is told in the order in which it happened: first the ends, by their number, as
+/// the clock may have been set back, and then what lives.
+fn turn_of(unacked: &Unacked) -> (bool, u64, Timestamp, InstanceId) {
+    let Unacked { record, ended } = unacked;
+    (!record.state.is_terminal(), *ended, record.updated, record.id.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use muster_common::evidence::*;
     use muster_common::id::{Epoch, ExecutorId, Generation, ServiceId, SlotId};
+    use muster_common::instance::{InstanceRecord, InstanceState};
+    use muster_common::reason::Reason;
     use muster_common::slot::{ReplaceMode, SlotAssignment};
-    use muster_common::time::Timestamp;
 
     use super::*;
     use crate::machine::{Instance, Now};
@@ -98,23 +107,60 @@ mod tests {
             let id = InstanceId::new(format!("SI-{index:05}")).unwrap();
             let mut record = Instance::minted(id.clone(), slot.clone(), &row, now).record;
             record.error_message = "x".repeat(log_bytes);
-            standing.unacked_instances.insert(id, Arc::new(record));
+            standing.unacked_instances.insert(id, Unacked { record: Arc::new(record), ended: 0 });
         }
         standing
     }
 
+    /// Changes one of them.
+    fn change(standing: &mut Standing, id: &InstanceId, change: impl FnOnce(&mut InstanceRecord, &mut u64)) {
+        let unacked = standing.unacked_instances.get_mut(id).unwrap();
+        change(Arc::make_mut(&mut unacked.record), &mut unacked.ended);
+    }
+
     #[test]
-    fn what_happened_first_is_told_first() {
-        let mut standing = standing(3, 0);
+    fn what_happened_first_is_told_first_whatever_the_clock_does() {
+        let mut standing = standing(5, 0);
         let ids: Vec<InstanceId> = standing.unacked_instances.keys().cloned().collect();
-        for (id, updated) in ids.iter().zip([2, 3, 1]) {
-            let mut record = standing.unacked_instances[id].as_ref().clone();
-            record.updated = Timestamp(updated);
-            standing.unacked_instances.insert(id.clone(), Arc::new(record));
+        // Two live. Of the others the second one ended last, after the clock was set back; one ended before ends
+        // were counted.
+        for (id, (updated, number)) in
+            ids.iter().zip([(3, None), (1, Some(9)), (7, Some(8)), (2, None), (5, Some(0))])
+        {
+            change(&mut standing, id, |record, ended| {
+                record.updated = Timestamp(updated);
+                if let Some(number) = number {
+                    record.state = InstanceState::Stopped;
+                    *ended = number;
+                }
+            });
         }
         let report = Sent::default().next_report(&standing, Duration::ZERO).unwrap();
         let told: Vec<&str> = report.instances.iter().map(|record| record.id.as_str()).collect();
-        assert_eq!(told, ["SI-00002", "SI-00000", "SI-00001"]);
+        assert_eq!(told, ["SI-00004", "SI-00002", "SI-00001", "SI-00003", "SI-00000"]);
+    }
+
+    #[test]
+    fn the_largest_record_fits_into_a_report() {
+        let mut standing = standing(1, MAX_MESSAGE_BYTES);
+        let id = standing.unacked_instances.keys().next().unwrap().clone();
+        change(&mut standing, &id, |record, _| {
+            let message = || "x".repeat(MAX_MESSAGE_BYTES);
+            let (at, state) = (Timestamp(u64::MAX), InstanceState::ReadinessCheckFailed);
+            let repeats = Some(Repeats { times: u32::MAX, last: at });
+            let reason = Some(Reason::InsufficientResources);
+            let step = Transition { at, from: state, to: state, reason, message: message(), repeats };
+            record.timeline = vec![step; MAX_TIMELINE];
+            record.warnings = vec![message(); MAX_WARNINGS];
+            let log_tail = "x".repeat(MAX_LOG_TAIL_BYTES);
+            record.evidence = Some(Evidence { log_tail, ..Evidence::default() });
+            let answer = "x".repeat(MAX_PROBE_ANSWER_BYTES);
+            let probe =
+                ProbeRecord { at, kind: ProbeKind::Health, passed: false, latency_ms: 1, code: None, answer };
+            record.probes = vec![probe; MAX_PROBE_RECORDS];
+        });
+        let report = Sent::default().next_report(&standing, Duration::ZERO).unwrap();
+        assert!((256 << 10..512 << 10).contains(&report.encoded_len()), "{}", report.encoded_len());
     }
 
     fn drain(sent: &mut Sent, standing: &Standing, now: Duration) -> Vec<usize> {
@@ -139,9 +185,7 @@ mod tests {
         let mut sent = Sent::default();
         assert_eq!(drain(&mut sent, &standing, Duration::ZERO), [1]);
         let id = InstanceId::new("SI-00000").unwrap();
-        let mut record = standing.unacked_instances[&id].as_ref().clone();
-        record.version += 1;
-        standing.unacked_instances.insert(id, Arc::new(record));
+        change(&mut standing, &id, |record, _| record.version += 1);
         assert_eq!(drain(&mut sent, &standing, Duration::ZERO), [1]);
         assert!(sent.repeat_at().is_some());
         standing.unacked_instances.clear();

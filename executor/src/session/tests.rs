@@ -204,6 +204,29 @@ async fn the_hint_to_the_leader_is_followed() {
 }
 
 #[tokio::test]
+async fn who_is_told_to_wait_asks_the_same_controller_again_and_not_earlier() {
+    let wait = Duration::from_millis(300);
+    let authority = Authority::new(&cluster()).unwrap();
+    let (mut leader, mut other) =
+        (Controller::start(&authority, 1).await, Controller::start(&authority, 2).await);
+    let bench = Bench::new().await;
+    let _session = connect(&bench, &authority, vec![leader.address.clone(), other.address.clone()]);
+    for _ in 0..2 {
+        let mut told = leader.session().await;
+        told.register().await;
+        told.say(1, Down::Wait(v1::Wait { retry_after_ms: 300 })).await;
+        drop(told);
+        assert!(timeout(wait * 9 / 10, leader.sessions.recv()).await.is_err(), "it did not wait");
+    }
+    let mut opened = leader.session().await;
+    opened.register().await;
+    opened.welcome(1).await;
+    opened.say(1, Down::Table((&table(1, 1, 1)).into())).await;
+    opened.report(has_healthy).await;
+    assert!(other.sessions.try_recv().is_err(), "nobody else was asked");
+}
+
+#[tokio::test]
 async fn the_term_of_a_candidate_whom_nobody_follows_locks_nobody_out() {
     let authority = Authority::new(&cluster()).unwrap();
     let (mut candidate, mut leader) =

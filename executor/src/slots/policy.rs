@@ -14,7 +14,8 @@ pub(super) fn has_failed(instance: &Instance) -> bool {
     instance.is_spent() && instance.stop.is_none() && instance.record.reason != Some(Reason::Rebooted)
 }
 
-/// How long an instance was HEALTHY; a restart of the executor in between does not interrupt it.
+/// How long an instance was HEALTHY; a restart of the executor in between does not interrupt it. It was so until it
+/// ended, however long after that was learnt.
 pub(super) fn healthy_for(instance: &Instance) -> Duration {
     let mut since = None;
     for transition in &instance.record.timeline {
@@ -23,7 +24,8 @@ pub(super) fn healthy_for(instance: &Instance) -> Duration {
             InstanceState::Unknown => {}
             _ => {
                 if let Some(since) = since {
-                    return transition.at.since(since);
+                    let ended = instance.record.finished.unwrap_or(transition.at);
+                    return transition.at.min(ended).since(since);
                 }
             }
         }

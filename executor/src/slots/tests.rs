@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use super::keeper::Decision;
 use super::policy::backoff;
 use super::*;
-use crate::machine::{Instance, Now, StopIntent};
+use crate::machine::{Event, Instance, Now, StopIntent, step};
+use crate::runner::{Found, Workload};
 
 fn row(epoch: u64, mode: ReplaceMode) -> SlotAssignment {
     let spec: LocalServiceSpec = serde_json::from_str(
@@ -107,6 +108,7 @@ fn become_state(instance: &mut Instance, to: InstanceState, at: Timestamp) {
         to,
         reason: None,
         message: String::new(),
+        repeats: None,
     });
     instance.record.state = to;
 }
@@ -175,6 +177,45 @@ fn ten_minutes_of_health_start_the_count_anew() {
         assert!(bench.keep().mint.is_some());
     }
     assert_eq!(bench.slot.as_ref().unwrap().status.restarts, 10);
+}
+
+#[test]
+fn health_goes_on_over_every_restart_of_the_executor() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    bench.keep();
+    for _ in 0..3 {
+        bench.becomes(Healthy);
+        for _ in 0..100 {
+            bench.now += 6_001;
+            let now = Now { wall: Timestamp(bench.now), mono: std::time::Duration::ZERO };
+            let instance = bench.last();
+            let (unknown, _) = step(instance, Event::Restarted { rebooted: false }, now);
+            let workload = Workload::container("c");
+            (*instance, _) = step(&unknown, Event::Found(Ok(Found::Running(workload))), now);
+            bench.keep();
+        }
+        assert_eq!(bench.last().state(), Healthy);
+        bench.becomes(Stopped);
+        assert_eq!(bench.slot.as_ref().unwrap().failures, 1, "it was healthy for ten minutes");
+        bench.now += 1000;
+        assert!(bench.keep().mint.is_some());
+    }
+}
+
+#[test]
+fn health_is_over_when_the_workload_is_and_not_when_that_is_learnt() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    bench.keep();
+    for failures in 1..=3 {
+        bench.becomes(Healthy);
+        // It ends after five minutes; nobody looks for two hours.
+        bench.last().record.finished = Some(Timestamp(bench.now + 300_000));
+        bench.now += 7_200_000;
+        bench.becomes(Stopped);
+        assert_eq!(bench.slot.as_ref().unwrap().failures, failures);
+        bench.now += 30_000;
+        assert!(bench.keep().mint.is_some());
+    }
 }
 
 #[test]

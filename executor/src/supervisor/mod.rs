@@ -14,5 +14,5 @@ mod task;
 mod tests;
 
 pub(crate) use self::core::Core;
-pub(crate) use standing::{JOURNAL_TROUBLE, Standing};
+pub(crate) use standing::{JOURNAL_TROUBLE, Standing, Unacked};
 pub(crate) use task::{Handle, Message, Parts, SupervisorGone, spawn};

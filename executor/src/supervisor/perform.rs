@@ -25,8 +25,8 @@ use crate::lease::check_ports;
 use crate::machine::{Effect, Event, Instance, Trouble};
 use crate::probe::{HookCaller, ProbeOutcome, Prober};
 use crate::runner::{
-    Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError, RunnerSet, StartError,
-    Workload,
+    Exit, Found, LaunchPlan, Listed, LogEnd, Place, ProvisionError, Runner, RunnerError, RunnerSet,
+    StartError, Workload,
 };
 
 /// What a leftover that runs has between the stop signal and the kill: nobody drains it.
@@ -260,14 +260,20 @@ async fn known(runner: &dyn Runner) -> Option<Vec<Listed>> {
 
 async fn clear_away(runner: &dyn Runner, leftover: &InstanceId) -> Result<(), RunnerError> {
     let kind = runner.kind();
-    let ran = match runner.find(leftover, None).await? {
+    let (ran, workload) = match runner.find(leftover, None).await? {
         Found::Running(workload) => {
             runner.stop(leftover, &workload, LEFTOVER_GRACE).await?;
-            true
+            (true, Some(workload))
         }
+        Found::Ended(workload, _) => (false, Some(workload)),
         // Files of an earlier boot are listed, too, and may hold an instance's secrets.
-        Found::Ended(..) | Found::NeverStarted | Found::Nothing => false,
+        Found::NeverStarted | Found::Nothing => (false, None),
     };
+    if let Some(workload) = &workload
+        && let Err(error) = runner.copy_log(leftover, workload, 0).await
+    {
+        tracing::warn!(%error, instance = %leftover, "the log of a leftover cannot be copied, or not all of it");
+    }
     runner.remove(leftover).await?;
     if ran {
         tracing::warn!(instance = %leftover, runner = %kind, "stopped and removed a workload that belonged to no instance");
@@ -312,7 +318,11 @@ async fn call(runner: &dyn Runner, plan: &LaunchPlan, workload: Option<&Workload
         }),
         Effect::CollectEvidence => Event::EvidenceCollected(match workload {
             Some(workload) => runner.log_tail(id, workload, MAX_LOG_TAIL_BYTES).await.map_err(Into::into),
-            None => Ok(String::new()),
+            None => Ok(LogEnd::kept("")),
+        }),
+        Effect::CopyLog => Event::LogCopied(match workload {
+            Some(workload) => runner.copy_log(id, workload, MAX_LOG_TAIL_BYTES).await.map_err(Into::into),
+            None => Ok(None),
         }),
         Effect::Remove => Event::Removed(runner.remove(id).await.map_err(Into::into)),
         Effect::Find
@@ -350,6 +360,7 @@ const fn name_of(effect: &Effect) -> &'static str {
         Effect::RunHook { .. } => "hook",
         Effect::Stop { .. } => "stop",
         Effect::CollectEvidence => "collect_evidence",
+        Effect::CopyLog => "copy_log",
         Effect::Remove => "remove",
         Effect::Cancel => "cancel",
         Effect::HoldStart => "hold_start",
@@ -367,6 +378,7 @@ fn without_runner(kind: RunnerKind, effect: &Effect, untouched: bool) -> Event {
         Effect::Start => Event::Started(Err(Trouble::Failed(message))),
         Effect::Stop { .. } => Event::Stopped(Err(unavailable())),
         Effect::CollectEvidence => Event::EvidenceCollected(Err(Trouble::Failed(message))),
+        Effect::CopyLog => Event::LogCopied(Err(Trouble::Failed(message))),
         Effect::Remove if untouched => Event::Removed(Ok(())),
         Effect::Remove => Event::Removed(Err(unavailable())),
         _ if untouched => Event::Found(Ok(Found::Nothing)),

@@ -12,12 +12,21 @@ use crate::slots::SlotKey;
 /// What is said before [`Standing::journal_trouble`].
 pub(crate) const JOURNAL_TROUBLE: &str = "the journal cannot be written";
 
+/// A record that is not acknowledged yet.
+#[derive(Debug, Clone)]
+pub struct Unacked {
+    /// The record.
+    pub record: Arc<InstanceRecord>,
+    /// Which of the ends on this node it is, counted from one; 0 while the instance lives.
+    pub ended: u64,
+}
+
 /// What the supervisor publishes after each turn. Copies share what they hold: with all controllers away for
 /// days there is much of it.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
     /// Records that are not acknowledged yet.
-    pub unacked_instances: OrdMap<InstanceId, Arc<InstanceRecord>>,
+    pub unacked_instances: OrdMap<InstanceId, Unacked>,
     /// Slots whose status is not acknowledged yet.
     pub unacked_slots: OrdMap<SlotKey, SlotStatus>,
     /// Every instance in the journal.

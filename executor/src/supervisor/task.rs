@@ -108,6 +108,12 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
+    /// Speaks to whoever reads `messages` and shows how things stand.
+    #[must_use]
+    pub(crate) const fn new(messages: mpsc::Sender<Message>, standing: watch::Receiver<Standing>) -> Self {
+        Self { messages, standing }
+    }
+
     /// Tells it something; waits while it has too much to do. An error means that it is gone.
     pub(crate) async fn tell(&self, message: Message) -> Result<(), SupervisorGone> {
         self.messages.send(message).await.map_err(|_| SupervisorGone)

@@ -23,7 +23,8 @@ use rustix::process::{Pid, Signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use support::{Node, PATIENCE, processes_of, script, until, zombies};
+use support::leftovers::processes_of;
+use support::{Node, PATIENCE, script, until, zombies};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -73,14 +74,14 @@ async fn an_exit_code_a_log_and_an_exact_environment() {
     let (runner, mut events) = node.open();
     let workload = start(&runner, &plan).await;
     assert_eq!(exited(&mut events).await, (plan.instance.clone(), code(7)));
-    let log = runner.log_tail(&plan.instance, &workload, 4096).await.unwrap();
+    let log = runner.log_tail(&plan.instance, &workload, 4096).await.unwrap().text;
     let scratch = node.dir().join("scratch").join(plan.instance.as_str()).canonicalize().unwrap();
     let mut lines: Vec<&str> = log.lines().filter(|line| !line.starts_with("PWD=")).collect();
     lines.retain(|line| !["SHLVL=0", "SHLVL=1", "_=/usr/bin/env"].contains(line));
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let mark = format!("MUSTER_INSTANCE_ID={}", plan.instance);
     assert_eq!(lines, ["GREETING=hello", &mark, path, scratch.to_str().unwrap(), "oops"]);
-    assert_eq!(runner.log_tail(&plan.instance, &workload, 3).await.unwrap(), "ps\n");
+    assert_eq!(runner.log_tail(&plan.instance, &workload, 3).await.unwrap().text, "ps\n");
     assert_eq!(runner.find(&plan.instance, None).await.unwrap(), Found::Ended(workload, code(7)));
     assert_nothing_left(&node, &runner, &plan).await;
 }
@@ -105,7 +106,7 @@ async fn a_stop_asks_first() {
     assert_eq!(runner.stop(&plan.instance, &workload, LONG).await.unwrap(), code(3));
     assert_eq!(exited(&mut events).await.1, code(3));
     assert_eq!(runner.stop(&plan.instance, &workload, LONG).await.unwrap(), code(3), "a repeated stop");
-    assert!(runner.log_tail(&plan.instance, &workload, 100).await.unwrap().ends_with("bye\n"));
+    assert!(runner.log_tail(&plan.instance, &workload, 100).await.unwrap().text.ends_with("bye\n"));
     assert_nothing_left(&node, &runner, &plan).await;
 }
 
@@ -182,7 +183,12 @@ async fn output_is_rotated() {
     let workload = start(&runner, &plan).await;
     assert_eq!(exited(&mut events).await.1, code(0));
     assert!(
-        runner.log_tail(&plan.instance, &workload, 64).await.unwrap().ends_with("line 19998\nline 19999\n")
+        runner
+            .log_tail(&plan.instance, &workload, 64)
+            .await
+            .unwrap()
+            .text
+            .ends_with("line 19998\nline 19999\n")
     );
     let logs = node.dir().join("logs/test-1").join(plan.instance.as_str());
     let mut names: Vec<_> = fs::read_dir(logs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -229,6 +235,11 @@ async fn a_command_runs_beside_the_workload_and_no_longer_than_it_may() {
     assert_eq!(run("sleep 3600 & exit 0", LONG).await.unwrap().code, 0);
     assert!(begun.elapsed() < PATIENCE);
     until("what it left is gone", || processes_of(&plan.instance).len() <= before).await;
+    // One that leaves a child in a session of its own.
+    let away =
+        "setsid sh -c 'touch away; exec sleep 3600' & while [ ! -e away ]; do sleep 0.02; done; exit 0";
+    assert_eq!(run(away, LONG).await.unwrap().code, 0);
+    until("what left its session is gone", || processes_of(&plan.instance).len() <= before).await;
 
     runner.stop(&plan.instance, &workload, LONG).await.unwrap();
     assert_nothing_left(&node, &runner, &plan).await;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use muster_executor::{Exit, Found, Listed, Runner};
 use rustix::process::Signal;
 
-use crate::support::{Node, processes_of, script, until};
+use crate::support::leftovers::processes_of;
+use crate::support::{Node, script, until};
 use crate::{LONG, assert_nothing_left, code, exited, kill, pids, runs, signal, start};
 
 #[tokio::test]
@@ -24,7 +25,7 @@ async fn a_new_executor_finds_the_same_process_and_sees_its_end() {
     assert_eq!(runner.start(&plan).await.unwrap(), workload, "a repeated start is the same workload");
     fs::write(node.dir().join("scratch").join(plan.instance.as_str()).join("go"), "").unwrap();
     assert_eq!(exited(&mut events).await, (plan.instance.clone(), code(4)));
-    assert_eq!(runner.log_tail(&plan.instance, &workload, 100).await.unwrap(), "done\n");
+    assert_eq!(runner.log_tail(&plan.instance, &workload, 100).await.unwrap().text, "done\n");
     assert_nothing_left(&node, &runner, &plan).await;
 }
 

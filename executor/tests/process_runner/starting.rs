@@ -81,7 +81,7 @@ async fn a_user_switch_needs_root() {
             assert_eq!((output.code, output.output.as_str()), (3, "54321\n54322\nmine\n"));
             let error = run(&["/no/such"]).await.unwrap_err();
             assert!(error.to_string().contains("/no/such"), "{error}");
-            let log = runner.log_tail(&plan.instance, &workload, 200).await.unwrap();
+            let log = runner.log_tail(&plan.instance, &workload, 200).await.unwrap().text;
             assert!(log.starts_with("54321\n54322\n") && log.ends_with("no\n"), "{log}");
             let scratch = node.dir().join("scratch").join(plan.instance.as_str());
             assert_eq!(fs::metadata(scratch.join("mine")).unwrap().uid(), 54321);
@@ -141,6 +141,6 @@ async fn files_are_placed_in_the_scratch_directory() {
     let (runner, mut events) = node.open();
     let workload = start(&runner, &plan).await;
     assert_eq!(exited(&mut events).await.1, code(0));
-    assert_eq!(runner.log_tail(&plan.instance, &workload, 100).await.unwrap(), "hello\n600\n");
+    assert_eq!(runner.log_tail(&plan.instance, &workload, 100).await.unwrap().text, "hello\n600\n");
     assert_nothing_left(&node, &runner, &plan).await;
 }

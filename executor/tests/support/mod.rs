@@ -4,6 +4,10 @@
 #![allow(dead_code)]
 
 pub(crate) mod hung_disk;
+/// One home for all tests; in its own crate it is public.
+#[allow(unreachable_pub)]
+#[path = "../../../tests/src/leftovers.rs"]
+pub(crate) mod leftovers;
 pub(crate) mod server;
 /// One home for all tests; in its own crate it is public.
 #[allow(unreachable_pub)]
@@ -82,36 +86,7 @@ impl Node {
 /// Even a test that failed leaves nothing behind.
 impl Drop for Node {
     fn drop(&mut self) {
-        let Ok(instances) = std::fs::read_dir(self.dir().join("run")) else { return };
-        for instance in instances.flatten() {
-            let Ok(instance) = InstanceId::new(instance.file_name().to_string_lossy()) else { continue };
-            for pid in processes_of(&instance) {
-                let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap_or_default());
-                // It may be gone by now.
-                let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
-            }
-            remove_groups(&self.dir().join("run").join(instance.as_str()).join("cgroup.json"));
-        }
-    }
-}
-
-/// What is left of an instance's control groups; a test that passed has removed them.
-fn remove_groups(list: &Path) {
-    let Ok(text) = std::fs::read(list) else { return };
-    let list: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-    for place in list["places"].as_array().into_iter().flatten() {
-        let dir = Path::new(place["dir"].as_str().unwrap_or_default());
-        let remove = || {
-            // That of commands beside the workload, if there were any.
-            let _ = std::fs::remove_dir(dir.join("muster-beside"));
-            std::fs::remove_dir(dir)
-        };
-        let deadline = Instant::now() + PATIENCE;
-        // Those who were just killed leave it a moment later.
-        while dir.is_dir() && remove().is_err() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let _ = dir.parent().map(std::fs::remove_dir);
+        leftovers::clear(self.dir());
     }
 }
 
@@ -157,25 +132,6 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// The processes, zombies included, that carry the instance's id in their environment or are named
-/// after it: the shim and all that it started.
-pub(crate) fn processes_of(instance: &InstanceId) -> Vec<u32> {
-    let mark = format!("MUSTER_INSTANCE_ID={instance}");
-    let name = format!("muster-shim[{instance}]");
-    std::fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|pid| {
-            let has = |file: &str, wanted: &str| {
-                std::fs::read(format!("/proc/{pid}/{file}"))
-                    .is_ok_and(|bytes| bytes.split(|&byte| byte == 0).any(|part| part == wanted.as_bytes()))
-            };
-            has("environ", &mark) || has("cmdline", &name)
-        })
-        .collect()
 }
 
 /// The zombies among this process's own children.

@@ -38,8 +38,8 @@ impl FetchError {
 }
 
 impl From<CallError> for FetchError {
-    fn from(CallError(why): CallError) -> Self {
-        Self::Unreached(why)
+    fn from(error: CallError) -> Self {
+        Self::Unreached(error.to_string())
     }
 }
 
@@ -77,7 +77,7 @@ async fn make(
     let authorization = authorization.as_deref().map(|value| (header::AUTHORIZATION.as_str(), value));
     let headers = call.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let request = question.request(headers.chain(authorization));
-    let request = request.map_err(|CallError(why)| FetchError::Refused(why))?;
+    let request = request.map_err(|error| FetchError::Refused(error.to_string()))?;
     let read = |response| judged(call, response, max_bytes);
 
     let limit = call.connection_timeout.as_duration();
@@ -148,8 +148,9 @@ async fn judged(
     }
     let mut content = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| CallError(format!("the answer broke off: {}", with_cause(&error))))?;
+        let frame = frame.map_err(|error| {
+            FetchError::Unreached(format!("the answer broke off: {}", with_cause(&error)))
+        })?;
         let Some(data) = frame.data_ref() else { continue };
         if content.len() + data.len() > max_bytes {
             return Err(too_large());

@@ -1,5 +1,7 @@
 //! An HTTP/1.1 request, and its exchange on a connection that is there.
 
+use std::error::Error;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
@@ -42,7 +44,7 @@ impl Question<'_> {
             .header(header::HOST, &self.authority)
             .header(header::USER_AGENT, self.agent)
             .body(Full::new(Bytes::copy_from_slice(self.payload.as_bytes())))
-            .map_err(|error| CallError(format!("the request cannot be made: {error}")))?;
+            .map_err(|error| CallError::NoAnswer(format!("the request cannot be made: {error}")))?;
         for (name, value) in headers {
             let (name, value) = header_of(name, value)?;
             request.headers_mut().insert(name, value);
@@ -56,12 +58,14 @@ impl Question<'_> {
 fn target(path: &str) -> Result<Uri, CallError> {
     let slash = if path.starts_with('/') { "" } else { "/" };
     let shown = path.split('?').next().unwrap_or_default();
-    format!("{slash}{path}").parse().map_err(|error| CallError(format!("'{shown}' is not a path: {error}")))
+    format!("{slash}{path}")
+        .parse()
+        .map_err(|error| CallError::NoAnswer(format!("'{shown}' is not a path: {error}")))
 }
 
 /// Never quotes the value, which may be secret.
 fn header_of(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), CallError> {
-    let bad = |what: &str| CallError(format!("the header '{name}' cannot be sent: {what}"));
+    let bad = |what: &str| CallError::NoAnswer(format!("the header '{name}' cannot be sent: {what}"));
     let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("its name is not one"))?;
     let mut value =
         HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad("its value holds control characters"))?;
@@ -102,11 +106,43 @@ where
     }
 }
 
+/// hyper's words for bytes that come before the question; it has no other name for them.
+const SPOKE_FIRST: &str = "received unexpected message from connection";
+
 fn failed(error: &hyper::Error) -> CallError {
-    CallError(format!("the call failed: {}", with_cause(error)))
+    let mut causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
+    CallError::NoAnswer(if causes.any(|cause| cause.to_string() == SPOKE_FIRST) {
+        "the call failed: the server speaks before it is asked, as no HTTP server does; is it the right port?"
+            .to_owned()
+    } else {
+        format!("the call failed: {}", with_cause(error))
+    })
 }
 
 /// What went wrong, and why.
-pub(super) fn with_cause(error: &dyn std::error::Error) -> String {
+pub(super) fn with_cause(error: &dyn Error) -> String {
     error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_speaks_first_is_told_from_one_that_hangs_up() {
+        let question =
+            Question { authority: "a".to_owned(), agent: "t", verb: HttpVerb::Get, path: "/", payload: "" };
+        for (first, expected) in [("SSH-2.0-OpenSSH_9.6\r\n", "speaks before it is asked"), ("", "closed")] {
+            let (near, mut far) = tokio::io::duplex(1024);
+            far.write_all(first.as_bytes()).await.unwrap();
+            if first.is_empty() {
+                drop(far);
+            }
+            let read = |_| std::future::ready(Ok::<_, CallError>(()));
+            let error = exchange(near, question.request([]).unwrap(), read).await.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

@@ -7,11 +7,25 @@ mod http;
 mod reach;
 mod tls;
 
+use std::io;
+
 pub use fetch::{FetchError, fetch};
 pub use http::{Question, exchange};
 pub use reach::Reach;
 pub use tls::{Speak, Trust, handshake};
 
 /// Why there was no answer, in words for a person; holds neither headers, bodies nor queries, which may be secret.
-#[derive(Debug)]
-pub struct CallError(pub String);
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The server gave none, or cannot be asked so.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// This machine does not give what a call takes; nothing was asked.
+    #[error("{what}: {source}")]
+    Machine {
+        /// What was tried.
+        what: String,
+        /// The machine's own word.
+        source: io::Error,
+    },
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio::net::TcpStream;
@@ -64,13 +64,15 @@ pub async fn handshake(
     };
     let name = ServerName::try_from(host)
         .map_err(|_| {
-            CallError(format!("'{host}' is neither a name nor an address that a certificate can be for"))
+            CallError::NoAnswer(format!(
+                "'{host}' is neither a name nor an address that a certificate can be for"
+            ))
         })?
         .to_owned();
     TlsConnector::from(config)
         .connect(name, stream)
         .await
-        .map_err(|error| CallError(format!("the TLS handshake failed: {error}")))
+        .map_err(|error| CallError::NoAnswer(format!("the TLS handshake failed: {error}")))
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -84,21 +86,39 @@ fn machine_config() -> Result<Arc<ClientConfig>, CallError> {
         return Ok(Arc::clone(config));
     }
     let bundle = BUNDLES.into_iter().find(|path| Path::new(path).exists()).ok_or_else(|| {
-        CallError(
+        CallError::NoAnswer(
             "TLS without `insecure` needs this machine's CA certificates, and none are installed".to_owned(),
         )
     })?;
-    let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(bundle)
-        .map_err(|error| CallError(format!("cannot read the CA certificates in {bundle}: {error}")))?;
-    // A bundle may hold what is no certificate of an authority; the others count.
-    roots.add_parsable_certificates(certificates.flatten());
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| CallError(error.to_string()))?
-        .with_root_certificates(roots)
+        .map_err(|error| CallError::NoAnswer(error.to_string()))?
+        .with_root_certificates(authorities(Path::new(bundle))?)
         .with_no_client_auth();
     Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
+}
+
+/// The authorities in a bundle.
+fn authorities(bundle: &Path) -> Result<RootCertStore, CallError> {
+    let what = || format!("cannot read the CA certificates in {}", bundle.display());
+    let unreadable = |error: pem::Error| match error {
+        pem::Error::Io(source) => CallError::Machine { what: what(), source },
+        error => CallError::NoAnswer(format!("{}: {error}", what())),
+    };
+    let mut certificates = Vec::new();
+    for certificate in CertificateDer::pem_file_iter(bundle).map_err(unreadable)? {
+        match certificate {
+            Ok(certificate) => certificates.push(certificate),
+            // What it holds beyond is not known.
+            Err(error @ pem::Error::Io(_)) => return Err(unreadable(error)),
+            // A bundle may hold what is no certificate; the others count.
+            Err(_) => {}
+        }
+    }
+    let mut roots = RootCertStore::empty();
+    // Nor need every certificate be one of an authority.
+    roots.add_parsable_certificates(certificates);
+    Ok(roots)
 }
 
 fn insecure_config() -> Result<Arc<ClientConfig>, CallError> {
@@ -108,7 +128,7 @@ fn insecure_config() -> Result<Arc<ClientConfig>, CallError> {
     }
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| CallError(error.to_string()))?
+        .map_err(|error| CallError::NoAnswer(error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
         .with_no_client_auth();
@@ -151,5 +171,24 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_that_this_machine_does_not_give_is_no_fault_of_the_server() {
+        let dir = tempfile::tempdir().unwrap();
+        for bundle in [dir.path().to_owned(), dir.path().join("none")] {
+            let refusal = authorities(&bundle).unwrap_err();
+            assert!(matches!(refusal, CallError::Machine { .. }), "{refusal}");
+        }
+        let bundle = dir.path().join("bundle.pem");
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let other = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        std::fs::write(&bundle, format!("{other}{}", certified.cert.pem())).unwrap();
+        assert_eq!(authorities(&bundle).unwrap().len(), 1, "what is none does not hide the others");
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use muster_common::exit::Exit;
+use muster_common::time::Timestamp;
 
 use crate::role_error::RoleError;
 
@@ -44,6 +45,17 @@ pub enum TlsError {
         /// Whom the configuration names.
         expected: String,
     },
+    /// It is not valid yet, or no more.
+    #[error(
+        "the certificate {problem}; issue a new one from this cluster's authority, or set this machine's clock right"
+    )]
+    OutOfDate {
+        /// Since or until when.
+        problem: String,
+    },
+    /// No certificate can bear this date.
+    #[error("no certificate can be valid from or until {0}")]
+    Date(Timestamp),
     /// Making one failed.
     #[error("cannot make a certificate: {0}")]
     Issue(#[from] rcgen::Error),
@@ -53,8 +65,10 @@ impl From<TlsError> for RoleError {
     fn from(error: TlsError) -> Self {
         let exit = match &error {
             TlsError::Read { .. } | TlsError::Pem { .. } => Exit::Usage,
-            TlsError::Unusable { .. } | TlsError::SomebodyElse { .. } => Exit::Auth,
-            TlsError::Issue(_) => Exit::Failure,
+            TlsError::Unusable { .. } | TlsError::SomebodyElse { .. } | TlsError::OutOfDate { .. } => {
+                Exit::Auth
+            }
+            TlsError::Date(_) | TlsError::Issue(_) => Exit::Failure,
         };
         Self::new(exit, error.to_string())
     }

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use muster_common::identity::Identity;
+use muster_common::identity::{Identity, Role};
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 
 use super::peer::identity_in;
-use super::{SERVER_NAME, TlsError, install_crypto_provider};
+use super::validity::{self, Validity};
+use super::{CONTROLLER_PROTOCOL, SERVER_NAME, TlsError, install_crypto_provider};
 
 /// Where a role's certificate is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,7 @@ pub struct TlsFiles {
 struct Configs {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    validity: Validity,
 }
 
 /// A role's identity. Clones share it: [`TlsIdentity::reload`] changes all of them, for handshakes
@@ -49,23 +51,58 @@ impl fmt::Debug for TlsIdentity {
 }
 
 impl TlsIdentity {
-    /// Reads and checks the files; they must speak for `expected`.
+    /// Reads and checks the files; they must speak for `expected`, and be valid now.
     pub fn load(files: &TlsFiles, expected: &Identity) -> Result<Self, TlsError> {
+        Self::load_whatever_its_dates(files, expected)?.in_date()
+    }
+
+    /// The same for who has work to do without a peer: nobody takes a certificate that is out of date, and everything
+    /// else about it is checked all the same. See [`TlsIdentity::out_of_date`].
+    pub fn load_whatever_its_dates(files: &TlsFiles, expected: &Identity) -> Result<Self, TlsError> {
         let (ca, cert, key) = read(files)?;
-        Self::from_pem(&ca, &cert, &key, expected)
+        Ok(Self::of(configs(&ca, &cert, &key, expected)?, expected))
     }
 
-    /// Checks the texts; they must speak for `expected`.
+    /// Checks the texts; they must speak for `expected`, and be valid now.
     pub fn from_pem(ca: &str, cert: &str, key: &str, expected: &Identity) -> Result<Self, TlsError> {
-        let configs = configs(ca, cert, key, expected)?;
-        Ok(Self { identity: expected.clone(), configs: Arc::new(ArcSwap::from_pointee(configs)) })
+        Self::of(configs(ca, cert, key, expected)?, expected).in_date()
     }
 
-    /// Reads the files anew. When they cannot be used, what was there before stays in use.
+    fn of(configs: Configs, expected: &Identity) -> Self {
+        Self { identity: expected.clone(), configs: Arc::new(ArcSwap::from_pointee(configs)) }
+    }
+
+    fn in_date(self) -> Result<Self, TlsError> {
+        match self.out_of_date() {
+            Some(problem) => Err(TlsError::OutOfDate { problem }),
+            None => Ok(self),
+        }
+    }
+
+    /// Reads the files anew. When they cannot be used, or what was there before is valid now and they are not, that
+    /// stays in use.
     pub fn reload(&self, files: &TlsFiles) -> Result<(), TlsError> {
         let (ca, cert, key) = read(files)?;
-        self.configs.store(Arc::new(configs(&ca, &cert, &key, &self.identity)?));
+        let fresh = configs(&ca, &cert, &key, &self.identity)?;
+        if let Some(problem) = fresh.validity.trouble(validity::now())
+            && self.out_of_date().is_none()
+        {
+            return Err(TlsError::OutOfDate { problem });
+        }
+        self.configs.store(Arc::new(fresh));
         Ok(())
+    }
+
+    /// From when until when it is good.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.configs.load().validity
+    }
+
+    /// In words, as what follows "the certificate", why no peer takes it now by this machine's clock.
+    #[must_use]
+    pub fn out_of_date(&self) -> Option<String> {
+        self.validity().trouble(validity::now())
     }
 
     /// Whom it speaks for.
@@ -114,7 +151,8 @@ fn configs(ca: &str, cert: &str, key: &str, expected: &Identity) -> Result<Confi
         roots.add(authority).map_err(unusable)?;
     }
     let roots = Arc::new(roots);
-    check(&chain, &roots, expected)?;
+    let validity = Validity::of(&chain)?;
+    check(&chain, &roots, expected, validity)?;
 
     let verifier = WebPkiClientVerifier::builder(roots.clone()).build().map_err(unusable)?;
     let mut server = ServerConfig::builder()
@@ -127,14 +165,18 @@ fn configs(ca: &str, cert: &str, key: &str, expected: &Identity) -> Result<Confi
         .with_client_auth_cert(chain, key)
         .map_err(unusable)?;
     client.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Configs { server: Arc::new(server), client: Arc::new(client) })
+    if matches!(expected.role, Role::Controller(_)) {
+        client.alpn_protocols.push(CONTROLLER_PROTOCOL.to_vec());
+    }
+    Ok(Configs { server: Arc::new(server), client: Arc::new(client), validity })
 }
 
-/// Would a peer of this cluster accept this certificate, and is it ours?
+/// Would a peer of this cluster accept this certificate while it is valid, and is it ours?
 fn check(
     chain: &[CertificateDer<'static>],
     roots: &Arc<RootCertStore>,
     expected: &Identity,
+    validity: Validity,
 ) -> Result<(), TlsError> {
     let Some((end_entity, intermediates)) = chain.split_first() else {
         return Err(TlsError::Pem { what: "the certificate", problem: "it holds no certificate".to_owned() });
@@ -145,7 +187,8 @@ fn check(
     }
     let verifier = rustls::client::WebPkiServerVerifier::builder(roots.clone()).build().map_err(unusable)?;
     let name = ServerName::try_from(SERVER_NAME).map_err(unusable)?;
-    verifier.verify_server_cert(end_entity, intermediates, &name, &[], UnixTime::now()).map_err(unusable)?;
+    let at = validity.closest(validity::now());
+    verifier.verify_server_cert(end_entity, intermediates, &name, &[], at).map_err(unusable)?;
     Ok(())
 }
 

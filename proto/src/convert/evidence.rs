@@ -1,8 +1,8 @@
 //! Timelines, probe results and how a workload ended.
 
 use muster_common::evidence::{
-    Evidence, MAX_LOG_TAIL_BYTES, MAX_MESSAGE_BYTES, MAX_PROBE_ANSWER_BYTES, ProbeRecord, Transition, head,
-    tail,
+    Evidence, MAX_LOG_TAIL_BYTES, MAX_MESSAGE_BYTES, MAX_PROBE_ANSWER_BYTES, ProbeRecord, Repeats,
+    Transition, head, tail,
 };
 use muster_common::reason::Reason;
 use muster_common::time::Timestamp;
@@ -18,6 +18,9 @@ impl From<&Transition> for v1::Transition {
             to: transition.to.to_string(),
             reason: reason_name(transition.reason),
             message: head(&transition.message, MAX_MESSAGE_BYTES).to_owned(),
+            repeats: transition
+                .repeats
+                .map(|Repeats { times, last }| v1::Repeats { times, last_ms: last.as_ms() }),
         }
     }
 }
@@ -33,6 +36,9 @@ impl TryFrom<v1::Transition> for Transition {
             to: fields.parse("to", &message.to)?,
             reason: fields.parse_optional("reason", &message.reason)?,
             message: fields.text("message", message.message, MAX_MESSAGE_BYTES)?,
+            repeats: message
+                .repeats
+                .map(|v1::Repeats { times, last_ms }| Repeats { times, last: Timestamp(last_ms) }),
         })
     }
 }

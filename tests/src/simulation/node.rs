@@ -12,8 +12,8 @@ use muster_common::id::InstanceId;
 use muster_common::instance::RunnerKind;
 use muster_common::spec::CheckMode;
 use muster_executor::{
-    CommandOutput, Exit, Found, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError, RunnerEvent,
-    Runners, StartError, Workload,
+    CommandOutput, Exit, Found, LaunchPlan, Listed, LogEnd, Place, ProvisionError, Runner, RunnerError,
+    RunnerEvent, Runners, StartError, Workload,
 };
 use muster_executor::{ProbeOutcome, Prober};
 use tokio::sync::mpsc;
@@ -163,8 +163,8 @@ impl Runner for SimulatedNode {
         instance: &'a InstanceId,
         _workload: &'a Workload,
         _max_bytes: usize,
-    ) -> BoxFuture<'a, Result<String, RunnerError>> {
-        Box::pin(async move { Ok(format!("simulated log of {instance}\n")) })
+    ) -> BoxFuture<'a, Result<LogEnd, RunnerError>> {
+        Box::pin(async move { Ok(LogEnd::kept(format!("simulated log of {instance}\n"))) })
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+mod certificate;
 mod metrics;
 mod systemd;
 
@@ -14,6 +15,7 @@ use muster_common::id::Epoch;
 use muster_common::instance::{InstanceInfo, InstanceRecord, InstanceState};
 use muster_common::reason::Reason;
 use muster_common::spec::{CheckMode, PreShutdownSpec};
+use muster_platform::World;
 use muster_tests::agent::{Agent, STEADY, healthy, is_alive, row, signal, table, until};
 use muster_tests::controller::{Controller, Records};
 use rustix::process::Signal;
@@ -45,11 +47,16 @@ async fn a_service_does_not_notice_that_its_executor_was_killed() {
     // It is killed while nobody looks: its end is told all the same.
     agent.kill();
     signal(pid, Signal::KILL);
+    let status = agent.dir.path().join("data/run").join(first.id.as_str()).join("exit.json");
+    let is_written = || std::fs::read(&status).is_ok_and(|status| !status.trim_ascii().is_empty());
+    until("its end is written down", is_written).await;
+    let ended_by = World::system().clock.now();
     agent.start();
     let over = |records: &Records| records[first.id.as_str()].state == InstanceState::Stopped;
     let records = controller.until("its end is told", over).await;
     let ended = &records[first.id.as_str()];
     assert_eq!(ended.reason, Some(Reason::Signaled));
+    assert!(ended.finished.unwrap() <= ended_by, "when it ended counts, not when that was learnt");
     let evidence = ended.evidence.clone().unwrap();
     assert_eq!((evidence.signal, evidence.log_tail.as_str()), (Some(9), "hello\n"));
     let records = controller.until("it is replaced", |records| healthy(records, "steady").count() == 1).await;
@@ -63,6 +70,18 @@ async fn a_service_does_not_notice_that_its_executor_was_killed() {
     let all_over = |records: &Records| records.values().all(|record| record.state.is_terminal());
     controller.until("all is over", all_over).await;
     assert!(!is_alive(second));
+}
+
+#[tokio::test]
+async fn a_test_that_fails_leaves_no_process_behind() {
+    let controller = Controller::start().await;
+    let agent = Agent::new(PROGRAM, &controller);
+    controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
+    let records = controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
+    let pid = agent.pid_of(healthy(&records, "steady").next().unwrap());
+    assert!(is_alive(pid));
+    drop(agent);
+    assert!(!is_alive(pid));
 }
 
 /// At least once, and never twice at the same time.
@@ -167,7 +186,8 @@ async fn a_service_says_which_of_its_limits_hold_nobody() {
     controller.until("all is over", all_over).await;
 }
 
-#[tokio::test]
+/// The controller answers while this waits for the executor to end.
+#[tokio::test(flavor = "multi_thread")]
 async fn the_drain_flag_overrules_a_configuration_that_keeps() {
     let controller = Controller::start().await;
     let mut agent = Agent::new(PROGRAM, &controller);
@@ -177,13 +197,19 @@ async fn the_drain_flag_overrules_a_configuration_that_keeps() {
     agent.process = Some(agent.command().arg("--drain").stderr(Stdio::null()).spawn().unwrap());
     controller.set_table(table(1, vec![row("steady", 1, STEADY)]));
     let records = controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;
-    let pid = agent.pid_of(healthy(&records, "steady").next().unwrap());
+    let steady = healthy(&records, "steady").next().unwrap();
+    let pid = agent.pid_of(steady);
     assert_eq!(agent.terminate(), 0);
     assert!(!is_alive(pid));
     assert!(agent.dir.path().join("data").join(muster_executor::DRAINED).exists());
+    // By then it has told how it ended.
+    let told = &controller.records()[steady.id.as_str()];
+    assert_eq!(told.state, InstanceState::Stopped);
+    assert_eq!(told.evidence.as_ref().unwrap().signal, Some(15));
 }
 
-#[tokio::test]
+/// The controller answers while this waits for the executor to end.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drain_right_after_the_start_leaves_nothing_running() {
     let controller = Controller::start().await;
     let mut agent = Agent::new(PROGRAM, &controller);

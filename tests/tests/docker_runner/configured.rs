@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use muster_common::instance::ResourceAllocation;
 use muster_common::spec::{ConfigSource, ConfigSpec, LoggingSpec, MountMode, MountedVolume};
-use muster_executor::{DockerConfig, Found, LaunchPlan, Runner};
+use muster_executor::{DockerConfig, Runner};
 use serde_json::json;
 
-use super::{Bench, LONG, exited, remove, start};
+use super::{Bench, LONG, remove, start};
 
 #[tokio::test]
 async fn docker_limits_and_labels_are_as_asked() {
@@ -59,7 +59,7 @@ async fn docker_limits_and_labels_are_as_asked() {
     assert!(labels.contains(plan.instance.as_str()), "{labels}");
     assert!(!labels.contains("hush") && !labels.contains("cGxhY2VkIQo"), "{labels}");
     Runner::stop(&runner, &plan.instance, &workload, LONG).await.unwrap();
-    let log = Runner::log_tail(&runner, &plan.instance, &workload, 1024).await.unwrap();
+    let log = Runner::log_tail(&runner, &plan.instance, &workload, 1024).await.unwrap().text;
     assert_eq!(log, "placed!\n");
     remove(&runner, &plan).await;
 }
@@ -93,40 +93,4 @@ async fn docker_pins_whole_cores_with_their_memory_and_limits_open_files() {
         assert_eq!(line.trim(), value, "{name}");
     }
     remove(&runner, &plan).await;
-}
-
-/// A plan that prints a file, which is fetched from this port of the node.
-fn fetched(bench: &Bench, port: u16) -> LaunchPlan {
-    bench.plan_with(&["cat", "/etc/fetched"], |spec| {
-        let http = json!({"hostname": "127.0.0.1", "port": port, "path": "/file", "operationTimeout": "20s"});
-        spec.configs = vec![ConfigSpec {
-            local_filename: "/etc/fetched".to_owned(),
-            source: ConfigSource::ExecutorHttpFetch { http: serde_json::from_value(http).unwrap() },
-        }];
-    })
-}
-
-#[tokio::test]
-async fn docker_container_finds_the_file_that_its_node_fetched() {
-    let Some(bench) = Bench::new("docker_container_finds_the_file_that_its_node_fetched").await else {
-        return;
-    };
-    let (runner, mut events) = bench.open();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let files = axum::Router::new().route("/file", axum::routing::get(|| async { "fetched!\n" }));
-    let server = tokio::spawn(axum::serve(listener, files).into_future());
-    let plan = fetched(&bench, port);
-    let workload = start(&runner, &plan).await;
-    exited(&mut events).await;
-    let log = Runner::log_tail(&runner, &plan.instance, &workload, 1024).await.unwrap();
-    assert_eq!(log, "fetched!\n");
-    remove(&runner, &plan).await;
-
-    server.abort();
-    assert!(server.await.unwrap_err().is_cancelled());
-    let plan = fetched(&bench, port);
-    let error = Runner::start(&runner, &plan).await.unwrap_err().to_string();
-    assert!(error.contains("/etc/fetched") && error.contains("refused"), "{error}");
-    assert_eq!(Runner::find(&runner, &plan.instance, None).await.unwrap(), Found::Nothing);
 }

@@ -1,30 +1,27 @@
 //! What containers wrote: kept when they are gone, and read while they run.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use muster_common::id::InstanceId;
-use muster_common::instance::{InstanceState, RunnerKind};
-use muster_common::spec::{LocalServiceSpec, LoggingSpec};
+use muster_common::instance::RunnerKind;
+use muster_common::spec::LoggingSpec;
 use muster_executor::{
-    Found, LaunchPlan, LogPosition, LogReader, Logs, LogsConfig, Runner, RunnerChoice, Runners,
+    Found, LaunchPlan, LogEnd, LogPosition, LogReader, Logs, LogsConfig, Runner, RunnerChoice, Runners,
 };
-use muster_tests::agent::{Agent, row, table};
-use muster_tests::controller::Controller;
-use muster_tests::docker_image::{TestImage, engine_or_skip};
-use serde_json::json;
+use muster_tests::agent::until;
+use muster_tests::small_disk::SmallDisk;
 use tokio::time::timeout;
 
 use super::{Bench, LONG, PATIENCE, exited, id, remove, start};
 
-fn local(max_size: &str, max_files: u32) -> LoggingSpec {
+pub(super) fn local(max_size: &str, max_files: u32) -> LoggingSpec {
     LoggingSpec::Local { max_size: max_size.to_owned(), max_files, compress: true }
 }
 
-fn lines(count: usize) -> String {
+pub(super) fn lines(count: usize) -> String {
     (0..count).map(|number| format!("line {number}\n")).collect()
 }
 
@@ -35,7 +32,7 @@ fn talker(bench: &Bench, count: usize, pause: &str) -> LaunchPlan {
 }
 
 /// All that is in the files of an instance's log, from its beginning.
-fn kept(data_dir: &Path, instance: &InstanceId) -> String {
+pub(super) fn kept(data_dir: &Path, instance: &InstanceId) -> String {
     let Some(reader) = LogReader::find(data_dir, instance).unwrap() else { return String::new() };
     let (mut at, mut text) = (LogPosition::default(), Vec::new());
     loop {
@@ -49,16 +46,8 @@ fn kept(data_dir: &Path, instance: &InstanceId) -> String {
     }
 }
 
-fn log_dir(data_dir: &Path, instance: &InstanceId) -> PathBuf {
+pub(super) fn log_dir(data_dir: &Path, instance: &InstanceId) -> PathBuf {
     data_dir.join("logs/test-1").join(instance.as_str())
-}
-
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 #[tokio::test]
@@ -68,7 +57,7 @@ async fn docker_log_outlives_its_container() {
     let plan = talker(&bench, 5000, "0");
     let workload = start(&runner, &plan).await;
     exited(&mut events).await;
-    let tail = Runner::log_tail(&runner, &plan.instance, &workload, 20).await.unwrap();
+    let tail = Runner::log_tail(&runner, &plan.instance, &workload, 20).await.unwrap().text;
     assert_eq!(tail, "line 4998\nline 4999\n");
     remove(&runner, &plan).await;
     assert!(log_dir(bench.dir.path(), &plan.instance).join("output.log.2").exists(), "it was rotated");
@@ -96,8 +85,10 @@ async fn docker_log_copy_that_is_cut_short_is_continued() {
         // Each time by an executor that knows nothing of the one before.
         let (runner, _events) = bench.open();
         let collected = Runner::log_tail(&runner, &plan.instance, &workload, 100_000);
-        if let Ok(tail) = timeout(limit, collected).await {
-            break tail.unwrap();
+        if let Ok(end) = timeout(limit, collected).await
+            && let LogEnd { text, is_kept: true } = end.unwrap()
+        {
+            break text;
         }
         (limit, cuts) = (limit * 2, cuts + 1);
     };
@@ -135,7 +126,7 @@ async fn docker_log_is_followed_across_the_end_of_its_container() {
     });
     timeout(PATIENCE, runners.events.recv()).await.unwrap().unwrap();
     let instance = docker.list().await.unwrap()[0].instance.clone();
-    let tail = docker.log_tail(&instance, &workload, 1024).await.unwrap();
+    let tail = docker.log_tail(&instance, &workload, 1024).await.unwrap().text;
     assert!(tail.ends_with(&format!("line {}\n", LINES - 1)), "{tail}");
     docker.remove(&instance).await.unwrap();
     let (plan, seen) = timeout(PATIENCE, reading).await.unwrap().unwrap();
@@ -163,26 +154,6 @@ async fn read_on(
     (String::from_utf8(seen).unwrap(), at)
 }
 
-/// A small file system of its own; gone when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`: it may not be mounted here.
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        let options = format!("size={size}");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "muster-test"]).arg(at).status();
-        mounted.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a test that failed may still have a file open in it.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[tokio::test]
 async fn docker_log_that_a_full_disk_has_no_room_for_is_counted_and_holds_up_no_end() {
     const LINES: usize = 8000;
@@ -190,16 +161,12 @@ async fn docker_log_that_a_full_disk_has_no_room_for_is_counted_and_holds_up_no_
     let Some(bench) = Bench::new(test).await else { return };
     let logs = bench.dir.path().join("logs");
     std::fs::create_dir(&logs).unwrap();
-    let Some(_disk) = SmallDisk::mount(&logs, "64k") else {
-        assert!(std::env::var("MUSTER_REQUIRE_DOCKER").as_deref() != Ok("1"), "no disk can be mounted");
-        eprintln!("SKIPPED {test}: it may not mount");
-        return;
-    };
+    let Some(_disk) = SmallDisk::mount(&logs, "64k") else { return };
     let (runner, mut events) = bench.open();
     let plan = bench.plan(&["lines", &LINES.to_string()]);
     let workload = start(&runner, &plan).await;
     exited(&mut events).await;
-    let tail = Runner::log_tail(&runner, &plan.instance, &workload, 20).await.unwrap();
+    let tail = Runner::log_tail(&runner, &plan.instance, &workload, 20).await.unwrap().text;
     assert_eq!(tail, "line 7998\nline 7999\n", "evidence needs no disk");
     remove(&runner, &plan).await;
     let reader = LogReader::find(bench.dir.path(), &plan.instance).unwrap().unwrap();
@@ -257,7 +224,7 @@ async fn docker_log_that_cannot_be_read_says_so() {
     });
     let workload = start(&runner, &syslog).await;
     exited(&mut events).await;
-    let tail = Runner::log_tail(&runner, &syslog.instance, &workload, 100).await.unwrap();
+    let tail = Runner::log_tail(&runner, &syslog.instance, &workload, 100).await.unwrap().text;
     assert_eq!(tail, "exit 3 \n");
 
     // The same container with a driver that keeps nothing.
@@ -301,55 +268,4 @@ async fn docker_log_that_cannot_be_read_says_so() {
     assert!(said.starts_with("muster: the rest of the output was not kept: "), "{said}");
     assert!(log_dir(bench.dir.path(), &plan.instance).join("output.ended").exists());
     remove(&runner, &plan).await;
-}
-
-#[tokio::test]
-async fn docker_log_is_whole_after_its_executor_was_killed_copying_it() {
-    const LINES: usize = 60_000;
-    const KILLS: usize = 3;
-    let test = "docker_log_is_whole_after_its_executor_was_killed_copying_it";
-    let Some(engine) = engine_or_skip(test).await else { return };
-    let image = TestImage::import(&engine).await.unwrap();
-    let controller = Controller::start().await;
-    let mut agent = Agent::with(env!("CARGO_BIN_EXE_muster-under-test"), &controller, "runner: docker\n");
-    let check = json!({"mode": {"type": "CMD", "command": "/service exit 0", "shellDisabled": true},
-        "timeout": "5s", "interval": "1s"});
-    let spec = json!({
-        "name": "test", "version": "1", "type": "LOCAL_SERVICE", "args": ["lines", LINES.to_string()],
-        "executable": {"type": "DOCKER", "url": image.reference(), "dockerPullTimeout": "20s"},
-        "resources": [{"type": "CPU", "count": 0.5}, {"type": "MEMORY", "sizeInMB": 32}],
-        "placementPolicy": {"type": "LOCAL"}, "readiness": check, "healthcheck": check,
-        "restartPolicy": {"backoff": ["1h"], "budget": 10},
-    });
-    let mut spec: LocalServiceSpec = serde_json::from_value(spec).unwrap();
-    spec.logging = Some(local("1m", 100));
-    let mut talker = row("test", 1, "");
-    talker.spec = Arc::new(spec);
-    controller.set_table(table(1, vec![talker]));
-
-    let data = agent.dir.path().join("data");
-    let records = controller.until("it is started", |records| !records.is_empty()).await;
-    let instance = records.values().next().unwrap().id.clone();
-    let dir = log_dir(&data, &instance);
-    let anchor = || std::fs::read_to_string(dir.join("output.copied")).unwrap_or_default();
-    let mut kills = 0;
-    let mut last = anchor();
-    while kills < KILLS && !dir.join("output.ended").exists() {
-        until("the copy gets on", || anchor() != last || dir.join("output.ended").exists()).await;
-        last = anchor();
-        agent.kill();
-        agent.start();
-        kills += 1;
-    }
-    let stopped = |state: InstanceState| state == InstanceState::Stopped;
-    let over = controller.until("it is over", |records| {
-        records.get(instance.as_str()).is_some_and(|record| stopped(record.state))
-    });
-    let records = over.await;
-    let evidence = records[instance.as_str()].evidence.clone().unwrap();
-    assert!(evidence.log_tail.ends_with(&format!("line {}\n", LINES - 1)), "{kills} kills");
-    assert!(kept(&data, &instance) == lines(LINES), "{kills} kills");
-    assert!(kills > 1, "it was killed too late: {kills}");
-    controller.set_table(table(2, vec![]));
-    agent.terminate();
 }

@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+mod addresses;
 mod configured;
+mod copies;
 mod logs;
+mod slow_engine;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,6 +38,8 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(30);
 
+const ENGINE: &str = "/var/run/docker.sock";
+
 /// An engine, an image of its own, and an executor of its own.
 struct Bench {
     engine: Docker,
@@ -52,8 +57,12 @@ impl Bench {
     }
 
     fn open(&self) -> (DockerRunner, mpsc::Receiver<RunnerEvent>) {
+        self.open_at(Path::new(ENGINE))
+    }
+
+    /// The same, where the engine is asked by way of this socket.
+    fn open_at(&self, socket: &Path) -> (DockerRunner, mpsc::Receiver<RunnerEvent>) {
         let (sender, events) = mpsc::channel(256);
-        let socket = Path::new("/var/run/docker.sock");
         let runner = DockerRunner::open(socket, &self.executor, self.dir.path(), CALL_LIMIT, sender);
         let open = vec![self.dir.path().to_owned()];
         let paths = HostAccessConfig { volumes: open.clone(), files: open };
@@ -115,7 +124,7 @@ impl Bench {
 
 fn id(workload: &Workload) -> &str {
     match workload {
-        Workload::Docker { container_id } => container_id,
+        Workload::Docker { container_id, .. } => container_id,
         Workload::Process { .. } => panic!("a process"),
     }
 }
@@ -149,9 +158,9 @@ async fn docker_runs_to_an_exit_code_with_its_log() {
     assert_eq!(exited(&mut events).await, (plan.instance.clone(), code(7)));
     let found = Runner::find(&runner, &plan.instance, Some(&workload)).await.unwrap();
     assert_eq!(found, Found::Ended(workload.clone(), code(7)));
-    let log = Runner::log_tail(&runner, &plan.instance, &workload, 1024).await.unwrap();
+    let log = Runner::log_tail(&runner, &plan.instance, &workload, 1024).await.unwrap().text;
     assert_eq!(log, "exit 7 \n");
-    assert_eq!(Runner::log_tail(&runner, &plan.instance, &workload, 3).await.unwrap(), "7 \n");
+    assert_eq!(Runner::log_tail(&runner, &plan.instance, &workload, 3).await.unwrap().text, "7 \n");
     let listed = Listed { instance: plan.instance.clone(), place: Some(plan.place.clone()), runs: false };
     assert_eq!(Runner::list(&runner).await.unwrap(), [listed]);
     remove(&runner, &plan).await;
@@ -189,75 +198,6 @@ async fn docker_serves_a_port_and_is_probed() {
 
     assert_eq!(runner.stop(&plan.instance, &workload, LONG).await.unwrap(), code(0));
     runner.remove(&plan.instance).await.unwrap();
-}
-
-#[tokio::test]
-async fn docker_container_that_is_moved_to_another_address_is_probed_there() {
-    let test = "docker_container_that_is_moved_to_another_address_is_probed_there";
-    let Some(bench) = Bench::new(test).await else { return };
-    let runners = bench.open_all().await;
-    let prober = NodeProber::new(&runners);
-    let runner = runners.of(RunnerKind::Docker).unwrap();
-    let mut plan = bench.plan(&["serve", "8000"]);
-    // Not published: only its own address leads to it.
-    let port = InstancePort { container_port: 8000, host_port: free_port(), port_type: PortType::Tcp };
-    let launched = plan.clone();
-    plan.place.local_info.ports.insert("main".to_owned(), port);
-    runner.provision(&launched).await.unwrap();
-    let workload = runner.start(&launched).await.unwrap();
-    let tcp: CheckMode = serde_json::from_value(json!({"type": "TCP", "portName": "main"})).unwrap();
-    let until_it_passes = async || {
-        let begun = Instant::now();
-        while !prober.probe(&tcp, Duration::from_secs(1), &plan, &workload).await.passed {
-            assert!(begun.elapsed() < PATIENCE, "it never passes");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    until_it_passes().await;
-    let before = runner.address(&plan.instance, &workload, LONG).await.unwrap().unwrap();
-    let name = id(&workload).to_owned();
-    let leave = bollard::models::NetworkDisconnectRequest { container: name.clone(), force: None };
-    bench.engine.disconnect_network("bridge", leave).await.unwrap();
-    // Its old address goes to another one.
-    let other = bench.plan(&["sleep"]);
-    runner.start(&other).await.unwrap();
-    let join = bollard::models::NetworkConnectRequest { container: name, ..Default::default() };
-    bench.engine.connect_network("bridge", join).await.unwrap();
-    until_it_passes().await;
-    assert_ne!(runner.address(&plan.instance, &workload, LONG).await.unwrap().unwrap(), before);
-    runner.remove(&plan.instance).await.unwrap();
-    runner.remove(&other.instance).await.unwrap();
-}
-
-#[tokio::test]
-async fn docker_port_is_not_open_before_the_container_listens() {
-    let Some(bench) = Bench::new("docker_port_is_not_open_before_the_container_listens").await else {
-        return;
-    };
-    let runners = bench.open_all().await;
-    let prober = NodeProber::new(&runners);
-    let runner = runners.of(RunnerKind::Docker).unwrap();
-    let tcp: CheckMode = serde_json::from_value(json!({"type": "TCP", "portName": "main"})).unwrap();
-    for (args, listens) in [(&["sleep"][..], false), (&["serve", "8000"][..], true)] {
-        let mut plan = bench.plan(args);
-        let port = InstancePort { container_port: 8000, host_port: free_port(), port_type: PortType::Tcp };
-        plan.place.local_info.ports.insert("main".to_owned(), port.clone());
-        runner.provision(&plan).await.unwrap();
-        let workload = runner.start(&plan).await.unwrap();
-        // In front of it stands the engine's proxy, which takes connections from the start.
-        let published = tokio::net::TcpStream::connect(("127.0.0.1", port.host_port)).await;
-        let begun = Instant::now();
-        let outcome = loop {
-            let outcome = prober.probe(&tcp, LONG, &plan, &workload).await;
-            if outcome.passed || !listens || begun.elapsed() > PATIENCE {
-                break outcome;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
-        assert_eq!(outcome.passed, listens, "{} (published: {published:?})", outcome.answer);
-        assert!(listens || outcome.answer.contains("refused"), "{}", outcome.answer);
-        runner.remove(&plan.instance).await.unwrap();
-    }
 }
 
 #[tokio::test]
@@ -468,6 +408,28 @@ async fn docker_command_that_a_killed_executor_left_is_ended_by_the_next() {
 }
 
 #[tokio::test]
+async fn docker_container_of_a_data_directory_that_was_moved_is_not_taken_for_gone() {
+    let test = "docker_container_of_a_data_directory_that_was_moved_is_not_taken_for_gone";
+    let Some(bench) = Bench::new(test).await else { return };
+    let (runner, _events) = bench.open();
+    let plan = bench.plan(&["sleep"]);
+    let workload = start(&runner, &plan).await;
+    let (sender, _events) = mpsc::channel(1);
+    let moved = tempfile::tempdir().unwrap();
+    let other = DockerRunner::open(Path::new(ENGINE), &bench.executor, moved.path(), CALL_LIMIT, sender);
+    let error = Runner::find(&other, &plan.instance, Some(&workload)).await.unwrap_err();
+    let RunnerError::Unavailable(words) = &error else { panic!("{error}") };
+    for dir in [bench.dir.path(), moved.path()] {
+        assert!(words.contains(dir.to_str().unwrap()), "{words}");
+    }
+    assert_eq!(
+        Runner::find(&runner, &plan.instance, Some(&workload)).await.unwrap(),
+        Found::Running(workload)
+    );
+    remove(&runner, &plan).await;
+}
+
+#[tokio::test]
 async fn an_engine_that_hangs_or_is_away_holds_nobody_up() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("hung.sock");
@@ -477,16 +439,17 @@ async fn an_engine_that_hangs_or_is_away_holds_nobody_up() {
     for path in [socket, dir.path().join("away.sock")] {
         let (sender, _events) = mpsc::channel(1);
         let runner = DockerRunner::open(&path, &executor, dir.path(), Duration::from_millis(200), sender);
-        let begun = Instant::now();
-        let error = Runner::list(&runner).await.unwrap_err();
+        let list = timeout(PATIENCE, Runner::list(&runner)).await;
+        let error = list.expect("it holds up a listing").unwrap_err();
         let RunnerError::Unavailable(words) = &error else { panic!("{error}") };
         assert!(words.contains(path.to_str().unwrap()), "{words}");
         let instance = InstanceId::new("SI-1").unwrap();
-        let workload = Workload::Docker { container_id: "x".to_owned() };
-        let error = Runner::find(&runner, &instance, None).await.unwrap_err();
+        let workload = Workload::container("x");
+        let find = timeout(PATIENCE, Runner::find(&runner, &instance, None)).await;
+        let error = find.expect("it holds up who is looked for").unwrap_err();
         assert!(matches!(error, RunnerError::Unavailable(_)), "{error}");
-        let error = Runner::log_tail(&runner, &instance, &workload, 10).await.unwrap_err();
+        let tail = timeout(PATIENCE, Runner::log_tail(&runner, &instance, &workload, 10)).await;
+        let error = tail.expect("it holds up evidence").unwrap_err();
         assert!(matches!(error, RunnerError::Unavailable(_)), "{error}");
-        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     }
 }

@@ -111,6 +111,12 @@ async fn a_leader_that_is_removed_hands_over_first() {
     let list = cluster.consensus(other).members().await;
     assert_eq!(list.members.len(), 2);
     assert!(list.members.iter().all(|standing| standing.votes && standing.member.id != cluster.id(leader)));
+    // Who was removed learns of it, and says what to do.
+    let removed = cluster.status(leader, |status| status.failed.is_some()).await;
+    let why = removed.failed.unwrap();
+    assert!(why.contains("not a member of the group any more") && why.contains("members add"), "{why}");
+    let stays = cluster.status(other, |status| status.leader.is_some()).await;
+    assert_eq!(stays.failed, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

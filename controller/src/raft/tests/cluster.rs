@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::partition::{Cut, CutNetwork};
 use super::{Adder, Seen};
+use crate::raft::config::Timings;
 use crate::raft::{Consensus, Member, RaftConfig, RaftStatus, StartError, Storage};
 
 /// Whatever a test waits for happens by then, on a machine that does much else.
@@ -29,6 +30,8 @@ pub(super) struct Cluster {
     /// Each member's way to the network.
     pub(super) cuts: Vec<Arc<Cut>>,
     snapshot_every: u64,
+    snapshot_bytes: Option<u64>,
+    timings: Timings,
     /// How many of the members found the group; the configurations of the others name all.
     founders: usize,
 }
@@ -74,6 +77,8 @@ impl Cluster {
             running: (0..size).map(|_| None).collect(),
             cuts: (0..size).map(|_| Arc::default()).collect(),
             snapshot_every: 20_000,
+            snapshot_bytes: None,
+            timings: Timings::default(),
             founders: size,
         }
     }
@@ -84,8 +89,18 @@ impl Cluster {
         self
     }
 
+    pub(super) fn snapshot_bytes(mut self, bytes: u64) -> Self {
+        self.snapshot_bytes = Some(bytes);
+        self
+    }
+
     pub(super) fn snapshot_every(mut self, entries: u64) -> Self {
         self.snapshot_every = entries;
+        self
+    }
+
+    pub(super) fn timed(mut self, timings: Timings) -> Self {
+        self.timings = timings;
         self
     }
 
@@ -108,6 +123,8 @@ impl Cluster {
         let named = if nth < self.founders { &self.members[..self.founders] } else { &self.members[..] };
         let mut config = RaftConfig::new(self.members[nth].id, storage, named.to_vec());
         config.snapshot_every = self.snapshot_every;
+        config.snapshot_bytes = self.snapshot_bytes.unwrap_or(config.snapshot_bytes);
+        config.timings = self.timings;
         config
     }
 

@@ -6,7 +6,7 @@ fn at(id: u64, incarnation: &str) -> (u64, Addresses) {
 }
 
 fn empty(id: u64) -> Hello {
-    Hello { me: at(id, "new"), configured: vec![1, 2, 3], group: Nodes::new() }
+    Hello { me: at(id, "new"), configured: vec![1, 2, 3], group: Nodes::new(), leads_in: None }
 }
 
 fn member(id: u64, group: &[(u64, Addresses)]) -> Hello {

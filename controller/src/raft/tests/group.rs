@@ -103,6 +103,28 @@ async fn a_member_that_was_away_for_long_catches_up_by_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_takes_much_becomes_a_snapshot_although_it_has_few_entries() {
+    let mut cluster = Cluster::new(1).snapshot_bytes(100);
+    cluster.start(0).await;
+    let mut given = 0;
+    // Of a member that starts again it is seen whether it had a snapshot.
+    loop {
+        for _ in 0..50 {
+            cluster.consensus(0).propose(command(given)).await.unwrap();
+            given += 1;
+        }
+        cluster.stop(0).await;
+        cluster.start(0).await;
+        cluster.consensus(0).read_barrier().await.unwrap();
+        assert_eq!(cluster.numbers(0), (0..given).collect::<Vec<_>>());
+        if cluster.member(0).seen.lock().unwrap().restored > 0 {
+            return;
+        }
+        assert!(given < 1000, "no snapshot was taken");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_controllers_are_listened_to_and_only_for_themselves() {
     let cluster = Cluster::started(3).await;
     let leader = cluster.leader().await;

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use super::cluster::{Cluster, eventually};
+use super::cluster::{Cluster, PATIENCE, eventually};
 use super::failure::load;
+use crate::raft::ProposeError;
+use crate::raft::config::Timings;
 use crate::raft::status::Role;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,4 +62,57 @@ async fn a_follower_that_returns_from_a_partition_disturbs_nobody() {
     assert_eq!((back.term, back.leader), (term, Some(cluster.members[leader].clone())));
     let after = watched.borrow().clone();
     assert_eq!((after.term, after.is_ready_leader), (term, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_leader_decided_while_cut_off_is_not_carried_out_under_the_next_one() {
+    let cluster = Cluster::started(3).await;
+    let old = cluster.leader().await;
+    let deposed = cluster.consensus(old);
+    let mut status = deposed.status();
+    let term = status.borrow().term;
+    assert!(deposed.propose_as_leader(term, super::command(1)).await.is_ok());
+    let of_before = deposed.propose_as_leader(term - 1, super::command(2)).await;
+    assert_eq!(of_before, Err(ProposeError::Deposed));
+
+    cluster.cuts[old].set(true);
+    status.wait_for(|status| !status.is_ready_leader).await.unwrap();
+    let (decided, asked) = (deposed.clone(), deposed.clone());
+    let decided = tokio::spawn(async move { decided.propose_as_leader(term, super::command(3)).await });
+    let asked = tokio::spawn(async move { asked.propose(super::command(4)).await });
+    eventually("there is another leader", async || {
+        let leads = |nth: &usize| cluster.consensus(*nth).status().borrow().is_ready_leader;
+        (0..3).filter(|nth| *nth != old).find(leads)
+    })
+    .await;
+    cluster.cuts[old].set(false);
+    assert!(asked.await.unwrap().is_ok(), "what a user asks goes to whoever leads");
+    assert_eq!(decided.await.unwrap(), Err(ProposeError::Deposed));
+    deposed.read_barrier().await.unwrap();
+    assert_eq!(cluster.numbers(old), [1, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_process_is_gone_is_not_waited_for() {
+    // Nobody would stand for election within the patience of a test.
+    let timings = Timings {
+        heartbeat: Duration::from_millis(100),
+        election_min: PATIENCE * 10,
+        election_max: PATIENCE * 20,
+    };
+    let mut cluster = Cluster::new(3).timed(timings);
+    for nth in 0..3 {
+        cluster.start(nth).await;
+    }
+    let first = cluster.leader().await;
+    let survivor = (first + 1) % 3;
+    cluster.consensus(survivor).propose(super::command(1)).await.unwrap();
+    cluster.kill(first).await;
+    let second = cluster.leader().await;
+    assert_ne!(first, second);
+    cluster.consensus(survivor).propose(super::command(2)).await.unwrap();
+    assert_eq!(
+        cluster.consensus(survivor).status().borrow().term,
+        cluster.consensus(second).status().borrow().term
+    );
 }

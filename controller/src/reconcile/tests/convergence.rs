@@ -215,3 +215,18 @@ fn a_slot_that_gave_up_is_judged_anew_when_it_may_try_again() {
     assert_eq!(finished.state, OperationState::Failed);
     assert!(finished.message.contains("still no such image"), "{}", finished.message);
 }
+
+#[test]
+fn a_test_whose_executor_falls_silent_is_no_success() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.create(spec("web"), 1);
+    let operation =
+        fixture.submit(OperationRequest::DeployTestInstance { service_id: ID.to_owned() }).unwrap();
+    fixture.settle();
+    fixture.contact("e1", Contact::Unreachable);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Running);
+    fixture.advance(300);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Failed);
+}

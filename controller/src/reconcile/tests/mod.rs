@@ -1,8 +1,15 @@
 //! Plans as tables, and as properties over executors that fill, fail and fall silent at random.
 
+mod canaries;
 mod convergence;
+mod gate;
+mod life;
 mod property;
+mod replay;
 mod rollout;
 mod simulated;
 mod task;
+mod unsettled;
 mod waves;
+mod world;
+mod zones;

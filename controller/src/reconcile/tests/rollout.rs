@@ -9,32 +9,34 @@ use muster_common::operation::SlotOutcome::{
 use muster_common::operation::{
     Canary, ClusterOpSpec, FailureStrategy, OperationRequest, OperationState, Parallelism, SlotOutcome, Steer,
 };
+use muster_common::reason::Reason;
 use muster_common::service::ServiceState;
 use muster_common::slot::{ReplaceMode, SlotPhase};
 use muster_common::spec::LocalServiceSpec;
 
+use crate::reconcile;
 use crate::state::testing::*;
-use crate::state::{Change, Refusal, slot_table};
+use crate::state::{Change, Command, Refusal, Reply, slot_table};
 
 const ID: &str = "web-1";
 
-fn content(text: &str) -> LocalServiceSpec {
+pub(super) fn content(text: &str) -> LocalServiceSpec {
     let mut spec = spec("web");
     spec.env.insert("CONTENT".to_owned(), text.to_owned());
     spec
 }
 
-fn running(executors: usize) -> Fixture {
+pub(super) fn running(executors: usize) -> Fixture {
     let mut fixture = Fixture::with_executors(executors);
     fixture.running(content("old"), 1);
     fixture
 }
 
-fn wide() -> ClusterOpSpec {
+pub(super) fn wide() -> ClusterOpSpec {
     ClusterOpSpec { parallelism: Parallelism::Percent(100), ..ClusterOpSpec::default() }
 }
 
-fn update(fixture: &mut Fixture, text: &str, op_spec: ClusterOpSpec) -> OperationId {
+pub(super) fn update(fixture: &mut Fixture, text: &str, op_spec: ClusterOpSpec) -> OperationId {
     let spec = Box::new(content(text));
     let request = OperationRequest::UpdateSpec { spec, stop_first: false, op_spec: Some(op_spec) };
     let operation = fixture.submit(request).unwrap();
@@ -42,25 +44,25 @@ fn update(fixture: &mut Fixture, text: &str, op_spec: ClusterOpSpec) -> Operatio
     operation
 }
 
-fn roll_back(fixture: &mut Fixture, generation: Option<u64>) -> Result<OperationId, Refusal> {
+pub(super) fn roll_back(fixture: &mut Fixture, generation: Option<u64>) -> Result<OperationId, Refusal> {
     let service_id = ID.to_owned();
     let op_spec = Some(wide());
     fixture.submit(OperationRequest::Rollback { service_id, generation, stop_first: false, op_spec })
 }
 
 /// What the executor of each slot is told to run.
-fn asked(fixture: &Fixture) -> Vec<String> {
+pub(super) fn asked(fixture: &Fixture) -> Vec<String> {
     let executors: Vec<_> = fixture.state.executors().map(|executor| executor.record.id.clone()).collect();
     let tables = executors.iter().map(|executor| slot_table(&fixture.state, executor));
     tables.flat_map(|table| table.rows).map(|row| row.spec.env["CONTENT"].clone()).collect()
 }
 
-fn outcomes(fixture: &Fixture, operation: &OperationId) -> Vec<SlotOutcome> {
+pub(super) fn outcomes(fixture: &Fixture, operation: &OperationId) -> Vec<SlotOutcome> {
     fixture.operation(operation).slots.iter().map(|slot| slot.outcome).collect()
 }
 
 /// A new instance of the slot's epoch became HEALTHY, and all others in it went.
-fn replaced(fixture: &mut Fixture, executor: &str) {
+pub(super) fn replaced(fixture: &mut Fixture, executor: &str) {
     let slot = slot_id(ID, executor, 0);
     let epoch = fixture.state.slot(&slot).unwrap().epoch;
     let old: Vec<_> = fixture.state.live_instances_in(&slot).map(|old| old.record.clone()).collect();
@@ -72,7 +74,7 @@ fn replaced(fixture: &mut Fixture, executor: &str) {
     fixture.settle();
 }
 
-fn kept_old(fixture: &mut Fixture, executor: &str) {
+pub(super) fn kept_old(fixture: &mut Fixture, executor: &str) {
     let slot: SlotId = slot_id(ID, executor, 0);
     fixture.report_status(&slot, SlotPhase::KeptOld, "readiness check failed");
     fixture.settle();
@@ -97,11 +99,25 @@ fn a_new_spec_reaches_slot_after_slot() {
 #[test]
 fn the_same_spec_again_changes_nothing() {
     let mut fixture = running(2);
-    let before: Vec<_> = fixture.state.slots().map(|(_, slot)| slot.epoch).collect();
-    let operation = update(&mut fixture, "old", ClusterOpSpec::default());
-    assert_eq!(fixture.operation(&operation).message, "no slot had to change");
-    let after: Vec<_> = fixture.state.slots().map(|(_, slot)| slot.epoch).collect();
-    assert_eq!(before, after);
+    update(&mut fixture, "new", wide());
+    replaced(&mut fixture, "e1");
+    replaced(&mut fixture, "e2");
+    let before = fixture.state.clone();
+    for _ in 0..2 * crate::state::MAX_SPECS {
+        let operation = update(&mut fixture, "new", ClusterOpSpec::default());
+        let finished = fixture.operation(&operation);
+        assert_eq!(
+            (finished.state, finished.message.as_str()),
+            (OperationState::Succeeded, "no slot had to change")
+        );
+        assert_eq!(finished.generation, Some(fixture.service(ID).specs.wanted()));
+    }
+    assert!(fixture.state.slots().eq(before.slots()));
+    assert!(fixture.state.executors().eq(before.executors()), "no table is sent");
+    assert_eq!(Some(fixture.service(ID)), before.service(&service_id(ID)).map(|service| &**service));
+    roll_back(&mut fixture, None).unwrap();
+    fixture.settle();
+    assert_eq!(asked(&fixture)[0], "old", "what there was before is still there to go back to");
 }
 
 #[test]
@@ -209,7 +225,38 @@ fn who_is_away_gets_what_proved_itself_when_it_comes_back() {
     assert_eq!(asked(&fixture), ["new", "old"]);
     replaced(&mut fixture, "e1");
     assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
+    assert_eq!(asked(&fixture), ["new", "old"]);
+    fixture.contact("e2", Contact::Connected);
+    fixture.settle();
     assert_eq!(asked(&fixture), ["new", "new"]);
+}
+
+#[test]
+fn what_no_slot_has_run_is_not_taken_for_good() {
+    for failure_strategy in [FailureStrategy::Stop, FailureStrategy::Rollback] {
+        let mut fixture = running(2);
+        let stable = fixture.service(ID).specs.stable();
+        for executor in ["e1", "e2"] {
+            fixture.contact(executor, Contact::Unreachable);
+        }
+        let operation = update(&mut fixture, "new", ClusterOpSpec { failure_strategy, ..wide() });
+        assert_eq!(
+            fixture.operation(&operation).state,
+            OperationState::Running,
+            "they may come back in time"
+        );
+        fixture.advance(300);
+        fixture.settle();
+        let finished = fixture.operation(&operation);
+        assert_eq!(finished.state, OperationState::Failed);
+        assert!(finished.message.contains("0 of 2 slots are done; 2 are away"), "{}", finished.message);
+        for executor in ["e1", "e2"] {
+            fixture.contact(executor, Contact::Connected);
+        }
+        fixture.settle();
+        assert_eq!(fixture.service(ID).specs.stable(), stable);
+        assert_eq!(asked(&fixture), ["old", "old"]);
+    }
 }
 
 #[test]
@@ -223,53 +270,6 @@ fn who_joins_in_the_middle_has_its_turn() {
     replaced(&mut fixture, "e1");
     replaced(&mut fixture, "e0");
     assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
-}
-
-#[test]
-fn canaries_go_first_and_the_rest_waits_for_a_promotion() {
-    let mut fixture = running(4);
-    let canary = Some(Canary::Percent(50));
-    let operation = update(&mut fixture, "new", ClusterOpSpec { canary, ..wide() });
-    assert_eq!(outcomes(&fixture, &operation), [InProgress, InProgress, Waiting, Waiting]);
-    replaced(&mut fixture, "e1");
-    assert_eq!(fixture.operation(&operation).state, OperationState::Running);
-    replaced(&mut fixture, "e2");
-    assert_eq!(fixture.operation(&operation).state, OperationState::AwaitingPromotion);
-    // The operation's own time does not pass meanwhile.
-    fixture.advance(3600);
-    fixture.settle();
-    assert_eq!(fixture.operation(&operation).state, OperationState::AwaitingPromotion);
-    fixture.steer(&operation, Steer::Promote).unwrap();
-    fixture.settle();
-    assert_eq!(outcomes(&fixture, &operation), [Done, Done, InProgress, InProgress]);
-    replaced(&mut fixture, "e3");
-    replaced(&mut fixture, "e4");
-    assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
-}
-
-#[test]
-fn canaries_are_chosen_by_tag_and_somebody_must_have_it() {
-    let mut fixture = running(3);
-    let canary = |tag: &str| Some(Canary::Tag(tag.to_owned()));
-    let spec = Box::new(content("new"));
-    let op_spec = Some(ClusterOpSpec { canary: canary("nobody"), ..wide() });
-    let refused = fixture.submit(OperationRequest::UpdateSpec { spec, stop_first: false, op_spec });
-    assert_eq!(refused, Err(Refusal::NoCanary("nobody".to_owned())));
-    let operation = update(&mut fixture, "new", ClusterOpSpec { canary: canary("e2.example.org"), ..wide() });
-    assert_eq!(outcomes(&fixture, &operation), [Waiting, InProgress, Waiting]);
-}
-
-#[test]
-fn canaries_that_nobody_promotes_fail_after_a_week() {
-    let mut fixture = running(2);
-    let canary = Some(Canary::Percent(50));
-    let operation = update(&mut fixture, "new", ClusterOpSpec { canary, ..wide() });
-    replaced(&mut fixture, "e1");
-    fixture.advance(7 * 86_400);
-    fixture.settle();
-    let finished = fixture.operation(&operation);
-    assert_eq!(finished.state, OperationState::Failed);
-    assert!(finished.message.starts_with("nobody said how to go on while it was AWAITING_PROMOTION"));
 }
 
 #[test]
@@ -295,6 +295,49 @@ fn a_slot_is_done_when_its_instance_stayed_healthy() {
 }
 
 #[test]
+fn what_did_not_stay_healthy_long_enough_by_the_deadline_has_timed_out() {
+    let mut fixture = running(2);
+    let settle = DroveDuration::from_secs(10);
+    let operation = update(&mut fixture, "new", ClusterOpSpec { settle, ..ClusterOpSpec::default() });
+    fixture.advance(295);
+    replaced(&mut fixture, "e1");
+    fixture.advance(5);
+    fixture.settle();
+    let finished = fixture.operation(&operation);
+    assert_eq!(outcomes(&fixture, &operation), [Failed, Waiting]);
+    assert_eq!(finished.slots[0].reason, Some(Reason::TimedOut));
+    assert_eq!(
+        finished.slots[0].message,
+        "timed out in UPDATE_SPEC after 300 seconds; it was HEALTHY, but not yet for 10 seconds"
+    );
+    assert!(
+        finished.message.starts_with("timed out in UPDATE_SPEC after 300 seconds; ")
+            && finished.message.contains("1 failed: e1/0 (TIMED_OUT: ")
+            && finished.message.contains("1 were not touched: e2/0"),
+        "{}",
+        finished.message
+    );
+}
+
+#[test]
+fn what_the_deadline_of_a_way_back_leaves_is_named() {
+    let mut fixture = running(2);
+    let op_spec = ClusterOpSpec {
+        failure_strategy: FailureStrategy::Rollback,
+        parallelism: Parallelism::Slots(1),
+        ..wide()
+    };
+    let operation = update(&mut fixture, "new", op_spec);
+    replaced(&mut fixture, "e1");
+    kept_old(&mut fixture, "e2");
+    fixture.advance(300);
+    fixture.settle();
+    let finished = fixture.operation(&operation);
+    assert_eq!(outcomes(&fixture, &operation), [RollingBack, Failed]);
+    assert!(finished.message.contains("1 were not rolled back: e1/0"), "{}", finished.message);
+}
+
+#[test]
 fn a_paused_operation_finishes_what_it_began_and_begins_nothing() {
     let mut fixture = running(3);
     let operation = update(&mut fixture, "new", ClusterOpSpec::default());
@@ -309,9 +352,44 @@ fn a_paused_operation_finishes_what_it_began_and_begins_nothing() {
     fixture.settle();
     assert_eq!(outcomes(&fixture, &operation), [Done, InProgress, Waiting]);
     assert_eq!(
-        fixture.steer(&operation, Steer::Resume).unwrap_err().to_string(),
-        "RESUME is not possible for UPDATE_SPEC while it is RUNNING; only what is PAUSED can be resumed"
+        fixture.steer(&operation, Steer::Promote).unwrap_err().to_string(),
+        "PROMOTE is not possible for UPDATE_SPEC while it is RUNNING; only what began with canaries can be promoted"
     );
+}
+
+#[test]
+fn a_wave_that_was_planned_before_a_pause_is_not_begun_after_it() {
+    let mut fixture = running(2);
+    let spec = Box::new(content("new"));
+    let op_spec = Some(ClusterOpSpec { canary: Some(Canary::Percent(50)), ..wide() });
+    let request = OperationRequest::UpdateSpec { spec, stop_first: false, op_spec };
+    let operation = fixture.submit(request).unwrap();
+    let mut made_before = reconcile::plan(&fixture.state, fixture.now).changes;
+    fixture.steer(&operation, Steer::Pause).unwrap();
+    made_before.retain(|change| matches!(change, Change::RaiseSlot { .. }));
+    let [Change::RaiseSlot { slot, mode, spec, .. }] = made_before.as_slice() else {
+        panic!("{made_before:?}")
+    };
+    // Whose turn is after the promotion.
+    let follower = Change::RaiseSlot {
+        operation: operation.clone(),
+        slot: slot_id(ID, "e2", 0),
+        epoch: fixture.state.slot(&slot_id(ID, "e2", 0)).unwrap().epoch,
+        mode: *mode,
+        spec: *spec,
+    };
+    assert_eq!(slot.executor.as_str(), "e1");
+    let applied = |fixture: &mut Fixture, changes: Vec<Change>| {
+        let reply = fixture.apply(&Command::Plan { at: fixture.now, changes });
+        let Reply::Planned { applied, .. } = reply else { panic!("{reply:?}") };
+        applied
+    };
+    assert_eq!(applied(&mut fixture, made_before.clone()), 0, "it is PAUSED");
+    fixture.steer(&operation, Steer::Resume).unwrap();
+    assert_eq!(applied(&mut fixture, vec![follower.clone()]), 0, "nobody promoted it");
+    assert_eq!(applied(&mut fixture, made_before), 1);
+    fixture.steer(&operation, Steer::Promote).unwrap();
+    assert_eq!(applied(&mut fixture, vec![follower]), 1);
 }
 
 #[test]
@@ -336,33 +414,46 @@ fn a_new_leader_gives_what_was_left_whatever_its_clock_shows() {
 }
 
 #[test]
-fn a_wave_never_takes_a_whole_zone() {
-    let mut fixture = Fixture::new();
-    for (executor, zone) in
-        [("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b"), ("b3", "b"), ("c1", "c"), ("n1", "")]
-    {
-        fixture.register_in_zone(executor, zone);
-    }
-    fixture.running(content("old"), 1);
-    let operation = update(&mut fixture, "new", wide());
-    let begun: Vec<String> = fixture
-        .operation(&operation)
-        .slots
-        .iter()
-        .filter(|slot| slot.outcome == InProgress)
-        .map(|slot| slot.slot.executor.to_string())
-        .collect();
-    assert_eq!(begun, ["a1", "b1", "b2", "c1", "n1"]);
-    replaced(&mut fixture, "b1");
-    assert_eq!(outcomes(&fixture, &operation)[4], InProgress, "b3 follows when b1 is back");
+fn under_a_new_leader_a_slot_has_to_stay_healthy_for_the_whole_time_again() {
+    let mut fixture = running(1);
+    let settle = DroveDuration::from_secs(10);
+    let operation = update(&mut fixture, "new", ClusterOpSpec { settle, ..ClusterOpSpec::default() });
+    replaced(&mut fixture, "e1");
+    // Its clock is a day ahead.
+    let there = fixture.now.0 + 86_400_000;
+    fixture.lead_at(muster_common::time::Timestamp(there));
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Settling]);
+    fixture.advance(9);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Settling]);
+    fixture.advance(1);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Done]);
 }
 
 #[test]
-fn what_is_down_is_replaced_before_what_is_up() {
-    let mut fixture = running(3);
-    fixture.report_in("web-1.e3.0", &slot_id(ID, "e3", 0), &UP_AND_DOWN);
-    let operation = update(&mut fixture, "new", ClusterOpSpec::default());
-    assert_eq!(outcomes(&fixture, &operation), [Waiting, Waiting, InProgress]);
+fn what_a_leader_says_out_of_its_term_moves_no_clock_and_changes_nothing() {
+    let mut fixture = running(1);
+    let spec = Box::new(content("new"));
+    let request = OperationRequest::UpdateSpec { spec, stop_first: false, op_spec: None };
+    let operation = fixture.submit(request).unwrap();
+    fixture.lead_in_term(2);
+    let mut early = fixture.now;
+    early.0 += 86_400_000;
+    let verdicts = vec![(executor_id("e1"), Contact::Connected)];
+    let made_before = reconcile::plan(&fixture.state, early).changes;
+    let skipped = u32::try_from(made_before.len()).unwrap();
+    let reply = fixture.apply_in_term(1, &Command::Plan { at: early, changes: made_before });
+    assert_eq!(reply, Reply::Planned { applied: 0, skipped });
+    assert_eq!(fixture.operation(&operation).deadline, None);
+    fixture.settle();
+    let deadline = fixture.operation(&operation).deadline;
+    // The next leader's sessions are open before it is announced.
+    fixture.apply_in_term(3, &Command::ExecutorContact { at: early, verdicts });
+    fixture.lead_in_term(3);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).deadline, deadline, "nothing of its time is lost");
 }
 
 #[test]

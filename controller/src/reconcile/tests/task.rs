@@ -23,15 +23,14 @@ use crate::state::{Command, Replica, Retention, State, view};
 #[derive(Clone)]
 struct Local {
     replica: Arc<Mutex<(Replica, u64)>>,
-    /// How many plans fail before one succeeds.
+    /// How many proposals fail before one succeeds.
     failures: Arc<Mutex<u32>>,
 }
 
 impl Log for Local {
-    async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
+    async fn propose(&self, _term: u64, command: Bytes) -> Result<Bytes, ProposeError> {
         let mut failures = self.failures.lock().unwrap();
-        let is_plan = matches!(Command::decode(&command), Ok(Command::Plan { .. }));
-        if is_plan && *failures > 0 {
+        if *failures > 0 {
             *failures -= 1;
             return Err(ProposeError::Overloaded);
         }
@@ -94,7 +93,6 @@ fn leading(yes: bool) -> RaftStatus {
         role: if yes { Role::Leader } else { Role::Follower },
         leader: yes.then_some(leader),
         is_ready_leader: yes,
-        applied: Revision(0),
         members: Vec::new(),
         failed: None,
     }
@@ -122,6 +120,26 @@ async fn the_leader_assigns_what_is_wanted_also_after_proposals_that_failed() {
     log.apply(&second.encode());
     until(&mut watched, |state| state.slots().count() == 2).await;
 
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(20), task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn each_term_is_announced_also_when_the_same_controller_leads_again() {
+    let (log, mut watched) = Local::new(0);
+    let (status, leadership) = watch::channel(leading(true));
+    let task =
+        Reconciler::new(watched.clone(), leadership, log.clone(), World::system(), Retention::default());
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(task.run(stop.clone()));
+    let announced = |state: &State| {
+        let events = view::events_newest_first(state, Timestamp(0), 100);
+        events.iter().filter(|event| event.kind == EventType::LeadershipAcquired).count()
+    };
+    until(&mut watched, |state| announced(state) == 1).await;
+    // Another one led in between; this one saw only the end of it.
+    status.send(RaftStatus { term: 3, ..leading(true) }).unwrap();
+    until(&mut watched, |state| announced(state) == 2).await;
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(20), task).await.unwrap().unwrap();
 }

@@ -2,10 +2,12 @@
 
 use muster_common::executor::Contact;
 use muster_common::id::{OperationId, SlotId};
+use muster_common::instance::InstanceRecord;
 use muster_common::operation::SlotOutcome::{Away, Done, Failed, InProgress, Waiting};
 use muster_common::operation::{
     ClusterOpSpec, FailureStrategy, OperationRequest, OperationState, Parallelism, SlotOutcome,
 };
+use muster_common::reason::Reason;
 use muster_common::service::ServiceState;
 use muster_common::slot::{ReplaceMode, SlotPhase};
 
@@ -105,6 +107,25 @@ fn stopping_is_over_when_the_instance_is_gone() {
     fixture.settle();
     assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
     assert_eq!(fixture.service(ID).state, ServiceState::Active);
+}
+
+#[test]
+fn nobody_waits_for_a_log_that_is_still_copied() {
+    let down = &UP_AND_DOWN[..UP_AND_DOWN.len() - 1];
+    for reason in [None, Some(Reason::CopyingLog)] {
+        let mut fixture = Fixture::with_executors(1);
+        fixture.running(spec("web"), 1);
+        let slot = slot_id(ID, "e1", 0);
+        let old = fixture.state.live_instances_in(&slot).next().unwrap().record.clone();
+        let operation = fixture.restart(ID, at_a_time(1), false);
+        fixture.settle();
+        fixture.report_in("web-1.e1.0.new", &slot, &UP);
+        let going = InstanceRecord { reason, ..record(old.id.as_str(), &slot, old.epoch, down) };
+        fixture.report("e1", vec![going], Vec::new());
+        fixture.settle();
+        let state = fixture.operation(&operation).state;
+        assert_eq!(state == OperationState::Succeeded, reason.is_some(), "{reason:?}: {state}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Where a slot of an operation stands.
 
-use muster_common::operation::{Operation, OperationKind, SlotOutcome, SlotProgress};
+use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
 use muster_common::reason::Reason;
 use muster_common::slot::SlotPhase;
 use muster_common::time::Timestamp;
@@ -24,11 +24,13 @@ pub(super) fn judge(
 ) -> Option<Verdict> {
     let slot = state.slot(&progress.slot);
     match progress.outcome {
-        SlotOutcome::Done | SlotOutcome::RolledBack | SlotOutcome::Failed | SlotOutcome::Away => None,
+        SlotOutcome::RolledBack | SlotOutcome::Failed | SlotOutcome::Away => None,
+        SlotOutcome::Done => slot.and_then(|slot| judge_done(state, operation, progress, slot, late)),
         SlotOutcome::Waiting if old_is_gone(state, operation, progress) => {
             Some(verdict(SlotOutcome::Done, "the instance had ended by itself"))
         }
-        SlotOutcome::Waiting => slot.is_none().then(taken_away),
+        SlotOutcome::Waiting if slot.is_none() => Some(taken_away()),
+        SlotOutcome::Waiting => not_for(state, operation, progress),
         SlotOutcome::RollingBack if progress.epoch.is_none() => slot.is_none().then(taken_away),
         SlotOutcome::InProgress | SlotOutcome::Settling | SlotOutcome::RollingBack => match slot {
             None => Some(taken_away()),
@@ -52,7 +54,7 @@ fn judge_at_work(
         SlotOutcome::RollingBack if through => {
             return Some(verdict(SlotOutcome::RolledBack, "it has again what it had before"));
         }
-        SlotOutcome::Settling => return judge_settling(state, operation, progress, slot, now),
+        SlotOutcome::Settling => return judge_settling(state, operation, progress, slot, (now, late)),
         _ if through && settles(operation) => {
             return Some(verdict(SlotOutcome::Settling, &format!("HEALTHY; {}", to_stay(operation))));
         }
@@ -76,9 +78,7 @@ fn judge_at_work(
         || "its executor did not say anything about it".to_owned(),
         |status| format!("it was {} {}", status.phase, status.message).trim_end().to_owned(),
     );
-    let message =
-        brief(&format!("timed out in {} after {}; {last}", operation.kind, operation.op_spec.timeout));
-    Some(Verdict { outcome: SlotOutcome::Failed, reason: Some(Reason::TimedOut), message })
+    Some(timed_out(operation, &last))
 }
 
 /// A new instance that does not stay HEALTHY is a failed replacement, though it was HEALTHY once. Of one whose
@@ -88,7 +88,7 @@ fn judge_settling(
     operation: &Operation,
     progress: &SlotProgress,
     slot: &Slot,
-    now: Timestamp,
+    (now, late): (Timestamp, bool),
 ) -> Option<Verdict> {
     if !state.is_connected(&progress.slot.executor) {
         return None;
@@ -101,7 +101,48 @@ fn judge_settling(
     }
     let settled =
         progress.since.is_some_and(|since| now.since(since) >= operation.op_spec.settle.as_duration());
-    settled.then(|| verdict(SlotOutcome::Done, ""))
+    if settled {
+        return Some(verdict(SlotOutcome::Done, ""));
+    }
+    late.then(|| {
+        let last = format!("it was HEALTHY, but not yet for {}", operation.op_spec.settle);
+        timed_out(operation, &last)
+    })
+}
+
+fn timed_out(operation: &Operation, last: &str) -> Verdict {
+    let message = format!("timed out in {} after {}; {last}", operation.kind, operation.op_spec.timeout);
+    Verdict { outcome: SlotOutcome::Failed, reason: Some(Reason::TimedOut), message: brief(&message) }
+}
+
+/// Executors' tags may change on the way.
+fn not_for(state: &State, operation: &Operation, progress: &SlotProgress) -> Option<Verdict> {
+    let target = state.service(&operation.service)?.specs.get(operation.generation?)?;
+    Some(verdict(SlotOutcome::Done, &state.not_for(&progress.slot, &target.spec)?))
+}
+
+/// One that was through has failed if its instance is given up before the operation is over, or is down when its time
+/// is: that is why the rest was not begun.
+fn judge_done(
+    state: &State,
+    operation: &Operation,
+    progress: &SlotProgress,
+    slot: &Slot,
+    late: bool,
+) -> Option<Verdict> {
+    let is_judged = operation.kind != OperationKind::StopInstances
+        && operation.state != OperationState::RollingBack
+        && progress.epoch == Some(slot.epoch)
+        && state.is_connected(&progress.slot.executor)
+        && !state.is_filled(&progress.slot, slot);
+    let status = slot.current_status().filter(|_| is_judged);
+    let gave_up = status.is_some_and(|status| status.phase == SlotPhase::Failed);
+    (gave_up || (is_judged && late)).then(|| {
+        let why = status.map_or("", |status| status.message.as_str());
+        let message = format!("it was HEALTHY, and is not any more: {why}");
+        let message = brief(message.trim_end_matches(": "));
+        Verdict { outcome: SlotOutcome::Failed, reason: status.and_then(|status| status.reason), message }
+    })
 }
 
 /// What is stopped need not stay HEALTHY.
@@ -113,13 +154,14 @@ fn to_stay(operation: &Operation) -> String {
     format!("must stay so for {}", operation.op_spec.settle)
 }
 
-/// Whether what `STOP_INSTANCES` was to stop has stopped.
+/// Whether what `STOP_INSTANCES` was to stop has stopped; its log may still be copied.
 fn old_is_gone(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
     operation.kind == OperationKind::StopInstances
         && progress
             .old_instance
             .as_ref()
-            .is_none_or(|old| state.instance(old).is_none_or(|instance| !instance.is_live()))
+            .and_then(|old| state.instance(old))
+            .is_none_or(|instance| !instance.is_live() || instance.record.is_only_copied())
 }
 
 fn verdict(outcome: SlotOutcome, message: &str) -> Verdict {

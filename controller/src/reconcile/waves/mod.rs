@@ -9,11 +9,13 @@
 //!
 //! A slot whose executor is not heard is away: it is passed over, taken up again should the executor
 //! come back in time, and never fails the operation. It keeps its place in the wave only if it may be
-//! down by our doing, which start-first never is.
+//! down by our doing, which start-first never is. A slot that was through and is not HEALTHY any more takes its place
+//! again: what is good for a moment only never gets everywhere.
 //!
 //! Canaries go first, and the rest only once somebody promoted the operation. After a failure nothing more is begun;
 //! what was begun is awaited, or, where the strategy says so and there is another spec to go back to, every slot that
-//! was given the new spec is given the old one again, in waves of the same width.
+//! was given the new spec is given the old one again, in waves of the same width. Where the way back fails as well, it
+//! ends rather than take down more of what works.
 
 mod judge;
 mod pick;
@@ -31,7 +33,7 @@ use judge::{Verdict, judge};
 
 pub(super) fn plan(state: &State, operation: &Operation, now: Timestamp, plan: &mut Plan) {
     let late = is_late(operation, now, plan);
-    let mut slots = operation.slots.clone();
+    let mut slots: Vec<SlotProgress> = operation.slots.iter().cloned().collect();
     for progress in &mut slots {
         if let Some(verdict) = judge(state, operation, progress, now, late) {
             plan.changes.push(settle(operation, progress, &verdict));
@@ -40,31 +42,44 @@ pub(super) fn plan(state: &State, operation: &Operation, now: Timestamp, plan: &
             progress.message = verdict.message;
             progress.since = Some(now);
         }
-        if progress.outcome == SlotOutcome::Settling
-            && let Some(since) = progress.since
-        {
-            plan.wake_at(since.plus(operation.op_spec.settle.as_duration()));
+        if progress.outcome == SlotOutcome::Settling {
+            match progress.since {
+                Some(since) => plan.wake_at(since.plus(operation.op_spec.settle.as_duration())),
+                // Another leader's clock began it.
+                None => plan.changes.push(settle_anew(operation, progress)),
+            }
         }
     }
     let rolling_back = operation.state == OperationState::RollingBack;
     let failing = late || slots.iter().any(|progress| progress.outcome == SlotOutcome::Failed);
     if failing && !rolling_back && can_roll_back(operation) {
+        // Who paused it says when it goes on, be it back.
+        if operation.state == OperationState::Paused && !late {
+            return;
+        }
         let message = Tally::of(&slots).in_words(&slots);
         plan.changes.push(Change::RollBack { operation: operation.id.clone(), message });
         return;
     }
     let stopped = late || (failing && !rolling_back);
+    let mut begun = 0;
     if !stopped && !operation.state.is_held() {
         if awaits_promotion(state, operation, &slots) {
             plan.changes.push(Change::AwaitPromotion { operation: operation.id.clone() });
             return;
         }
-        begin_next(state, operation, &slots, plan);
+        begun = begin_next(state, operation, &slots, plan);
     }
-    let at_work = slots.iter().any(|progress| is_at_work(state, progress));
+    let at_work = begun > 0 || slots.iter().any(|progress| is_at_work(state, progress));
     let to_come = !stopped && slots.iter().any(|progress| is_to_come(state, operation, progress));
-    if late || !(at_work || to_come) {
-        plan.changes.push(finish(state, operation, &slots));
+    // Slots that failed on the way back keep their places: when no place is left, that is the end of it.
+    let is_stuck = rolling_back && failing && !at_work;
+    // Who is held waits for a user's word, and a spec that nothing has run yet for somebody to come back, though nothing
+    // that could be begun is left for the moment.
+    let waits = operation.state.is_held() || is_unproven(state, operation, &slots);
+    let is_through = !(at_work || to_come) && (stopped || !waits);
+    if late || is_stuck || is_through {
+        plan.changes.push(finish(state, operation, &slots, late));
     }
 }
 
@@ -81,20 +96,36 @@ fn awaits_promotion(state: &State, operation: &Operation, slots: &[SlotProgress]
         && canaries.peek().is_some()
         && slots.iter().any(|progress| progress.canary && progress.outcome == SlotOutcome::Done)
         && !canaries.any(|progress| is_at_work(state, progress) || is_to_come(state, operation, progress))
-        && slots.iter().any(|progress| !progress.canary && is_to_come(state, operation, progress))
+        && slots.iter().any(|progress| !progress.canary && is_left(state, progress))
 }
 
-/// Raises as many slots as the wave has room for.
-fn begin_next(state: &State, operation: &Operation, slots: &[SlotProgress], plan: &mut Plan) {
-    let at_work = slots.iter().filter(|progress| has_place(state, operation, progress)).count();
-    let room = operation.op_spec.parallelism.of(slots.len()).saturating_sub(at_work);
+/// Whether slots are left that are to run the new spec, and none shows yet that it is good.
+fn is_unproven(state: &State, operation: &Operation, slots: &[SlotProgress]) -> bool {
+    let Some(target) = operation.generation else { return false };
+    let slot = |progress: &SlotProgress| state.slot(&progress.slot);
+    let proves = |progress: &SlotProgress| {
+        let runs_it = || slot(progress).is_some_and(|slot| slot.spec == target);
+        progress.outcome == SlotOutcome::Done && (progress.epoch.is_some() || runs_it())
+    };
+    let is_open = |progress: &SlotProgress| progress.outcome != SlotOutcome::Done && slot(progress).is_some();
+    operation.state != OperationState::RollingBack && slots.iter().any(is_open) && !slots.iter().any(proves)
+}
+
+/// Its turn has not come, be its executor heard or not.
+fn is_left(state: &State, progress: &SlotProgress) -> bool {
+    progress.outcome == SlotOutcome::Waiting && state.slot(&progress.slot).is_some()
+}
+
+/// Raises as many slots as the wave has room for; says how many.
+fn begin_next(state: &State, operation: &Operation, slots: &[SlotProgress], plan: &mut Plan) -> usize {
     let spec = match operation.state {
         OperationState::RollingBack => {
             state.service(&operation.service).map(|service| service.specs.stable())
         }
         _ => operation.generation,
     };
-    for progress in pick::next(state, operation, slots, room) {
+    let before = plan.changes.len();
+    for progress in pick::next(state, operation, slots) {
         let Some(slot) = state.slot(&progress.slot) else { continue };
         plan.changes.push(Change::RaiseSlot {
             operation: operation.id.clone(),
@@ -104,6 +135,7 @@ fn begin_next(state: &State, operation: &Operation, slots: &[SlotProgress], plan
             spec,
         });
     }
+    plan.changes.len() - before
 }
 
 fn mode(state: &State, operation: &Operation) -> ReplaceMode {
@@ -134,10 +166,25 @@ fn is_at_work(state: &State, progress: &SlotProgress) -> bool {
     is_begun(progress) && state.is_connected(&progress.slot.executor)
 }
 
-/// At work in a way that may have taken it down.
+/// Takes one of the places that the wave has: at work in a way that may have taken it down, or down since.
 fn has_place(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
-    is_begun(progress)
-        && (state.is_connected(&progress.slot.executor) || mode(state, operation) == ReplaceMode::StopFirst)
+    let is_heard = state.is_connected(&progress.slot.executor);
+    let stops_first = || mode(state, operation) == ReplaceMode::StopFirst;
+    let is_down = || state.slot(&progress.slot).is_some_and(|slot| !state.is_filled(&progress.slot, slot));
+    match progress.outcome {
+        SlotOutcome::InProgress | SlotOutcome::Settling => is_heard || stops_first(),
+        // Once its turn has come again it is at work; until then it is what the failed rollout made of it.
+        SlotOutcome::RollingBack => (progress.epoch.is_some() || is_down()) && (is_heard || stops_first()),
+        SlotOutcome::Done => {
+            operation.kind != OperationKind::StopInstances
+                && progress.epoch.is_some()
+                && is_heard
+                && is_down()
+        }
+        // Start-first kept what there was before.
+        SlotOutcome::Failed => stops_first() && is_down(),
+        SlotOutcome::Waiting | SlotOutcome::RolledBack | SlotOutcome::Away => false,
+    }
 }
 
 /// Not begun, and it could be.
@@ -149,6 +196,11 @@ fn is_to_come(state: &State, operation: &Operation, progress: &SlotProgress) -> 
         _ => progress.outcome == SlotOutcome::Waiting,
     };
     waits && state.is_connected(&progress.slot.executor) && state.slot(&progress.slot).is_some()
+}
+
+fn settle_anew(operation: &Operation, progress: &SlotProgress) -> Change {
+    let (outcome, reason, message) = (progress.outcome, progress.reason, progress.message.clone());
+    settle(operation, progress, &Verdict { outcome, reason, message })
 }
 
 fn settle(operation: &Operation, progress: &SlotProgress, verdict: &Verdict) -> Change {
@@ -164,16 +216,26 @@ fn settle(operation: &Operation, progress: &SlotProgress, verdict: &Verdict) -> 
 
 /// The end, in words. What is still waiting or at work out of sight is shown as away by the state
 /// when it seals the operation.
-fn finish(state: &State, operation: &Operation, slots: &[SlotProgress]) -> Change {
-    let shown = state.progress(&Operation { slots: slots.to_vec(), ..operation.clone() });
+fn finish(state: &State, operation: &Operation, slots: &[SlotProgress], late: bool) -> Change {
+    let shown = state.progress(&Operation { slots: slots.into(), ..operation.clone() });
     let tally = Tally::of(&shown);
     let undone = operation.state == OperationState::RollingBack;
-    let failed = undone || tally.failed > 0 || tally.open > 0;
+    let unproven = is_unproven(state, operation, slots);
+    let failed = undone || unproven || tally.failed > 0 || tally.open > 0;
     let mut message = tally.in_words(&shown);
+    if unproven && tally.failed == 0 {
+        message = format!("no slot showed that the new spec is good; {message}");
+    }
+    if waits_for_canaries(operation, &shown) {
+        message.push_str("; the canaries are away, and the rest waits for them");
+    }
+    if late && failed && !operation.state.is_held() {
+        message = format!("timed out in {} after {}; {message}", operation.kind, operation.op_spec.timeout);
+    }
     if undone {
         let before = operation.from_generation.unwrap_or_default();
         message = format!("{}; back to generation {before}: {message}", operation.message);
-    } else if operation.state.is_held() {
+    } else if late && operation.state.is_held() {
         message = format!("nobody said how to go on while it was {}; {message}", operation.state);
     } else if failed && operation.op_spec.failure_strategy == FailureStrategy::Rollback {
         message.push_str(match mode(state, operation) {
@@ -187,4 +249,15 @@ fn finish(state: &State, operation: &Operation, slots: &[SlotProgress]) -> Chang
     }
     let outcome = if failed { OperationState::Failed } else { OperationState::Succeeded };
     Change::FinishOperation { operation: operation.id.clone(), state: outcome, message }
+}
+
+/// Whether nothing was begun because nobody hears those that go first.
+fn waits_for_canaries(operation: &Operation, shown: &[SlotProgress]) -> bool {
+    let any = |canary: bool, outcome: SlotOutcome| {
+        shown.iter().any(|progress| progress.canary == canary && progress.outcome == outcome)
+    };
+    !operation.promoted
+        && any(true, SlotOutcome::Away)
+        && !any(true, SlotOutcome::Done)
+        && any(false, SlotOutcome::Waiting)
 }

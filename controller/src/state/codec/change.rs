@@ -44,6 +44,9 @@ impl From<&Change> for v1::PlanChange {
                 mode: mode.to_string(),
                 spec: spec.map(|spec| spec.0),
             }),
+            Change::CatchUp { slot, epoch, mode } => {
+                Body::CatchUp(v1::CatchUp { slot: Some(slot.into()), epoch: epoch.0, mode: mode.to_string() })
+            }
             Change::SettleSlot { operation, slot, from, outcome, reason, message } => {
                 Body::SettleSlot(v1::SettleSlot {
                     operation: operation.to_string(),
@@ -110,6 +113,14 @@ impl TryFrom<v1::PlanChange> for Change {
             Body::RollBack(body) => {
                 let operation = Fields("RollBack").parse("operation", &body.operation)?;
                 Self::RollBack { operation, message: body.message }
+            }
+            Body::CatchUp(body) => {
+                let fields = Fields("CatchUp");
+                Self::CatchUp {
+                    slot: slot(fields, body.slot)?,
+                    epoch: Epoch(body.epoch),
+                    mode: fields.parse("mode", &body.mode)?,
+                }
             }
             Body::SettleSlot(body) => {
                 let fields = Fields("SettleSlot");

@@ -84,7 +84,7 @@ impl From<&Command> for v1::StateCommand {
                 Body::TagExecutor(v1::TagExecutor { executor: executor.to_string(), tags: tags.clone() }),
             ),
         };
-        Self { at_ms: at.as_ms(), body: Some(body) }
+        Self { at_ms: at.as_ms(), body: Some(body), term: 0 }
     }
 }
 

@@ -35,12 +35,25 @@ impl Command {
     /// As bytes for the log.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        v1::StateCommand::from(self).encode_to_vec().into()
+        self.encode_in_term(0)
+    }
+
+    /// As bytes for the log, of what the leader of `term` proposes as such.
+    #[must_use]
+    pub(crate) fn encode_in_term(&self, term: u64) -> Bytes {
+        v1::StateCommand { term, ..self.into() }.encode_to_vec().into()
     }
 
     /// Reads what [`Self::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Ok(v1::StateCommand::decode(bytes)?.try_into()?)
+        Ok(Self::decode_with_term(bytes)?.0)
+    }
+
+    /// Reads what [`Self::encode_in_term`] wrote, with the term; 0: nobody said.
+    pub(crate) fn decode_with_term(bytes: &[u8]) -> Result<(Self, u64), DecodeError> {
+        let message = v1::StateCommand::decode(bytes)?;
+        let term = message.term;
+        Ok((message.try_into()?, term))
     }
 }
 

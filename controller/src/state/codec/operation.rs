@@ -18,7 +18,9 @@ pub(super) fn write(operation: &Operation) -> v1::StoredOperation {
         stop_first: operation.stop_first,
         generation: operation.generation.map(|generation| generation.0),
         from_generation: operation.from_generation.map(|generation| generation.0),
+        restores: operation.restores.map(|generation| generation.0),
         instances_per_host: operation.instances_per_host,
+        instance_ids: operation.instance_ids.iter().map(ToString::to_string).collect(),
         created_ms: operation.created.as_ms(),
         deadline_at_ms: operation.deadline.map(Timestamp::as_ms),
         time_left_ms: operation.time_left_ms,
@@ -37,6 +39,7 @@ pub(super) fn read(message: v1::StoredOperation) -> Result<Operation, Malformed>
         .map_err(|problem| fields.refuse("op_spec_json", problem))?;
     let fingerprint =
         Uuid::from_slice(&message.fingerprint).map_err(|problem| fields.refuse("fingerprint", problem))?;
+    let named = message.instance_ids.iter().map(|id| fields.parse("instance_ids", id));
     Ok(Operation {
         id: fields.parse("id", &message.id)?,
         service: fields.parse("service", &message.service)?,
@@ -46,7 +49,9 @@ pub(super) fn read(message: v1::StoredOperation) -> Result<Operation, Malformed>
         stop_first: message.stop_first,
         generation: message.generation.map(Generation),
         from_generation: message.from_generation.map(Generation),
+        restores: message.restores.map(Generation),
         instances_per_host: message.instances_per_host,
+        instance_ids: named.collect::<Result<_, _>>()?,
         created: Timestamp(message.created_ms),
         deadline: message.deadline_at_ms.map(Timestamp),
         time_left_ms: message.time_left_ms,

@@ -40,6 +40,7 @@ fn write_spec(generation: Generation, version: &SpecVersion) -> v1::StoredSpec {
         at_ms: version.at.as_ms(),
         by: version.by.clone(),
         restores: version.restores.map(|restored| restored.0),
+        stop_first: version.stop_first,
     }
 }
 
@@ -51,6 +52,7 @@ fn read_spec(message: &v1::StoredSpec) -> Result<(Generation, Arc<SpecVersion>),
         at: Timestamp(message.at_ms),
         by: message.by.clone(),
         restores: message.restores.map(Generation),
+        stop_first: message.stop_first,
     };
     Ok((Generation(message.generation), Arc::new(version)))
 }
@@ -190,6 +192,15 @@ pub(super) fn write_event(position: EventPosition, event: &EventRecord) -> v1::S
             instances_per_host: *instances_per_host,
             state: state.to_string(),
         }),
+        Happening::Operation { operation, kind, service, state, error } => {
+            What::Operation(v1::OperationHappening {
+                operation: operation.to_string(),
+                kind: kind.to_string(),
+                service: service.to_string(),
+                state: state.to_string(),
+                error: error.clone(),
+            })
+        }
         Happening::Instance {
             service,
             service_name,
@@ -255,6 +266,16 @@ pub(super) fn read_event(message: v1::StoredEvent) -> Result<(EventPosition, Eve
                 ports: what.ports,
                 instances_per_host: what.instances_per_host,
                 state: fields.parse("state", &what.state)?,
+            }
+        }
+        What::Operation(what) => {
+            let fields = Fields("OperationHappening");
+            Happening::Operation {
+                operation: fields.parse("operation", &what.operation)?,
+                kind: fields.parse("kind", &what.kind)?,
+                service: fields.parse("service", &what.service)?,
+                state: fields.parse("state", &what.state)?,
+                error: what.error,
             }
         }
         What::Instance(what) => {

@@ -132,9 +132,9 @@ impl From<&Refusal> for v1::Refused {
             Refusal::NothingAllowed(service, state) | Refusal::NotAllowed(service, state) => {
                 Self { service: service.to_string(), state: state.to_string(), ..plain }
             }
-            Refusal::AlreadyExists(service) | Refusal::NoEarlierSpec(service) => {
-                Self { service: service.to_string(), ..plain }
-            }
+            Refusal::AlreadyExists(service)
+            | Refusal::NoEarlierSpec(service)
+            | Refusal::NoCommonPlace(service) => Self { service: service.to_string(), ..plain },
             Refusal::NotReplaceable(ids) | Refusal::NotStoppable(ids) => Self { texts: ids.clone(), ..plain },
             Refusal::OperationOver(id, state) => {
                 Self { texts: vec![id.to_string(), state.to_string()], ..plain }
@@ -195,6 +195,7 @@ impl TryFrom<v1::Refused> for Refusal {
                 Self::UnknownGeneration(service()?, fields.parse("texts", nth(0))?, kept)
             }
             "NO_EARLIER_SPEC" => Self::NoEarlierSpec(service()?),
+            "NO_COMMON_PLACE" => Self::NoCommonPlace(service()?),
             "NO_CANARY" => Self::NoCanary(text()),
             "UNKNOWN_EXECUTOR" => Self::UnknownExecutor(text()),
             "DUTY_HELD" => Self::DutyHeld(fields.parse("texts", nth(0))?, fields.parse("texts", nth(1))?),

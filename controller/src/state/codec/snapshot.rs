@@ -43,6 +43,7 @@ pub(crate) fn write_snapshot(state: &State) -> Vec<Bytes> {
         cluster_updated_ms: state.cluster.updated.as_ms(),
         retention: Some(state.retention.into()),
         leader_address: state.leader.clone(),
+        leader_term: state.term,
         events_compacted: state.events.compacted().0,
         clock_ms: state.clock.as_ms(),
     }));
@@ -151,6 +152,7 @@ impl Reader {
                 state.clock = Timestamp(head.clock_ms);
                 state.retention = head.retention.map_or_else(Retention::default, Into::into);
                 state.leader = head.leader_address;
+                state.term = head.leader_term;
                 state.events.set_compacted(Revision(head.events_compacted));
             }
             Body::Service(message) => {

@@ -5,9 +5,8 @@ use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 use muster_common::slot::SlotPhase;
 
-use crate::state::Happening;
 use crate::state::testing::*;
-use crate::state::view;
+use crate::state::{Change, Command, Happening, Retention, Wish, view};
 
 const INSTANCE: &str = "web-1.e1.0";
 
@@ -37,7 +36,7 @@ fn without_contact_instances_are_shown_as_unknown_and_nothing_is_changed() {
     assert_eq!(info.reason, Some(Reason::ExecutorUnreachable));
     assert_eq!(info.error_message, "no contact with executor e1 since 1970-01-01T00:16:40.000Z");
     assert_eq!(fixture.state.executor(&executor_id("e1")).unwrap().shown_state(), ExecutorState::Unready);
-    let active = view::active_instances(&fixture.state, &service_id("web-1"), &[]);
+    let active = view::active_instances(&fixture.state, &service_id("web-1"), &[], (0, 100));
     assert_eq!(active.iter().map(|info| info.executor_id.as_str()).collect::<Vec<_>>(), ["e2"]);
     assert_eq!(
         view::old_instances(&fixture.state, &service_id("web-1"), &view::OldFilter::default())[0].instance_id,
@@ -155,4 +154,29 @@ fn a_slot_that_gave_up_is_known_to_have_when_its_executor_starts_again() {
     // What it held is acknowledged and forgotten, so it has nothing to say.
     fixture.register("e1", Some(&[]));
     assert_eq!(problems(&fixture), before);
+}
+
+#[test]
+fn who_may_come_back_is_not_forgotten_however_many_and_however_long() {
+    let mut fixture = Fixture::with_executors(4);
+    fixture.running(spec("web"), 2);
+    let kept = Retention { old_instances: 3, ..fixture.state.retention() };
+    fixture.apply(&Command::Plan { at: fixture.now, changes: vec![Change::Retain(kept)] });
+    for executor in ["e1", "e2", "e3"] {
+        fixture.contact(executor, Contact::Lost);
+    }
+    fixture.advance(30 * 86_400);
+    fixture.settle();
+    let id = service_id("web-1");
+    assert_eq!(fixture.state.old_instances(&id).count(), 6);
+    // One has them all, one has lost them, and one never comes back.
+    fixture.register("e1", Some(&["web-1.e1.0", "web-1.e1.1"]));
+    fixture.register("e2", Some(&[]));
+    fixture.change_duty("e3", Wish::Remove).unwrap();
+    fixture.settle();
+    assert_eq!(fixture.state.live_instances(&id).count(), 4, "on e1 and e4");
+    assert_eq!(fixture.state.old_instances(&id).count(), 3);
+    fixture.advance(30 * 86_400);
+    fixture.settle();
+    assert_eq!(fixture.state.old_instances(&id).count(), 0);
 }

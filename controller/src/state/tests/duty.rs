@@ -103,10 +103,11 @@ fn a_drain_that_takes_too_long_says_so_and_goes_on() {
 }
 
 #[test]
-fn only_an_executor_that_is_empty_or_not_heard_is_removed_and_it_is_active_again_when_it_registers() {
+fn only_an_executor_that_is_not_heard_is_removed_and_it_is_a_newcomer_when_it_registers() {
     let mut fixture = running();
     let refused = fixture.change_duty("e1", Wish::Remove);
     assert_eq!(refused, Err(Refusal::StillHolds(executor_id("e1"), 1)));
+    fixture.tag("e1", &["given"]);
     fixture.contact("e1", Contact::Unreachable);
     fixture.change_duty("e1", Wish::Remove).unwrap();
     fixture.settle();
@@ -122,6 +123,7 @@ fn only_an_executor_that_is_empty_or_not_heard_is_removed_and_it_is_active_again
     assert!(fixture.state.learns_from(&known, None), "who was removed is taken in again");
     fixture.register("e1", Some(&["web-1.e1.0"]));
     assert_eq!(fixture.shown_state("e1"), ExecutorState::Active);
+    assert!(!fixture.state.executor(&executor_id("e1")).unwrap().has_tag("given"));
     fixture.settle();
     assert_eq!(slots(&fixture), ["e1", "e2"]);
     let found = fixture.state.instance(&instance_id("web-1.e1.0")).unwrap();
@@ -129,11 +131,29 @@ fn only_an_executor_that_is_empty_or_not_heard_is_removed_and_it_is_active_again
 }
 
 #[test]
+fn a_removed_executor_has_lost_its_slots_also_when_it_is_back_before_the_next_plan() {
+    let mut fixture = running();
+    let slot = slot_id(ID, "e1", 0);
+    let before = fixture.state.slot(&slot).unwrap().epoch;
+    fixture.contact("e1", Contact::Unreachable);
+    fixture.change_duty("e1", Wish::Remove).unwrap();
+    assert_eq!(slots(&fixture), ["e2"]);
+    // What it held was forgotten meanwhile, and it has nothing to tell of it.
+    fixture.register("e1", Some(&["web-1.e1.0"]));
+    fixture.settle();
+    assert!(fixture.state.slot(&slot).unwrap().epoch > before);
+}
+
+#[test]
 fn a_removed_executor_is_shown_for_two_days() {
     let mut fixture = Fixture::with_executors(2);
     fixture.contact("e1", Contact::Lost);
     fixture.change_duty("e1", Wish::Remove).unwrap();
+    let refused = fixture.change_duty("e2", Wish::Remove);
+    assert_eq!(refused, Err(Refusal::StillHolds(executor_id("e2"), 0)), "it would register again");
+    fixture.contact("e2", Contact::Unreachable);
     fixture.change_duty("e2", Wish::Remove).unwrap();
+    fixture.contact("e2", Contact::Connected);
     fixture.advance(2 * 24 * 3600 - 1);
     fixture.settle();
     assert_eq!(fixture.state.executors().count(), 2);

@@ -103,3 +103,27 @@ fn a_dry_run_tells_where_there_is_no_room_and_changes_nothing() {
     assert_eq!(fixture.state.revision(), before);
     assert!(before > Revision(0));
 }
+
+#[test]
+fn a_fixed_host_port_that_somebody_else_has_is_no_room() {
+    let mut fixture = Fixture::with_executors(2);
+    fixture.running(spec_for("other", &json!({"none": ["e2.example.org"]})), 1);
+    fixture.create(spec_with("log", true), 1);
+    fixture.activate("log-1");
+    fixture.settle();
+    let message = |spec| {
+        let placement = view::placement_of_spec(&fixture.state, &spec, 1);
+        placement
+            .iter()
+            .map(|one| one.reasons.iter().map(|why| why.message.clone()).collect())
+            .collect::<Vec<Vec<_>>>()
+    };
+    let promised = "host port 8000 is fixed, and log-1 is to have it too".to_owned();
+    assert_eq!(message(spec_with("web", true)), [[promised.clone()], [promised.clone()]]);
+    assert_eq!(message(spec_with("log", true)), [[""; 0]; 2], "it does not stand in its own way");
+    assert_eq!(message(spec("web")), [[""; 0]; 2], "any port will do");
+    let mut taken = spec_with("web", true);
+    taken.exposed_ports[0].port = 33_857;
+    let held = "host port 33857 is fixed, and other-1.e1.0 of other-1 has it".to_owned();
+    assert_eq!(message(taken), [vec![held], vec![]]);
+}

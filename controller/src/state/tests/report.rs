@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use muster_common::event::Event;
+use muster_common::evidence::Repeats;
 use muster_common::id::Epoch;
 use muster_common::instance::{InstanceInfo, InstanceRecord, InstanceState};
 use muster_common::slot::{SlotPhase, SlotStatus};
@@ -23,7 +24,7 @@ struct Shown {
 /// All that the wire shows of instances and slots, but for when and in which order it was committed.
 fn shown(state: &State) -> Shown {
     let service = service_id("web-1");
-    let active = view::active_instances(state, &service, &[]);
+    let active = view::active_instances(state, &service, &[], (0, 100));
     let mut old = view::old_instances(state, &service, &view::OldFilter::default());
     old.sort_by(|a, b| a.instance_id.cmp(&b.instance_id));
     let slots = state.slots().map(|(_, slot)| slot.status.clone()).collect();
@@ -98,6 +99,29 @@ proptest! {
             }
         }
         prop_assert_eq!(shown(&in_order.state), shown(&shuffled.state));
+    }
+}
+
+#[test]
+fn an_executor_that_restarts_again_and_again_repeats_no_event_but_what_happened_again() {
+    use InstanceState::{Healthy, Unknown};
+    let mut fixture = Fixture::with_executors(1);
+    fixture.running(spec("web"), 1);
+    let slot = slot_id("web-1", "e1", 0);
+    let epoch = fixture.state.slot(&slot).unwrap().epoch;
+    let way = |more: &[InstanceState]| record("a", &slot, epoch, &[&UP[..], more].concat());
+    let told = |fixture: &Fixture| shown(&fixture.state).events.get("a").map_or(0, Vec::len);
+    fixture.report("e1", vec![way(&[Unknown, Healthy])], Vec::new());
+    let before = told(&fixture);
+    fixture.report("e1", vec![way(&[Unknown, Healthy, Unknown])], Vec::new());
+    assert_eq!(told(&fixture), before + 1);
+    let mut found = way(&[Unknown, Healthy]);
+    for times in 2..5 {
+        found.version += 10;
+        let last = found.timeline.last_mut().unwrap();
+        last.repeats = Some(Repeats { times, last: last.at });
+        fixture.report("e1", vec![found.clone()], Vec::new());
+        assert_eq!(told(&fixture), before + usize::try_from(times).unwrap());
     }
 }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 use muster_common::event::EventType;
 use muster_common::id::Revision;
 use muster_common::instance::InstanceState;
-use muster_common::operation::OperationRequest;
+use muster_common::operation::{Operation, OperationRequest, SlotOutcome, SlotProgress};
 use muster_common::reason::Reason;
+use muster_common::time::Timestamp;
 
 use crate::state::codec::{read_snapshot, write_snapshot};
-use crate::state::operations::MAX_FINISHED_OPERATIONS;
+use crate::state::operations::{MAX_FINISHED_OPERATIONS, MAX_FINISHED_SLOTS, Operations};
 use crate::state::testing::*;
-use crate::state::{Change, Command, Reply, Retention, view};
+use crate::state::{Change, Command, Reply, Retention, Wish, view};
 
 #[test]
 fn the_newest_hundred_old_instances_of_a_service_are_kept() {
@@ -51,6 +52,45 @@ fn old_instances_survive_their_service_for_seven_days() {
     assert_eq!(fixture.state.old_instances(&service).count(), 0);
     assert_eq!(fixture.state.operations_of(&service).count(), 0);
     assert!(fixture.reconcile().is_empty(), "pruning is proposed only when it does something");
+}
+
+#[test]
+fn the_finished_operations_of_a_service_have_so_many_slots_and_lists_name_a_few() {
+    let mut fixture = Fixture::with_executors(1);
+    let service = fixture.running(spec("web"), 1);
+    let sample = fixture.state.operations_of(&service).next().unwrap().clone();
+    let slot = |index, outcome| SlotProgress {
+        outcome,
+        ..SlotProgress::waiting(slot_id("web-1", "e1", index), None)
+    };
+    let mut operations = Operations::default();
+    for (n, slots) in
+        [(1, 10), (2, MAX_FINISHED_SLOTS / 2), (3, MAX_FINISHED_SLOTS / 2), (4, 2 * MAX_FINISHED_SLOTS)]
+    {
+        let kept: Vec<_> = operations.finished_of(&service).map(|kept| kept.id.to_string()).collect();
+        // The sum counts, and not each for itself.
+        assert_eq!(
+            kept,
+            [&[][..], &["OP-1"], &["OP-2", "OP-1"], &["OP-3", "OP-2"]][n - 1],
+            "before the {n}th"
+        );
+        operations.put(Operation {
+            id: operation_id(&format!("OP-{n}")),
+            finished: Some(Timestamp(n as u64)),
+            slots: (0..slots).map(|index| slot(u32::try_from(index).unwrap(), SlotOutcome::Done)).collect(),
+            ..Operation::clone(&sample)
+        });
+    }
+    let kept: Vec<_> = operations.finished_of(&service).map(|kept| kept.id.to_string()).collect();
+    assert_eq!(kept, ["OP-4"], "the newest, however large");
+
+    let failed = (0..30).map(|index| slot(index, SlotOutcome::Failed));
+    let slots = failed.chain((30..100).map(|index| slot(index, SlotOutcome::Done))).collect();
+    let summary = view::operation_summary(&fixture.state, &Operation { slots, ..Operation::clone(&sample) });
+    assert_eq!(summary.outcomes, [(SlotOutcome::Done, 70), (SlotOutcome::Failed, 30)].into());
+    assert_eq!(summary.operation.slots.len(), 20);
+    let shown = serde_json::to_value(&summary).unwrap();
+    assert_eq!((&shown["outcomes"]["FAILED"], &shown["kind"]), (&30.into(), &"ACTIVATE".into()));
 }
 
 #[test]
@@ -98,10 +138,11 @@ fn the_newest_finished_operations_of_a_service_are_kept() {
 }
 
 #[test]
-fn a_lost_instance_that_was_forgotten_meanwhile_is_known_again_when_it_is_reported() {
+fn an_instance_of_a_removed_executor_that_was_forgotten_is_known_again_when_it_is_reported() {
     let mut fixture = Fixture::with_executors(1);
     let service = fixture.running(spec("web"), 1);
     fixture.contact("e1", muster_common::executor::Contact::Lost);
+    fixture.change_duty("e1", Wish::Remove).unwrap();
     fixture.advance(8 * 24 * 3600);
     fixture.settle();
     assert!(fixture.state.instance(&instance_id("web-1.e1.0")).is_none());

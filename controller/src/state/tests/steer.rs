@@ -1,11 +1,16 @@
 //! Operations are steered, and requests are repeated.
 
+use muster_common::event::EventType;
 use muster_common::id::OperationId;
-use muster_common::operation::{OperationRequest, OperationState, Steer};
+use muster_common::operation::{
+    Canary, ClusterOpSpec, FailureStrategy, OperationRequest, OperationState, Steer,
+};
 use muster_common::service::{ActivationState, ServiceState};
+use muster_common::slot::SlotPhase;
 
+use crate::state::codec::{read_snapshot, write_snapshot};
 use crate::state::testing::*;
-use crate::state::{Command, Refusal, Reply, Steered};
+use crate::state::{Command, Refusal, Reply, Steered, view};
 
 const ID: &str = "web-1";
 
@@ -33,7 +38,7 @@ fn cancel(fixture: &mut Fixture) -> Reply {
 #[test]
 fn a_cancelled_restart_leaves_what_it_did_and_frees_the_service() {
     let mut fixture = running();
-    let operation = fixture.restart(ID, muster_common::operation::ClusterOpSpec::default(), false);
+    let operation = fixture.restart(ID, ClusterOpSpec::default(), false);
     fixture.settle();
     assert!(
         matches!(cancel(&mut fixture), Reply::Accepted { operation: cancelled, .. } if cancelled == operation)
@@ -125,6 +130,52 @@ fn an_id_that_comes_again_is_answered_as_the_first_time_unless_it_asks_for_somet
 }
 
 #[test]
+fn a_retry_takes_the_place_of_the_one_before() {
+    let mut fixture = running();
+    fixture.register("e3", None);
+    fixture.settle();
+    let retry = |fixture: &mut Fixture| {
+        let operation = fixture.submit(OperationRequest::Retry { service_id: ID.to_owned() }).unwrap();
+        fixture.settle();
+        operation
+    };
+    let (first, second) = (retry(&mut fixture), retry(&mut fixture));
+    let superseded = fixture.operation(&first);
+    assert_eq!(superseded.state, OperationState::Cancelled);
+    assert_eq!(superseded.message, format!("superseded by RETRY {second}"));
+    assert_eq!(fixture.state.running_operations().map(|running| &running.id).collect::<Vec<_>>(), [&second]);
+}
+
+#[test]
+fn what_the_service_shows_is_cancelled_before_what_runs_beside_it() {
+    let mut fixture = running();
+    fixture.register("e3", None);
+    fixture.settle();
+    // Sorts first, and e3 is not filled.
+    let beside = fixture.submit(OperationRequest::Retry { service_id: ID.to_owned() }).unwrap();
+    fixture.settle();
+    let shown = fixture.restart(ID, ClusterOpSpec::default(), false);
+    fixture.settle();
+    assert!(beside < shown);
+    assert!(matches!(cancel(&mut fixture), Reply::Accepted { operation, .. } if operation == shown));
+    assert_eq!(fixture.service(ID).state, ServiceState::Active);
+    assert!(matches!(cancel(&mut fixture), Reply::Accepted { operation, .. } if operation == beside));
+}
+
+#[test]
+fn what_is_proposed_again_is_answered_as_the_first_time() {
+    let mut fixture = running();
+    let operation = fixture.restart(ID, ClusterOpSpec::default(), false);
+    for steer in [Steer::Pause, Steer::Resume, Steer::Cancel] {
+        for _ in 0..2 {
+            assert_eq!(fixture.steer(&operation, steer), Ok(()), "{steer}");
+        }
+    }
+    assert_eq!(fixture.operation(&operation).message, "cancelled by tester");
+    assert!(matches!(fixture.steer(&operation, Steer::Resume), Err(Refusal::OperationOver(..))));
+}
+
+#[test]
 fn what_is_over_or_unknown_cannot_be_steered() {
     let mut fixture = running();
     let done = fixture.activate_again();
@@ -151,6 +202,41 @@ impl Fixture {
         self.settle();
         self.destroy(ID)
     }
+}
+
+#[test]
+fn what_becomes_of_an_operation_is_told_as_events() {
+    let mut fixture = running();
+    let since = fixture.state.revision();
+    let op_spec = ClusterOpSpec {
+        failure_strategy: FailureStrategy::Rollback,
+        canary: Some(Canary::Percent(50)),
+        ..ClusterOpSpec::default()
+    };
+    let mut changed = spec("web");
+    changed.env.insert("CONTENT".to_owned(), "new".to_owned());
+    let request =
+        OperationRequest::UpdateSpec { spec: Box::new(changed), stop_first: false, op_spec: Some(op_spec) };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
+    for steer in [Steer::Pause, Steer::Pause, Steer::Resume] {
+        fixture.steer(&operation, steer).unwrap();
+    }
+    fixture.report_status(&slot_id(ID, "e1", 0), SlotPhase::KeptOld, "readiness check failed");
+    fixture.settle();
+    fixture.steer(&operation, Steer::Cancel).unwrap();
+    let events = fixture.state.events_after(since).map(|(at, event)| view::event::event(*at, event));
+    let told: Vec<_> = events.filter(|event| event.kind == EventType::OperationStateChange).collect();
+    let states: Vec<_> = told.iter().map(|event| event.metadata["STATE"].as_str().unwrap()).collect();
+    assert_eq!(states, ["RUNNING", "PAUSED", "RUNNING", "ROLLING_BACK", "CANCELLED"]);
+    let last = &told.last().unwrap().metadata;
+    assert_eq!(last["OPERATION_ID"].as_str(), Some(operation.as_str()));
+    assert_eq!((last["TYPE"].as_str(), last["SERVICE_ID"].as_str()), (Some("UPDATE_SPEC"), Some(ID)));
+    let errors: Vec<_> = told.iter().filter_map(|event| event.metadata.get("ERROR")).collect();
+    assert_eq!(errors.len(), 2, "only what did not go well has a reason: {told:?}");
+    let chunks = write_snapshot(&fixture.state);
+    let restored = read_snapshot(&chunks).unwrap();
+    assert!(restored.events_after(since).eq(fixture.state.events_after(since)));
 }
 
 #[test]

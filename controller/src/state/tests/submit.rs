@@ -1,6 +1,6 @@
 //! Every operation in every state, against drove-wire.md §3.
 
-use muster_common::operation::{ClusterOpSpec, OperationRequest, OperationState};
+use muster_common::operation::{ClusterOpSpec, OperationKind, OperationRequest, OperationState};
 use muster_common::service::{ActivationState, ServiceState};
 
 use crate::state::testing::*;
@@ -30,7 +30,32 @@ fn requests() -> Vec<OperationRequest> {
             op_spec: None,
         },
         OperationRequest::Destroy { service_id: service_id() },
+        update("newer"),
+        OperationRequest::Rollback {
+            service_id: service_id(),
+            generation: None,
+            stop_first: false,
+            op_spec: None,
+        },
+        OperationRequest::Retry { service_id: service_id() },
     ]
+}
+
+fn update(content: &str) -> OperationRequest {
+    let mut spec = Box::new(spec("web"));
+    spec.env.insert("CONTENT".to_owned(), content.to_owned());
+    OperationRequest::UpdateSpec { spec, stop_first: false, op_spec: None }
+}
+
+/// What Muster adds to the wire's operations goes where a service rests.
+fn is_an_addition(kind: OperationKind, state: ServiceState) -> bool {
+    match kind {
+        OperationKind::UpdateSpec | OperationKind::Rollback => {
+            matches!(state, ServiceState::Inactive | ServiceState::Active | ServiceState::ConfigTesting)
+        }
+        OperationKind::Retry => matches!(state, ServiceState::Active | ServiceState::ConfigTesting),
+        _ => false,
+    }
 }
 
 /// What the wire says of a state: the sentence for what it does not allow, with what it does.
@@ -65,7 +90,12 @@ const TABLE: [(ServiceState, &str); 15] = {
 #[test]
 fn each_operation_in_each_state_is_accepted_or_refused_as_the_wire_says() {
     let mut ready = Fixture::with_executors(1);
-    ready.running(spec("web"), 1);
+    ready.create(spec("web"), 1);
+    ready.submit(update("new")).unwrap();
+    ready.activate(ID);
+    ready.settle();
+    ready.report_in("web-1.e1.0", &slot_id(ID, "e1", 0), &UP);
+    ready.settle();
     assert_eq!(TABLE.map(|(state, _)| state).len(), ServiceState::ALL.len());
     for (state, allowed) in TABLE {
         for request in requests() {
@@ -74,7 +104,7 @@ fn each_operation_in_each_state_is_accepted_or_refused_as_the_wire_says() {
             let kind = request.kind();
             let expected = if allowed.is_empty() {
                 Some(format!("No operations allowed for {ID} as it is in {state} state"))
-            } else if allowed.split(", ").any(|name| name == kind.as_str()) {
+            } else if allowed.split(", ").any(|name| name == kind.as_str()) || is_an_addition(kind, state) {
                 None
             } else {
                 Some(format!("Only [{allowed}] allowed for local service {ID} as it is in {state} state"))
@@ -251,4 +281,27 @@ fn what_is_wanted_anew_supersedes_what_was_wanted() {
     assert_eq!(superseded.finished, Some(fixture.now));
     fixture.settle();
     assert_eq!(fixture.operation(&deactivation).state, OperationState::Succeeded);
+}
+
+#[test]
+fn an_operation_keeps_what_was_asked() {
+    let mut fixture = Fixture::with_executors(1);
+    let spec = Box::new(spec("web"));
+    let created = fixture.submit(OperationRequest::Create { spec, instances_per_host: 2 }).unwrap();
+    let generation = fixture.service(ID).generation;
+    let created = fixture.operation(&created);
+    assert_eq!((created.generation, created.instances_per_host), (Some(generation), Some(2)));
+    fixture.activate(ID);
+    fixture.settle();
+    let slot = slot_id(ID, "e1", 0);
+    fixture.report_in("SI-1", &slot, &UP);
+    let request = OperationRequest::ReplaceInstances {
+        service_id: ID.to_owned(),
+        instance_ids: vec!["SI-1".to_owned()],
+        stop_first: true,
+        op_spec: None,
+    };
+    let replaced = fixture.submit(request).unwrap();
+    let replaced = fixture.operation(&replaced);
+    assert_eq!((replaced.instance_ids, replaced.stop_first), (vec![instance_id("SI-1")], true));
 }

@@ -75,6 +75,15 @@ fn metadata(what: &Happening) -> BTreeMap<String, Value> {
             tag("CURRENT_INSTANCES_PER_HOST", (*instances_per_host).into());
             tag("CURRENT_STATE", state.as_str().into());
         }
+        Happening::Operation { operation, kind, service, state, error } => {
+            tag("OPERATION_ID", operation.as_str().into());
+            tag("TYPE", kind.as_str().into());
+            tag("SERVICE_ID", service.as_str().into());
+            tag("STATE", state.as_str().into());
+            if !error.is_empty() {
+                tag("ERROR", error.as_str().into());
+            }
+        }
         Happening::Instance {
             service,
             service_name,

@@ -1,6 +1,8 @@
 //! Instances as users see them: their executor's word, overlaid with what the controllers know of
 //! the executor itself.
 
+use std::collections::BTreeSet;
+
 use muster_common::id::{ExecutorId, ServiceId};
 use muster_common::instance::{InstanceInfo, InstanceState};
 use muster_common::reason::Reason;
@@ -41,21 +43,33 @@ pub(crate) fn instance_info(state: &State, instance: &Instance) -> InstanceInfo 
 }
 
 /// `GET /localservices/{id}/instances`: those in Drove's nine active states, narrowed to `wanted`
-/// unless that is empty.
+/// unless that is empty; of them the page of `size` that begins at `from`.
 #[must_use]
 pub(crate) fn active_instances(
     state: &State,
     service: &ServiceId,
     wanted: &[InstanceState],
+    (from, size): (usize, usize),
 ) -> Vec<InstanceInfo> {
+    let silent = silent(state);
     state
         .live_instances(service)
         .filter(|instance| {
-            let shown = instance_state(state, instance);
+            let is_heard = !silent.contains(&instance.record.slot.executor);
+            let shown = if is_heard { instance.state() } else { InstanceState::Unknown };
             shown.is_active() && (wanted.is_empty() || wanted.contains(&shown))
         })
+        .skip(from)
+        .take(size)
         .map(|instance| instance_info(state, instance))
         .collect()
+}
+
+/// The executors that are not heard. Mostly there are none: looking for each of ten thousand executors among them is
+/// cheaper than looking at each of them.
+pub(super) fn silent(state: &State) -> BTreeSet<&ExecutorId> {
+    let silent = state.executors().filter(|executor| executor.contact != Contact::Connected);
+    silent.map(|executor| &executor.record.id).collect()
 }
 
 /// Which of the instances that are not active; what is empty or 0 narrows nothing.

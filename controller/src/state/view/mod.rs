@@ -13,7 +13,7 @@ pub(crate) use cluster::cluster_summary;
 pub(crate) use event::{events_from, events_newest_first};
 pub(crate) use executor::{executor_node_data, executor_summary};
 pub(crate) use instance::{OldFilter, active_instances, instance_info, old_instances};
-pub(crate) use operation::operation;
+pub(crate) use operation::{operation, operation_summary};
 pub(crate) use placement::{placement, placement_of_spec};
 pub(crate) use service::service_summary;
 

@@ -4,6 +4,7 @@
 //! a slot for which it has no room stays PENDING there, with its reason.
 
 use muster_common::executor::{Contact, ExecutorState};
+use muster_common::id::SlotId;
 use muster_common::placement::{ExecutorPlacement, Obstacle, PlacementReason};
 use muster_common::service::ActivationState;
 use muster_common::spec::{CpuCount, LocalServiceSpec};
@@ -17,7 +18,7 @@ pub(crate) fn placement(state: &State, service: &Service) -> Vec<ExecutorPlaceme
     let of = |executor: &Executor| {
         let mut reasons = Vec::new();
         reasons.extend(idle(service, executor));
-        on(state, service.spec(), executor, service.wanted_on(executor), reasons)
+        on(state, service.specs.stable_spec(), executor, service.wanted_on(executor), reasons)
     };
     state.executors().map(|executor| of(executor)).collect()
 }
@@ -80,11 +81,13 @@ fn on(
     if executor.contact != Contact::Connected && duty != ExecutorState::Removed {
         reasons.push(reason(Obstacle::NotHeard, state.absence(id)));
     }
-    let is_ours =
-        |slot: &muster_common::id::SlotId| spec.service_id().is_ok_and(|service| slot.service == service);
+    let is_ours = |slot: &SlotId| spec.service_id().is_ok_and(|service| slot.service == service);
     let live = state.live_instances_on(id).filter(|instance| is_ours(&instance.record.slot)).count();
     let live = u32::try_from(live).unwrap_or(u32::MAX);
     reasons.extend(shortage(state, spec, executor, wanted.saturating_sub(live)));
+    if wanted > live {
+        reasons.extend(taken_port(state, spec, executor));
+    }
     if wanted > live && state.is_in_maintenance() {
         reasons.push(reason(Obstacle::Maintenance, "the cluster is closed for maintenance".to_owned()));
     }
@@ -127,6 +130,38 @@ fn shortage(
         );
         reason(Obstacle::NoRoom, message)
     })
+}
+
+/// Which of a spec's fixed host ports somebody else has there, or is to have: another instance, or another service with
+/// fixed ports of which nothing runs yet.
+fn taken_port(state: &State, spec: &LocalServiceSpec, executor: &Executor) -> Option<PlacementReason> {
+    if !spec.is_host_level() {
+        return None;
+    }
+    let ours = spec.service_id().ok();
+    let is_others = |slot: &SlotId| ours.as_ref() != Some(&slot.service);
+    let is_wanted = |port: i64| spec.exposed_ports.iter().any(|wanted| wanted.port == port);
+    let held = state
+        .live_instances_on(&executor.record.id)
+        .filter(|held| is_others(&held.record.slot))
+        .find_map(|held| {
+            let ports = held.record.local_info.iter().flat_map(|info| info.ports.values());
+            let port = ports.map(|port| i64::from(port.host_port)).find(|port| is_wanted(*port))?;
+            Some(format!(
+                "host port {port} is fixed, and {} of {} has it",
+                held.record.id, held.record.slot.service
+            ))
+        });
+    let promised = || {
+        state.slots.on_executor(&executor.record.id).filter(|(slot, _)| is_others(slot)).find_map(
+            |(id, slot)| {
+                let other = state.spec_in(&id, slot).filter(|other| other.is_host_level())?;
+                let port = other.exposed_ports.iter().map(|port| port.port).find(|port| is_wanted(*port))?;
+                Some(format!("host port {port} is fixed, and {} is to have it too", id.service))
+            },
+        )
+    };
+    held.or_else(promised).map(|message| reason(Obstacle::NoRoom, message))
 }
 
 /// What living instances hold of the cores: pinned ones by their executor's word, fractions by their spec.

@@ -1,11 +1,14 @@
 //! Services as users see them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_common::id::{ExecutorId, SlotId};
 use muster_common::instance::InstanceState;
 use muster_common::service::ServiceSummary;
-use muster_common::slot::SlotPhase;
+use muster_common::slot::{SlotPhase, SlotStatus};
 use muster_common::spec::CpuCount;
 
-use super::instance::instance_state;
+use super::instance::silent;
 use crate::state::{Service, State};
 
 /// How many problems a summary names; the rest is counted.
@@ -14,18 +17,20 @@ const MAX_PROBLEMS: usize = 20;
 /// `GET /localservices/{id}` (drove-wire.md §2.4).
 #[must_use]
 pub(crate) fn service_summary(state: &State, service: &Service) -> ServiceSummary {
-    let (mut healthy, mut active) = (0, 0);
-    for instance in state.live_instances(&service.id) {
-        let shown = instance_state(state, instance);
-        healthy += u64::from(shown == InstanceState::Healthy);
-        active += u64::from(shown.is_active());
-    }
+    let silent = silent(state);
+    let (healthy, active) = live(state, service, &silent);
     let (mut away, mut failed) = (0, 0);
+    let mut problems = Problems::default();
     for (id, slot) in state.slots_of(&service.id) {
-        if !state.is_connected(&id.executor) {
+        if silent.contains(&id.executor) {
             away += 1;
-        } else if slot.current_status().is_some_and(|status| gave_up(status.phase)) {
-            failed += 1;
+            problems.add(|| format!("{}/{}: {}", id.executor, id.index, state.absence(&id.executor)));
+            continue;
+        }
+        let Some(status) = slot.current_status() else { continue };
+        failed += u64::from(gave_up(status.phase));
+        if is_troubled(status) {
+            problems.add(|| in_words(&id, status));
         }
     }
     ServiceSummary {
@@ -44,7 +49,7 @@ pub(crate) fn service_summary(state: &State, service: &Service) -> ServiceSummar
         required_instances: state.wanted_count(service),
         away_instances: away,
         failed_instances: failed,
-        problems: problems(state, service),
+        problems: problems.in_words(),
     }
 }
 
@@ -53,32 +58,54 @@ fn gave_up(phase: SlotPhase) -> bool {
     matches!(phase, SlotPhase::Failed | SlotPhase::KeptOld)
 }
 
-/// What keeps slots from being filled, or from being seen, one sentence each.
-fn problems(state: &State, service: &Service) -> Vec<String> {
-    let mut problems: Vec<String> = state
-        .slots_of(&service.id)
-        .filter_map(|(id, slot)| {
-            if !state.is_connected(&id.executor) {
-                return Some(format!("{}/{}: {}", id.executor, id.index, state.absence(&id.executor)));
-            }
-            let status = slot.current_status()?;
-            let troubled = match status.phase {
-                SlotPhase::Backoff | SlotPhase::Failed | SlotPhase::KeptOld => true,
-                // An instance that waits for room says so with a reason.
-                SlotPhase::Filling => status.reason.is_some(),
-                SlotPhase::Filled => false,
-            };
-            troubled.then(|| {
-                let reason = status.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-                let colon = if status.message.is_empty() { "" } else { ": " };
-                format!("{}/{} is {}{reason}{colon}{}", id.executor, id.index, status.phase, status.message)
-            })
-        })
-        .collect();
-    if problems.len() > MAX_PROBLEMS {
-        let more = problems.len() - MAX_PROBLEMS;
-        problems.truncate(MAX_PROBLEMS);
-        problems.push(format!("and {more} more"));
+/// How many instances of the service are shown as HEALTHY, and as active: of those that are not heard nobody knows.
+fn live(state: &State, service: &Service, silent: &BTreeSet<&ExecutorId>) -> (u64, u64) {
+    let mut known: BTreeMap<InstanceState, u64> = state.live_states(&service.id).collect();
+    for instance in silent.iter().flat_map(|executor| state.live_instances_on(executor)) {
+        if instance.record.slot.service == service.id
+            && let Some(count) = known.get_mut(&instance.record.state)
+        {
+            *count -= 1;
+        }
     }
-    problems
+    let active = known.iter().filter(|(state, _)| state.is_active()).map(|(_, count)| *count).sum();
+    (known.get(&InstanceState::Healthy).copied().unwrap_or_default(), active)
+}
+
+/// What keeps slots from being filled, or from being seen, one sentence each. The first ones are named.
+#[derive(Default)]
+struct Problems {
+    named: Vec<String>,
+    more: usize,
+}
+
+impl Problems {
+    fn add(&mut self, words: impl FnOnce() -> String) {
+        if self.named.len() < MAX_PROBLEMS {
+            self.named.push(words());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn in_words(self) -> Vec<String> {
+        let more = (self.more > 0).then(|| format!("and {} more", self.more));
+        self.named.into_iter().chain(more).collect()
+    }
+}
+
+/// Whether users must know of it.
+fn is_troubled(status: &SlotStatus) -> bool {
+    match status.phase {
+        SlotPhase::Backoff | SlotPhase::Failed | SlotPhase::KeptOld => true,
+        // An instance that waits for room says so with a reason.
+        SlotPhase::Filling => status.reason.is_some(),
+        SlotPhase::Filled => false,
+    }
+}
+
+fn in_words(id: &SlotId, status: &SlotStatus) -> String {
+    let reason = status.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let colon = if status.message.is_empty() { "" } else { ": " };
+    format!("{}/{} is {}{reason}{colon}{}", id.executor, id.index, status.phase, status.message)
 }

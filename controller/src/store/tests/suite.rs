@@ -1,6 +1,7 @@
 //! openraft's own tests of a store.
 
 use std::io;
+use std::sync::Arc;
 
 use muster_common::id::{ClusterId, ControllerId, Revision};
 use muster_platform::Disk;
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::raft::Storage;
 use crate::raft::applier::Applier;
+use crate::raft::compaction::Growth;
 use crate::raft::tests::Adder;
 use crate::raft::types::{Incarnation, Runtime, TypeConfig};
 use crate::store::log::LogStore;
@@ -35,8 +37,9 @@ impl StoreBuilder<TypeConfig, LogStore, Applier, Option<tempfile::TempDir>> for 
             incarnation: Incarnation::default(),
         };
         let stores = open(&storage, &owner, self.disk).map_err(io::Error::other).unwrap();
+        let growth = Growth::new(u64::MAX, Arc::default());
         let applier =
-            Applier::new(Box::new(Adder::default()), stores.snapshots, watch::channel(Revision(0)).0);
+            Applier::new(Box::new(Adder::default()), stores.snapshots, growth, watch::channel(Revision(0)).0);
         Ok((directory, stores.log, applier))
     }
 }

@@ -14,7 +14,7 @@ use muster_common::time::Timestamp;
 
 use crate::machine::*;
 use crate::probe::ProbeOutcome;
-use crate::runner::{Exit, Found, Workload};
+use crate::runner::{Exit, Found, LogEnd, Workload};
 
 /// A spec with everything the machine cares for: both checks, one hook, a pause, a grace of 10 s.
 pub(super) fn spec() -> LocalServiceSpec {
@@ -115,9 +115,14 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::Exited(oom),
         Event::Stopped(Ok(exited(0))),
         Event::Stopped(Err(unavailable())),
-        Event::EvidenceCollected(Ok("bye".to_owned())),
+        Event::EvidenceCollected(Ok(LogEnd::kept("bye"))),
+        Event::EvidenceCollected(Ok(LogEnd { text: "by".to_owned(), is_kept: false })),
         Event::EvidenceCollected(Err(unavailable())),
         Event::EvidenceCollected(Err(failed())),
+        Event::LogCopied(Ok(Some("bye".to_owned()))),
+        Event::LogCopied(Ok(None)),
+        Event::LogCopied(Err(unavailable())),
+        Event::LogCopied(Err(failed())),
         Event::Removed(Ok(())),
         Event::Removed(Err(unavailable())),
         Event::StopRequested(intent()),
@@ -137,6 +142,9 @@ pub(super) fn every_event() -> Vec<Event> {
         for index in 0..3 {
             events.push(Event::HookDone { index, outcome: answer(passed) });
         }
+    }
+    for kind in [ProbeKind::Readiness, ProbeKind::Health] {
+        events.push(Event::Probed { kind, outcome: ProbeOutcome { asked: false, ..answer(false) } });
     }
     events
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use muster_common::evidence::news;
 use muster_common::instance::InstanceState::{self, *};
 
 use super::fixture::{at, every_event, reachable, woken};
@@ -47,9 +48,7 @@ fn exactly_the_transitions_of_the_table_can_be_made() {
         for event in every_event() {
             let then = if event == Event::Woke { woken(instance, *now) } else { *now };
             let (after, _) = step(instance, event.clone(), then);
-            let kept = instance.record.timeline.len().min(after.record.timeline.len());
-            let fresh = after.record.timeline.len() - kept;
-            let made = &after.record.timeline[after.record.timeline.len() - fresh..];
+            let made = news(&after.record.timeline, &instance.record.timeline);
             for transition in made {
                 assert!(
                     allowed(transition.from).contains(&transition.to),
@@ -103,11 +102,12 @@ fn every_condition_ends_by_timers_alone_once_a_stop_was_asked_for_and_the_runner
 
 /// What a runner that works answers.
 fn answer_of(effect: &Effect) -> Option<Event> {
-    use crate::runner::{Exit, Found};
+    use crate::runner::{Exit, Found, LogEnd};
     Some(match effect {
         Effect::Find => Event::Found(Ok(Found::Ended(super::fixture::workload(), Exit::default()))),
         Effect::Stop { .. } => Event::Stopped(Ok(Exit::default())),
-        Effect::CollectEvidence => Event::EvidenceCollected(Ok(String::new())),
+        Effect::CollectEvidence => Event::EvidenceCollected(Ok(LogEnd::kept(""))),
+        Effect::CopyLog => Event::LogCopied(Ok(None)),
         Effect::Remove => Event::Removed(Ok(())),
         // Hooks hang: their deadline ends them.
         _ => return None,

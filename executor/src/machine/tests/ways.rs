@@ -9,7 +9,7 @@ use muster_common::reason::Reason;
 use super::fixture::{answer, at, exited, intent, lease, minted, script, spec, workload};
 use crate::machine::*;
 use crate::probe::ProbeOutcome;
-use crate::runner::Exit;
+use crate::runner::{Exit, Found, LogEnd};
 
 fn probed(kind: ProbeKind, passed: bool) -> Event {
     Event::Probed { kind, outcome: answer(passed) }
@@ -118,7 +118,7 @@ fn three_failures_in_a_row_make_a_healthy_instance_unhealthy_and_hooks_run_in_or
     assert!(matches!(effects[..], [Effect::Stop { .. }]));
     let steps = [
         (22_500, Event::Stopped(Ok(Exit { signal: Some(15), ..Exit::default() })), Deprovisioning),
-        (22_501, Event::EvidenceCollected(Ok("bye\n".to_owned())), Deprovisioning),
+        (22_501, Event::EvidenceCollected(Ok(LogEnd::kept("bye\n"))), Deprovisioning),
         (22_502, Event::Removed(Ok(())), Stopped),
     ];
     let (instance, _) = script(instance, &steps);
@@ -147,6 +147,34 @@ fn checks_that_nobody_could_ask_count_neither_way() {
 }
 
 #[test]
+fn a_workload_that_comes_up_has_its_time_anew_when_nobody_could_ask_it() {
+    let ready = script(unready(), &[(5, probed(ProbeKind::Readiness, true), Ready)]).0;
+    for (coming, kind, next) in
+        [(unready(), ProbeKind::Readiness, Ready), (ready, ProbeKind::Health, Healthy)]
+    {
+        let state = coming.state();
+        let (mut instance, mut now) = (coming, 6);
+        // The question that is open already is answered first; for an hour, longer than any of its limits.
+        while now < 3_600_000 {
+            let outcome = ProbeOutcome { asked: false, ..answer(false) };
+            (instance, _) = step(&instance, Event::Probed { kind, outcome }, at(now));
+            assert_eq!((instance.state(), instance.record.reason), (state, Some(Reason::RunnerUnavailable)));
+            now = u64::try_from(instance.next_wake().unwrap().as_millis()).unwrap();
+            let effects;
+            (instance, effects) = step(&instance, Event::Woke, at(now));
+            assert_eq!(effects, [Effect::Probe { kind }]);
+        }
+        assert!(instance.deadline().is_some());
+        let (passed, _) = step(&instance, probed(kind, true), at(now));
+        assert_eq!((passed.state(), passed.record.reason), (next, None));
+        assert_eq!(passed.record.error_message, "");
+        // Whether it is any good is learnt as ever: what was not asked has used nothing up.
+        let (failed, _) = step(&instance, probed(kind, false), at(now));
+        assert_eq!((failed.state(), failed.record.reason), (state, None));
+    }
+}
+
+#[test]
 fn an_exit_skips_the_hooks_and_keeps_its_code() {
     let (instance, effects) = step(&healthy(), Event::Exited(exited(3)), at(50));
     assert_eq!(instance.state(), Deprovisioning);
@@ -172,7 +200,7 @@ fn the_end_of_a_log_is_waited_for_while_its_keeper_is_away() {
         assert_eq!(effects, [Effect::CollectEvidence]);
     }
     let found = [
-        (now, Event::EvidenceCollected(Ok("bye".to_owned())), Deprovisioning),
+        (now, Event::EvidenceCollected(Ok(LogEnd::kept("bye"))), Deprovisioning),
         (now, Event::Removed(Ok(())), Stopped),
     ];
     let (kept, _) = script(instance, &found);
@@ -186,12 +214,73 @@ fn the_end_of_a_log_is_waited_for_while_its_keeper_is_away() {
     let (instance, _) = step(&dead, away(), at(60));
     let end = u64::try_from(instance.deadline().unwrap().as_millis()).unwrap();
     let (given_up, effects) = step(&instance, Event::Woke, at(end));
-    assert_eq!(effects, [Effect::Remove]);
-    assert!(given_up.record.evidence.unwrap().log_tail.contains("timed out"));
+    assert_eq!(effects, [Effect::CopyLog]);
+    // What could not be read may be copied all the same, and then it is known.
+    for (log, kept) in [(Some("bye"), "bye"), (Some(""), ""), (None, "timed out")] {
+        let copied = Event::LogCopied(Ok(log.map(str::to_owned)));
+        let (copied, effects) = step(&given_up, copied, at(end + 1));
+        let evidence = copied.record.evidence.unwrap();
+        assert_eq!((effects, evidence.exit_code), (vec![Effect::Remove], Some(3)));
+        assert!(evidence.log_tail.contains(kept), "{evidence:?}");
+        assert_eq!(evidence.log_tail.contains("could not be read"), log.is_none(), "{evidence:?}");
+    }
     let gone = Event::EvidenceCollected(Err(Trouble::Failed("it is gone".to_owned())));
     let (given_up, effects) = step(&dead, gone, at(60));
     assert_eq!(effects, [Effect::Remove]);
     assert!(given_up.record.evidence.unwrap().log_tail.contains("it is gone"));
+}
+
+#[test]
+fn the_rest_of_a_log_is_copied_only_where_it_was_not_with_the_evidence_and_holds_no_lease() {
+    let (dead, _) = step(&healthy(), Event::Exited(exited(3)), at(50));
+    let end = |is_kept| Event::EvidenceCollected(Ok(LogEnd { text: "bye".to_owned(), is_kept }));
+    let (kept, effects) = step(&dead, end(true), at(60));
+    assert_eq!((effects, kept.holds_lease()), (vec![Effect::Remove], true));
+
+    let (copying, effects) = step(&dead, end(false), at(60));
+    assert_eq!((effects, copying.holds_lease()), (vec![Effect::CopyLog], false));
+    assert!(copying.is_spent(), "another one may take its place");
+    let (copied, effects) = step(&copying, Event::LogCopied(Ok(None)), at(70));
+    assert_eq!(
+        (effects, copied.holds_lease()),
+        (vec![Effect::Remove], false),
+        "it may be another one's by now"
+    );
+    let (unknown, _) = step(&copying, Event::Restarted { rebooted: false }, at(70));
+    assert!(!unknown.holds_lease());
+    assert_eq!(copying.state(), Deprovisioning);
+    assert_eq!(copying.record.reason, Some(Reason::CopyingLog));
+    assert!(copying.record.is_only_copied());
+    assert_eq!(copying.record.evidence.as_ref().unwrap().log_tail, "bye");
+    let away = || Event::LogCopied(Err(Trouble::Unavailable("no engine answers".to_owned())));
+    let no_room = Event::LogCopied(Err(Trouble::Failed("the disk is full".to_owned())));
+    // Whoever keeps the log, and whatever comes of it: in the end the container goes.
+    let late = copying.deadline().unwrap();
+    assert!(late >= Duration::from_secs(900), "{late:?}");
+    let late = u64::try_from(late.as_millis()).unwrap();
+    let copied = Event::LogCopied(Ok(Some("good bye".to_owned())));
+    for (now, event) in [(70, copied), (70, no_room), (late, Event::Woke)] {
+        let (removing, effects) = step(&copying, event, at(now));
+        assert_eq!(effects, [Effect::Remove]);
+        assert_eq!(removing.record.evidence.as_ref().unwrap().log_tail, "bye", "what was read stays");
+        let (over, _) = step(&removing, Event::Removed(Ok(())), at(now));
+        assert_eq!((over.state(), over.record.reason), (Stopped, Some(Reason::Exited)));
+        assert_eq!(over.record.error_message, "the process exited with code 3");
+    }
+    // An engine that is away is waited for, within the same time.
+    let (waiting, effects) = step(&copying, away(), at(70));
+    assert_eq!((effects, waiting.deadline()), (vec![], copying.deadline()));
+    assert_eq!(waiting.record.error_message, "no engine answers");
+    assert!(waiting.record.is_only_copied(), "nobody waits for a log, whoever is away");
+    let (again, effects) = step(&waiting, Event::Woke, at(1000));
+    assert_eq!((effects, again.deadline()), (vec![Effect::CopyLog], copying.deadline()));
+
+    // And an executor that restarts goes on with it.
+    let (unknown, _) = step(&copying, Event::Restarted { rebooted: false }, at(80));
+    let found = Event::Found(Ok(Found::Ended(workload(), exited(3))));
+    let (found, effects) = step(&unknown, found, at(90));
+    assert_eq!((found.state(), effects), (Deprovisioning, vec![Effect::CopyLog]));
+    assert_eq!(found.record.reason, Some(Reason::CopyingLog));
 }
 
 #[test]
@@ -210,7 +299,7 @@ fn a_hook_that_fails_is_told_beside_why_the_instance_went() {
         (2_052, Event::Woke, Stopping),
         (2_053, Event::Stopped(Err(away)), Stopping),
         (2_060, Event::Exited(exited(0)), Deprovisioning),
-        (2_061, Event::EvidenceCollected(Ok(String::new())), Deprovisioning),
+        (2_061, Event::EvidenceCollected(Ok(LogEnd::kept(""))), Deprovisioning),
         (2_062, Event::Removed(Ok(())), Stopped),
     ];
     let (instance, _) = script(instance, &rest);
@@ -218,6 +307,38 @@ fn a_hook_that_fails_is_told_beside_why_the_instance_went() {
         (instance.record.reason, instance.record.error_message.as_str()),
         (Some(Reason::Replaced), said)
     );
+}
+
+#[test]
+fn a_workload_has_its_whole_grace_however_long_its_runner_was_away() {
+    let steps = [
+        (50, Event::StopRequested(intent()), Stopping),
+        (51, Event::HookDone { index: 0, outcome: answer(true) }, Stopping),
+        (52, Event::HookDone { index: 1, outcome: answer(true) }, Stopping),
+        (2_052, Event::Woke, Stopping),
+    ];
+    let (mut instance, _) = script(healthy(), &steps);
+    let begged = [Effect::Stop { grace: Duration::from_secs(10) }];
+    let mut now = 2_060;
+    // Every try is answered, for an hour.
+    while now < 3_600_000 {
+        let away = Trouble::Unavailable("no engine answers".to_owned());
+        (instance, _) = step(&instance, Event::Stopped(Err(away)), at(now));
+        assert_eq!((instance.state(), instance.record.reason), (Stopping, Some(Reason::RunnerUnavailable)));
+        now = u64::try_from(instance.next_wake().unwrap().as_millis()).unwrap();
+        let effects;
+        (instance, effects) = step(&instance, Event::Woke, at(now));
+        assert_eq!(effects, begged);
+    }
+    // One that is not answered has had its grace, and one that cannot be done gets no more time.
+    let end = u64::try_from(instance.deadline().unwrap().as_millis()).unwrap();
+    let failed = Event::Stopped(Err(Trouble::Failed("not permitted".to_owned())));
+    let (refused, _) = step(&instance, failed, at(end - 1));
+    for stopping in [instance, refused] {
+        let (killed, effects) = step(&stopping, Event::Woke, at(end));
+        assert_eq!(killed.state(), Deprovisioning);
+        assert_eq!(effects, [Effect::Stop { grace: Duration::ZERO }]);
+    }
 }
 
 #[test]
@@ -245,7 +366,7 @@ fn a_second_word_about_an_end_adds_to_the_first_and_takes_nothing_away() {
         let (mut instance, _) = step(&healthy(), Event::Exited(killed.clone()), at(50));
         assert_eq!(instance.record.reason, Some(Reason::Signaled));
         if sealed {
-            (instance, _) = step(&instance, Event::EvidenceCollected(Ok("bye".to_owned())), at(51));
+            (instance, _) = step(&instance, Event::EvidenceCollected(Ok(LogEnd::kept("bye"))), at(51));
         }
         let version = instance.record.version;
         let (mut instance, effects) = step(&instance, Event::Exited(oom.clone()), at(52));
@@ -256,7 +377,7 @@ fn a_second_word_about_an_end_adds_to_the_first_and_takes_nothing_away() {
             assert!(after.same_on_disk(&instance));
         }
         if !sealed {
-            (instance, _) = step(&instance, Event::EvidenceCollected(Ok("bye".to_owned())), at(54));
+            (instance, _) = step(&instance, Event::EvidenceCollected(Ok(LogEnd::kept("bye"))), at(54));
         }
         let (instance, _) = step(&instance, Event::Removed(Ok(())), at(55));
         let record = &instance.record;
@@ -378,7 +499,7 @@ fn no_room_is_shown_and_tried_again_when_something_is_given_back() {
 #[test]
 fn a_workload_that_cannot_be_removed_keeps_its_lease_and_says_so() {
     let (instance, _) = step(&healthy(), Event::Exited(exited(0)), at(50));
-    let (instance, _) = step(&instance, Event::EvidenceCollected(Ok(String::new())), at(51));
+    let (instance, _) = step(&instance, Event::EvidenceCollected(Ok(LogEnd::kept(""))), at(51));
     let trouble = Trouble::Unavailable("the engine does not answer".to_owned());
     let (instance, _) = step(&instance, Event::Removed(Err(trouble)), at(52));
     assert_eq!(instance.state(), Deprovisioning);

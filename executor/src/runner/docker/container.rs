@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerState, ContainerStateStatusEnum, DeviceMapping, DeviceRequest, HostConfig,
-    HostConfigLogConfig, Mount, MountType, PortBinding, ResourcesUlimits,
+    ContainerCreateBody, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, DeviceMapping,
+    DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding, ResourcesUlimits,
 };
+use muster_common::evidence::{MAX_MESSAGE_BYTES, MAX_WARNINGS, head};
 use muster_common::id::InstanceId;
 use muster_common::instance::ResourceAllocation;
 use muster_common::spec::{
     DevicePermissions, DeviceSpec, LocalServiceSpec, LoggingSpec, MountMode, PortType,
 };
-
+use muster_common::time::Timestamp;
 use rustix::process::Signal;
 
-use crate::runner::{Exit, LaunchPlan};
+use super::stamp;
+use crate::runner::{Exit, LaunchPlan, Place};
 
 /// Who made a container. Only ids ever go into labels: everybody who can reach the engine reads them.
 pub(super) mod label {
@@ -71,6 +73,18 @@ impl Owner {
     }
 }
 
+/// The data directory for which this executor made a container with these labels for `instance`, when it is another one than
+/// now.
+pub(super) fn made_elsewhere<'a>(
+    owner: &Owner,
+    labels: &'a HashMap<String, String>,
+    instance: &InstanceId,
+) -> Option<&'a str> {
+    let elsewhere = labels.get(label::DATA_DIR).filter(|dir| **dir != owner.data_dir)?;
+    let there = Owner { data_dir: elsewhere.clone(), ..owner.clone() };
+    there.made(labels, instance).then_some(elsewhere)
+}
+
 /// `<serviceId>-<instanceId>`; the service's id is cut where that gets too long, never the instance's.
 pub(super) fn name(plan: &LaunchPlan) -> String {
     let instance = plan.instance.as_str();
@@ -100,6 +114,33 @@ pub(super) fn body(
         host_config: Some(host_config(plan, open_files)?),
         ..ContainerCreateBody::default()
     })
+}
+
+/// What the engine said when it made a container, as much as is kept.
+pub(super) fn told(warnings: Vec<String>) -> Vec<String> {
+    let told = warnings.into_iter().filter(|warning| !warning.is_empty()).take(MAX_WARNINGS);
+    told.map(|warning| head(&warning, MAX_MESSAGE_BYTES).to_owned()).collect()
+}
+
+/// The same of a container that was made when nobody heard what the engine said: limits that were leased to it, and
+/// that the engine left away because its kernel has none of the kind.
+pub(super) fn unenforced(found: &ContainerInspectResponse) -> Vec<String> {
+    let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+    let place = labels.and_then(|labels| serde_json::from_str::<Place>(labels.get(label::PLACE)?).ok());
+    let (Some(place), Some(kept)) = (place, &found.host_config) else { return Vec::new() };
+    let is_without = |resource: &ResourceAllocation| match resource {
+        ResourceAllocation::Memory { memory_in_mb } => (memory_in_mb.values().any(|&size| size > 0)
+            && kept.memory.unwrap_or_default() == 0)
+            .then_some("memory limit"),
+        ResourceAllocation::Cpu { cores } if cores.is_empty() => {
+            (kept.nano_cpus.unwrap_or_default() == 0).then_some("CPU limit")
+        }
+        ResourceAllocation::Cpu { .. } => {
+            kept.cpuset_cpus.as_deref().unwrap_or_default().is_empty().then_some("pinning to cores")
+        }
+    };
+    let without = place.resources.iter().filter_map(is_without);
+    without.map(|limit| format!("{limit} not enforced: the engine left it away")).collect()
 }
 
 fn labels(plan: &LaunchPlan, owner: &Owner) -> HashMap<String, String> {
@@ -301,7 +342,14 @@ pub(super) fn exit_of(state: &ContainerState) -> Exit {
         oom_killed: state.oom_killed == Some(true) && signal == Some(Signal::KILL.as_raw()),
         // It is being taken away, or that did not quite work.
         removed: matches!(state.status, Some(REMOVING | DEAD)),
+        // A container that has not ended did so in the year 1.
+        at: state.finished_at.as_deref().and_then(stamp::nanos).map(timestamp),
     }
+}
+
+/// As the engine counts, in nanoseconds since 1970.
+pub(super) fn timestamp(nanos: u64) -> Timestamp {
+    Timestamp(nanos / 1_000_000)
 }
 
 /// The reference with a tag: the engine would pull every tag of a name without one.
@@ -314,11 +362,11 @@ pub(super) fn with_tag(image: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use bollard::models::ContainerConfig;
     use muster_common::id::ServiceId;
     use muster_common::instance::{InstancePort, LocalInfo};
 
     use super::*;
-    use crate::runner::Place;
 
     fn plan(spec: &str) -> LaunchPlan {
         let port = InstancePort { container_port: 8000, host_port: 31_000, port_type: PortType::Http };
@@ -346,6 +394,10 @@ mod tests {
         let labels = body.labels.unwrap();
         assert!(owner().made(&labels, &InstanceId::new("SI-1").unwrap()));
         assert!(!owner().made(&labels, &InstanceId::new("SI-2").unwrap()));
+        let moved = Owner { data_dir: "/mnt/data".to_owned(), ..owner() };
+        assert_eq!(made_elsewhere(&moved, &labels, &InstanceId::new("SI-1").unwrap()), Some("/data"));
+        assert_eq!(made_elsewhere(&moved, &labels, &InstanceId::new("SI-2").unwrap()), None);
+        assert_eq!(made_elsewhere(&owner(), &labels, &InstanceId::new("SI-1").unwrap()), None);
         assert!(!format!("{labels:?}").contains("hush"));
         let place: Place = serde_json::from_str(&labels[label::PLACE]).unwrap();
         assert_eq!(place, plan(r#"{"name": "web", "version": "1"}"#).place);
@@ -381,6 +433,46 @@ mod tests {
     }
 
     #[test]
+    fn limits_that_the_engine_left_away_are_told_although_nobody_heard_it_say_so() {
+        let mut plan = plan(r#"{"name": "web", "version": "1"}"#);
+        let mut told = |resources: Vec<ResourceAllocation>, host: HostConfig| {
+            plan.place.resources = resources;
+            let config =
+                ContainerConfig { labels: Some(labels(&plan, &owner())), ..ContainerConfig::default() };
+            let found = ContainerInspectResponse {
+                config: Some(config),
+                host_config: Some(host),
+                ..ContainerInspectResponse::default()
+            };
+            unenforced(&found)
+        };
+        let memory = || ResourceAllocation::Memory { memory_in_mb: BTreeMap::from([(0, 32)]) };
+        let share = || ResourceAllocation::Cpu { cores: BTreeMap::new() };
+        let core = || ResourceAllocation::Cpu { cores: BTreeMap::from([(0, vec![1])]) };
+        let none = HostConfig::default;
+        assert_eq!(
+            told(vec![memory(), share()], none()),
+            [
+                "memory limit not enforced: the engine left it away",
+                "CPU limit not enforced: the engine left it away"
+            ]
+        );
+        assert_eq!(told(vec![core()], none()), ["pinning to cores not enforced: the engine left it away"]);
+        let limits = HostConfig { memory: Some(32 << 20), nano_cpus: Some(1), ..none() };
+        assert_eq!(told(vec![memory(), share()], limits), Vec::<String>::new());
+        let pinned = HostConfig { cpuset_cpus: Some("1".to_owned()), ..none() };
+        assert_eq!(told(vec![core()], pinned), Vec::<String>::new());
+        assert_eq!(told(Vec::new(), none()), Vec::<String>::new(), "nothing was leased");
+    }
+
+    #[test]
+    fn what_the_engine_says_is_bounded() {
+        let said = vec!["x".repeat(MAX_MESSAGE_BYTES + 1); MAX_WARNINGS + 1];
+        let told = told(said);
+        assert_eq!((told.len(), told[0].len()), (MAX_WARNINGS, MAX_MESSAGE_BYTES));
+    }
+
+    #[test]
     fn open_files_are_limited_only_where_the_node_says_so() {
         let plan = plan(r#"{"name": "web", "version": "1"}"#);
         assert_eq!(host_config(&plan, None).unwrap().ulimits, None);
@@ -408,6 +500,18 @@ mod tests {
         let other =
             ContainerState { exit_code: Some(1), oom_killed: Some(true), ..ContainerState::default() };
         assert_eq!(exit_of(&other), exit(1));
+    }
+
+    #[test]
+    fn the_time_of_an_end_is_the_engines() {
+        let at = |words: &str| {
+            let finished_at = Some(words.to_owned());
+            exit_of(&ContainerState { finished_at, ..ContainerState::default() }).at
+        };
+        assert_eq!(at("2024-07-02T03:52:34.194999999Z"), Some(Timestamp(1_719_892_354_194)));
+        for nothing in ["0001-01-01T00:00:00Z", "", "yesterday"] {
+            assert_eq!(at(nothing), None, "{nothing}");
+        }
     }
 
     #[test]

@@ -18,7 +18,6 @@ use bollard::models::ExecInspectResponse;
 use futures::StreamExt;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use uuid::Uuid;
 
 use super::engine::{Engine, EngineError};
 use crate::runner::kin::{self, ProcessId};
@@ -54,8 +53,7 @@ pub(super) async fn run(
 ) -> Result<CommandOutput, RunnerError> {
     let at = |error: EngineError| error.at("command");
     let deadline = Instant::now() + limit;
-    // Its own, which begins with that of all commands of this executor: the next one ends them by it.
-    let mark = format!("{VARIABLE}={}-{}", executor.value(), Uuid::new_v4().simple());
+    let mark = format!("{VARIABLE}={}", executor.of_one());
     let options = CreateExecOptions {
         cmd: Some(argv.to_vec()),
         env: Some(vec![mark.clone()]),
@@ -205,6 +203,8 @@ fn is_inside(process: ProcessId, container: &str) -> bool {
 mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
+
+    use uuid::Uuid;
 
     use super::*;
 

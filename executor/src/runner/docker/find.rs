@@ -19,15 +19,25 @@ impl DockerRunner {
     ) -> Result<Found, RunnerError> {
         let at = |error: EngineError| error.at("find container");
         // The id from the journal saves a search; the labels still tell whose it is.
-        if let Some(Workload::Docker { container_id }) = known
+        if let Some(Workload::Docker { container_id, .. }) = known
             && let Some(found) = self.inspect(container_id).await.map_err(at)?
-            && labels(&found).is_some_and(|labels| self.owner.made(labels, instance))
+            && let Some(labels) = labels(&found)
         {
-            return Ok(self.judge(instance, container_id.clone(), found).await);
+            if self.owner.made(labels, instance) {
+                return Ok(self.judge(instance, container_id.clone(), found, known).await);
+            }
+            // Neither listed nor watched nor removed by this one's labels; but not for nothing either: it may run.
+            if let Some(elsewhere) = container::made_elsewhere(&self.owner, labels, instance) {
+                return Err(RunnerError::Unavailable(format!(
+                    "container {container_id} was made for the data directory {elsewhere}, and this executor's is {}: \
+                     move the directory back, or remove the container",
+                    self.owner.data_dir
+                )));
+            }
         }
         for container in self.containers(instance).await.map_err(at)? {
             if let Some(found) = self.inspect(&container).await.map_err(at)? {
-                return Ok(self.judge(instance, container, found).await);
+                return Ok(self.judge(instance, container, found, known).await);
             }
         }
         Ok(Found::Nothing)
@@ -39,19 +49,27 @@ impl DockerRunner {
         instance: &InstanceId,
         container: String,
         found: ContainerInspectResponse,
+        known: Option<&Workload>,
     ) -> Found {
         let state = found.state.clone().unwrap_or_default();
         if never_started(&state) {
             return Found::NeverStarted;
         }
         self.logs.keep(instance, &container, &found);
+        // What the engine said when it made it tells more than what it shows of it now.
+        let warnings = match known {
+            Some(Workload::Docker { container_id, warnings }) if *container_id == container => {
+                warnings.clone()
+            }
+            _ => container::unenforced(&found),
+        };
+        let workload = Workload::Docker { container_id: container.clone(), warnings };
         if has_ended(&state) {
-            let exit = container::exit_of(&state);
-            return Found::Ended(Workload::Docker { container_id: container }, exit);
+            return Found::Ended(workload, container::exit_of(&state));
         }
         self.addresses.keep(instance, &found);
         self.watch(&container, instance).await;
-        Found::Running(Workload::Docker { container_id: container })
+        Found::Running(workload)
     }
 
     /// Ids of this executor's containers for an instance: one, or none.

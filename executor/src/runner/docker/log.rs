@@ -4,6 +4,15 @@
 //! somebody reads the log of a container that runs, and now and then besides, so that little is left to copy at its end.
 //! It is completed when the container has ended, so that a position in it stays true through the end. A few are copied at
 //! once. An engine that cannot give the log holds up nobody's end: what is missing is said and counted.
+//!
+//! The engine's file goes with its container, so the container waits for the copy, and its instance with it; the slot
+//! does not. What remains at the end is copied in three steps:
+//!
+//! | step | copies | a full disk |
+//! |---|---|---|
+//! | `collect`, with the evidence | as much as [`COLLECT_LIMIT`] allows; nearly always all | it comes again |
+//! | `copy_on`, if that was not all | for as long as it gets on (see `progress`), at most [`COPY_LIMIT`] | ends it |
+//! | `complete`, before the removal | what is left, for [`COMPLETE_LIMIT`]; then the rest is given up | lost, and counted |
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,20 +24,29 @@ use bollard::models::ContainerInspectResponse;
 use muster_common::id::{InstanceId, ServiceId};
 use muster_common::spec::LoggingSpec;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::container::label;
 use super::engine::{Engine, EngineError};
 use super::pour::{copy, has_news, on_disk, tail};
+use super::progress::Progress;
 use crate::logs::{Bookmark, LogCopy, LogDir, LogReader, NoRoom, Rotation};
-use crate::runner::{LaunchPlan, RunnerError};
+use crate::runner::{LaunchPlan, LogEnd, RunnerError};
 
-/// How long a log may take to be copied before its end is asked for alone: within the time that evidence has.
+#[cfg(test)]
+mod tests;
+
+/// How long a log may take to be copied before its end is asked for alone, waiting for others included: within the time
+/// that evidence has.
 const COLLECT_LIMIT: Duration = Duration::from_secs(6);
 
-/// How long what is left of it may take before the container is removed all the same, as long as the engine gives
-/// something: within the time that a removal has. Waiting for others does not count.
+/// How long the rest of a log may take that is copied for as long as that gets on: some tens of gigabytes. Waiting for
+/// others does not count.
+const COPY_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// How long what is left of it then may take before the container is removed all the same: within the time that a
+/// removal has. Waiting for others does not count.
 const COMPLETE_LIMIT: Duration = Duration::from_secs(45);
 
 /// How long one copy of a container that runs may take to be brought up to date; then it goes on the next time.
@@ -36,6 +54,9 @@ const CATCH_UP_LIMIT: Duration = Duration::from_secs(20);
 
 /// How many logs are copied at once: when a node is drained it may be all of them.
 const COPIES: usize = 8;
+
+/// How many of those that take minutes are, beside the others, so that they hold up neither readers nor evidence.
+const LONG_COPIES: usize = 2;
 
 /// How long it may take once through all containers that run, and how long from one to the next.
 const ROUND: Duration = Duration::from_secs(60);
@@ -54,8 +75,16 @@ pub(super) enum CopyError {
     #[error("the engine cannot read on: {0}")]
     Broken(String),
     /// It is not over in time.
-    #[error("copying takes longer than {0:?}")]
+    #[error("what was left of it could not be copied within {0:?}")]
     TooLong(Duration),
+    /// It gets on so slowly that there is no end to it.
+    #[error("less than {bytes} bytes of it could be copied within {within:?}")]
+    TooSlow {
+        /// What would have been enough.
+        bytes: u64,
+        /// In this time.
+        within: Duration,
+    },
     /// Nothing more comes, and no end either.
     #[error("the engine gives nothing more for {0:?}")]
     Silent(Duration),
@@ -73,6 +102,7 @@ impl CopyError {
             Self::Engine(EngineError::Unreachable { .. } | EngineError::TooOld { .. }) => "unreachable",
             Self::Broken(_) => "broken",
             Self::TooLong(_) => "too_long",
+            Self::TooSlow { .. } => "too_slow",
             Self::Silent(_) => "silent",
             Self::Disk(_) => "disk",
         };
@@ -83,6 +113,7 @@ impl CopyError {
     fn at(self, step: &'static str) -> RunnerError {
         match self {
             Self::Engine(error) => error.at(step),
+            Self::Disk(error) => RunnerError::at(step, &error),
             other => RunnerError::Failed { step, why: other.to_string() },
         }
     }
@@ -109,10 +140,19 @@ struct Terms {
     /// How much of its end is asked for.
     tail_bytes: usize,
     no_room: NoRoom,
-    /// How long others may be copied first; as long as it takes when there is no limit.
-    turn_limit: Option<Duration>,
-    /// How long it may take from then on.
+    queue: Queue,
     limit: Duration,
+}
+
+/// Who is copied first.
+#[derive(Clone, Copy)]
+enum Queue {
+    /// Waiting counts: others may be copied for as long as one's own copy has.
+    Hurried,
+    /// Others may be copied for as long as it takes.
+    Patient,
+    /// The same, among those that take minutes.
+    Long,
 }
 
 /// What is known of the logs of living instances; kept until they are removed.
@@ -120,11 +160,17 @@ pub(super) struct Logs {
     data_dir: PathBuf,
     known: Mutex<BTreeMap<InstanceId, Source>>,
     copying: Semaphore,
+    copying_long: Semaphore,
 }
 
 impl Logs {
     pub(super) fn new(data_dir: PathBuf) -> Self {
-        Self { data_dir, known: Mutex::default(), copying: Semaphore::new(COPIES) }
+        Self {
+            data_dir,
+            known: Mutex::default(),
+            copying: Semaphore::new(COPIES),
+            copying_long: Semaphore::new(LONG_COPIES),
+        }
     }
 
     pub(super) fn data_dir(&self) -> &Path {
@@ -204,25 +250,51 @@ impl Logs {
         instance: &InstanceId,
         container: &str,
         max_bytes: usize,
-    ) -> Result<String, RunnerError> {
+    ) -> Result<LogEnd, RunnerError> {
         let terms = Terms {
             tail_bytes: max_bytes,
             no_room: NoRoom::ComeAgain,
-            turn_limit: Some(COLLECT_LIMIT),
+            queue: Queue::Hurried,
             limit: COLLECT_LIMIT,
         };
         match self.copy_to_end(engine, instance, container, terms).await {
-            Ok(tail) => Ok(String::from_utf8_lossy(&tail).into_owned()),
+            Ok(tail) => Ok(LogEnd::kept(String::from_utf8_lossy(&tail))),
             Err(error) if error.is_gone() => {
                 let left = self.left_over(instance, max_bytes).await;
                 self.give_up(instance, &error).await;
-                left
+                left.map(LogEnd::kept)
             }
             Err(error @ CopyError::Engine(_)) => Err(error.at("read log")),
             Err(error) => {
                 tracing::debug!(%error, %instance, "the log of a container is not copied yet");
-                tail(engine, container, max_bytes).await
+                let text = tail(engine, container, max_bytes).await?;
+                Ok(LogEnd { text, is_kept: false })
             }
+        }
+    }
+
+    /// Copies what is still missing of the log of a container that has ended, for as long as that gets on. Answers with
+    /// its end; none if the container is gone.
+    pub(super) async fn copy_on(
+        &self,
+        engine: &Engine,
+        instance: &InstanceId,
+        container: &str,
+        max_bytes: usize,
+    ) -> Result<Option<String>, RunnerError> {
+        let terms = Terms {
+            tail_bytes: max_bytes,
+            no_room: NoRoom::ComeAgain,
+            queue: Queue::Long,
+            limit: COPY_LIMIT,
+        };
+        match self.copy_to_end(engine, instance, container, terms).await {
+            Ok(tail) => Ok(Some(String::from_utf8_lossy(&tail).into_owned())),
+            Err(error) if error.is_gone() => {
+                self.give_up(instance, &error).await;
+                Ok(None)
+            }
+            Err(error) => Err(error.at("copy log")),
         }
     }
 
@@ -233,7 +305,8 @@ impl Logs {
         instance: &InstanceId,
         container: &str,
     ) -> Result<(), CopyError> {
-        let terms = Terms { tail_bytes: 0, no_room: NoRoom::Lost, turn_limit: None, limit: COMPLETE_LIMIT };
+        let terms =
+            Terms { tail_bytes: 0, no_room: NoRoom::Lost, queue: Queue::Patient, limit: COMPLETE_LIMIT };
         self.copy_to_end(engine, instance, container, terms).await.map(drop)
     }
 
@@ -276,10 +349,12 @@ impl Logs {
         limit: Duration,
     ) -> Result<(), CopyError> {
         let Source { container, dir, rotation, .. } = source;
-        let _turn = self.turn(Some(limit)).await?;
+        let asked = Instant::now();
+        let _turn = self.turn(Queue::Hurried, limit).await?;
         // None: somebody else is just about it.
         if let Some(fresh) = on_disk(move || LogCopy::try_open(dir, rotation)).await? {
-            let fresh = copy(engine, &container, fresh, NoRoom::ComeAgain, limit).await?;
+            let progress = Progress::since(asked, limit, Instant::now());
+            let fresh = copy(engine, &container, fresh, NoRoom::ComeAgain, progress).await?;
             let copied = fresh.bookmark();
             on_disk(move || fresh.pause()).await?;
             self.change(|known| known.get_mut(instance).map(|source| source.copied = Some(copied)));
@@ -288,12 +363,16 @@ impl Logs {
     }
 
     /// Waits until few enough others are being copied.
-    async fn turn(&self, limit: Option<Duration>) -> Result<Option<SemaphorePermit<'_>>, CopyError> {
+    async fn turn(&self, queue: Queue, limit: Duration) -> Result<Option<SemaphorePermit<'_>>, CopyError> {
+        let copying = match queue {
+            Queue::Hurried | Queue::Patient => &self.copying,
+            Queue::Long => &self.copying_long,
+        };
         // It is never closed.
-        let turn = async { self.copying.acquire().await.ok() };
-        match limit {
-            Some(limit) => timeout(limit, turn).await.map_err(|_| CopyError::TooLong(limit)),
-            None => Ok(turn.await),
+        let turn = async { copying.acquire().await.ok() };
+        match queue {
+            Queue::Hurried => timeout(limit, turn).await.map_err(|_| CopyError::TooLong(limit)),
+            Queue::Patient | Queue::Long => Ok(turn.await),
         }
     }
 
@@ -339,15 +418,21 @@ impl Logs {
     ) -> Result<Vec<u8>, CopyError> {
         let Some(source) = self.source(engine, instance, container).await? else { return Ok(Vec::new()) };
         let Source { dir, rotation, is_complete, .. } = source;
-        let Terms { tail_bytes, no_room, turn_limit, limit } = terms;
+        let Terms { tail_bytes, no_room, queue, limit } = terms;
         if is_complete {
             return on_disk(move || Ok(LogReader::new(dir).tail(usize::MAX, tail_bytes)?.bytes)).await;
         }
-        let _turn = self.turn(turn_limit).await?;
+        let asked = Instant::now();
+        let _turn = self.turn(queue, limit).await?;
+        let begun = match queue {
+            Queue::Hurried => asked,
+            Queue::Patient | Queue::Long => Instant::now(),
+        };
         // Somebody may just be bringing it up to date.
-        let begun = timeout(limit, on_disk(move || LogCopy::open(dir, rotation, tail_bytes))).await;
-        let begun = begun.map_err(|_| CopyError::TooLong(limit))??;
-        let whole = copy(engine, container, begun, no_room, limit).await?;
+        let opening = on_disk(move || LogCopy::open(dir, rotation, tail_bytes));
+        let opened = timeout_at(begun + limit, opening).await.map_err(|_| CopyError::TooLong(limit))??;
+        let progress = Progress::since(begun, limit, Instant::now());
+        let whole = copy(engine, container, opened, no_room, progress).await?;
         let tail = on_disk(move || Ok(whole.finish())).await?;
         self.change(|known| known.get_mut(instance).map(|source| source.is_complete = true));
         Ok(tail)

@@ -13,6 +13,7 @@
 //! | `files` | the files that are placed in a container before its start |
 //! | `log` | what a container wrote, and the copy of it that outlives the container |
 //! | `pour` | one reading of the log that the engine keeps |
+//! | `progress` | whether copying a log gets on (pure) |
 //! | `stamp` | the time that the engine writes before a line |
 //!
 //! An engine that is away is a normal event: every call then says so within its limit, and works again
@@ -39,6 +40,7 @@ mod files;
 mod find;
 mod log;
 mod pour;
+mod progress;
 mod pull;
 mod stamp;
 mod watch;
@@ -72,7 +74,7 @@ use super::file;
 use super::mark::CommandMark;
 use super::step::Step;
 use super::{
-    CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, ProvisionError, Runner, RunnerError,
+    CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, LogEnd, ProvisionError, Runner, RunnerError,
     RunnerEvent, StartError, Workload,
 };
 use crate::config::{DockerConfig, LogsConfig};
@@ -202,7 +204,7 @@ impl DockerRunner {
         let plan = &self.access.admit(plan).await?;
         let files = file::read_all(&plan.spec.configs).await?;
         let creating = step("create");
-        let (container, state) = self.create(plan, &container::with_tag(url)).await?;
+        let Made { container, warnings, state } = self.create(plan, &container::with_tag(url)).await?;
         creating.done();
         if state.is_none_or(|state| never_started(&state)) {
             files::place(&self.engine, &container, files).await?;
@@ -215,15 +217,11 @@ impl DockerRunner {
         }
         self.logs.expect(plan, &container);
         self.watch(&container, &plan.instance).await;
-        Ok(Workload::Docker { container_id: container })
+        Ok(Workload::Docker { container_id: container, warnings })
     }
 
-    /// The container for this plan; one that a start before a crash left is it, and comes with its state.
-    async fn create(
-        &self,
-        plan: &LaunchPlan,
-        image: &str,
-    ) -> Result<(String, Option<ContainerState>), StartError> {
+    /// The container for this plan; one that a start before a crash left is it.
+    async fn create(&self, plan: &LaunchPlan, image: &str) -> Result<Made, StartError> {
         let at = |error: EngineError| error.at_start("create container");
         let name = container::name(plan);
         let body = container::body(plan, image, &self.owner, self.open_files)
@@ -234,7 +232,13 @@ impl DockerRunner {
             .call("create_container", async |client| client.create_container(Some(options), body).await)
             .await
         {
-            Ok(created) => return Ok((created.id, None)),
+            Ok(created) => {
+                let warnings = container::told(created.warnings);
+                if !warnings.is_empty() {
+                    tracing::warn!(instance = %plan.instance, ?warnings, "the engine does not give a container all that was asked for");
+                }
+                return Ok(Made { container: created.id, warnings, state: None });
+            }
             Err(error) if error.is_conflict() => {}
             Err(error) => return Err(at(error)),
         }
@@ -244,7 +248,9 @@ impl DockerRunner {
             .await;
         let present = present.map_err(at)?;
         if labels(&present).is_some_and(|labels| self.owner.made(labels, &plan.instance)) {
-            Ok((present.id.unwrap_or(name), Some(present.state.unwrap_or_default())))
+            let warnings = container::unenforced(&present);
+            let state = Some(present.state.unwrap_or_default());
+            Ok(Made { container: present.id.unwrap_or(name), warnings, state })
         } else {
             Err(StartError::Failed {
                 step: "create container",
@@ -344,6 +350,16 @@ impl DockerRunner {
     }
 }
 
+/// A container that is there.
+struct Made {
+    /// Its id.
+    container: String,
+    /// What it is without although it was asked for, in words.
+    warnings: Vec<String>,
+    /// How it was found, when it had been made before.
+    state: Option<ContainerState>,
+}
+
 fn pulls(engine: &Arc<Engine>, config: &DockerConfig) -> Pulls {
     Pulls::new(Arc::clone(engine), Credentials::new(config.credentials.clone()), config.pulls_in_flight)
 }
@@ -367,7 +383,7 @@ fn has_ended(state: &ContainerState) -> bool {
 
 fn container_of(workload: &Workload) -> Result<&str, RunnerError> {
     match workload {
-        Workload::Docker { container_id } => Ok(container_id),
+        Workload::Docker { container_id, .. } => Ok(container_id),
         Workload::Process { .. } => {
             Err(RunnerError::Failed { step: "find container", why: "the workload is a process".to_owned() })
         }
@@ -448,9 +464,20 @@ impl Runner for DockerRunner {
         instance: &'a InstanceId,
         workload: &'a Workload,
         max_bytes: usize,
-    ) -> BoxFuture<'a, Result<String, RunnerError>> {
+    ) -> BoxFuture<'a, Result<LogEnd, RunnerError>> {
         Box::pin(async move {
             self.logs.collect(&self.engine, instance, container_of(workload)?, max_bytes).await
+        })
+    }
+
+    fn copy_log<'a>(
+        &'a self,
+        instance: &'a InstanceId,
+        workload: &'a Workload,
+        max_bytes: usize,
+    ) -> BoxFuture<'a, Result<Option<String>, RunnerError>> {
+        Box::pin(async move {
+            self.logs.copy_on(&self.engine, instance, container_of(workload)?, max_bytes).await
         })
     }
 }

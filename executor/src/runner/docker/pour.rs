@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::engine::Engine;
 use super::log::CopyError;
+use super::progress::{Cut, Progress};
 use super::stamp;
 use crate::logs::{Bookmark, Entries, LogCopy, NoRoom, Seek, Sought, Step};
 use crate::runner::RunnerError;
@@ -50,7 +51,8 @@ enum Reading {
     TooFewLines,
     /// The bookmark is not in the log any more, and all entries seem to be older: they are new.
     BookmarkLost,
-    TooLong,
+    /// It does not get on as it must.
+    Cut(Cut),
     /// Nothing came for too long.
     Silent,
     Broken(String),
@@ -63,23 +65,26 @@ pub(super) async fn copy(
     container: &str,
     mut copy: LogCopy,
     no_room: NoRoom,
-    limit: Duration,
+    mut progress: Progress,
 ) -> Result<LogCopy, CopyError> {
-    let deadline = Instant::now() + limit;
     let mut range = if copy.bookmark().is_at_start() { Range::All } else { Range::Last(RECENT_LINES) };
     loop {
         let options = options(&range.lines(), true);
-        let poured = engine.call_within("logs", limit + ANSWER_MARGIN, async move |client| {
+        let limit = progress.left(Instant::now()) + ANSWER_MARGIN;
+        let poured = engine.call_within("logs", limit, async move |client| {
             let entries = client.logs(container, Some(options));
-            pour(entries, copy, no_room, range, deadline).await
+            pour(entries, copy, no_room, range, progress).await
         });
         let reading;
-        (copy, reading) = poured.await??;
+        (copy, progress, reading) = poured.await??;
         range = match reading {
             Reading::ToTheEnd => return Ok(copy),
             Reading::TooFewLines => range.wider(),
             Reading::BookmarkLost => Range::AllAnew,
-            Reading::TooLong => return Err(CopyError::TooLong(limit)),
+            Reading::Cut(Cut::TooLong(limit)) => return Err(CopyError::TooLong(limit)),
+            Reading::Cut(Cut::TooSlow { bytes, within }) => {
+                return Err(CopyError::TooSlow { bytes, within });
+            }
             Reading::Silent => return Err(CopyError::Silent(SILENCE_LIMIT)),
             Reading::Broken(words) => return Err(CopyError::Broken(words)),
         };
@@ -134,8 +139,8 @@ async fn pour(
     mut copy: LogCopy,
     no_room: NoRoom,
     range: Range,
-    deadline: Instant,
-) -> Result<Result<(LogCopy, Reading), CopyError>, Error> {
+    mut progress: Progress,
+) -> Result<Result<(LogCopy, Progress, Reading), CopyError>, Error> {
     let mut entries = pin!(entries);
     let mut seek = range.seek(copy.bookmark());
     let mut taken = Entries::after(copy.bookmark());
@@ -157,7 +162,7 @@ async fn pour(
             break Ok(Reading::Broken(String::from_utf8_lossy(&entry).trim_end().to_owned()));
         };
         match seek.next(time) {
-            Step::Skip => {}
+            Step::Skip => progress.advance(entry.len() as u64, Instant::now()),
             Step::Widen => break Ok(Reading::TooFewLines),
             Step::Take => taken.push(time, text),
             Step::TakeAfterGap => {
@@ -166,29 +171,34 @@ async fn pour(
             }
         }
         if taken.len() >= BATCH_BYTES {
-            (copy, taken) = match write(copy, taken, no_room).await {
+            let kept_bytes;
+            (copy, taken, kept_bytes) = match write(copy, taken, no_room).await {
                 Ok(written) => written,
                 Err(error) => return Ok(Err(error)),
             };
+            progress.advance(kept_bytes, Instant::now());
         }
-        if Instant::now() >= deadline {
-            break Ok(Reading::TooLong);
+        if let Some(cut) = progress.cut(Instant::now()) {
+            break Ok(Reading::Cut(cut));
         }
     };
     let written = write(copy, taken, no_room).await;
     let reading = reading?;
-    Ok(written.map(|(copy, _)| (copy, reading)))
+    Ok(written.map(|(copy, ..)| (copy, progress, reading)))
 }
 
-/// Writes entries, and hands back where the next ones go.
+/// Writes entries, and hands back where the next ones go, and how many bytes of these there was room for.
 async fn write(
     mut copy: LogCopy,
     entries: Entries,
     no_room: NoRoom,
-) -> Result<(LogCopy, Entries), CopyError> {
+) -> Result<(LogCopy, Entries, u64), CopyError> {
     on_disk(move || {
+        let lost_before = copy.lost_bytes();
         copy.append(&entries, no_room)?;
-        Ok((copy, Entries::after(entries.bookmark())))
+        let lost_bytes = copy.lost_bytes() - lost_before;
+        let kept_bytes = (entries.len() as u64).saturating_sub(lost_bytes);
+        Ok((copy, Entries::after(entries.bookmark()), kept_bytes))
     })
     .await
 }
@@ -259,21 +269,25 @@ mod tests {
         });
         let silence =
             if is_silent { stream::pending().left_stream() } else { stream::empty().right_stream() };
-        let deadline = Instant::now() + limit;
-        let poured = pour(numbers.chain(silence), copy, NoRoom::Lost, Range::All, deadline).await;
-        let (copy, reading) = poured.unwrap().unwrap();
+        let now = Instant::now();
+        let progress = Progress::since(now, limit, now);
+        let poured = pour(numbers.chain(silence), copy, NoRoom::Lost, Range::All, progress).await;
+        let (copy, _, reading) = poured.unwrap().unwrap();
         (reading, copy.bookmark())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_log_is_waited_for_and_a_silent_one_is_not() {
         let (slow, long) = (SILENCE_LIMIT * 9 / 10, Duration::from_secs(3600));
-        let (whole, all) = poured(20, slow, false, long).await;
+        let (whole, all) = poured(3, slow, false, long).await;
         assert!(matches!(whole, Reading::ToTheEnd), "{whole:?}");
-        let (silent, some) = poured(20, slow, true, long).await;
+        let (silent, some) = poured(3, slow, true, long).await;
         assert!(matches!(silent, Reading::Silent), "{silent:?}");
         assert_eq!(some, all, "what came before is kept");
-        let (cut, some) = poured(20, slow, false, 5 * slow).await;
-        assert!(matches!(cut, Reading::TooLong) && !some.is_at_start() && some != all, "{cut:?}");
+        let (cut, some) = poured(3, slow, false, 2 * slow).await;
+        assert!(matches!(cut, Reading::Cut(Cut::TooLong(_))), "{cut:?}");
+        assert!(!some.is_at_start() && some != all, "what came before is kept");
+        let (cut, some) = poured(20, slow, false, long).await;
+        assert!(matches!(cut, Reading::Cut(Cut::TooSlow { .. })) && !some.is_at_start(), "{cut:?}");
     }
 }

@@ -1,5 +1,8 @@
 //! Pulls of images: one per reference at a time however many instances wait for it, and a few per node.
 //!
+//! What a spec allows a pull is counted from its turn on: a service is not to blame for the images of others. The wait
+//! for the turn has a limit of its own, and who is turned away by it comes again.
+//!
 //! Who waits holds the pull. When the last one lets go (its instance was stopped, its time is up), the pull's task
 //! is aborted and its connection closed, and others have its room. The engine ends its own work then, but not before
 //! a registry that hangs has answered it (seen with Engine 20.10).
@@ -22,6 +25,10 @@ use crate::runner::ProvisionError;
 /// The bytes of the engine's words about its progress that are kept.
 const MAX_PROGRESS: usize = 200;
 
+/// How long a pull waits for its turn. What waits is told to come again then: as much as may be ahead of it, it should
+/// not look as if it were being fetched. `PULL_TURN` in `machine/patience.rs` is as long.
+const TURN_LIMIT: Duration = Duration::from_secs(10 * 60);
+
 /// The pulls under way on this node.
 pub(super) struct Pulls {
     engine: Arc<Engine>,
@@ -38,6 +45,8 @@ struct Pull {
 
 #[derive(Clone)]
 enum State {
+    /// As many others as may be are under way.
+    Waits,
     /// The engine's last word about it.
     UnderWay(String),
     Done(Result<(), Failure>),
@@ -57,11 +66,18 @@ impl Pulls {
         Self { engine, credentials, permits, under_way: Mutex::default() }
     }
 
-    /// Pulls the image, or waits for the pull of it that is under way, at most `limit`.
+    /// Pulls the image, or waits for the pull of it that is under way, at most `limit` from its turn on.
     pub(super) async fn pull(&self, image: &str, limit: Duration) -> Result<(), ProvisionError> {
         let unavailable = |why: String| ProvisionError::Unavailable { what: format!("image {image}"), why };
         let pull = self.join(image);
         let mut state = pull.state.clone();
+        let turn = async { state.wait_for(|state| !matches!(state, State::Waits)).await.is_ok() };
+        if timeout(TURN_LIMIT, turn).await.is_err() {
+            return Err(ProvisionError::RunnerUnavailable(format!(
+                "image {image} has waited {TURN_LIMIT:?} for its turn behind other pulls of this node, and comes \
+                 again; docker.pullsInFlight of the executor's configuration says how many there are at once"
+            )));
+        }
         let done = async {
             let done = state.wait_for(|state| matches!(state, State::Done(_))).await;
             done.map(|state| state.clone())
@@ -70,9 +86,12 @@ impl Pulls {
             Ok(Ok(State::Done(Ok(())))) => Ok(()),
             Ok(Ok(State::Done(Err(Failure::Image(why))))) => Err(unavailable(why)),
             Ok(Ok(State::Done(Err(Failure::Engine(why))))) => Err(ProvisionError::RunnerUnavailable(why)),
-            Ok(Ok(State::UnderWay(_)) | Err(_)) => Err(unavailable("the pull was cut short".to_owned())),
+            Ok(Ok(State::Waits | State::UnderWay(_)) | Err(_)) => {
+                Err(unavailable("the pull was cut short".to_owned()))
+            }
             Err(_) => {
                 let last = match &*pull.state.borrow() {
+                    State::Waits => "none".to_owned(),
                     State::UnderWay(progress) => progress.clone(),
                     State::Done(_) => "it ended".to_owned(),
                 };
@@ -90,11 +109,10 @@ impl Pulls {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let present = under_way.get(image).and_then(Weak::upgrade);
         // One that is over belongs to those who waited for it: who comes now asks anew.
-        if let Some(pull) = present.filter(|pull| matches!(*pull.state.borrow(), State::UnderWay(_))) {
+        if let Some(pull) = present.filter(|pull| !matches!(*pull.state.borrow(), State::Done(_))) {
             return pull;
         }
-        let (sender, state) =
-            watch::channel(State::UnderWay("waiting for other pulls on this node".to_owned()));
+        let (sender, state) = watch::channel(State::Waits);
         let work = Work {
             image: image.to_owned(),
             engine: Arc::clone(&self.engine),
@@ -201,6 +219,23 @@ fn progress(step: &CreateImageInfo) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pull_that_waits_for_its_turn_has_not_begun() {
+        let engine = Arc::new(Engine::new("/nonexistent/docker.sock".to_owned(), Duration::from_secs(1)));
+        let pulls = Pulls::new(engine, Credentials::new(None), 1);
+        let others = Arc::clone(&pulls.permits).acquire_owned().await.unwrap();
+        let begun = tokio::time::Instant::now();
+        match pulls.pull("web:1", Duration::from_secs(1)).await {
+            Err(ProvisionError::RunnerUnavailable(why)) => assert!(why.contains("for its turn"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(begun.elapsed(), TURN_LIMIT);
+        // Its turn comes, and then it is tried.
+        let (pulled, ()) = tokio::join!(pulls.pull("web:1", Duration::from_secs(1)), async { drop(others) });
+        let why = pulled.unwrap_err().to_string();
+        assert!(!why.contains("for its turn"), "{why}");
+    }
 
     #[test]
     fn a_refusal_keeps_its_words_and_says_what_to_do() {

@@ -1,4 +1,4 @@
-//! The time that the engine writes before a line of a log, when it is asked to. Pure.
+//! The time as the engine writes it: of a container's end, and before a line of a log when it is asked to. Pure.
 
 /// Days from March 1st of the year 0 to 1970-01-01.
 const DAYS_TO_EPOCH: i64 = 719_468;
@@ -11,7 +11,7 @@ pub(super) fn split(entry: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// RFC 3339, in any zone: one log driver writes UTC, another local time.
-fn nanos(stamp: &str) -> Option<u64> {
+pub(super) fn nanos(stamp: &str) -> Option<u64> {
     let (date, time) = stamp.split_once('T')?;
     let (clock, zone) = time.split_at(time.find(['Z', '+', '-'])?);
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));

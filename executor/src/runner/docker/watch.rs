@@ -6,6 +6,9 @@
 //! nothing but time: after each reconnect, and every [`SWEEP`] in between, everything that is watched is looked at
 //! again. Who was killed is looked at in any case: want of memory, or a removal by hand, may show only then, and
 //! is announced as a second word about the same end.
+//!
+//! The container's own process is not watched. The kernel would tell sooner that it is gone, but not how it ended, nor
+//! whether all of its output has come (`bench/RESULTS.md` says what that would cost).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::Pin;
@@ -211,6 +214,8 @@ impl Watcher {
                     oom_killed: Some(watched.out_of_memory),
                     ..ContainerState::default()
                 });
+                let at = event.time_nano.and_then(|nanos| nanos.try_into().ok()).map(container::timestamp);
+                let exit = Exit { at, ..exit };
                 if exit.signal == Some(Signal::KILL.as_raw()) {
                     watched.announced = Some(exit.clone());
                     let instance = watched.instance.clone();

@@ -1,7 +1,8 @@
 //! A command beside a process: a CMD probe or hook. It has the workload's environment, directory, user and own
 //! limits, and is held by the control groups that hold the workload, but is not in the workload's own: who stops
-//! the workload ends it, too, and whoever is the executor next can tell it from the workload and end it alone. It is
-//! killed with its process group when its time is up.
+//! the workload ends it, too, and whoever is the executor next can tell it from the workload and end it alone. When it
+//! has ended, or its time is up, all that it started is killed: its process group at once, and who left that by the
+//! mark that each command has for itself.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,45 +13,70 @@ use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::entry::{Entry, judge};
 use super::launch::MAX_REPLY_BYTES;
+use crate::runner::mark;
 use crate::runner::{COMMAND_OUTPUT_MAX, CommandOutput, RunnerError};
 use crate::want::is_want;
 
-/// Kills the command's group when it is dropped, however that comes about: also what the command left
-/// in the background. The group's number stays taken while anybody is in it, and numbers are given out
-/// in turn, so nobody else can have it a moment after the command ended.
-struct ProcessGroup(Option<Pid>);
+/// Kills the command and what it left in the background when it is dropped, however that comes about. The group's
+/// number stays taken while anybody is in it, and numbers are given out in turn, so nobody else can have it a moment
+/// after the command ended.
+struct Family {
+    group: Pid,
+    mark: String,
+}
 
-impl Drop for ProcessGroup {
+impl Family {
+    fn of(child: &Child, mark: String) -> Option<Self> {
+        let group = Pid::from_raw(i32::try_from(child.id()?).ok()?)?;
+        Some(Self { group, mark })
+    }
+}
+
+impl Drop for Family {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // Nobody is left in it: the usual case.
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
-        }
+        // Nobody is left in it: the usual case.
+        let _ = rustix::process::kill_process_group(self.group, Signal::KILL);
+        // Without a runtime the executor is ending: the next one ends what is left.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (mark, first) =
+            (std::mem::take(&mut self.mark), self.group.as_raw_nonzero().get().unsigned_abs());
+        runtime.spawn_blocking(move || match mark::end_rest(&mark, first) {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "killed what a command left behind in sessions of its own"),
+            Err(error) => tracing::warn!(%error, "what a command left behind cannot be killed"),
+        });
     }
 }
 
 /// Runs what `entry` describes and waits for it, at most `limit`. `shim` is the program that becomes it: only a
-/// process that has one thread can become somebody else.
-pub(super) async fn run(entry: &Entry, shim: &Path, limit: Duration) -> Result<CommandOutput, RunnerError> {
+/// process that has one thread can become somebody else. `mark` is its own, and no other command's.
+pub(super) async fn run(
+    mut entry: Entry,
+    mark: String,
+    shim: &Path,
+    limit: Duration,
+) -> Result<CommandOutput, RunnerError> {
     let empty = || RunnerError::Failed { step: "command", why: "it is empty".to_owned() };
+    entry.env.insert(mark::VARIABLE.to_owned(), mark.clone());
     let program = entry.command.first().ok_or_else(empty)?;
     let (reader, writer) = io::pipe().map_err(|error| failed(program, &error))?;
     let mut command = Command::from(entry.process(shim, writer));
     command.kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| failed(program, &error))?;
     drop(command);
-    let _group = ProcessGroup(child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)));
+    let _family = Family::of(&child, mark);
     let mut output =
         pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(|error| failed(program, &error))?;
 
     let mut kept = Vec::new();
     let mut chunk = [0; COMMAND_OUTPUT_MAX];
     let ended = timeout(limit, async {
-        admit(entry, &mut child).await?;
+        admit(&entry, &mut child).await?;
         let mut open = true;
         loop {
             tokio::select! {

@@ -20,7 +20,7 @@
 //! `logs/<service>/<instance>/output.log`, … (see [`crate::logs`]; kept).
 //!
 //! Under systemd the executor's unit needs `KillMode=process`, or a restart of it takes all shims along. For
-//! limits it needs `Delegate=yes` and `DelegateSubgroup=muster-agent`.
+//! limits it needs `Delegate=yes` and `DelegateSubgroup=muster-agent` (systemd 254 or later).
 
 mod cgroup;
 mod command;
@@ -58,10 +58,10 @@ use self::rundir::RunDir;
 use self::under_way::UnderWay;
 use self::watch::{ExitReceiver, Watches};
 use super::kin::{self, ProcessId};
-use super::mark::{self, CommandMark};
+use super::mark::CommandMark;
 use super::{
-    CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, Place, ProvisionError, Runner, RunnerError,
-    RunnerEvent, StartError, Workload,
+    CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, LogEnd, Place, ProvisionError, Runner,
+    RunnerError, RunnerEvent, StartError, Workload,
 };
 use crate::config::{LogsConfig, ProcessConfig};
 use crate::logs::{LogDir, LogReader, keep_swept};
@@ -218,7 +218,7 @@ impl Inner {
 
     /// Finds out, finishes what a killed shim left unfinished, and watches what runs.
     async fn examine(&self, instance: &InstanceId) -> Result<Condition, RunnerError> {
-        let failed = |error: io::Error| RunnerError::Failed { step: "find process", why: error.to_string() };
+        let failed = |error: io::Error| RunnerError::at("find process", &error);
         let run = self.run_dir(instance);
         let deadline = Instant::now() + SETTLE_WAIT;
         while self.starts.contains(instance) {
@@ -280,16 +280,21 @@ impl Inner {
             Condition::Ended(_, exit) => return Ok(exit),
             Condition::Nothing | Condition::NeverStarted => return Ok(Exit::default()),
         };
-        let failed = |error: io::Error| RunnerError::Failed { step: "stop process", why: error.to_string() };
+        let failed = |error: io::Error| RunnerError::at("stop process", &error);
         pids.workload.signal_group(Signal::TERM).map_err(failed)?;
         if let Some(exit) = ended_within(&mut exit, grace).await {
             return Ok(exit);
         }
-        pids.workload.signal_group(Signal::KILL).map_err(failed)?;
-        let (run, shim) = (self.run_dir(instance), pids.shim.pid);
+        let (run, workload, shim) = (self.run_dir(instance), pids.workload, pids.shim.pid);
         let kill = move || {
+            let group = run.group()?;
+            // What the kernel killed before this is not why the workload ends.
+            if let Err(error) = run.write_oom_kills_before(group.oom_kills()) {
+                tracing::warn!(%error, run = %run.path().display(), "its end may be told as one for want of memory");
+            }
+            workload.signal_group(Signal::KILL)?;
             // First at one blow who is in the groups, then whoever left them.
-            run.group()?.kill()?;
+            group.kill()?;
             kin::descendants(shim)?.into_iter().try_for_each(|process| process.signal(Signal::KILL))
         };
         blocking("stop process", kill).await?;
@@ -307,8 +312,7 @@ impl Inner {
     async fn remove(self: &Arc<Self>, instance: &InstanceId) -> Result<(), RunnerError> {
         self.stop(instance, Duration::ZERO).await?;
         // Whom the shim could not end, and checks and hooks that an executor before this one left behind.
-        let failed =
-            |error: io::Error| RunnerError::Failed { step: "remove process", why: error.to_string() };
+        let failed = |error: io::Error| RunnerError::at("remove process", &error);
         let run = self.run_dir(instance);
         let pids = match run.pids() {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
@@ -381,7 +385,7 @@ async fn blocking<T: Send + 'static>(
     step: &'static str,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, RunnerError> {
-    off_worker(work).await.map_err(|error| RunnerError::Failed { step, why: error.to_string() })
+    off_worker(work).await.map_err(|error| RunnerError::at(step, &error))
 }
 
 /// A disk may hang: then no task but the one that asks it waits.
@@ -464,17 +468,15 @@ impl Runner for ProcessRunner {
             let (account, group) = off_worker(prepare)
                 .await
                 .map_err(|error| command::failed("its account and groups", &error))?;
-            let mut env = plan.env.clone();
-            env.insert(mark::VARIABLE.to_owned(), self.0.mark.value().to_owned());
             let entry = Entry {
                 command: argv.to_vec(),
-                env,
+                env: plan.env.clone(),
                 working_directory: self.0.working_directory(plan),
                 account,
                 group,
                 limits: ProcessLimits::of(&self.0.config),
             };
-            command::run(&entry, &self.0.shim, timeout).await
+            command::run(entry, self.0.mark.of_one(), &self.0.shim, timeout).await
         })
     }
 
@@ -483,14 +485,14 @@ impl Runner for ProcessRunner {
         instance: &'a InstanceId,
         _workload: &'a Workload,
         max_bytes: usize,
-    ) -> BoxFuture<'a, Result<String, RunnerError>> {
+    ) -> BoxFuture<'a, Result<LogEnd, RunnerError>> {
         let (inner, instance) = (Arc::clone(&self.0), instance.clone());
         Box::pin(blocking("read log", move || match LogDir::find(&inner.data_dir, &instance)? {
             Some(dir) => {
                 let tail = LogReader::new(dir).tail(usize::MAX, max_bytes)?;
-                Ok(String::from_utf8_lossy(&tail.bytes).into_owned())
+                Ok(LogEnd::kept(String::from_utf8_lossy(&tail.bytes)))
             }
-            None => Ok(String::new()),
+            None => Ok(LogEnd::kept("")),
         }))
     }
 }

@@ -6,6 +6,7 @@
 //! | `place.json` | by the executor, before there is a shim | where the instance belongs |
 //! | `pid.json` | by the shim, before it reports the start | who runs |
 //! | `cgroup.json` | by the executor, before it makes them | which control groups are its own |
+//! | `oom.json` | by the executor, before it sends SIGKILL | how often the kernel had killed in them for want of memory by then |
 //! | `exit.json` | by the shim, into room set aside before the start, at once when the workload's first process ended | how it ended |
 //!
 //! The lock belongs to the open file that the shim inherits as its stderr, so it is taken before the
@@ -53,7 +54,7 @@ impl RunDir {
         fs::create_dir_all(&self.0)?;
         let log = File::options().create(true).append(true).open(self.0.join("shim.log"))?;
         let Some(log) = lock(log)? else { return Ok(None) };
-        for name in ["pid.json", "exit.json"] {
+        for name in ["pid.json", "oom.json", "exit.json"] {
             match fs::remove_file(self.0.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -100,11 +101,18 @@ impl RunDir {
         }
     }
 
-    /// It need not survive the machine: control groups do not either.
     pub(super) fn write_group(&self, group: &Group) -> io::Result<()> {
-        let fresh = self.0.join("cgroup.json.new");
-        fs::write(&fresh, serde_json::to_vec(group)?)?;
-        fs::rename(&fresh, self.0.join("cgroup.json"))
+        self.write_for_this_boot("cgroup.json", group)
+    }
+
+    /// How often the kernel had killed in the groups for want of memory when the executor sent SIGKILL; 0 as long as
+    /// it has not.
+    pub(super) fn oom_kills_before(&self) -> io::Result<u64> {
+        Ok(self.read("oom.json")?.unwrap_or_default())
+    }
+
+    pub(super) fn write_oom_kills_before(&self, kills: u64) -> io::Result<()> {
+        self.write_for_this_boot("oom.json", &kills)
     }
 
     pub(super) fn ended(&self) -> io::Result<Option<Ended>> {
@@ -144,6 +152,13 @@ impl RunDir {
             io::Error::new(kind, format!("{}: {error}", path.display()))
         })?;
         Ok(Some(value))
+    }
+
+    /// All or nothing. It need not survive the machine: control groups do not either.
+    fn write_for_this_boot<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
+        let fresh = self.0.join(format!("{name}.new"));
+        fs::write(&fresh, serde_json::to_vec(value)?)?;
+        fs::rename(&fresh, self.0.join(name))
     }
 
     /// All or nothing, and on the disk when it returns.
@@ -195,6 +210,8 @@ fn open_up(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use muster_common::time::Timestamp;
+
     use super::*;
     use crate::runner::Exit;
 
@@ -222,7 +239,8 @@ mod tests {
         assert_eq!(run.ended().unwrap(), None);
         let size = || fs::metadata(dir.path().join("exit.json")).unwrap().len();
         let reserved = size();
-        let exit = Exit { code: Some(i32::MIN), signal: Some(i32::MIN), ..Exit::default() };
+        let at = Some(Timestamp(u64::MAX));
+        let exit = Exit { code: Some(i32::MIN), signal: Some(i32::MIN), at, ..Exit::default() };
         for alone in [false, true] {
             let ended = Ended { exit: exit.clone(), alone };
             run.write_ended(&ended).unwrap();

@@ -17,6 +17,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use muster_platform::World;
 use rustix::process::{Signal, WaitOptions, WaitStatus};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -127,7 +128,7 @@ async fn tend(launch: Launch) -> io::Result<()> {
         }
     };
     // Written before anything else is done: from here on the exit status survives the shim too.
-    let exit = group.explain(&exit);
+    let exit = group.explain(&exit, oom_kills_before(&run));
     let alone = left(&group).is_ok_and(|left| left.is_empty());
     let mut written = run.write_ended(&Ended { exit: exit.clone(), alone });
     if !alone {
@@ -145,6 +146,14 @@ async fn tend(launch: Launch) -> io::Result<()> {
     let _ = timeout(DRAIN_WAIT, rest).await;
     log.say_loss();
     written
+}
+
+/// What cannot be read keeps no exit status from being written.
+fn oom_kills_before(run: &RunDir) -> u64 {
+    run.oom_kills_before().unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "{error}");
+        0
+    })
 }
 
 fn spawn(launch: &Launch, output: io::PipeWriter) -> io::Result<ProcessId> {
@@ -193,7 +202,8 @@ fn reap(workload: Option<ProcessId>) -> Option<Exit> {
 }
 
 fn exit_of(status: WaitStatus) -> Exit {
-    Exit { code: status.exit_status(), signal: status.terminating_signal(), ..Exit::default() }
+    let at = Some(World::system().clock.now());
+    Exit { code: status.exit_status(), signal: status.terminating_signal(), at, ..Exit::default() }
 }
 
 /// Who is below this process or in the group. The former finds also who left the group (root can), the latter also

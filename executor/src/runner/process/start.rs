@@ -80,7 +80,7 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
             return Err(StartError::Failed { step: "prepare", why });
         }
     }
-    // Before the task: a start that is let go while a server is slow leaves nothing behind.
+    // Before the task: a start that is let go while the disk is slow leaves nothing behind.
     let files = file::read_all(&plan.spec.configs).await?;
     // In a task of its own: a start that was let go half-way would leave nobody to tell what came of it.
     let under_way = inner.starts.begin(&plan.instance);

@@ -1,8 +1,9 @@
 //! Instances that are over, in the order in which they ended.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use muster_common::id::InstanceId;
+use muster_common::instance::InstanceRecord;
 use muster_common::time::Timestamp;
 
 use crate::machine::Instance;
@@ -15,14 +16,51 @@ fn end_of(instance: &Instance) -> End {
     (instance.ended, instance.record.updated, instance.id().clone())
 }
 
-/// Instances that are over, by how much is kept of them.
+/// How much of one kind of detail is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound {
+    /// Of how many ends, at most.
+    pub(super) ends: usize,
+    /// How many bytes, at most.
+    pub(super) bytes: usize,
+}
+
+/// The ends of which one kind of detail is kept, with its bytes.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Shelf {
+    kept: BTreeMap<End, usize>,
+    bytes: usize,
+}
+
+impl Shelf {
+    fn insert(&mut self, end: End, bytes: usize) {
+        self.bytes += bytes;
+        self.bytes -= self.kept.insert(end, bytes).unwrap_or_default();
+    }
+
+    fn remove(&mut self, end: &End) {
+        self.bytes -= self.kept.remove(end).unwrap_or_default();
+    }
+
+    /// The oldest, if there is more than may be kept: its detail is to go.
+    pub(super) fn first_beyond(&mut self, most: Bound) -> Option<InstanceId> {
+        if self.kept.len() <= most.ends && self.bytes <= most.bytes {
+            return None;
+        }
+        let (end, bytes) = self.kept.pop_first()?;
+        self.bytes -= bytes;
+        Some(end.2)
+    }
+}
+
+/// Instances that are over, by what is kept of them.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Ends {
     last: u64,
-    /// The newest, which keep everything.
-    in_full: BTreeSet<End>,
-    /// Those before them, which keep an outline.
-    in_outline: BTreeSet<End>,
+    /// Those that keep the end of their log.
+    pub(super) logs: Shelf,
+    /// Those that keep their timeline and what their checks gave.
+    pub(super) outlines: Shelf,
 }
 
 impl Ends {
@@ -32,35 +70,29 @@ impl Ends {
         self.insert(instance);
     }
 
-    /// An instance that is over. How much is kept of it is seen when it is one too many.
+    /// An instance that is over. How much is kept of it is seen when there is too much.
     pub(super) fn insert(&mut self, instance: &Instance) {
         self.last = self.last.max(instance.ended);
-        self.in_full.insert(end_of(instance));
+        let end = end_of(instance);
+        self.logs.insert(end.clone(), log_bytes(&instance.record));
+        self.outlines.insert(end, outline_bytes(&instance.record));
     }
 
     /// It is forgotten.
     pub(super) fn remove(&mut self, instance: &Instance) {
         let end = end_of(instance);
-        self.in_full.remove(&end);
-        self.in_outline.remove(&end);
+        self.logs.remove(&end);
+        self.outlines.remove(&end);
     }
+}
 
-    /// The oldest that keeps everything, if those are more than `most`; from now on it keeps an outline.
-    pub(super) fn first_beyond_full(&mut self, most: usize) -> Option<InstanceId> {
-        if self.in_full.len() <= most {
-            return None;
-        }
-        let end = self.in_full.pop_first()?;
-        let id = end.2.clone();
-        self.in_outline.insert(end);
-        Some(id)
-    }
+fn log_bytes(record: &InstanceRecord) -> usize {
+    record.evidence.as_ref().map_or(0, |evidence| evidence.log_tail.len())
+}
 
-    /// The oldest that keeps an outline, if those and the newer ones are more than `most`.
-    pub(super) fn first_beyond_outline(&mut self, most: usize) -> Option<InstanceId> {
-        if self.in_full.len() + self.in_outline.len() <= most {
-            return None;
-        }
-        self.in_outline.pop_first().map(|(_, _, id)| id)
-    }
+/// Its texts, and about what they stand in.
+fn outline_bytes(record: &InstanceRecord) -> usize {
+    let steps = record.timeline.iter().map(|step| size_of_val(step) + step.message.len());
+    let probes = record.probes.iter().map(|probe| size_of_val(probe) + probe.answer.len());
+    steps.chain(probes).sum()
 }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::evidence::{Transition, news};
 use muster_common::id::{ExecutorId, InstanceId, ServiceId, SlotId};
 use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::reason::Reason;
@@ -315,17 +316,15 @@ impl Core {
     fn step(&mut self, id: &InstanceId, event: Event, now: Now) {
         let Some(before) = self.instances.get(id) else { return };
         let (mut after, effects) = step(before, event, now);
-        let made = after.record.timeline.len().saturating_sub(before.record.timeline.len());
-        let made = if after.state() == before.state() { made } else { made.max(1) };
-        let mut since = before.record.timeline.last().map_or(before.record.created, |last| last.at);
-        for transition in muster_common::evidence::newest(&after.record.timeline, made) {
+        let mut since = before.record.timeline.last().map_or(before.record.created, Transition::latest);
+        for transition in news(&after.record.timeline, &before.record.timeline) {
             self.output.transitions.push(TransitionMade {
                 from: transition.from,
                 to: transition.to,
                 reason: transition.reason,
-                lasted: transition.at.since(since),
+                lasted: transition.latest().since(since),
             });
-            since = transition.at;
+            since = transition.latest();
         }
         let ended = after.is_over() && !before.is_over();
         if ended {

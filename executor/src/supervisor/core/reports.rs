@@ -5,25 +5,25 @@ use std::sync::Arc;
 use muster_common::id::InstanceId;
 use muster_common::instance::InstanceRecord;
 
+use super::ends::Bound;
 use super::{Core, key_of};
 use crate::slots::{Slot, SlotKey};
+use crate::supervisor::standing::Unacked;
 
 /// How much is kept of ended instances while nobody takes their reports. What is dropped first is what is largest
 /// and best found elsewhere; that an instance was, how it ended and why is never dropped.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Details {
-    /// How many of the newest keep everything. Of older ones the log tail goes (it stays in the log's own files):
-    /// up to 64 KiB each.
-    pub(super) in_full: usize,
-    /// How many of the newest keep their probe results and timeline: some KiB each. Of older ones the last
-    /// transition stays.
-    pub(super) in_outline: usize,
+    /// Of log tails, which stay in the logs' own files: up to 64 KiB each.
+    pub(super) logs: Bound,
+    /// Of timelines and probe results. Of older ends the last transition stays.
+    pub(super) outlines: Bound,
 }
 
 impl Default for Details {
     fn default() -> Self {
-        // Log tails of that many take some 13 MB at most, and are held twice.
-        Self { in_full: 100, in_outline: 1000 }
+        // Held twice, and a third time while a report is under way.
+        Self { logs: Bound { ends: 100, bytes: 4 << 20 }, outlines: Bound { ends: 1000, bytes: 4 << 20 } }
     }
 }
 
@@ -78,7 +78,8 @@ impl Core {
         let Some(instance) = self.instances.get(id) else { return };
         let acked = self.acked.get(id.as_str()).copied().unwrap_or(0);
         if instance.record.version > acked {
-            self.standing.unacked_instances.insert(id.clone(), Arc::new(instance.record.clone()));
+            let unacked = Unacked { record: Arc::new(instance.record.clone()), ended: instance.ended };
+            self.standing.unacked_instances.insert(id.clone(), unacked);
             self.has_news = true;
         }
     }
@@ -135,14 +136,14 @@ impl Core {
 
     /// Drops detail of the instances that have become too many.
     pub(super) fn bound_details(&mut self) {
-        let Details { in_full, in_outline } = self.details;
-        while let Some(id) = self.ends.first_beyond_full(in_full) {
+        let Details { logs, outlines } = self.details;
+        while let Some(id) = self.ends.logs.first_beyond(logs) {
             self.shorten(&id, |record| {
                 let tail = record.evidence.as_mut().map(|evidence| std::mem::take(&mut evidence.log_tail));
                 tail.is_some_and(|tail| !tail.is_empty())
             });
         }
-        while let Some(id) = self.ends.first_beyond_outline(in_outline) {
+        while let Some(id) = self.ends.outlines.first_beyond(outlines) {
             self.shorten(&id, |record| {
                 let older = record.timeline.len().saturating_sub(1);
                 record.timeline.drain(..older);

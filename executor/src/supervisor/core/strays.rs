@@ -179,7 +179,9 @@ impl Core {
     }
 }
 
-/// Without a lease nothing is started; one that is UNKNOWN had none either before the restart.
+/// Without a lease nothing is started; one that is UNKNOWN had none either before the restart, unless it gave it back.
 pub(super) fn never_ran(instance: &Instance) -> bool {
-    matches!(instance.state(), InstanceState::Pending | InstanceState::Unknown) && !instance.holds_lease()
+    matches!(instance.state(), InstanceState::Pending | InstanceState::Unknown)
+        && !instance.holds_lease()
+        && !instance.gave_lease_back
 }

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use muster_common::executor::NodeLayout;
 use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId};
+use muster_common::instance::InstanceState;
 use muster_common::slot::UnreadableRow;
 use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
 
+use super::ends::Bound;
 use super::{Core, Details};
 use crate::journal::Contents;
 use crate::lease::Room;
-use crate::machine::{Event, Now};
-use crate::runner::{Exit, Workload};
+use crate::machine::{Event, Instance, Now};
+use crate::runner::{Exit, LogEnd, Workload};
 use crate::testing::table;
 
 /// A core whose one slot crashes again and again while no controller listens.
@@ -27,8 +29,21 @@ struct CrashLoop {
 }
 
 impl CrashLoop {
+    fn new() -> Self {
+        Self {
+            core: filled(Details::default()),
+            now: Duration::ZERO,
+            wall: |now| Timestamp(1_000_000_000).plus(now),
+            ended: Vec::new(),
+        }
+    }
+
     fn turn(&mut self) {
-        self.now += Duration::from_secs(1000);
+        self.turn_after(Duration::from_secs(1000));
+    }
+
+    fn turn_after(&mut self, pause: Duration) {
+        self.now += pause;
         let now = Now { wall: (self.wall)(self.now), mono: self.now };
         let mut random = self.now.as_secs();
         self.core.wake(now);
@@ -42,14 +57,14 @@ impl CrashLoop {
         let live = |core: &Core| core.instances().find(|one| !one.is_over()).map(|one| one.id().clone());
         self.turn();
         let id = live(&self.core).unwrap();
-        let workload = Workload::Docker { container_id: id.to_string() };
+        let workload = Workload::container(id.as_str());
         let exit = Exit { code: Some(1), ..Exit::default() };
         for event in [
             Event::PortsChecked(Ok(())),
             Event::Provisioned(Ok(())),
             Event::Started(Ok(workload)),
             Event::Exited(exit),
-            Event::EvidenceCollected(Ok("last words".to_owned())),
+            Event::EvidenceCollected(Ok(LogEnd::kept("last words"))),
             Event::Removed(Ok(())),
         ] {
             self.core.tell(id.clone(), event);
@@ -57,6 +72,17 @@ impl CrashLoop {
         }
         assert!(self.core.instance(&id).unwrap().is_over());
         self.ended.push(id);
+    }
+
+    /// So many of the newest ends have their logs, and so many their timelines; all have their exit codes.
+    fn assert_kept(&self, logs: usize, timelines: usize) {
+        for (age, id) in self.ended.iter().rev().enumerate() {
+            let record = &self.core.instance(id).unwrap().record;
+            let evidence = record.evidence.as_ref().unwrap();
+            assert_eq!(evidence.exit_code, Some(1));
+            assert_eq!(evidence.log_tail.is_empty(), age >= logs, "{age}");
+            assert_eq!(record.timeline.len() == 1, age >= timelines, "{age}");
+        }
     }
 }
 
@@ -85,19 +111,64 @@ fn while_nobody_listens_detail_is_dropped_and_no_end_whatever_the_clock_does() {
     let back: fn(Duration) -> Timestamp =
         |now| Timestamp(1_000_000_000 - u64::try_from(now.as_millis()).unwrap());
     for wall in [on, back] {
-        let core = filled(Details { in_full: 3, in_outline: 6 });
+        let logs = Bound { ends: 3, bytes: usize::MAX };
+        let core = filled(Details { logs, outlines: Bound { ends: 6, ..logs } });
         let mut crashing = CrashLoop { core, now: Duration::ZERO, wall, ended: Vec::new() };
         for _ in 0..10 {
             crashing.crash();
         }
-        for (age, id) in crashing.ended.iter().rev().enumerate() {
-            let record = &crashing.core.instance(id).unwrap().record;
-            let evidence = record.evidence.as_ref().unwrap();
-            assert_eq!(evidence.exit_code, Some(1));
-            assert_eq!(evidence.log_tail.is_empty(), age >= 3, "{age}");
-            assert_eq!(record.timeline.len() == 1, age >= 6, "{age}");
-        }
+        crashing.assert_kept(3, 6);
     }
+}
+
+#[test]
+fn detail_is_bounded_by_its_size_and_the_newest_is_kept() {
+    let mut crashing = CrashLoop::new();
+    crashing.crash();
+    let record = &crashing.core.instance(&crashing.ended[0]).unwrap().record;
+    let log = record.evidence.as_ref().unwrap().log_tail.len();
+    let outline: usize = record.timeline.iter().map(|step| size_of_val(step) + step.message.len()).sum();
+    assert!(log > 0 && outline > 0);
+    let many = |bytes| Bound { ends: 1000, bytes };
+    crashing.core.details = Details { logs: many(2 * log), outlines: many(5 * outline) };
+    for _ in 0..10 {
+        crashing.crash();
+    }
+    crashing.assert_kept(2, 5);
+}
+
+#[test]
+fn the_next_instance_has_its_room_while_the_log_of_the_last_one_is_copied() {
+    // The node has one core, and the service asks for it.
+    let mut crashing = CrashLoop::new();
+    crashing.turn();
+    let first = crashing.core.instances().next().unwrap().id().clone();
+    let exit = Exit { code: Some(1), ..Exit::default() };
+    let end = LogEnd { text: "last words".to_owned(), is_kept: false };
+    for event in [
+        Event::PortsChecked(Ok(())),
+        Event::Provisioned(Ok(())),
+        Event::Started(Ok(Workload::container("c"))),
+        Event::Exited(exit),
+    ] {
+        crashing.core.tell(first.clone(), event);
+        crashing.turn();
+    }
+    let next = |core: &Core| core.instances().find(|one| *one.id() != first).map(Instance::holds_lease);
+    // Longer than the back-off, and shorter than evidence may take.
+    crashing.turn_after(Duration::from_secs(2));
+    assert_eq!(next(&crashing.core), Some(false), "the last one's container may still hold its ports");
+    crashing.core.tell(first.clone(), Event::EvidenceCollected(Ok(end)));
+    crashing.turn_after(Duration::ZERO);
+    assert_eq!(next(&crashing.core), Some(true));
+    assert_eq!(crashing.core.instance(&first).unwrap().state(), InstanceState::Deprovisioning);
+    // Its own end changes nothing for the next one.
+    for event in [Event::LogCopied(Ok(None)), Event::Removed(Ok(()))] {
+        crashing.core.tell(first.clone(), event);
+        crashing.turn_after(Duration::ZERO);
+    }
+    assert!(crashing.core.instance(&first).unwrap().is_over());
+    assert_eq!(next(&crashing.core), Some(true));
 }
 
 #[test]
@@ -131,19 +202,14 @@ fn what_was_fetched_is_needed_while_a_slot_names_it_and_while_a_slot_cannot_be_r
 
 #[test]
 fn an_acknowledgement_of_a_later_version_is_answered_with_what_is_true_now() {
-    let mut crashing = CrashLoop {
-        core: filled(Details::default()),
-        now: Duration::ZERO,
-        wall: |now| Timestamp(1_000_000_000).plus(now),
-        ended: Vec::new(),
-    };
+    let mut crashing = CrashLoop::new();
     crashing.crash();
     let id = crashing.ended[0].clone();
     let key = crashing.core.standing().unacked_slots.keys().next().unwrap().clone();
     let slot_version = crashing.core.standing().unacked_slots[&key].version;
     let told = |core: &Core| {
         let standing = core.standing();
-        let instance = standing.unacked_instances.get(&id).map(|record| record.version);
+        let instance = standing.unacked_instances.get(&id).map(|unacked| unacked.record.version);
         (instance, standing.unacked_slots.get(&key).map(|status| status.version))
     };
     // The journal was put back from a copy: the controllers know more than it does.
@@ -157,12 +223,7 @@ fn an_acknowledgement_of_a_later_version_is_answered_with_what_is_true_now() {
 
 #[test]
 fn what_controllers_refuse_is_not_told_again() {
-    let mut crashing = CrashLoop {
-        core: filled(Details::default()),
-        now: Duration::ZERO,
-        wall: |now| Timestamp(1_000_000_000).plus(now),
-        ended: Vec::new(),
-    };
+    let mut crashing = CrashLoop::new();
     crashing.crash();
     let id = crashing.ended[0].clone();
     crashing.core.acknowledge(vec![(id.clone(), u64::MAX)], Vec::new());

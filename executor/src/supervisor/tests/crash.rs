@@ -18,7 +18,7 @@ use super::{room, whole_disk};
 use crate::journal::{Contents, Drawers};
 use crate::machine::{Effect, Event, Now, Trouble};
 use crate::probe::ProbeOutcome;
-use crate::runner::{Exit, Found, Workload};
+use crate::runner::{Exit, Found, LogEnd, Workload};
 use crate::slots::SlotKey;
 use crate::supervisor::Core;
 use crate::testing::table;
@@ -81,7 +81,7 @@ impl Outside {
 
     /// What the runner does, and answers.
     fn perform(&mut self, core: &Core, id: &InstanceId, effect: &Effect) -> Option<Event> {
-        let workload = || Workload::Docker { container_id: id.to_string() };
+        let workload = || Workload::container(id.as_str());
         Some(match effect {
             Effect::Lease | Effect::Cancel | Effect::HoldStart => return None,
             Effect::CheckPorts => Event::PortsChecked(Ok(())),
@@ -112,7 +112,8 @@ impl Outside {
                 };
                 Event::Stopped(Ok(exit))
             }
-            Effect::CollectEvidence => Event::EvidenceCollected(Ok(format!("log of {id}"))),
+            Effect::CollectEvidence => Event::EvidenceCollected(Ok(LogEnd::kept(format!("log of {id}")))),
+            Effect::CopyLog => Event::LogCopied(Ok(None)),
             Effect::Remove => {
                 let gone = self.workloads.remove(id);
                 assert!(!matches!(gone, Some((_, _, None))), "a running workload was removed");
@@ -159,7 +160,8 @@ impl Outside {
     /// What a controller hears: no version ever means two things, none is taken back, and who was READY need not
     /// prove itself again.
     fn hear(&mut self, core: &Core) {
-        for (id, record) in &core.standing().unacked_instances {
+        for (id, unacked) in &core.standing().unacked_instances {
+            let record = &unacked.record;
             let known = self.told.entry(id.clone()).or_insert_with(|| record.as_ref().clone());
             assert!(known.version <= record.version, "{id} went back from version {}", known.version);
             assert!(
@@ -181,7 +183,7 @@ impl Outside {
     fn acknowledge(core: &mut Core) {
         let standing = core.standing();
         let instances = &standing.unacked_instances;
-        let instances = instances.iter().map(|(id, record)| (id.clone(), record.version)).collect();
+        let instances = instances.iter().map(|(id, unacked)| (id.clone(), unacked.record.version)).collect();
         let slots =
             standing.unacked_slots.iter().map(|(key, status)| (key.clone(), status.version)).collect();
         core.acknowledge(instances, slots);

@@ -105,21 +105,31 @@ async fn a_pull_that_never_ends_is_cancelled_by_a_stop() {
 
 #[tokio::test(start_paused = true)]
 async fn a_start_that_waits_for_a_file_is_given_up_when_it_is_to_stop() {
-    let bench = Bench::new().await;
-    let call = r#"{"type": "CONTROLLER_HTTP_FETCH", "localFilename": "f", "http": {"hostname": "c"}}"#;
-    let mut waiting = table(1, 1, 1);
-    for row in &mut waiting.rows {
-        let mut spec = LocalServiceSpec::clone(&row.spec);
-        spec.configs.push(serde_json::from_str(call).unwrap());
-        row.spec = Arc::new(spec);
+    // Takes connections and says nothing.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    for call in [
+        r#""CONTROLLER_HTTP_FETCH", "http": {"hostname": "c"}"#.to_owned(),
+        format!(
+            r#""EXECUTOR_HTTP_FETCH", "http": {{"hostname": "127.0.0.1", "port": {port}, "operationTimeout": "5m"}}"#
+        ),
+    ] {
+        let bench = Bench::new().await;
+        let mut waiting = table(1, 1, 1);
+        for row in &mut waiting.rows {
+            let mut spec = LocalServiceSpec::clone(&row.spec);
+            let config = format!(r#"{{"localFilename": "f", "type": {call}}}"#);
+            spec.configs.push(serde_json::from_str(&config).unwrap());
+            row.spec = Arc::new(spec);
+        }
+        bench.table(waiting).await;
+        bench.until_state(Starting).await;
+        let begun = Instant::now();
+        bench.table(table(2, 1, 0)).await;
+        let stopped = bench.until_state(Stopped).await;
+        assert!(begun.elapsed() < Duration::from_millis(100), "{call}");
+        assert_eq!(stopped.started, None, "{stopped:?}");
     }
-    bench.table(waiting).await;
-    bench.until_state(Starting).await;
-    let begun = Instant::now();
-    bench.table(table(2, 1, 0)).await;
-    let stopped = bench.until_state(Stopped).await;
-    assert!(begun.elapsed() < Duration::from_millis(100));
-    assert_eq!(stopped.started, None, "{stopped:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -76,7 +76,7 @@ impl Group {
     pub(in crate::runner::process) fn members(&self) -> io::Result<Vec<ProcessId>> {
         let mut pids = Vec::new();
         for place in &self.places {
-            for dir in tree(&place.dir) {
+            for dir in tree(&place.dir)? {
                 pids.extend(numbers(&dir)?);
             }
         }
@@ -95,13 +95,14 @@ impl Group {
     }
 
     /// The exit as it was seen, and whether want of memory was behind it: the main process was killed (or a shell
-    /// says so), and the kernel did kill here for memory.
-    pub(in crate::runner::process) fn explain(&self, exit: &Exit) -> Exit {
+    /// says so), and the kernel did kill here for memory, more often than it had `before` somebody else sent SIGKILL.
+    pub(in crate::runner::process) fn explain(&self, exit: &Exit, before: u64) -> Exit {
         let killed = exit.signal == Some(Signal::KILL.as_raw()) || exit.code == Some(KILLED_CODE);
-        Exit { oom_killed: killed && self.oom_kills() > 0, ..exit.clone() }
+        Exit { oom_killed: killed && self.oom_kills() > before, ..exit.clone() }
     }
 
-    fn oom_kills(&self) -> u64 {
+    /// How often the kernel killed the workload's own processes for want of memory.
+    pub(in crate::runner::process) fn oom_kills(&self) -> u64 {
         // A hierarchy without memory has no such file.
         let kills = |path: PathBuf| fs::read_to_string(path).map_or(0, |text| oom_kills(&text));
         let count = |place: &Place| match place.version {
@@ -147,27 +148,43 @@ fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
     }
 }
 
-/// A group and all below it, itself first.
-fn tree(dir: &Path) -> Vec<PathBuf> {
+/// A group and all below it, itself first. One that goes meanwhile has nobody in it.
+fn tree(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = vec![dir.to_owned()];
     let mut layer = found.clone();
     for _ in 0..MAX_DEPTH {
-        let below = layer.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
-        layer = below
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-            .map(|entry| entry.path())
-            .collect();
-        if layer.is_empty() {
+        let mut next = Vec::new();
+        for dir in &layer {
+            match below(dir) {
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(named(format!("cannot look into {}", dir.display()), error)),
+                Ok(groups) => next.extend(groups),
+            }
+        }
+        if next.is_empty() {
             break;
         }
-        found.extend(layer.iter().cloned());
+        found.extend(next.iter().cloned());
+        layer = next;
     }
-    found
+    Ok(found)
+}
+
+/// The groups in a group.
+fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut groups = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            groups.push(entry.path());
+        }
+    }
+    Ok(groups)
 }
 
 /// The files of a group go with it; only directories are removed, the deepest first.
 fn remove_tree(dir: &Path) -> io::Result<()> {
-    for dir in tree(dir).into_iter().rev() {
+    for dir in tree(dir)?.into_iter().rev() {
         match fs::remove_dir(&dir) {
             Err(error) if !is_gone(&error) => {
                 return Err(io::Error::new(error.kind(), format!("remove {}: {error}", dir.display())));
@@ -218,17 +235,32 @@ mod tests {
     }
 
     #[test]
+    fn a_group_that_cannot_be_looked_into_is_not_taken_for_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("one/two")).unwrap();
+        let found = tree(dir.path()).unwrap();
+        assert_eq!(found, [dir.path().to_owned(), dir.path().join("one"), dir.path().join("one/two")]);
+        assert_eq!(tree(&dir.path().join("gone")).unwrap().len(), 1);
+        let other = dir.path().join("other");
+        fs::write(&other, "").unwrap();
+        let refusal = tree(&other).unwrap_err().to_string();
+        assert!(refusal.contains("cannot look into"), "{refusal}");
+    }
+
+    #[test]
     fn only_who_was_killed_was_killed_for_want_of_memory() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("memory.events"), "oom_kill 1\n").unwrap();
         let place = Place { dir: dir.path().to_owned(), version: Version::V2 };
         let group = Group { places: vec![place] };
-        let ended = |code, signal| group.explain(&Exit { code, signal, ..Exit::default() }).oom_killed;
+        let ended = |code, signal| group.explain(&Exit { code, signal, ..Exit::default() }, 0).oom_killed;
         assert!(ended(None, Some(9)) && ended(Some(137), None));
         assert!(!ended(Some(1), None) && !ended(None, Some(15)));
+        let stopped = Exit { signal: Some(9), ..Exit::default() };
+        assert!(!group.explain(&stopped, 1).oom_killed, "the kernel killed somebody else, and before");
         fs::create_dir(dir.path().join(BESIDE)).unwrap();
         fs::write(dir.path().join(BESIDE).join("memory.events"), "oom_kill 1\n").unwrap();
         assert!(!ended(None, Some(9)), "it was a check that was killed");
-        assert!(!Group::default().explain(&Exit { signal: Some(9), ..Exit::default() }).oom_killed);
+        assert!(!Group::default().explain(&stopped, 0).oom_killed);
     }
 }

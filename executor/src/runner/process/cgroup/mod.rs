@@ -259,7 +259,10 @@ fn enable(base: &Path, controller: Controller) -> io::Result<()> {
     let me = std::process::id().to_string();
     let is_busy = error.kind() == io::Error::from(Errno::BUSY).kind();
     if is_busy && is_unit(base) {
-        return Err(io::Error::other(format!("add DelegateSubgroup={AGENT} to the unit, and Delegate=yes")));
+        return Err(io::Error::other(format!(
+            "add DelegateSubgroup={AGENT} to the unit, and Delegate=yes; that needs systemd 254 or later, older ones \
+             ignore the line: upgrade it, or limit such services as DOCKER executables"
+        )));
     }
     let is_alone = fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|procs| procs.trim() == me);
     if !is_busy || !is_alone {

@@ -17,7 +17,7 @@ use super::ways::{
 };
 use crate::journal::Drawers;
 use crate::machine::{Effect, Event, Instance, NoRoom, Now, Trouble};
-use crate::runner::{Exit, Found, Listed};
+use crate::runner::{Exit, Found, Listed, LogEnd};
 use crate::supervisor::Core;
 use crate::supervisor::tests::{new_disk, whole_disk};
 use crate::testing::table;
@@ -34,6 +34,8 @@ pub(super) struct Condition {
     made: BTreeMap<InstanceId, (Epoch, Made)>,
     /// Every workload that ever ran, with its exit status once it has one.
     ran: BTreeMap<InstanceId, Option<i32>>,
+    /// Who was told to stop with time to do so, or may have been.
+    begged: BTreeSet<InstanceId>,
     /// What a reboot took along before its end was heard of.
     blurred: BTreeSet<InstanceId>,
     pub(super) told: BTreeMap<InstanceId, Arc<InstanceRecord>>,
@@ -61,6 +63,7 @@ impl Condition {
             durable_outline: 0,
             made: BTreeMap::new(),
             ran: BTreeMap::new(),
+            begged: BTreeSet::new(),
             blurred: BTreeSet::new(),
             told: BTreeMap::new(),
             table: table.clone(),
@@ -99,6 +102,13 @@ impl Condition {
         }
         for (id, effect) in output.effects {
             if effect.is_action() {
+                // A stop that is given up may have been delivered.
+                let is_stop = |(other, waiting): &(InstanceId, Effect)| {
+                    *other == id && matches!(waiting, Effect::Stop { .. })
+                };
+                if self.pending.iter().any(is_stop) {
+                    self.begged.insert(id.clone());
+                }
                 self.pending.retain(|(other, waiting)| *other != id || !waiting.is_action());
             } else {
                 self.pending.retain(|(other, waiting)| *other != id || waiting.is_action());
@@ -108,6 +118,7 @@ impl Condition {
             }
         }
         self.pending.retain(|(id, _)| self.core.is_live(id));
+        self.begged.retain(|id| self.core.is_live(id));
         self.report();
         self.check();
     }
@@ -115,7 +126,8 @@ impl Condition {
     /// The controllers hear and confirm everything at once.
     fn report(&mut self) {
         let standing = self.core.standing();
-        let news: Vec<_> = standing.unacked_instances.values().cloned().collect();
+        let news: Vec<_> =
+            standing.unacked_instances.values().map(|unacked| Arc::clone(&unacked.record)).collect();
         let slots =
             standing.unacked_slots.iter().map(|(key, status)| (key.clone(), status.version)).collect();
         let versions = news.iter().map(|record| (record.id.clone(), record.version)).collect();
@@ -178,7 +190,8 @@ impl Condition {
             self.pending.iter().map(|(id, effect)| format!("{}{effect:?}", self.place_of(id))).collect();
         pending.sort();
         let made: Vec<_> = self.made.iter().map(|(id, made)| (self.place_of(id), made)).collect();
-        let _ = write!(text, "|{pending:?}|{made:?}");
+        let begged: Vec<_> = self.begged.iter().map(|id| self.place_of(id)).collect();
+        let _ = write!(text, "|{pending:?}|{made:?}|{begged:?}");
         hash(&text)
     }
 
@@ -234,6 +247,11 @@ impl Condition {
     fn perform(&mut self, index: usize, turnout: Turnout) -> Option<(InstanceId, Event)> {
         use Turnout::{Away, Done, DoneInSilence, DoneUnheard, Fails, FailsHalfway, Hangs};
         let (id, effect) = self.pending.remove(index);
+        if let Effect::Stop { grace } = effect
+            && turnout != Away
+        {
+            self.beg(&id, grace);
+        }
         if matches!(turnout, Done | DoneUnheard | DoneInSilence) {
             self.happen(&id, &effect);
         }
@@ -250,7 +268,7 @@ impl Condition {
             Away | DoneUnheard => Some(away()),
         };
         let or = |trouble: Option<Trouble>| trouble.map_or(Ok(()), Err);
-        let passed = trouble.is_none();
+        let (passed, asked) = (trouble.is_none(), turnout != Away);
         let event = match effect {
             Effect::Lease | Effect::Cancel | Effect::HoldStart => return None,
             Effect::CheckPorts => {
@@ -264,15 +282,25 @@ impl Condition {
                 Some((_, Made::Ended(code))) => exit(*code),
                 _ => Exit::default(),
             })),
-            Effect::CollectEvidence => Event::EvidenceCollected(or(trouble).map(|()| "log".to_owned())),
+            Effect::CollectEvidence => Event::EvidenceCollected(or(trouble).map(|()| LogEnd::kept("log"))),
+            Effect::CopyLog => Event::LogCopied(or(trouble).map(|()| Some("log".to_owned()))),
             Effect::Remove => Event::Removed(or(trouble)),
             Effect::Probe { kind } => {
                 let runs = matches!(self.made.get(&id), Some((_, Made::Running)));
-                Event::Probed { kind, outcome: outcome(passed && runs) }
+                Event::Probed { kind, outcome: outcome(passed && runs, asked) }
             }
-            Effect::RunHook { index } => Event::HookDone { index, outcome: outcome(passed) },
+            Effect::RunHook { index } => Event::HookDone { index, outcome: outcome(passed, asked) },
         };
         Some((id, event))
+    }
+
+    /// A stop reaches a workload, or its runner hangs over it. Whoever served is killed only after it was told.
+    fn beg(&mut self, id: &InstanceId, grace: Duration) {
+        let runs = matches!(self.made.get(id), Some((_, Made::Running)));
+        let served = self.core.instance(id).is_some_and(|instance| instance.record.started.is_some());
+        let was_told = !grace.is_zero() || self.begged.contains(id);
+        assert!(was_told || !runs || !served, "{id} is killed and was never told to stop{}", self.story());
+        self.begged.insert(id.clone());
     }
 
     /// What an effect does to the node.

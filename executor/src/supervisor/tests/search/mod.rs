@@ -7,8 +7,8 @@
 //! fails) and of wishes (a new epoch, an empty slot, a drain); within these bounds nothing is left out.
 //!
 //! Checked in every condition: never two live workloads of one slot and epoch; nothing waits without a limit; no
-//! running workload is removed; and whatever was ever started still has an instance, or has its end told with its
-//! own exit status.
+//! running workload is removed; none that served is killed before it was told to stop; and whatever was ever started
+//! still has an instance, or has its end told with its own exit status.
 
 mod condition;
 mod ways;
@@ -120,7 +120,17 @@ fn a_crash_in_any_condition_loses_nothing_and_doubles_nothing() {
         assert!(all.states.contains(state), "{state} was never reached");
     }
     let effects: BTreeSet<&str> = all.under_way.iter().map(|(_, effect)| effect.as_str()).collect();
-    let every =
-        ["CheckPorts", "CollectEvidence", "Find", "Probe", "Provision", "Remove", "RunHook", "Start", "Stop"];
+    let every = [
+        "CheckPorts",
+        "CollectEvidence",
+        "CopyLog",
+        "Find",
+        "Probe",
+        "Provision",
+        "Remove",
+        "RunHook",
+        "Start",
+        "Stop",
+    ];
     assert_eq!(effects, every.into());
 }

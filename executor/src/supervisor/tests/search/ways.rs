@@ -54,8 +54,12 @@ impl Turnout {
         use Turnout::{Away, Done, DoneInSilence, DoneUnheard, Fails, FailsHalfway, Hangs};
         match effect {
             Effect::Lease | Effect::Cancel | Effect::HoldStart => &[Done],
-            Effect::CheckPorts | Effect::RunHook { .. } | Effect::Probe { .. } => &[Done, Fails, Hangs],
-            Effect::Provision | Effect::CollectEvidence => &[Done, Fails, Away, Hangs],
+            Effect::CheckPorts => &[Done, Fails, Hangs],
+            Effect::Provision
+            | Effect::CollectEvidence
+            | Effect::CopyLog
+            | Effect::RunHook { .. }
+            | Effect::Probe { .. } => &[Done, Fails, Away, Hangs],
             Effect::Start => &[Done, Fails, FailsHalfway, Away, DoneUnheard, DoneInSilence, Hangs],
             Effect::Find => &[Done, Away, Hangs],
             Effect::Stop { .. } | Effect::Remove => &[Done, Away, DoneUnheard, DoneInSilence, Hangs],
@@ -109,15 +113,15 @@ pub(super) fn place(epoch: Epoch) -> Place {
 }
 
 pub(super) fn workload(id: &InstanceId) -> Workload {
-    Workload::Docker { container_id: id.to_string() }
+    Workload::container(id.as_str())
 }
 
 pub(super) fn exit(code: i32) -> Exit {
     Exit { code: Some(code), ..Exit::default() }
 }
 
-pub(super) fn outcome(passed: bool) -> ProbeOutcome {
-    ProbeOutcome { passed, asked: true, latency: Duration::from_millis(1), code: None, answer: String::new() }
+pub(super) fn outcome(passed: bool, asked: bool) -> ProbeOutcome {
+    ProbeOutcome { passed, asked, latency: Duration::from_millis(1), code: None, answer: String::new() }
 }
 
 pub(super) fn hash(text: &str) -> u64 {

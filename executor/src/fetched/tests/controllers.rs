@@ -1,73 +1,16 @@
 //! What becomes of a start whose files controllers fetch.
 
-use std::collections::VecDeque;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::Mutex;
 
-use muster_common::id::InstanceId;
-
+use super::servers::server;
 use super::*;
-use crate::testing::{place, world};
-
-/// Answers as it was told to, then not at all.
-#[derive(Default)]
-struct Script {
-    answers: Mutex<VecDeque<Result<Vec<u8>, NotFetched>>>,
-    asked: Mutex<Vec<WantedFile>>,
-}
-
-impl Script {
-    fn of(answers: impl IntoIterator<Item = Result<Vec<u8>, NotFetched>>) -> Arc<Self> {
-        Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), asked: Mutex::default() })
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.lock().unwrap().len()
-    }
-}
-
-impl Fetcher for Script {
-    fn fetch<'a>(&'a self, wanted: &'a WantedFile) -> BoxFuture<'a, Result<Vec<u8>, NotFetched>> {
-        self.asked.lock().unwrap().push(wanted.clone());
-        let answer = self.answers.lock().unwrap().pop_front().unwrap_or_else(nobody);
-        Box::pin(std::future::ready(answer))
-    }
-}
-
-fn nobody() -> Result<Vec<u8>, NotFetched> {
-    Err(NotFetched::Unanswered("c1:1: no connection".to_owned()))
-}
-
-fn refused() -> Result<Vec<u8>, NotFetched> {
-    Err(NotFetched::Refused("status 404".to_owned()))
-}
-
-fn plan(files: usize) -> LaunchPlan {
-    let file = |n: usize| {
-        format!(
-            r#"{{"type": "CONTROLLER_HTTP_FETCH", "localFilename": "f{n}", "http": {{"hostname": "c", "path": "/{n}"}}}}"#
-        )
-    };
-    let inline = r#"{"type": "INLINE", "localFilename": "i", "data": "aGk="}"#.to_owned();
-    let configs: Vec<String> = std::iter::once(inline).chain((0..files).map(file)).collect();
-    let spec = format!(r#"{{"name": "web", "version": "1", "configs": [{}]}}"#, configs.join(","));
-    LaunchPlan {
-        instance: InstanceId::new("SI-1").unwrap(),
-        place: place(),
-        spec: Arc::new(LocalServiceSpec::from_json(spec.as_bytes()).unwrap()),
-        env: std::collections::BTreeMap::new(),
-    }
-}
+use crate::testing::world;
 
 /// The contents of the files that were to be fetched, or why there is no start.
 async fn start(dir: &Path, script: Arc<Script>, files: usize) -> Result<Vec<Vec<u8>>, String> {
     let plan =
         Fetched::new(world(), dir, script).put_into(plan(files)).await.map_err(|error| error.to_string())?;
-    let content = |source: &ConfigSource| match source {
-        ConfigSource::Inline { data } => STANDARD.decode(data).unwrap(),
-        other => panic!("{other:?} was left"),
-    };
-    Ok(plan.spec.configs[1..].iter().map(|config| content(&config.source)).collect())
+    Ok(plan.spec.configs[1..].iter().map(|config| content_of(&config.source)).collect())
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,6 +54,32 @@ async fn a_file_is_waited_for_while_nobody_answers() {
     assert!(why.contains("c1:1: no connection"), "{why}");
 }
 
+#[tokio::test]
+async fn what_this_node_fetches_takes_nothing_of_the_controllers_time() {
+    let (port, mut asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown").await;
+    let mut mixed = plan(1);
+    let mut spec = LocalServiceSpec::clone(&mixed.spec);
+    let own = format!(
+        r#"{{"type": "EXECUTOR_HTTP_FETCH", "localFilename": "own", "http": {{"hostname": "localhost", "port": {port}}}}}"#
+    );
+    spec.configs.insert(0, serde_json::from_str(&own).unwrap());
+    mixed.spec = Arc::new(spec);
+    let dir = tempfile::tempdir().unwrap();
+    let fetched =
+        |script: &Arc<Script>| Fetched::new(World::system(), dir.path(), Arc::<Script>::clone(script));
+
+    let script = Script::of([refused()]);
+    let why = fetched(&script).put_into(mixed.clone()).await.unwrap_err().to_string();
+    assert_eq!((why.as_str(), script.asked()), ("place config failed: f0: status 404", 1));
+    assert_eq!(asked.try_recv().ok(), None, "theirs come first, wherever they are in the spec");
+
+    let script = Script::of([Ok(b"theirs".to_vec())]);
+    let filled = fetched(&script).put_into(mixed).await.unwrap();
+    let contents: Vec<_> = filled.spec.configs.iter().map(|config| content_of(&config.source)).collect();
+    assert_eq!(contents, [&b"own"[..], b"hi", b"theirs"]);
+    assert_eq!(script.asked.lock().unwrap()[0].file, 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_fetched_last_is_placed_when_nobody_answers_and_only_then() {
     let dir = tempfile::tempdir().unwrap();
@@ -133,8 +102,7 @@ async fn a_service_that_was_scaled_finds_what_was_fetched_before() {
     scaled.place.generation = Generation(7);
     fetched.retain(calls_of(&scaled.spec).collect()).await;
     let filled = fetched.put_into(scaled).await.unwrap();
-    let ConfigSource::Inline { data } = &filled.spec.configs[1].source else { panic!("it was left") };
-    assert_eq!(STANDARD.decode(data).unwrap(), b"one");
+    assert_eq!(content_of(&filled.spec.configs[1].source), b"one");
 }
 
 fn names(count: usize) -> Vec<CallName> {

@@ -1,62 +1,43 @@
-//! Files that an executor fetches before a start, from real servers, for real processes.
+//! Files that this node fetches before a start, from real servers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
-
-mod support;
-
-use std::sync::Arc;
-
-use muster_common::spec::{ConfigSource, ConfigSpec, LocalServiceSpec};
-use muster_executor::{Found, LaunchPlan, Runner, StartError};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use support::server::{endless, server, tls_server};
-use support::{Node, script};
+use super::servers::{endless, server, tls_server};
+use super::*;
 
-/// A plan with a file that is fetched from this port.
-fn plan(port: u16, more: &Value) -> LaunchPlan {
+/// What is put into the plan, or why there is no start.
+async fn fetched(port: u16, more: &Value) -> Result<Vec<u8>, StartError> {
     let mut http = json!({"hostname": "localhost", "port": port, "connectionTimeout": "20s",
         "operationTimeout": "20s"});
     http.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let mut plan = script("exit 0");
+    let dir = tempfile::tempdir().unwrap();
+    let mut plan = plan(0);
     let mut spec = LocalServiceSpec::clone(&plan.spec);
-    spec.configs = vec![ConfigSpec {
-        local_filename: "/etc/fetched".to_owned(),
-        source: ConfigSource::ExecutorHttpFetch { http: serde_json::from_value(http).unwrap() },
-    }];
+    spec.configs = serde_json::from_value(json!([
+        {"type": "EXECUTOR_HTTP_FETCH", "localFilename": "/etc/fetched", "http": http}
+    ]))
+    .unwrap();
     plan.spec = Arc::new(spec);
-    plan
+    let filled = Fetched::new(World::system(), dir.path(), Script::of([])).put_into(plan).await?;
+    Ok(content_of(&filled.spec.configs[0].source))
 }
 
-/// What is placed where the workload looks for it.
 async fn placed(port: u16, more: Value) -> Vec<u8> {
-    let node = Node::new();
-    let (runner, _events) = node.open();
-    let plan = plan(port, &more);
-    runner.start(&plan).await.unwrap();
-    let file = node.dir().join("scratch").join(plan.instance.as_str()).join("etc/fetched");
-    let content = std::fs::read(file).unwrap();
-    runner.remove(&plan.instance).await.unwrap();
-    content
+    fetched(port, &more).await.unwrap()
 }
 
-/// Why there was no start; nothing is left of it.
 async fn refusal(port: u16, more: Value) -> String {
-    let node = Node::new();
-    let (runner, _events) = node.open();
-    let plan = plan(port, &more);
-    let error = runner.start(&plan).await.unwrap_err();
+    let error = fetched(port, &more).await.unwrap_err();
     let StartError::Failed { step, why } = &error else { panic!("{error}") };
     assert_eq!(*step, "place config");
     assert!(why.starts_with("/etc/fetched: cannot fetch http"), "{why}");
     assert!(!why.contains("hush"), "{why}");
-    assert_eq!(runner.find(&plan.instance, None).await.unwrap(), Found::Nothing);
     why.clone()
 }
 
 #[tokio::test]
-async fn a_file_is_fetched_with_what_the_spec_says_and_placed() {
+async fn a_file_is_fetched_with_what_the_spec_says() {
     let (port, mut asked) = server("HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nhere\n").await;
     let content = placed(
         port,

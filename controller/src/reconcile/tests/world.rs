@@ -1,0 +1,278 @@
+//! The controllers' state and some executors in miniature, and all that may happen to them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use muster_common::cluster::ClusterState;
+use muster_common::executor::Contact;
+use muster_common::id::{Epoch, Generation, InstanceId, OperationId, ServiceId};
+use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
+use muster_common::time::Timestamp;
+
+use super::simulated::Simulated;
+use crate::reconcile::plan;
+use crate::state::testing::*;
+use crate::state::{Change, Command, Reply, Retention, Wish, goes_in_waves, slot_table};
+
+/// Where each executor is: two zones of two, and one that names none.
+pub(super) const ZONES: [&str; 5] = ["a", "a", "b", "b", ""];
+/// In how many rounds a world must come to rest: far more than any takes.
+const MAX_ROUNDS: usize = 400;
+
+/// The controllers' side and all executors.
+pub(super) struct World {
+    pub(super) fixture: Fixture,
+    pub(super) executors: Vec<Simulated>,
+    /// Every plan so far, to be applied again at the wrong time.
+    plans: Vec<Vec<Change>>,
+    /// What was accepted, and at which revision.
+    pub(super) accepted: BTreeMap<OperationId, Epoch>,
+    /// How the newest rollout of each service ended, by the generation that it brought.
+    pub(super) rollouts: BTreeMap<ServiceId, (Generation, OperationState)>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let executors = (1..=ZONES.len()).map(|n| Simulated::new(&format!("e{n}"))).collect();
+        let mut world = Self {
+            fixture: Fixture::new(),
+            executors,
+            plans: Vec::new(),
+            accepted: BTreeMap::new(),
+            rollouts: BTreeMap::new(),
+        };
+        (0..ZONES.len()).for_each(|executor| world.register(executor));
+        let changes = vec![Change::Retain(Retention { old_instances: 5, ..Retention::default() })];
+        world.fixture.apply(&Command::Plan { at: world.fixture.now, changes });
+        world
+    }
+
+    /// An executor opens a session, and says what it holds.
+    pub(super) fn register(&mut self, executor: usize) {
+        let mut record = executor_record(&self.executors[executor].name);
+        record
+            .tags
+            .extend(Some(ZONES[executor]).filter(|zone| !zone.is_empty()).map(|zone| format!("zone={zone}")));
+        let holds: Vec<InstanceId> =
+            self.executors[executor].inventory().iter().map(|id| instance_id(id)).collect();
+        let at = self.fixture.now;
+        let command = Command::RegisterExecutor { at, record: Box::new(record), holds: Some(holds) };
+        assert_eq!(self.fixture.apply(&command), Reply::Done);
+    }
+
+    pub(super) fn contact(&mut self, executor: usize, contact: Contact) {
+        match contact {
+            Contact::Connected => self.register(executor),
+            contact => self.fixture.contact(&self.executors[executor].name, contact),
+        }
+    }
+
+    pub(super) fn change_duty(&mut self, executor: usize, wish: Wish) {
+        let executors = vec![executor_id(&self.executors[executor].name)];
+        self.fixture.apply(&Command::ChangeDuty {
+            at: self.fixture.now,
+            wish,
+            executors,
+            by: "ann".to_owned(),
+        });
+    }
+
+    pub(super) fn tag(&mut self, executor: usize, tags: Vec<String>) {
+        let executor = executor_id(&self.executors[executor].name);
+        self.fixture.apply(&Command::TagExecutor { at: self.fixture.now, executor, tags });
+    }
+
+    /// How far an executor's clock is from the leader's.
+    pub(super) fn skew(&mut self, executor: usize, skew_ms: i64) {
+        let skews = vec![(executor_id(&self.executors[executor].name), skew_ms)];
+        let command = Command::NoteSkews { at: self.fixture.now, skews };
+        assert_eq!(self.fixture.apply(&command), Reply::Done);
+    }
+
+    /// Another controller leads, whose clock is ahead by so many seconds, or behind.
+    pub(super) fn lead(&mut self, seconds: i64) {
+        self.fixture.lead_at(Timestamp(self.fixture.now.0.saturating_add_signed(seconds * 1000)));
+    }
+
+    pub(super) fn slots_down(&self) -> usize {
+        self.executors.iter().map(Simulated::slots_down).sum()
+    }
+
+    /// Tables go down and reports come up, if the executor is in contact.
+    pub(super) fn exchange(&mut self, executor: usize) {
+        let executor = &mut self.executors[executor];
+        if !self.fixture.state.is_connected(&executor_id(&executor.name)) {
+            return;
+        }
+        executor.take(slot_table(&self.fixture.state, &executor_id(&executor.name)));
+        let instances = std::mem::take(&mut executor.instances);
+        let statuses = std::mem::take(&mut executor.statuses);
+        let ack = self.fixture.report(&executor.name, instances, statuses);
+        assert!(ack.refused.is_empty());
+    }
+
+    /// Plans once. Every change of a plan that is made now can be made, and only once.
+    pub(super) fn reconcile(&mut self) -> bool {
+        let changes = plan(&self.fixture.state, self.fixture.now).changes;
+        if changes.is_empty() {
+            return false;
+        }
+        let before: Vec<_> = self.fixture.state.running_operations().cloned().collect();
+        let command = Command::Plan { at: self.fixture.now, changes: changes.clone() };
+        let Reply::Planned { applied, .. } = self.fixture.apply(&command) else { panic!("not planned") };
+        assert!(applied > 0, "a plan that changes nothing was proposed: {changes:?}");
+        for operation in before {
+            self.check_gate(&operation, &changes);
+        }
+        let Reply::Planned { applied, .. } = self.fixture.apply(&command) else { panic!("not planned") };
+        // The clock of an operation that is held since is to be started again anyway.
+        let clocks = changes.iter().filter(|change| matches!(change, Change::StartClock { .. })).count();
+        assert!(applied as usize <= clocks, "{applied} can be made twice of {changes:?}");
+        self.plans.push(changes);
+        true
+    }
+
+    /// Applies a plan of earlier, which must do no harm.
+    pub(super) fn plan_again(&mut self, which: proptest::sample::Index) {
+        if !self.plans.is_empty() {
+            let changes = which.get(&self.plans).clone();
+            self.fixture.apply(&Command::Plan { at: self.fixture.now, changes });
+        }
+    }
+
+    /// What is held moves nothing; and nothing more is begun while too much of what was begun is not well.
+    fn check_gate(&self, operation: &Operation, changes: &[Change]) {
+        let moves = |change: &&Change| match change {
+            Change::RaiseSlot { operation: of, .. } => *of == operation.id,
+            _ => false,
+        };
+        let begun = changes.iter().filter(moves).count();
+        let state = &self.fixture.state;
+        assert!(begun == 0 || !operation.state.is_held(), "{begun} slots of a held operation: {operation:?}");
+        let after = state.operation(&operation.id).unwrap();
+        let is_unwell = |progress: &&SlotProgress| {
+            let raised = progress.epoch.is_some();
+            let counts = matches!(
+                progress.outcome,
+                SlotOutcome::InProgress | SlotOutcome::Settling | SlotOutcome::Done
+            );
+            let slot = state.slot(&progress.slot);
+            let is_filled = slot.is_some_and(|slot| state.is_filled(&progress.slot, slot));
+            raised && counts && slot.is_some() && !is_filled && state.is_connected(&progress.slot.executor)
+        };
+        let unwell = after.slots.iter().filter(is_unwell).count();
+        let most = operation.op_spec.parallelism.of(after.slots.len());
+        let stops = operation.kind == OperationKind::StopInstances;
+        assert!(
+            begun == 0 || stops || after.state != OperationState::Running || unwell <= most,
+            "{begun} slots are begun, {unwell} are not well now, {most} may be: {after:?}"
+        );
+    }
+
+    /// What must hold at every moment. Once an operation was seen to be over it may be forgotten.
+    pub(super) fn check(&mut self) {
+        for id in self.accepted.keys() {
+            let operation = self.fixture.state.operation(id).unwrap_or_else(|| panic!("{id} was dropped"));
+            assert_eq!(operation.state.is_final(), operation.finished.is_some());
+            let must_say = matches!(operation.state, OperationState::Failed | OperationState::Cancelled);
+            assert!(!must_say || !operation.message.is_empty(), "{operation:?} does not say why");
+        }
+        for operation in self.fixture.state.running_operations() {
+            if goes_in_waves(operation.kind) {
+                self.check_down(operation);
+            }
+        }
+        self.note_what_is_over();
+    }
+
+    /// Not more is down by the doing of an operation than may be, and never a whole zone.
+    fn check_down(&self, operation: &Operation) {
+        let Some(&since) = self.accepted.get(&operation.id) else { return };
+        if operation.kind == OperationKind::StopInstances {
+            return;
+        }
+        let places: Vec<(&str, bool)> = operation
+            .slots
+            .iter()
+            .map(|progress| {
+                let executor = self
+                    .executors
+                    .iter()
+                    .position(|known| known.name == progress.slot.executor.as_str())
+                    .unwrap();
+                let taken = self.executors[executor].taken_down(&operation.service, progress.slot.index);
+                // What was taken away since is nothing that the operation did.
+                let assigned = self.fixture.state.slot(&progress.slot).map(|slot| Epoch(slot.assigned.0));
+                let is_down =
+                    taken.zip(assigned).is_some_and(|(taken, assigned)| taken > since.max(assigned));
+                (ZONES[executor], is_down)
+            })
+            .collect();
+        let down = places.iter().filter(|(_, is_down)| *is_down).count();
+        let most = if self.stops_first(operation) {
+            operation.op_spec.parallelism.of(operation.slots.len())
+        } else {
+            0
+        };
+        assert!(down <= most, "{down} slots are down, {most} may be: {operation:?}");
+        for zone in ["a", "b"] {
+            let mut of_zone = places.iter().filter(|(of, _)| *of == zone);
+            let is_alone = of_zone.clone().count() < 2;
+            assert!(
+                is_alone || of_zone.any(|(_, is_down)| !is_down),
+                "zone {zone} is down as a whole: {operation:?}"
+            );
+        }
+    }
+
+    fn stops_first(&self, operation: &Operation) -> bool {
+        let service = self.fixture.state.service(&operation.service);
+        operation.stop_first
+            || service
+                .is_some_and(|service| service.specs.iter().any(|(_, version)| version.spec.is_host_level()))
+    }
+
+    /// Everybody is in contact, everything works that can, and everything that is asked for is done.
+    pub(super) fn calm_down(&mut self) {
+        self.fixture.set_cluster_state(ClusterState::Normal);
+        (0..self.executors.len()).for_each(|executor| self.register(executor));
+        for round in 0..MAX_ROUNDS {
+            let planned = self.reconcile();
+            for executor in 0..self.executors.len() {
+                self.exchange(executor);
+                self.executors[executor].step(true);
+                self.exchange(executor);
+            }
+            self.check();
+            if !planned && round > 20 {
+                return;
+            }
+        }
+        panic!("plans do not come to an end: {:?}", plan(&self.fixture.state, self.fixture.now));
+    }
+
+    /// Calms down until every deadline that there was has passed.
+    pub(super) fn come_to_an_end(&mut self) {
+        for wait in [0, 60, 400, 1000, 8 * 86_400, 400] {
+            self.fixture.now = self.fixture.now.plus(Duration::from_secs(wait));
+            self.calm_down();
+        }
+    }
+
+    fn note_what_is_over(&mut self) {
+        let state = &self.fixture.state;
+        for operation in state.operations() {
+            if let Some(generation) = operation.generation {
+                let newest =
+                    self.rollouts.entry(operation.service.clone()).or_insert((generation, operation.state));
+                *newest = (*newest).max((generation, operation.state));
+            }
+        }
+        self.accepted
+            .retain(|id, _| state.operation(id).is_some_and(|operation| operation.finished.is_none()));
+    }
+
+    pub(super) fn live_of(&self, service: &ServiceId) -> usize {
+        self.fixture.state.live_instances(service).count()
+    }
+}

@@ -1,0 +1,125 @@
+//! The accepting half of mTLS handshakes. When a leader is lost, thousands of executors come at once. A handshake is
+//! work for the processor: were all of them done at once, each would end after its peer has given up. So a few are done
+//! at a time, in the order in which they came. Controllers do not queue: the next leader waits for them.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::server::{Acceptor, ClientHello};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::tls::{CONTROLLER_PROTOCOL, TlsIdentity};
+use crate::world::Stream;
+
+/// Handshakes of executors at once.
+const AT_ONCE: usize = 64;
+/// A peer that has not said anything by then is not one of ours.
+const HELLO_WITHIN: Duration = Duration::from_secs(5);
+/// Nor is one that does not finish what it began.
+const FINISH_WITHIN: Duration = Duration::from_secs(2);
+/// A peer that waits longer for its turn is turned away. Executors give up after 5 s (`QUEUE_TIMEOUT` in `channel.rs`,
+/// `OPEN_TIMEOUT` in `executor/src/session/link.rs`): the first in a queue that is longer than that would always be one
+/// that is gone, and nobody would get in. The rest of the 5 s is for the handshake and the register.
+const TURN_WITHIN: Duration = Duration::from_secs(3);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("it said nothing for {HELLO_WITHIN:?}")]
+    Silent,
+    #[error("too many others came before it: its turn did not come within {TURN_WITHIN:?}")]
+    Queued,
+    #[error("the handshake took longer than {FINISH_WITHIN:?}")]
+    Slow,
+    #[error("handshake: {0}")]
+    Failed(#[from] io::Error),
+}
+
+/// Does handshakes. Clones share one queue.
+#[derive(Clone)]
+pub(crate) struct Handshakes {
+    tls: TlsIdentity,
+    turns: Arc<Semaphore>,
+}
+
+impl Handshakes {
+    pub(crate) fn new(tls: TlsIdentity) -> Self {
+        Self { tls, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Whose certificate is used.
+    pub(crate) const fn tls(&self) -> &TlsIdentity {
+        &self.tls
+    }
+
+    pub(crate) async fn accept(&self, stream: Stream) -> Result<TlsStream<Stream>, HandshakeError> {
+        let hello = timeout(HELLO_WITHIN, LazyConfigAcceptor::new(Acceptor::default(), stream));
+        let hello = hello.await.map_err(|_| HandshakeError::Silent)??;
+        let _turn = if is_urgent(&hello.client_hello()) {
+            None
+        } else {
+            let turn =
+                timeout(TURN_WITHIN, self.turns.acquire()).await.map_err(|_| HandshakeError::Queued)?;
+            Some(turn.map_err(io::Error::other)?)
+        };
+        let rest = timeout(FINISH_WITHIN, hello.into_stream(self.tls.server_config()));
+        Ok(rest.await.map_err(|_| HandshakeError::Slow)??)
+    }
+}
+
+/// Whether the peer says that it is a controller. Nobody believes it before its certificate says so; until then it is
+/// only a place in the queue.
+fn is_urgent(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == CONTROLLER_PROTOCOL))
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::id::{ClusterId, ControllerId, ExecutorId};
+    use muster_common::identity::{Identity, Role};
+    use rustls::pki_types::ServerName;
+    use tokio::time::Instant;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+    use crate::tls::{Authority, SERVER_NAME};
+
+    /// What became of it at either end: at the accepting one why not, at the other one whether.
+    async fn come(handshakes: &Handshakes, peer: &TlsIdentity) -> (Option<HandshakeError>, bool) {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let name = ServerName::try_from(SERVER_NAME).unwrap();
+        let connector = TlsConnector::from(peer.client_config());
+        let (accepted, connected) =
+            tokio::join!(handshakes.accept(Box::new(near)), connector.connect(name, far));
+        (accepted.err(), connected.is_ok())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_turn_longer_than_it_is_of_use() {
+        let cluster = ClusterId::new("one").unwrap();
+        let authority = Authority::new(&cluster).unwrap();
+        let identity = |role| {
+            let identity = Identity { cluster: cluster.clone(), role };
+            let issued = authority.issue(&identity).unwrap();
+            TlsIdentity::from_pem(&authority.ca_pem(), &issued.cert_pem, &issued.key_pem, &identity).unwrap()
+        };
+        let controller = identity(Role::Controller(ControllerId(1)));
+        let executor = identity(Role::Executor(ExecutorId::new("e1").unwrap()));
+        let handshakes = Handshakes::new(controller.clone());
+
+        let others = handshakes.turns.acquire_many(u32::try_from(AT_ONCE).unwrap()).await.unwrap();
+        let begun = Instant::now();
+        let (why, connected) = come(&handshakes, &executor).await;
+        assert!(matches!(why, Some(HandshakeError::Queued)), "{why:?}");
+        assert!(!connected, "it need not wait for the end of its own patience");
+        assert_eq!(begun.elapsed(), TURN_WITHIN);
+        assert!(matches!(come(&handshakes, &controller).await, (None, true)), "controllers do not queue");
+
+        drop(others);
+        assert!(matches!(come(&handshakes, &executor).await, (None, true)));
+    }
+}
