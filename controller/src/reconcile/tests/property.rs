@@ -1,5 +1,6 @@
 //! Whatever users ask for, executors do and specs are good for, and whenever plans are applied: never more is down by
-//! our doing than may be, nothing that was accepted is dropped, and everything comes to rest. `PROPTEST_CASES` for more.
+//! our doing than may be, nothing that was accepted is dropped, and everything comes to rest. For more cases
+//! see `.cargo/config.toml`.
 
 use muster_common::operation::{ClusterOpSpec, OperationState, Parallelism};
 use muster_common::service::ServiceState;

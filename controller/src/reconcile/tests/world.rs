@@ -1,11 +1,11 @@
 //! The controllers' state and some executors in miniature, and all that may happen to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_common::cluster::ClusterState;
 use muster_common::executor::Contact;
-use muster_common::id::{Epoch, Generation, InstanceId, OperationId, ServiceId};
+use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, OperationId, ServiceId, SlotId};
 use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
 use muster_common::time::Timestamp;
 
@@ -191,24 +191,11 @@ impl World {
         if operation.kind == OperationKind::StopInstances {
             return;
         }
-        let places: Vec<(&str, bool)> = operation
-            .slots
-            .iter()
-            .map(|progress| {
-                let executor = self
-                    .executors
-                    .iter()
-                    .position(|known| known.name == progress.slot.executor.as_str())
-                    .unwrap();
-                let taken = self.executors[executor].taken_down(&operation.service, progress.slot.index);
-                // What was taken away since is nothing that the operation did.
-                let assigned = self.fixture.state.slot(&progress.slot).map(|slot| Epoch(slot.assigned.0));
-                let is_down =
-                    taken.zip(assigned).is_some_and(|(taken, assigned)| taken > since.max(assigned));
-                (ZONES[executor], is_down)
-            })
-            .collect();
-        let down = places.iter().filter(|(_, is_down)| *is_down).count();
+        let of_it = operation.slots.iter().map(|progress| progress.slot.clone());
+        let of_others = self.fixture.state.slots_of(&operation.service).map(|(slot, _)| slot);
+        let places: BTreeSet<SlotId> = of_it.chain(of_others).collect();
+        let is_down = |slot: &&SlotId| self.was_taken_down(slot, since);
+        let down = places.iter().filter(is_down).count();
         let most = if self.stops_first(operation) {
             operation.op_spec.parallelism.of(operation.slots.len())
         } else {
@@ -216,13 +203,26 @@ impl World {
         };
         assert!(down <= most, "{down} slots are down, {most} may be: {operation:?}");
         for zone in ["a", "b"] {
-            let mut of_zone = places.iter().filter(|(of, _)| *of == zone);
-            let is_alone = of_zone.clone().count() < 2;
+            let of_zone = || places.iter().filter(|slot| ZONES[self.position(&slot.executor)] == zone);
+            let is_alone = of_zone().count() < 2;
             assert!(
-                is_alone || of_zone.any(|(_, is_down)| !is_down),
+                is_alone || !of_zone().all(|slot| is_down(&slot)),
                 "zone {zone} is down as a whole: {operation:?}"
             );
         }
+    }
+
+    /// Whether what was healthy in the slot was stopped for an epoch after `since`, and nothing healthy came in its place.
+    /// What was taken away since is nothing that an operation did.
+    fn was_taken_down(&self, slot: &SlotId, since: Epoch) -> bool {
+        let executor = &self.executors[self.position(&slot.executor)];
+        let assigned = self.fixture.state.slot(slot).map(|slot| Epoch(slot.assigned.0));
+        let taken = executor.taken_down(&slot.service, slot.index);
+        taken.zip(assigned).is_some_and(|(taken, assigned)| taken > since.max(assigned))
+    }
+
+    fn position(&self, executor: &ExecutorId) -> usize {
+        self.executors.iter().position(|known| known.name == executor.as_str()).unwrap()
     }
 
     fn stops_first(&self, operation: &Operation) -> bool {

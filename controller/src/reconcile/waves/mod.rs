@@ -173,8 +173,12 @@ fn has_place(state: &State, operation: &Operation, progress: &SlotProgress) -> b
     let is_down = || state.slot(&progress.slot).is_some_and(|slot| !state.is_filled(&progress.slot, slot));
     match progress.outcome {
         SlotOutcome::InProgress | SlotOutcome::Settling => is_heard || stops_first(),
-        // Once its turn has come again it is at work; until then it is what the failed rollout made of it.
-        SlotOutcome::RollingBack => (progress.epoch.is_some() || is_down()) && (is_heard || stops_first()),
+        // Once its turn has come again it is at work; until then it is what the failed rollout made of it, if that
+        // ever touched it.
+        SlotOutcome::RollingBack => {
+            let is_of_it = progress.epoch.is_some() || (was_raised(state, operation, progress) && is_down());
+            is_of_it && (is_heard || stops_first())
+        }
         SlotOutcome::Done => {
             operation.kind != OperationKind::StopInstances
                 && progress.epoch.is_some()
@@ -185,6 +189,12 @@ fn has_place(state: &State, operation: &Operation, progress: &SlotProgress) -> b
         SlotOutcome::Failed => stops_first() && is_down(),
         SlotOutcome::Waiting | SlotOutcome::RolledBack | SlotOutcome::Away => false,
     }
+}
+
+/// Whether a rollout gave the slot its epoch, and not one before it. Epochs and generations are revisions both.
+fn was_raised(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
+    let begun = operation.generation.map(|generation| generation.0);
+    state.slot(&progress.slot).zip(begun).is_some_and(|(slot, begun)| slot.epoch.0 > begun)
 }
 
 /// Not begun, and it could be.
