@@ -23,6 +23,8 @@ const MAX_ROUNDS: usize = 400;
 pub(super) struct World {
     pub(super) fixture: Fixture,
     pub(super) executors: Vec<Simulated>,
+    /// When each executor was lost the last time.
+    lost: Vec<Epoch>,
     /// Every plan so far, to be applied again at the wrong time.
     plans: Vec<Vec<Change>>,
     /// What was accepted, and at which revision.
@@ -37,6 +39,7 @@ impl World {
         let mut world = Self {
             fixture: Fixture::new(),
             executors,
+            lost: vec![Epoch(0); ZONES.len()],
             plans: Vec::new(),
             accepted: BTreeMap::new(),
             rollouts: BTreeMap::new(),
@@ -64,6 +67,9 @@ impl World {
         match contact {
             Contact::Connected => self.register(executor),
             contact => self.fixture.contact(&self.executors[executor].name, contact),
+        }
+        if contact == Contact::Lost {
+            self.lost[executor] = Epoch(self.fixture.state.revision().0);
         }
     }
 
@@ -213,12 +219,15 @@ impl World {
     }
 
     /// Whether what was healthy in the slot was stopped for an epoch after `since`, and nothing healthy came in its place.
-    /// What was taken away since is nothing that an operation did.
+    /// What was taken away since is nothing that an operation did, and who was lost is not waited for: what is begun
+    /// there goes on when it is found again.
     fn was_taken_down(&self, slot: &SlotId, since: Epoch) -> bool {
-        let executor = &self.executors[self.position(&slot.executor)];
+        let position = self.position(&slot.executor);
+        let executor = &self.executors[position];
         let assigned = self.fixture.state.slot(slot).map(|slot| Epoch(slot.assigned.0));
         let taken = executor.taken_down(&slot.service, slot.index);
-        taken.zip(assigned).is_some_and(|(taken, assigned)| taken > since.max(assigned))
+        let is_of_it = taken.zip(assigned).is_some_and(|(taken, assigned)| taken > since.max(assigned));
+        is_of_it && self.lost[position] <= since
     }
 
     fn position(&self, executor: &ExecutorId) -> usize {

@@ -106,7 +106,12 @@ fn zones<'a>(
     let name = |slot: &SlotId| {
         state.executor(&slot.executor).and_then(|executor| executor.zone()).map(str::to_owned)
     };
-    let serves = |slot: &SlotId| state.is_connected(&slot.executor) && state.serves(slot);
+    // What an earlier operation began and left may be stopped at any moment.
+    let is_going = |slot: &SlotId| {
+        let raised = state.slot(slot).filter(|held| held.mode == ReplaceMode::StopFirst);
+        raised.is_some_and(|held| !state.is_filled(slot, held))
+    };
+    let serves = |slot: &SlotId| state.is_connected(&slot.executor) && state.serves(slot) && !is_going(slot);
     let mut zones: BTreeMap<Option<String>, Zone<'a>> = BTreeMap::new();
     for (slot, _) in state.slots_of(&operation.service).filter(|(slot, _)| !state.is_lost(&slot.executor)) {
         let zone = zones.entry(name(&slot)).or_default();

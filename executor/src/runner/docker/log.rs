@@ -219,6 +219,11 @@ impl Logs {
         change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The container of an instance, as far as that is known without asking.
+    pub(super) fn container(&self, instance: &InstanceId) -> Option<String> {
+        self.get(instance).map(|source| source.container)
+    }
+
     fn get(&self, instance: &InstanceId) -> Option<Source> {
         self.change(|known| known.get(instance).cloned())
     }

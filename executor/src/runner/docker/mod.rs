@@ -280,29 +280,41 @@ impl DockerRunner {
         }
     }
 
+    /// The engine is asked what there is only where that is not known: there is no second container with the same name.
     async fn remove(&self, instance: &InstanceId) -> Result<(), RunnerError> {
         self.addresses.forget(instance);
-        for container in self.containers(instance).await.map_err(|error| error.at("remove container"))? {
-            let kept = self.logs.complete(&self.engine, instance, &container).await;
-            let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-            let removed = self
-                .engine
-                .call("remove_container", async |client| {
-                    client.remove_container(&container, Some(options)).await
-                })
-                .await;
-            match removed {
-                Ok(()) => {}
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error.at("remove container")),
-            }
-            // Only now is it certain that nothing more comes of it.
-            if let Err(error) = kept {
-                self.logs.give_up(instance, &error).await;
+        let is_gone = match self.logs.container(instance) {
+            Some(known) => self.remove_container(instance, &known).await?,
+            None => false,
+        };
+        if !is_gone {
+            let left = self.containers(instance).await.map_err(|error| error.at("remove container"))?;
+            for container in left {
+                self.remove_container(instance, &container).await?;
             }
         }
         self.logs.forget(instance);
         Ok(())
+    }
+
+    /// `false`: there is no such container.
+    async fn remove_container(&self, instance: &InstanceId, container: &str) -> Result<bool, RunnerError> {
+        let kept = self.logs.complete(&self.engine, instance, container).await;
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        let removed = self
+            .engine
+            .call("remove_container", async |client| client.remove_container(container, Some(options)).await)
+            .await;
+        let was_there = match removed {
+            Ok(()) => true,
+            Err(error) if error.is_not_found() => false,
+            Err(error) => return Err(error.at("remove container")),
+        };
+        // Only now is it certain that nothing more comes of it.
+        if let Err(error) = kept {
+            self.logs.give_up(instance, &error).await;
+        }
+        Ok(was_there)
     }
 
     async fn address(
