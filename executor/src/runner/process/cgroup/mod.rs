@@ -8,7 +8,9 @@
 //!
 //! Below the executor's own group in each hierarchy: `muster-<id>/<instance>`, the id being that of the data
 //! directory, so that several executors can share a machine. A group is there as long as its instance's run
-//! directory.
+//! directory. Below it are the commands beside the workload (`muster-beside`) and, where the unified hierarchy limits
+//! memory, the workload itself (`muster-workload`): the limits hold both together, and whom the kernel killed is counted
+//! for each.
 //!
 //! The unified hierarchy gives limits only to groups below one that holds no processes itself. Under systemd the
 //! unit says `Delegate=yes` and `DelegateSubgroup=muster-agent`: then the executor is one down from the start, now and
@@ -31,13 +33,16 @@ use muster_common::id::InstanceId;
 use rustix::io::Errno;
 
 pub(super) use self::group::Group;
-use self::group::{BESIDE, Place, REMOVE_WAIT, named, put};
+use self::group::{BESIDE, Place, REMOVE_WAIT, WORKLOAD, named, put, remove_tree};
 use self::hierarchy::{Controller, Hierarchy, Version};
 pub(super) use self::plan::Limits;
 use crate::runner::mark::data_dir_id;
 
 /// Where the executor itself goes, so that the group above has no processes.
 const AGENT: &str = "muster-agent";
+
+/// What a group of the unified hierarchy hands down.
+const SUBTREE_CONTROL: &str = "cgroup.subtree_control";
 
 /// What is made and removed again at the start, to see what is permitted.
 const TRIAL: &str = "trial";
@@ -124,7 +129,7 @@ impl Cgroups {
             if let Err(error) = home.make(&dir) {
                 home.controllers.iter().for_each(|&controller| refused(controller, &error));
                 // What is there is what the workload is in.
-                let _ = fs::remove_dir(&dir);
+                let _ = remove_tree(&dir);
                 continue;
             }
             for setting in plan::settings(home.version, &home.controllers, can_pin, limits) {
@@ -186,7 +191,7 @@ impl Home {
             }
             refused.is_none()
         });
-        let _ = fs::remove_dir(&trial);
+        let _ = remove_tree(&trial);
         let _ = fs::remove_dir(&home.dir);
         made.is_ok().then_some(home)
     }
@@ -203,8 +208,13 @@ impl Home {
                 }
             }
             Version::V2 => {
-                for controller in &self.controllers {
-                    put(&self.dir.join("cgroup.subtree_control"), &format!("+{}", controller.name()))?;
+                for &controller in &self.controllers {
+                    hand_down(&self.dir, controller)?;
+                }
+                if self.controllers.contains(&Controller::Memory) {
+                    make_dir(dir)?;
+                    hand_down(dir, Controller::Memory)?;
+                    return make_dir(&dir.join(WORKLOAD));
                 }
             }
         }
@@ -249,13 +259,11 @@ fn key_file(version: Version, controller: Controller) -> &'static str {
 
 /// Hands a controller down to the groups below, stepping out of the way when only this process is in it.
 fn enable(base: &Path, controller: Controller) -> io::Result<()> {
-    let file = base.join("cgroup.subtree_control");
-    let enabled = fs::read_to_string(&file).unwrap_or_default();
+    let enabled = fs::read_to_string(base.join(SUBTREE_CONTROL)).unwrap_or_default();
     if enabled.split_ascii_whitespace().any(|name| name == controller.name()) {
         return Ok(());
     }
-    let wanted = format!("+{}", controller.name());
-    let Err(error) = put(&file, &wanted) else { return Ok(()) };
+    let Err(error) = hand_down(base, controller) else { return Ok(()) };
     let me = std::process::id().to_string();
     let is_busy = error.kind() == io::Error::from(Errno::BUSY).kind();
     if is_busy && is_unit(base) {
@@ -271,7 +279,12 @@ fn enable(base: &Path, controller: Controller) -> io::Result<()> {
     let agent = base.join(AGENT);
     make_dir(&agent)?;
     put(&agent.join("cgroup.procs"), &me)?;
-    put(&file, &wanted)
+    hand_down(base, controller)
+}
+
+/// The groups below may limit this, and the kernel counts for each of them.
+fn hand_down(group: &Path, controller: Controller) -> io::Result<()> {
+    put(&group.join(SUBTREE_CONTROL), &format!("+{}", controller.name()))
 }
 
 /// Whether systemd puts a service there. It could not do so again once the group hands controllers down.
