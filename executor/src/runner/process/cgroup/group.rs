@@ -24,8 +24,8 @@ const REMOVE_INTERVAL: Duration = Duration::from_millis(10);
 /// Below an instance's groups: those of the commands beside it. Who is there is not the workload's own.
 pub(super) const BESIDE: &str = "muster-beside";
 
-/// Below an instance's group of the unified hierarchy, where that limits memory: the workload itself. The kernel counts
-/// for a group whom it killed in it only where the group above hands that down, and such a group has nobody in it.
+/// Below an instance's group of the unified hierarchy: the workload itself. The kernel counts for a group whom it killed
+/// there only if the group above hands memory down, and one that does may have nobody in it.
 pub(super) const WORKLOAD: &str = "muster-workload";
 
 /// How deep a workload may have nested groups of its own before the rest is left to the kernel.
@@ -51,7 +51,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Where the workload itself is: one down, if there is such a group.
+    /// Where the workload itself is: one down, if there is such a group (an earlier executor made none).
     fn workload(&self) -> PathBuf {
         let below = self.dir.join(WORKLOAD);
         if below.is_dir() { below } else { self.dir.clone() }

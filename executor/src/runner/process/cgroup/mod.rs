@@ -8,9 +8,8 @@
 //!
 //! Below the executor's own group in each hierarchy: `muster-<id>/<instance>`, the id being that of the data
 //! directory, so that several executors can share a machine. A group is there as long as its instance's run
-//! directory. Below it are the commands beside the workload (`muster-beside`) and, where the unified hierarchy limits
-//! memory, the workload itself (`muster-workload`): the limits hold both together, and whom the kernel killed is counted
-//! for each.
+//! directory. Below it are the commands beside the workload (`muster-beside`) and, in the unified hierarchy, the
+//! workload itself (`muster-workload`): the limits hold both together, and whom the kernel killed is counted for each.
 //!
 //! The unified hierarchy gives limits only to groups below one that holds no processes itself. Under systemd the
 //! unit says `Delegate=yes` and `DelegateSubgroup=muster-agent`: then the executor is one down from the start, now and
@@ -208,14 +207,12 @@ impl Home {
                 }
             }
             Version::V2 => {
+                make_dir(dir)?;
                 for &controller in &self.controllers {
                     hand_down(&self.dir, controller)?;
+                    hand_down(dir, controller)?;
                 }
-                if self.controllers.contains(&Controller::Memory) {
-                    make_dir(dir)?;
-                    hand_down(dir, Controller::Memory)?;
-                    return make_dir(&dir.join(WORKLOAD));
-                }
+                return make_dir(&dir.join(WORKLOAD));
             }
         }
         make_dir(dir)
