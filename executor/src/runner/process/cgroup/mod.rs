@@ -29,7 +29,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use muster_common::id::InstanceId;
-use rustix::io::Errno;
 
 pub(super) use self::group::Group;
 use self::group::{BESIDE, Place, REMOVE_WAIT, WORKLOAD, named, put, remove_tree};
@@ -256,27 +255,42 @@ fn key_file(version: Version, controller: Controller) -> &'static str {
 
 /// Hands a controller down to the groups below, stepping out of the way when only this process is in it.
 fn enable(base: &Path, controller: Controller) -> io::Result<()> {
+    // The root alone has no such file, and may have processes beside groups.
+    if base.join("cgroup.type").exists() {
+        vacate(base)?;
+    }
     let enabled = fs::read_to_string(base.join(SUBTREE_CONTROL)).unwrap_or_default();
     if enabled.split_ascii_whitespace().any(|name| name == controller.name()) {
         return Ok(());
     }
-    let Err(error) = hand_down(base, controller) else { return Ok(()) };
-    let me = std::process::id().to_string();
-    let is_busy = error.kind() == io::Error::from(Errno::BUSY).kind();
-    if is_busy && is_unit(base) {
+    hand_down(base, controller)
+}
+
+/// Sees to it that nobody is in a group that is to hand controllers down. It is not left to the kernel to refuse: it takes
+/// some of them from a group with processes, too, and then lets nobody into the groups below.
+fn vacate(base: &Path) -> io::Result<()> {
+    let procs = base.join("cgroup.procs");
+    let inside = fs::read_to_string(&procs)
+        .map_err(|error| named(format!("cannot see who is in {}", base.display()), error))?;
+    if inside.trim().is_empty() {
+        return Ok(());
+    }
+    if is_unit(base) {
         return Err(io::Error::other(format!(
             "add DelegateSubgroup={AGENT} to the unit, and Delegate=yes; that needs systemd 254 or later, older ones \
              ignore the line: upgrade it, or limit such services as DOCKER executables"
         )));
     }
-    let is_alone = fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|procs| procs.trim() == me);
-    if !is_busy || !is_alone {
-        return Err(error);
+    let me = std::process::id().to_string();
+    if inside.trim() != me {
+        return Err(io::Error::other(format!(
+            "others are in the executor's control group, {}; start it in one of its own, as a systemd unit has it",
+            base.display()
+        )));
     }
     let agent = base.join(AGENT);
     make_dir(&agent)?;
-    put(&agent.join("cgroup.procs"), &me)?;
-    hand_down(base, controller)
+    put(&agent.join("cgroup.procs"), &me)
 }
 
 /// The groups below may limit this, and the kernel counts for each of them.
@@ -321,6 +335,28 @@ mod tests {
             ["/sys/fs/cgroup", "/sys/fs/cgroup/docker-abc.scope", "/sys/fs/cgroup/x.service/muster-agent"]
         {
             assert!(!is_unit(Path::new(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_group_with_others_in_it_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        for (group, advice) in
+            [("muster-executor.service", "DelegateSubgroup="), ("session-1.scope", "others")]
+        {
+            let base = dir.path().join(group);
+            fs::create_dir(&base).unwrap();
+            for (file, content) in
+                [("cgroup.type", "domain\n"), ("cgroup.procs", "1\n2\n"), (SUBTREE_CONTROL, "")]
+            {
+                fs::write(base.join(file), content).unwrap();
+            }
+            let refusal = enable(&base, Controller::Cpu).unwrap_err().to_string();
+            assert!(refusal.contains(advice), "{refusal}");
+            assert_eq!(fs::read_to_string(base.join(SUBTREE_CONTROL)).unwrap(), "");
+            fs::write(base.join("cgroup.procs"), "").unwrap();
+            enable(&base, Controller::Cpu).unwrap();
+            assert_eq!(fs::read_to_string(base.join(SUBTREE_CONTROL)).unwrap(), "+cpu");
         }
     }
 }
