@@ -211,7 +211,9 @@ impl Home {
                     hand_down(&self.dir, controller)?;
                     hand_down(dir, controller)?;
                 }
-                return make_dir(&dir.join(WORKLOAD));
+                let workload = dir.join(WORKLOAD);
+                make_dir(&workload)?;
+                return habitable(&workload);
             }
         }
         make_dir(dir)
@@ -298,6 +300,17 @@ fn hand_down(group: &Path, controller: Controller) -> io::Result<()> {
     put(&group.join(SUBTREE_CONTROL), &format!("+{}", controller.name()))
 }
 
+/// Nobody gets into a group below one that handed controllers down while somebody was in it.
+fn habitable(group: &Path) -> io::Result<()> {
+    let kind = fs::read_to_string(group.join("cgroup.type"))
+        .map_err(|error| named(format!("cannot see of what type {} is", group.display()), error))?;
+    if kind.trim() == "domain invalid" {
+        let why = format!("the kernel lets nobody into {}: a group above it is threaded", group.display());
+        return Err(io::Error::other(why));
+    }
+    Ok(())
+}
+
 /// Whether systemd puts a service there. It could not do so again once the group hands controllers down.
 fn is_unit(group: &Path) -> bool {
     group.extension().is_some_and(|kind| kind == "service")
@@ -335,6 +348,16 @@ mod tests {
             ["/sys/fs/cgroup", "/sys/fs/cgroup/docker-abc.scope", "/sys/fs/cgroup/x.service/muster-agent"]
         {
             assert!(!is_unit(Path::new(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_takes_nobody_in_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        habitable(dir.path()).unwrap_err();
+        for (kind, takes) in [("domain\n", true), ("domain invalid\n", false)] {
+            fs::write(dir.path().join("cgroup.type"), kind).unwrap();
+            assert_eq!(habitable(dir.path()).is_ok(), takes, "{kind}");
         }
     }
 
