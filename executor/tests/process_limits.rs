@@ -105,7 +105,10 @@ async fn a_workload_is_in_its_groups_and_its_shim_is_not() {
         return remove(&runner, &plan).await;
     }
     for dir in &groups {
-        let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap();
+        eprintln!("limited by {}", dir.display());
+        // One down in the unified hierarchy.
+        let own = [dir.join("muster-workload"), dir.clone()].into_iter().find(|own| own.is_dir()).unwrap();
+        let procs = fs::read_to_string(own.join("cgroup.procs")).unwrap();
         let has = |pid: u32| procs.lines().any(|line| line == pid.to_string());
         assert!(has(pid) && !has(shim), "{}: {procs}", dir.display());
     }
@@ -332,7 +335,8 @@ async fn leave(runner: &dyn Runner, plan: &LaunchPlan, workload: &Workload, thro
 #[tokio::test]
 async fn what_holds_a_workload_holds_a_command_beside_it() {
     let node = Node::new();
-    let plan = with_resources(script("trap '' TERM; while :; do sleep 0.05; done"), 500, 32);
+    // It asks for no memory, which would all be in the command's hands.
+    let plan = with_resources(script("trap '' TERM; exec sleep 1000"), 500, 32);
     let config = ProcessConfig { open_files: Some(64), ..ProcessConfig::default() };
     let (runner, _events) = node.open_with(config);
     let workload = start(&runner, &plan).await;
@@ -357,6 +361,26 @@ async fn what_holds_a_workload_holds_a_command_beside_it() {
         "it was not the workload that wanted memory"
     );
     assert!(!runs(&left), "it outlived the stop");
+    remove(&runner, &plan).await;
+}
+
+#[tokio::test]
+async fn a_command_that_the_kernel_killed_is_not_why_the_workload_was_killed() {
+    let node = Node::new();
+    // It asks for no memory: until the killed one has given his back, the kernel may kill who does.
+    let plan = with_resources(script("exec sleep 1000"), 500, 32);
+    let (runner, mut events) = node.open();
+    let workload = start(&runner, &plan).await;
+    if value(&plan, ["memory.max", "memory.limit_in_bytes"]).is_none() {
+        let test = "a_command_that_the_kernel_killed_is_not_why_the_workload_was_killed";
+        skip(test, "the memory controller is not permitted here");
+        return remove(&runner, &plan).await;
+    }
+    assert_eq!(command(&runner, &plan, &workload, "exec tail /dev/zero").await.0, 137);
+    let pid = pids(&workload).1;
+    assert!(runs(&pid.to_string()), "the workload ended, too: {:?}", events.try_recv());
+    kill(pid);
+    assert_eq!(exited(&mut events).await, Exit { signal: Some(9), ..Exit::default() });
     remove(&runner, &plan).await;
 }
 

@@ -41,8 +41,10 @@ fn remove_groups(list: &Path, deadline: Instant) {
     for place in list["places"].as_array().into_iter().flatten() {
         let dir = Path::new(place["dir"].as_str().unwrap_or_default());
         let remove = || {
-            // That of commands beside the workload, if there were any.
-            let _ = std::fs::remove_dir(dir.join("muster-beside"));
+            for below in ["muster-beside", "muster-workload"] {
+                // It need not be there.
+                let _ = std::fs::remove_dir(dir.join(below));
+            }
             std::fs::remove_dir(dir)
         };
         // Those who were just killed leave it a moment later.

@@ -83,6 +83,8 @@ fn run() -> io::Result<()> {
     rustix::process::setsid().map_err(|error| {
         io::Error::other(format!("this command is run by the executor, not by hand (setsid: {error})"))
     })?;
+    // Not after the link that it was started by: a service manager names in its log whom it leaves running.
+    rustix::thread::set_name(c"muster-shim")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let mut description = Vec::new();
     io::stdin().lock().take(MAX_LAUNCH_BYTES).read_to_end(&mut description)?;

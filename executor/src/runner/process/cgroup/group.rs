@@ -24,6 +24,10 @@ const REMOVE_INTERVAL: Duration = Duration::from_millis(10);
 /// Below an instance's groups: those of the commands beside it. Who is there is not the workload's own.
 pub(super) const BESIDE: &str = "muster-beside";
 
+/// Below an instance's group of the unified hierarchy: the workload itself. The kernel counts for a group whom it killed
+/// there only if the group above hands memory down, and one that does may have nobody in it.
+pub(super) const WORKLOAD: &str = "muster-workload";
+
 /// How deep a workload may have nested groups of its own before the rest is left to the kernel.
 const MAX_DEPTH: usize = 32;
 
@@ -46,18 +50,26 @@ pub(super) struct Place {
     pub(super) version: Version,
 }
 
+impl Place {
+    /// Where the workload itself is: one down, if there is such a group (an earlier executor made none).
+    fn workload(&self) -> PathBuf {
+        let below = self.dir.join(WORKLOAD);
+        if below.is_dir() { below } else { self.dir.clone() }
+    }
+}
+
 impl Group {
     /// Puts this process in. What it starts or becomes stays in.
     pub(in crate::runner::process) fn join(&self) -> io::Result<()> {
         for place in &self.places {
-            put(&place.dir.join("cgroup.procs"), "0")?;
+            put(&place.workload().join("cgroup.procs"), "0")?;
         }
         Ok(())
     }
 
     /// The groups of the commands beside the workload, made unless they are there. What holds the workload holds
-    /// all below it, too. Not the workload's own groups: the unified hierarchy lets nobody into one whose
-    /// workload has given limits to groups of its own.
+    /// them, too. Not the workload's own groups: the unified hierarchy lets nobody into one whose workload has given
+    /// limits to groups of its own.
     pub(in crate::runner::process) fn beside(&self) -> io::Result<Self> {
         let mut places = Vec::new();
         // Those that were not permitted were never made.
@@ -103,13 +115,13 @@ impl Group {
 
     /// How often the kernel killed the workload's own processes for want of memory.
     pub(in crate::runner::process) fn oom_kills(&self) -> u64 {
-        // A hierarchy without memory has no such file.
-        let kills = |path: PathBuf| fs::read_to_string(path).map_or(0, |text| oom_kills(&text));
-        let count = |place: &Place| match place.version {
-            Version::V1 => kills(place.dir.join("memory.oom_control")),
-            // It counts for all below, too; a check that was killed is not the workload.
-            Version::V2 => kills(place.dir.join("memory.events"))
-                .saturating_sub(kills(place.dir.join(BESIDE).join("memory.events"))),
+        let count = |place: &Place| {
+            let file = match place.version {
+                Version::V1 => "memory.oom_control",
+                Version::V2 => "memory.events",
+            };
+            // A hierarchy without memory has no such file.
+            fs::read_to_string(place.workload().join(file)).map_or(0, |text| oom_kills(&text))
         };
         self.places.iter().map(count).sum()
     }
@@ -183,7 +195,7 @@ fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The files of a group go with it; only directories are removed, the deepest first.
-fn remove_tree(dir: &Path) -> io::Result<()> {
+pub(super) fn remove_tree(dir: &Path) -> io::Result<()> {
     for dir in tree(dir)?.into_iter().rev() {
         match fs::remove_dir(&dir) {
             Err(error) if !is_gone(&error) => {
@@ -258,9 +270,6 @@ mod tests {
         assert!(!ended(Some(1), None) && !ended(None, Some(15)));
         let stopped = Exit { signal: Some(9), ..Exit::default() };
         assert!(!group.explain(&stopped, 1).oom_killed, "the kernel killed somebody else, and before");
-        fs::create_dir(dir.path().join(BESIDE)).unwrap();
-        fs::write(dir.path().join(BESIDE).join("memory.events"), "oom_kill 1\n").unwrap();
-        assert!(!ended(None, Some(9)), "it was a check that was killed");
         assert!(!Group::default().explain(&stopped, 0).oom_killed);
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! Below the executor's own group in each hierarchy: `muster-<id>/<instance>`, the id being that of the data
 //! directory, so that several executors can share a machine. A group is there as long as its instance's run
-//! directory.
+//! directory. Below it are the commands beside the workload (`muster-beside`) and, in the unified hierarchy, the
+//! workload itself (`muster-workload`): the limits hold both together, and whom the kernel killed is counted for each.
 //!
 //! The unified hierarchy gives limits only to groups below one that holds no processes itself. Under systemd the
 //! unit says `Delegate=yes` and `DelegateSubgroup=muster-agent`: then the executor is one down from the start, now and
@@ -28,16 +29,18 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use muster_common::id::InstanceId;
-use rustix::io::Errno;
 
 pub(super) use self::group::Group;
-use self::group::{BESIDE, Place, REMOVE_WAIT, named, put};
+use self::group::{BESIDE, Place, REMOVE_WAIT, WORKLOAD, named, put, remove_tree};
 use self::hierarchy::{Controller, Hierarchy, Version};
 pub(super) use self::plan::Limits;
 use crate::runner::mark::data_dir_id;
 
 /// Where the executor itself goes, so that the group above has no processes.
 const AGENT: &str = "muster-agent";
+
+/// What a group of the unified hierarchy hands down.
+const SUBTREE_CONTROL: &str = "cgroup.subtree_control";
 
 /// What is made and removed again at the start, to see what is permitted.
 const TRIAL: &str = "trial";
@@ -124,7 +127,7 @@ impl Cgroups {
             if let Err(error) = home.make(&dir) {
                 home.controllers.iter().for_each(|&controller| refused(controller, &error));
                 // What is there is what the workload is in.
-                let _ = fs::remove_dir(&dir);
+                let _ = remove_tree(&dir);
                 continue;
             }
             for setting in plan::settings(home.version, &home.controllers, can_pin, limits) {
@@ -186,7 +189,7 @@ impl Home {
             }
             refused.is_none()
         });
-        let _ = fs::remove_dir(&trial);
+        let _ = remove_tree(&trial);
         let _ = fs::remove_dir(&home.dir);
         made.is_ok().then_some(home)
     }
@@ -203,9 +206,14 @@ impl Home {
                 }
             }
             Version::V2 => {
-                for controller in &self.controllers {
-                    put(&self.dir.join("cgroup.subtree_control"), &format!("+{}", controller.name()))?;
+                make_dir(dir)?;
+                for &controller in &self.controllers {
+                    hand_down(&self.dir, controller)?;
+                    hand_down(dir, controller)?;
                 }
+                let workload = dir.join(WORKLOAD);
+                make_dir(&workload)?;
+                return habitable(&workload);
             }
         }
         make_dir(dir)
@@ -249,29 +257,58 @@ fn key_file(version: Version, controller: Controller) -> &'static str {
 
 /// Hands a controller down to the groups below, stepping out of the way when only this process is in it.
 fn enable(base: &Path, controller: Controller) -> io::Result<()> {
-    let file = base.join("cgroup.subtree_control");
-    let enabled = fs::read_to_string(&file).unwrap_or_default();
+    // The root alone has no such file, and may have processes beside groups.
+    if base.join("cgroup.type").exists() {
+        vacate(base)?;
+    }
+    let enabled = fs::read_to_string(base.join(SUBTREE_CONTROL)).unwrap_or_default();
     if enabled.split_ascii_whitespace().any(|name| name == controller.name()) {
         return Ok(());
     }
-    let wanted = format!("+{}", controller.name());
-    let Err(error) = put(&file, &wanted) else { return Ok(()) };
-    let me = std::process::id().to_string();
-    let is_busy = error.kind() == io::Error::from(Errno::BUSY).kind();
-    if is_busy && is_unit(base) {
+    hand_down(base, controller)
+}
+
+/// Sees to it that nobody is in a group that is to hand controllers down. It is not left to the kernel to refuse: it takes
+/// some of them from a group with processes, too, and then lets nobody into the groups below.
+fn vacate(base: &Path) -> io::Result<()> {
+    let procs = base.join("cgroup.procs");
+    let inside = fs::read_to_string(&procs)
+        .map_err(|error| named(format!("cannot see who is in {}", base.display()), error))?;
+    if inside.trim().is_empty() {
+        return Ok(());
+    }
+    if is_unit(base) {
         return Err(io::Error::other(format!(
             "add DelegateSubgroup={AGENT} to the unit, and Delegate=yes; that needs systemd 254 or later, older ones \
              ignore the line: upgrade it, or limit such services as DOCKER executables"
         )));
     }
-    let is_alone = fs::read_to_string(base.join("cgroup.procs")).is_ok_and(|procs| procs.trim() == me);
-    if !is_busy || !is_alone {
-        return Err(error);
+    let me = std::process::id().to_string();
+    if inside.trim() != me {
+        return Err(io::Error::other(format!(
+            "others are in the executor's control group, {}; start it in one of its own, as a systemd unit has it",
+            base.display()
+        )));
     }
     let agent = base.join(AGENT);
     make_dir(&agent)?;
-    put(&agent.join("cgroup.procs"), &me)?;
-    put(&file, &wanted)
+    put(&agent.join("cgroup.procs"), &me)
+}
+
+/// The groups below may limit this, and the kernel counts for each of them.
+fn hand_down(group: &Path, controller: Controller) -> io::Result<()> {
+    put(&group.join(SUBTREE_CONTROL), &format!("+{}", controller.name()))
+}
+
+/// Nobody gets into a group below one that handed controllers down while somebody was in it.
+fn habitable(group: &Path) -> io::Result<()> {
+    let kind = fs::read_to_string(group.join("cgroup.type"))
+        .map_err(|error| named(format!("cannot see of what type {} is", group.display()), error))?;
+    if kind.trim() == "domain invalid" {
+        let why = format!("the kernel lets nobody into {}: a group above it is threaded", group.display());
+        return Err(io::Error::other(why));
+    }
+    Ok(())
 }
 
 /// Whether systemd puts a service there. It could not do so again once the group hands controllers down.
@@ -311,6 +348,38 @@ mod tests {
             ["/sys/fs/cgroup", "/sys/fs/cgroup/docker-abc.scope", "/sys/fs/cgroup/x.service/muster-agent"]
         {
             assert!(!is_unit(Path::new(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_takes_nobody_in_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        habitable(dir.path()).unwrap_err();
+        for (kind, takes) in [("domain\n", true), ("domain invalid\n", false)] {
+            fs::write(dir.path().join("cgroup.type"), kind).unwrap();
+            assert_eq!(habitable(dir.path()).is_ok(), takes, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_group_with_others_in_it_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        for (group, advice) in
+            [("muster-executor.service", "DelegateSubgroup="), ("session-1.scope", "others")]
+        {
+            let base = dir.path().join(group);
+            fs::create_dir(&base).unwrap();
+            for (file, content) in
+                [("cgroup.type", "domain\n"), ("cgroup.procs", "1\n2\n"), (SUBTREE_CONTROL, "")]
+            {
+                fs::write(base.join(file), content).unwrap();
+            }
+            let refusal = enable(&base, Controller::Cpu).unwrap_err().to_string();
+            assert!(refusal.contains(advice), "{refusal}");
+            assert_eq!(fs::read_to_string(base.join(SUBTREE_CONTROL)).unwrap(), "");
+            fs::write(base.join("cgroup.procs"), "").unwrap();
+            enable(&base, Controller::Cpu).unwrap();
+            assert_eq!(fs::read_to_string(base.join(SUBTREE_CONTROL)).unwrap(), "+cpu");
         }
     }
 }
