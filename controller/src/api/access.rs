@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use muster_common::cluster::{ClusterState, ClusterStateData};
 use muster_common::id::{ClusterId, ControllerId, ExecutorId, OperationId, ServiceId};
 use muster_common::operation::{OperationRequest, Steer, validate_request};
@@ -218,30 +219,12 @@ impl Api {
         }
     }
 
-    /// Proposes a command whose effect is seen at `place`, and again while it is not known whether it was committed:
-    /// it is carried out once, however often it is proposed.
+    /// Proposes a command whose effect is seen at `place`.
     async fn commit(&self, command: &Command, place: &str) -> Result<Reply, ApiError> {
-        let deadline = Instant::now() + WRITE_WITHIN;
-        let command = command.encode();
-        let mut uncertain = false;
-        loop {
-            match timeout_at(deadline, self.0.consensus.propose(command.clone())).await {
-                Ok(Ok(reply)) => {
-                    return Reply::decode(&reply)
-                        .map_err(|error| ApiError::Internal(format!("the log's answer: {error}")));
-                }
-                Ok(Err(ProposeError::Unknown { cause })) => {
-                    tracing::debug!(%cause, %place, "proposing it again");
-                    uncertain = true;
-                }
-                Ok(Err(error @ ProposeError::TooLarge { .. })) => {
-                    return Err(ApiError::Validation(vec![error.to_string()]));
-                }
-                Ok(Err(error)) if !uncertain => return Err(ApiError::Unavailable(error.to_string())),
-                Ok(Err(_)) | Err(_) => return Err(unconfirmed(place)),
-            }
-            sleep(RETRY_PAUSE).await;
-        }
+        let bytes = command.encode();
+        let propose = || self.0.consensus.propose(bytes.clone());
+        let reply = proposed(propose, command.may_be_repeated(), place).await?;
+        Reply::decode(&reply).map_err(|error| ApiError::Internal(format!("the log's answer: {error}")))
     }
 
     /// The operation that `body` asks for, if it keeps every rule that needs no state.
@@ -255,8 +238,88 @@ impl Api {
     }
 }
 
+/// What became of a proposal. One that `may_be_repeated` is made again while it is not known whether it was committed.
+async fn proposed<F>(propose: impl Fn() -> F, may_be_repeated: bool, place: &str) -> Result<Bytes, ApiError>
+where
+    F: Future<Output = Result<Bytes, ProposeError>>,
+{
+    let deadline = Instant::now() + WRITE_WITHIN;
+    let mut uncertain = false;
+    loop {
+        match timeout_at(deadline, propose()).await {
+            Ok(Ok(reply)) => return Ok(reply),
+            Ok(Err(ProposeError::Unknown { cause })) if may_be_repeated => {
+                tracing::debug!(%cause, %place, "proposing it again");
+                uncertain = true;
+            }
+            Ok(Err(error @ ProposeError::TooLarge { .. })) => {
+                return Err(ApiError::Validation(vec![error.to_string()]));
+            }
+            Ok(Err(ProposeError::Unknown { .. })) | Err(_) => return Err(unconfirmed(place)),
+            Ok(Err(_)) if uncertain => return Err(unconfirmed(place)),
+            Ok(Err(error)) => return Err(ApiError::Unavailable(error.to_string())),
+        }
+        sleep(RETRY_PAUSE).await;
+    }
+}
+
 fn unconfirmed(place: &str) -> ApiError {
     ApiError::Unavailable(format!(
-        "it is not known whether this was accepted: look at {place}, and try again if it is not there"
+        "it is not known whether this was done: look at {place}, and ask again if it was not"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::ready;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_has_an_id_is_proposed_again_when_its_answer_is_lost() {
+        let operation = OperationId::new("o").unwrap();
+        let steer = |steer| Command::SteerOperation {
+            at: Timestamp(1),
+            which: Steered::Operation(operation.clone()),
+            steer,
+            by: ANYBODY.to_owned(),
+        };
+        let duty = |wish| Command::ChangeDuty {
+            at: Timestamp(1),
+            wish,
+            executors: vec![ExecutorId::new("e").unwrap()],
+            by: ANYBODY.to_owned(),
+        };
+        let table = [
+            (steer(Steer::Cancel), true),
+            (steer(Steer::Promote), true),
+            (steer(Steer::Pause), false),
+            (steer(Steer::Resume), false),
+            (duty(Wish::Blacklist), false),
+            (duty(Wish::Drain { within: Duration::from_secs(1) }), false),
+            (
+                Command::SetClusterState {
+                    at: Timestamp(1),
+                    state: ClusterState::Maintenance,
+                    address: String::new(),
+                },
+                false,
+            ),
+        ];
+        for (command, is_repeated) in table {
+            let tries = Cell::new(0);
+            let answer_is_lost_once = || {
+                tries.set(tries.get() + 1);
+                let lost = ProposeError::Unknown { cause: "the leader lost its lead".to_owned() };
+                ready(if tries.get() == 1 { Err(lost) } else { Ok(Bytes::new()) })
+            };
+            let answer = proposed(answer_is_lost_once, command.may_be_repeated(), "/there").await;
+            if is_repeated {
+                assert_eq!((answer, tries.get()), (Ok(Bytes::new()), 2), "{command:?}");
+            } else {
+                assert_eq!((answer, tries.get()), (Err(unconfirmed("/there")), 1), "{command:?}");
+            }
+        }
+    }
 }
