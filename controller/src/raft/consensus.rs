@@ -157,7 +157,7 @@ async fn start(
         incarnation: Incarnation(world.uuid().to_string()),
     };
     if let Storage::Directory(directory) = &config.storage {
-        let unfinished = |source| StartError::Io { path: directory.clone(), source };
+        let unfinished = |source| StartError::io(directory.clone(), source);
         regroup::finish(directory).map_err(unfinished)?;
     }
     let (storage, disk) = (config.storage.clone(), world.disk);

@@ -7,11 +7,12 @@ use muster_common::id::ControllerId;
 use muster_platform::{Disk, World};
 
 use super::cluster::{Cluster, PATIENCE};
-use super::{Adder, command};
+use super::{Adder, UNREADABLE, command};
 use crate::raft::error::ReadError;
 use crate::raft::status::Role;
+use crate::raft::types::{Incarnation, LogId, SnapshotMeta, StoredMembership};
 use crate::raft::{Consensus, ProposeError, RaftConfig, StartError, Storage};
-use crate::store::MemoryDisk;
+use crate::store::{self, MemoryDisk, Owner};
 
 fn inline() -> World {
     World { disk: Disk::Inline, ..World::system() }
@@ -133,6 +134,27 @@ async fn a_directory_that_cannot_be_used_is_named_with_what_to_do() {
         let error = start(&cluster, cluster.config(0)).await.unwrap_err();
         assert!(matches!(&error, StartError::Damaged { path: at, .. } if *at == path), "{error:?}");
         assert!(error.to_string().contains("is damaged"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_this_version_cannot_read_is_refused_with_what_to_do() {
+    let cluster = Cluster::new(1);
+    let config = cluster.config(0);
+    let owner = Owner {
+        cluster: cluster.controller(0).identity().cluster.clone(),
+        controller: ControllerId(1),
+        incarnation: Incarnation("first".to_owned()),
+    };
+    let stores = store::open(&config.storage, &owner, Disk::Inline).unwrap();
+    let last_log_id = Some(LogId::new_term_index(1, 1));
+    let meta = SnapshotMeta { last_log_id, last_membership: StoredMembership::default() };
+    stores.snapshots.replace(meta, vec![UNREADABLE.into()]).await.unwrap();
+    drop(stores);
+    let error = start(&cluster, config).await.unwrap_err();
+    assert!(matches!(error, StartError::Recovery(_)), "{error:?}");
+    for part in ["it is no number", "if a newer version", "controller rejoin", "controller restore"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
     }
 }
 
