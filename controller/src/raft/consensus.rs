@@ -121,6 +121,11 @@ impl Consensus {
         members::change(&self.node, &MemberChange::Remove { id }).await
     }
 
+    #[cfg(test)]
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// The gRPC services for the other members, to be served on the cluster port.
     pub(crate) fn routes(&self) -> axum::Router {
         service::routes(Arc::clone(&self.node), self.seed)
