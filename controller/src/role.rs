@@ -186,7 +186,7 @@ impl Controller {
             consensus.status(),
             consensus.clone(),
             world.clone(),
-            config.retention.limits(),
+            config.kept(),
         );
         tasks.spawn(reconciler.run(peers.clone()));
         tasks.spawn(gauges::follow(state.clone(), peers.clone()));

@@ -189,6 +189,7 @@ async fn silence_is_noticed_and_a_word_heals_it() {
     let liveness = LivenessConfig {
         unknown_after: DroveDuration::from_secs(2),
         lost_after: DroveDuration::from_secs(4),
+        ..LivenessConfig::default()
     };
     let cluster = Cluster::start_with(1, liveness).await;
     let tls = cluster.executor("e1");

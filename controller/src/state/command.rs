@@ -295,6 +295,12 @@ pub enum Change {
         /// Of which executor.
         executor: ExecutorId,
     },
+    /// An executor is not expected back any more, and removed with all that is on it. If: it is LOST, and has been for as
+    /// long as such ones are kept.
+    RemoveLost {
+        /// Which.
+        executor: ExecutorId,
+    },
     /// A removed executor is not shown any more. If: it is REMOVED, not in contact, and nothing of it is left.
     ForgetExecutor {
         /// Which.

@@ -160,7 +160,7 @@ fn a_slot_that_gave_up_is_known_to_have_when_its_executor_starts_again() {
 fn who_may_come_back_is_not_forgotten_however_many_and_however_long() {
     let mut fixture = Fixture::with_executors(4);
     fixture.running(spec("web"), 2);
-    let kept = Retention { old_instances: 3, ..fixture.state.retention() };
+    let kept = Retention { old_instances: 3, lost_executors_for: None, ..fixture.state.retention() };
     fixture.apply(&Command::Plan { at: fixture.now, changes: vec![Change::Retain(kept)] });
     for executor in ["e1", "e2", "e3"] {
         fixture.contact(executor, Contact::Lost);

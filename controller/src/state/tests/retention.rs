@@ -194,6 +194,7 @@ fn how_much_is_kept_is_replicated_and_less_forgets_at_once() {
         records_for: Duration::from_secs(200),
         events: 10,
         events_for: Duration::from_secs(50),
+        ..Retention::default()
     };
     assert_eq!(retain(&mut fixture, less), Reply::Planned { applied: 1, skipped: 0 });
     assert_eq!(retain(&mut fixture, less), Reply::Planned { applied: 0, skipped: 1 });
