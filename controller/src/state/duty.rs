@@ -148,11 +148,12 @@ impl State {
         Reply::Done
     }
 
-    /// Whether nothing is left on an executor. While it is not heard, nobody knows.
+    /// Whether nothing is left on an executor. While it is not heard, nobody knows, however long that lasts: what counts
+    /// as lost may run.
     #[must_use]
     pub fn is_empty(&self, executor: &Executor) -> bool {
         let id = &executor.record.id;
-        executor.contact != Contact::Unreachable
+        executor.contact == Contact::Connected
             && self.slots.on_executor(id).next().is_none()
             && self.live_instances_on(id).next().is_none()
     }

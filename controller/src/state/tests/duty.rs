@@ -64,9 +64,11 @@ fn a_blacklisted_executor_is_emptied_and_gets_its_slots_back_when_it_may_take_th
 fn an_executor_that_is_not_heard_is_not_taken_for_empty() {
     let mut fixture = Fixture::with_executors(1);
     fixture.change_duty("e1", Wish::Blacklist).unwrap();
-    fixture.contact("e1", Contact::Unreachable);
-    fixture.settle();
-    assert_eq!(fixture.shown_state("e1"), ExecutorState::BlacklistRequested);
+    for contact in [Contact::Unreachable, Contact::Lost] {
+        fixture.contact("e1", contact);
+        fixture.settle();
+        assert_eq!(fixture.shown_state("e1"), ExecutorState::BlacklistRequested, "{contact:?}");
+    }
     fixture.register("e1", Some(&[]));
     fixture.settle();
     assert_eq!(fixture.shown_state("e1"), ExecutorState::Blacklisted, "a restart keeps the duty");
