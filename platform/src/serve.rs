@@ -34,8 +34,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// HTTP/2 pings, so that a peer that vanished is noticed.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// One leader serves every executor of the largest cluster (10,000), and its peers.
-const MAX_CONNECTIONS: usize = 16_384;
+/// One leader serves every executor of the largest cluster (10,000), and its peers. When all come anew, as after a
+/// partition, their old connections may be half dead and there for a while, and some come twice.
+const MAX_CONNECTIONS: usize = 40_000;
 /// Out of file descriptors, say: accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Many small gRPC messages share a connection; the default 64 KiB window would throttle snapshots.
