@@ -16,6 +16,7 @@ use muster_platform::call::Reach;
 use muster_platform::{RoleError, TlsFiles};
 use serde::{Deserialize, Serialize};
 
+use crate::address::split;
 use crate::state::Retention;
 
 /// More controllers than this only make every write slower.
@@ -266,13 +267,6 @@ impl LivenessConfig {
             )
         })
     }
-}
-
-/// The host and port of `host:port`.
-fn split(address: &str) -> Option<(&str, u16)> {
-    let (host, port) = address.rsplit_once(':')?;
-    (!host.is_empty()).then_some(())?;
-    Some((host, port.parse().ok()?))
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -90,6 +90,15 @@ async fn a_full_disk_ends_the_member_loses_nothing_and_is_forgiven_once_there_is
     consensus.shutdown().await;
 }
 
+/// How many proposals of this process were not waited for.
+fn given_up() -> u64 {
+    let metrics = muster_platform::telemetry::metrics().render();
+    let counted = metrics.lines().find_map(|line| {
+        line.strip_prefix("muster_raft_proposals_total{outcome=\"given_up\"} ")?.parse().ok()
+    });
+    counted.unwrap_or_default()
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_quorum_nothing_is_promised() {
     let cluster = Cluster::new(3);
@@ -99,6 +108,10 @@ async fn without_a_quorum_nothing_is_promised() {
         Consensus::start(config, inline(), cluster.controller(0), Adder::default()).await.unwrap();
     let waited = Duration::from_secs(10);
     assert_eq!(consensus.propose(command(1)).await, Err(ProposeError::NoLeader { waited }));
+    let before = given_up();
+    let impatient = tokio::time::timeout(Duration::from_secs(1), consensus.propose(command(1)));
+    assert!(impatient.await.is_err());
+    assert!(given_up() > before, "what nobody waits for is counted, too");
     let waited = Duration::from_secs(5);
     assert_eq!(consensus.read_barrier().await, Err(ReadError::NoLeader { waited }));
     let large = vec![0; 1024 * 1024 + 1].into();
