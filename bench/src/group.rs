@@ -30,6 +30,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const PATIENCE: LivenessConfig = LivenessConfig {
     unknown_after: DroveDuration::from_secs(86_400),
     lost_after: DroveDuration::from_secs(2 * 86_400),
+    remove_after: DroveDuration::from_secs(7 * 86_400),
 };
 
 /// Where controllers are started, and what they are.

@@ -16,6 +16,7 @@ use muster_platform::call::Reach;
 use muster_platform::{RoleError, TlsFiles};
 use serde::{Deserialize, Serialize};
 
+use crate::address::split;
 use crate::state::Retention;
 
 /// More controllers than this only make every write slower.
@@ -89,12 +90,19 @@ pub struct LivenessConfig {
     pub unknown_after: DroveDuration,
     /// Then they are given up as LOST.
     pub lost_after: DroveDuration,
+    /// So long after that it is removed with all that is known of it, its duty and its tags too, and is a newcomer should
+    /// it come back; 0: never. The leader's goes for all.
+    pub remove_after: DroveDuration,
 }
 
 impl Default for LivenessConfig {
-    /// 10 s and 10 min (DESIGN §4).
+    /// 10 s and 10 min (DESIGN §4), and 7 days.
     fn default() -> Self {
-        Self { unknown_after: DroveDuration::from_secs(10), lost_after: DroveDuration::from_secs(600) }
+        Self {
+            unknown_after: DroveDuration::from_secs(10),
+            lost_after: DroveDuration::from_secs(600),
+            remove_after: DroveDuration::from_secs(7 * 86_400),
+        }
     }
 }
 
@@ -115,7 +123,7 @@ pub struct RetentionConfig {
 impl Default for RetentionConfig {
     /// 100 for 7 days, 20000 for 1 hour (drove-wire.md §4.4).
     fn default() -> Self {
-        let Retention { old_instances, records_for, events, events_for } = Retention::default();
+        let Retention { old_instances, records_for, events, events_for, .. } = Retention::default();
         Self {
             old_instances,
             records_for: DroveDuration::from_secs(records_for.as_secs()),
@@ -126,15 +134,6 @@ impl Default for RetentionConfig {
 }
 
 impl RetentionConfig {
-    pub(crate) fn limits(self) -> Retention {
-        Retention {
-            old_instances: self.old_instances,
-            records_for: self.records_for.as_duration(),
-            events: self.events,
-            events_for: self.events_for.as_duration(),
-        }
-    }
-
     fn problem(self) -> Option<String> {
         for (field, count, range) in
             [("oldInstances", self.old_instances, OLD_INSTANCES), ("events", self.events, EVENTS)]
@@ -155,6 +154,19 @@ impl ControllerConfig {
     #[must_use]
     pub fn identity(&self) -> Identity {
         Identity { cluster: self.cluster.clone(), role: Role::Controller(self.id) }
+    }
+
+    /// How much is kept of what is over, and of whom is away.
+    pub(crate) fn kept(&self) -> Retention {
+        let RetentionConfig { old_instances, records_for, events, events_for } = self.retention;
+        let remove_after = self.liveness.remove_after.as_duration();
+        Retention {
+            old_instances,
+            records_for: records_for.as_duration(),
+            events,
+            events_for: events_for.as_duration(),
+            lost_executors_for: (!remove_after.is_zero()).then_some(remove_after),
+        }
     }
 
     /// Refuses what cannot work, with the field and what to write instead.
@@ -241,20 +253,20 @@ impl LivenessConfig {
         if unknown < Duration::from_millis(100) {
             return Some(format!("liveness.unknownAfter is {}; write 100ms or more", self.unknown_after));
         }
-        (lost <= unknown).then(|| {
-            format!(
+        if lost <= unknown {
+            return Some(format!(
                 "liveness.lostAfter is {}; write more than unknownAfter, which is {}",
                 self.lost_after, self.unknown_after
+            ));
+        }
+        let remove = self.remove_after.as_duration();
+        (!remove.is_zero() && !KEPT_FOR.contains(&remove)).then(|| {
+            format!(
+                "liveness.removeAfter is {}; write 1 minute to 366 days, or 0s for never",
+                self.remove_after
             )
         })
     }
-}
-
-/// The host and port of `host:port`.
-fn split(address: &str) -> Option<(&str, u16)> {
-    let (host, port) = address.rsplit_once(':')?;
-    (!host.is_empty()).then_some(())?;
-    Some((host, port.parse().ok()?))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -289,6 +301,11 @@ liveness: {unknownAfter: 10s}
         config.check().unwrap();
         assert_eq!(config.identity().to_string(), "muster://dev/controller/1");
         assert_eq!(config.liveness.lost_after.as_duration(), Duration::from_secs(600));
+        assert_eq!(config.kept(), Retention::default());
+        let liveness = LivenessConfig { remove_after: "0s".parse().unwrap(), ..config.liveness };
+        let never = ControllerConfig { liveness, ..config };
+        never.check().unwrap();
+        assert_eq!(never.kept().lost_executors_for, None);
     }
 
     #[test]
@@ -308,6 +325,7 @@ liveness: {unknownAfter: 10s}
             (|c| c.retention.events = 10, "retention.events is 10"),
             (|c| c.retention.events_for = DroveDuration::from_secs(1), "retention.eventsFor"),
             (|c| c.liveness.lost_after = DroveDuration::from_secs(10), "liveness.lostAfter"),
+            (|c| c.liveness.remove_after = DroveDuration::from_secs(1), "liveness.removeAfter is 1 second"),
             (
                 |c| {
                     c.spec_limits.allowed_fetch_urls =

@@ -4,34 +4,40 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, gauge};
+use metrics::{counter, gauge};
 use muster_common::executor::ExecutorState;
+use muster_common::operation::Operation;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::raft::Consensus;
 use crate::state::State;
 
 /// How often to look at most.
 const REST: Duration = Duration::from_secs(1);
 
 /// Runs until `shutdown`, or until nobody owns the state any more.
-pub(crate) async fn follow(mut state: watch::Receiver<Arc<State>>, shutdown: CancellationToken) {
-    describe_counter!(
-        "muster_operations_total",
-        "Operations that ended while this controller ran; every controller counts each, so read it from one of them."
-    );
+pub(crate) async fn follow(
+    mut state: watch::Receiver<Arc<State>>,
+    consensus: Consensus,
+    shutdown: CancellationToken,
+) {
     let work = async {
-        let mut seen = Arc::clone(&state.borrow_and_update());
+        let mut ended = Ended::default();
         loop {
-            show_executors(&seen);
+            // A controller that starts is told what happened without it; that is over when it knows what all know.
+            let is_current = ended.seen.is_some() || consensus.read_barrier().await.is_ok();
+            let now = Arc::clone(&state.borrow_and_update());
+            show_executors(&now);
+            for operation in ended.next(now, is_current) {
+                let (kind, outcome) = (operation.kind.as_str(), operation.state.as_str());
+                counter!("muster_operations_total", "kind" => kind, "outcome" => outcome).increment(1);
+            }
             sleep(REST).await;
-            if state.changed().await.is_err() {
+            if is_current && state.changed().await.is_err() {
                 return;
             }
-            let now = Arc::clone(&state.borrow_and_update());
-            count_operations(&seen, &now);
-            seen = now;
         }
     };
     tokio::select! {
@@ -53,9 +59,42 @@ fn show_executors(state: &State) {
     }
 }
 
-fn count_operations(before: &State, now: &State) {
-    for operation in now.operations_ended_since(before) {
-        let (kind, outcome) = (operation.kind.as_str(), operation.state.as_str());
-        counter!("muster_operations_total", "kind" => kind, "outcome" => outcome).increment(1);
+/// Operations that end while somebody looks.
+#[derive(Default)]
+struct Ended {
+    /// The state when it was last looked at; none while it was not `current` yet.
+    seen: Option<Arc<State>>,
+}
+
+impl Ended {
+    /// Those that ended since the last look. What ended before the first state that is current is history.
+    fn next(&mut self, now: Arc<State>, is_current: bool) -> Vec<Arc<Operation>> {
+        let since = self.seen.as_deref().map(|seen| now.operations_ended_since(seen).cloned().collect());
+        if is_current {
+            self.seen = Some(now);
+        }
+        since.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::testing::*;
+
+    #[test]
+    fn what_ended_before_a_controller_knew_what_all_know_is_not_counted() {
+        let mut fixture = Fixture::with_executors(1);
+        let mut ended = Ended::default();
+        let count = |ended: &mut Ended, fixture: &Fixture, is_current| {
+            ended.next(Arc::new(fixture.state.clone()), is_current).len()
+        };
+        assert_eq!(count(&mut ended, &Fixture::new(), false), 0, "it is empty");
+        fixture.running(spec("web"), 1);
+        assert_eq!(count(&mut ended, &fixture, true), 0, "it was told all at once");
+        fixture.running(spec("log"), 1);
+        let happened = count(&mut ended, &fixture, true);
+        assert!(happened > 0);
+        assert_eq!(count(&mut ended, &fixture, true), 0);
     }
 }

@@ -12,6 +12,8 @@
 //! | `api` | REST |
 //! | `files` | files that are fetched for executors |
 //! | `gauges` | what of the state is counted |
+//! | `described` | what each metric means |
+//! | `address` | addresses as people write them |
 //! | [`backup`] | the state as a file |
 //! | `offline` | what is done to the files of a controller that does not run |
 //!
@@ -32,9 +34,11 @@
 //! Leadership is a value on a watch channel, not an event: hub and reconciler compare it with what they
 //! are doing whenever it changes.
 
+mod address;
 mod api;
 pub mod backup;
 mod config;
+mod described;
 mod files;
 mod gauges;
 mod offline;

@@ -19,8 +19,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::address::host;
 use crate::api::{self, Api};
 use crate::config::ControllerConfig;
+use crate::described;
 use crate::files::FileService;
 use crate::gauges;
 use crate::offline::{self, OfflineCommand};
@@ -60,6 +62,7 @@ pub async fn run(args: ControllerArgs, world: World) -> Result<(), RoleError> {
 async fn serve(path: &Path, world: World) -> Result<(), RoleError> {
     // Installs the recorder before the first count.
     muster_platform::telemetry::metrics();
+    described::describe();
     let _upkeep = muster_platform::telemetry::keep_up();
     let config: ControllerConfig = muster_platform::config::read_yaml(path)?;
     config.check()?;
@@ -186,10 +189,10 @@ impl Controller {
             consensus.status(),
             consensus.clone(),
             world.clone(),
-            config.retention.limits(),
+            config.kept(),
         );
         tasks.spawn(reconciler.run(peers.clone()));
-        tasks.spawn(gauges::follow(state.clone(), peers.clone()));
+        tasks.spawn(gauges::follow(state.clone(), consensus.clone(), peers.clone()));
 
         let files = FileService::routes(state.clone(), config.spec_limits.allowed_fetch_urls.clone());
         let cluster_routes = consensus.routes().merge(sessions).merge(files);
@@ -272,11 +275,6 @@ impl Controller {
         }
         tracing::info!("controller stopped");
     }
-}
-
-/// The host of `host:port`.
-fn host(address: &str) -> &str {
-    address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 
 fn raft_config(config: &ControllerConfig, storage: Storage) -> RaftConfig {

@@ -137,6 +137,8 @@ fn a_service_manager_and_a_scraper_are_told() {
         let metrics = reqwest::blocking::get(format!("http://127.0.0.1:{}/metrics", files.api)).unwrap();
         let metrics = metrics.text().unwrap();
         let all = [
+            "# HELP muster_raft_leads 1 while ",
+            "# HELP muster_certificate_expires_timestamp_seconds ",
             "muster_raft_leads 1",
             "muster_raft_leader_changes_total 1",
             "muster_raft_proposals_total{outcome=\"committed\"} ",

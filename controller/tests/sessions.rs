@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::executor::{Session, instance, register};
 use common::{Cluster, PATIENCE, spec};
+use futures::stream::{self, StreamExt as _};
 use muster_common::duration::DroveDuration;
 use muster_common::executor::Contact;
 use muster_common::id::{ExecutorId, InstanceId};
@@ -19,6 +20,7 @@ use muster_proto::v1::executor_message::Body as Up;
 use serde_json::json;
 use tokio::time::timeout;
 use tonic::Code;
+use tonic::transport::Channel;
 
 fn address(cluster: &Cluster, controller: usize) -> String {
     cluster.controllers[controller].cluster_addr().to_string()
@@ -189,6 +191,7 @@ async fn silence_is_noticed_and_a_word_heals_it() {
     let liveness = LivenessConfig {
         unknown_after: DroveDuration::from_secs(2),
         lost_after: DroveDuration::from_secs(4),
+        ..LivenessConfig::default()
     };
     let cluster = Cluster::start_with(1, liveness).await;
     let tls = cluster.executor("e1");
@@ -278,27 +281,32 @@ async fn reports_of_many_executors_are_all_acknowledged() {
 
 #[tokio::test]
 async fn a_crowd_is_let_in_one_by_one_and_the_others_are_told_when_to_ask_again() {
-    /// More than are let in within a second.
-    const CROWD: usize = 2_000;
+    /// Together more than are let in within a second.
+    const EXECUTORS: usize = 64;
+    const ASKS: usize = 32;
+    /// As many streams of one executor as may be open before they registered.
+    const AT_ONCE: usize = 4;
     let cluster = Cluster::start(1).await;
-    let channel = channel(
-        &World::system(),
-        &cluster.executor("e1"),
-        &address(&cluster, 0),
-        ExpectedPeer::AnyController,
-    )
-    .unwrap();
-    let ask = || {
-        let channel = channel.clone();
+    let dial = |id: String| {
+        let (tls, at) = (cluster.executor(&id), address(&cluster, 0));
+        (channel(&World::system(), &tls, &at, ExpectedPeer::AnyController).unwrap(), id)
+    };
+    let crowd: Vec<_> = (0..EXECUTORS).map(|n| dial(format!("e{n}"))).collect();
+    let ask = |(channel, id): &(Channel, String)| {
+        let (channel, register) = (channel.clone(), register(id, 1, 0));
         async move {
             let mut session = Session::on(channel).await.unwrap();
-            session.send(Up::Register(register("e1", 1, 0))).await;
+            session.send(Up::Register(register)).await;
             session.next().await
         }
     };
     // It has led for less than that before the first one asks.
     let begun = Instant::now();
-    let answers = futures::future::join_all((0..CROWD).map(|_| ask())).await;
+    let asking = crowd.iter().map(|executor| {
+        let asks = stream::iter(0..ASKS).map(|_| ask(executor));
+        asks.buffer_unordered(AT_ONCE).collect::<Vec<_>>()
+    });
+    let answers: Vec<_> = futures::future::join_all(asking).await.into_iter().flatten().collect();
     let elapsed_ms = usize::try_from(begun.elapsed().as_millis()).unwrap();
     let welcomed = answers.iter().filter(|answer| matches!(answer, Ok(Some(Down::Welcome(_))))).count();
     assert!(welcomed <= 258 + elapsed_ms, "{welcomed} in {elapsed_ms} ms");
@@ -307,8 +315,30 @@ async fn a_crowd_is_let_in_one_by_one_and_the_others_are_told_when_to_ask_again(
             assert!((0..=5_000).contains(&wait.retry_after_ms), "{wait:?}");
         }
     }
-    let let_in = async { while !matches!(ask().await, Ok(Some(Down::Welcome(_)))) {} };
+    let let_in = async { while !matches!(ask(&crowd[0]).await, Ok(Some(Down::Welcome(_)))) {} };
     timeout(PATIENCE, let_in).await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn streams_that_do_not_register_are_few() {
+    let cluster = Cluster::start(1).await;
+    let at = address(&cluster, 0);
+    let tls = cluster.executor("e1");
+    let mut silent = Vec::new();
+    let refused = loop {
+        match Session::connect(&tls, &at).await {
+            Ok(session) => silent.push(session),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((refused.code(), silent.len()), (Code::ResourceExhausted, 4), "{refused}");
+    let other = cluster.executor("e2");
+    Session::open(&other, &at, register("e2", 1, 0)).await.unwrap().welcome().await;
+    let mut first = silent.remove(0);
+    first.send(Up::Register(register("e1", 1, 0))).await;
+    first.welcome().await;
+    Session::connect(&tls, &at).await.expect("the one that registered does not count any more");
     cluster.stop().await;
 }
 

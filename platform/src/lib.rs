@@ -8,6 +8,7 @@
 //! | [`tls`] | the cluster's authority, a role's identity and its renewal, a peer's identity |
 //! | [`serve`] | the one accept path: TLS for the cluster port, plain for the api port |
 //! | `handshake` | the accepting half of mTLS handshakes: who comes first |
+//! | `stalled` | connections whose other end stops reading |
 //! | [`channel`] | gRPC channels that know whom they expect |
 //! | [`call`] | one HTTP call to a server of somebody else, and what may be called |
 //! | [`bind`] | sockets, with an error a person can act on |
@@ -36,6 +37,7 @@ pub mod role_error;
 pub mod runtime;
 pub mod serve;
 pub mod shutdown;
+mod stalled;
 mod steady;
 pub mod systemd;
 pub mod telemetry;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::handshake::{HandshakeError, Handshakes};
+use crate::stalled::Unstalled;
 use crate::tls::peer::{PeerError, peer_of};
 use crate::tls::{PeerIdentity, TlsIdentity};
 use crate::world::{Listener, Stream};
@@ -33,8 +34,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// HTTP/2 pings, so that a peer that vanished is noticed.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// One leader serves every executor of the largest cluster (10,000), and its peers.
-const MAX_CONNECTIONS: usize = 16_384;
+/// One leader serves every executor of the largest cluster (10,000), and its peers. When all come anew, as after a
+/// partition, their old connections may be half dead and there for a while, and some come twice.
+const MAX_CONNECTIONS: usize = 40_000;
 /// Out of file descriptors, say: accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Many small gRPC messages share a connection; the default 64 KiB window would throttle snapshots.
@@ -125,6 +127,7 @@ async fn serve_connection(
     router: Router,
     watcher: Watcher,
 ) -> Result<(), ConnectionError> {
+    let stream: Stream = Box::new(Unstalled::new(stream));
     match security {
         Security::Plain => serve_http(stream, router, None, watcher).await,
         Security::Mutual(handshakes) => {
@@ -161,4 +164,63 @@ async fn serve_http(
     let connection =
         server.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
     watcher.watch(connection.into_owned()).await.map_err(ConnectionError::Http)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use futures::future::BoxFuture;
+    use futures::stream;
+    use tokio::io::{AsyncWriteExt as _, duplex};
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Hands out one connection.
+    struct One(Option<Stream>);
+
+    impl Listener for One {
+        fn accept(&mut self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>> {
+            let stream = self.0.take();
+            Box::pin(async move {
+                match stream {
+                    Some(stream) => Ok((stream, SocketAddr::from(([127, 0, 0, 1], 1)))),
+                    None => std::future::pending().await,
+                }
+            })
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(SocketAddr::from(([127, 0, 0, 1], 1)))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_reads_is_given_up_with_all_that_it_holds() {
+        let (held, given_up) = oneshot::channel::<Infallible>();
+        let held = Arc::new(Mutex::new(Some(held)));
+        let endless = move || {
+            let held = held.lock().unwrap().take();
+            async move {
+                Body::from_stream(stream::repeat_with(move || {
+                    let _ = &held;
+                    Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 1024]))
+                }))
+            }
+        };
+        let (near, mut client) = duplex(64 * 1024);
+        let router = Router::new().route("/", axum::routing::get(endless));
+        let shutdown = CancellationToken::new();
+        let serving =
+            tokio::spawn(serve_plain(Box::new(One(Some(Box::new(near)))), router, shutdown.clone()));
+        client.write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
+        let given_up = timeout(Duration::from_secs(3600), given_up).await;
+        assert!(given_up.expect("it is given up").is_err(), "what it held is dropped");
+        shutdown.cancel();
+        serving.await.unwrap();
+    }
 }

@@ -4,27 +4,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use muster_common::cluster::{ClusterState, ClusterStateData};
-use muster_common::id::{ClusterId, ControllerId, ExecutorId, OperationId, ServiceId};
+use muster_common::id::{ClusterId, ControllerId, ExecutorId, OperationId, Revision, ServiceId};
 use muster_common::operation::{OperationRequest, Steer, validate_request};
 use muster_common::read::accept;
 use muster_common::spec::{LocalServiceSpec, SpecLimits, validate};
 use muster_common::time::Timestamp;
 use muster_platform::World;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
 use super::idempotency::IdempotencyKey;
 use super::query::Parameters;
-use crate::raft::{Consensus, ProposeError, RaftStatus};
-use crate::state::{Command, Refusal, Reply, State, Steered, Wish};
+use crate::raft::{Consensus, ProposeError, RaftStatus, ReadError};
+use crate::state::{Command, EventPosition, Refusal, Reply, State, Steered, Wish};
 
 /// How long a write may wait, all its proposals together. One that waits for a leader waits as long.
 const WRITE_WITHIN: Duration = Duration::from_secs(11);
 /// Between two proposals of one write.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// How long a read that names a revision waits for it, where this controller is behind.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(5);
 /// Who asks, as long as the API has no login.
 const ANYBODY: &str = "anonymous";
 
@@ -146,6 +149,17 @@ impl Api {
         Ok(Arc::clone(&self.0.state.borrow()))
     }
 
+    /// The state as [`Self::read`] gives it, for whoever saw the events up to `from`, be it on another controller: a
+    /// controller that is behind that one does not know yet whether more happened.
+    pub(super) async fn read_from(
+        &self,
+        query: &Parameters,
+        from: EventPosition,
+    ) -> Result<Arc<State>, ApiError> {
+        let state = self.read(query).await?;
+        if query.flag("stale")? { reaching(self.watch_state(), from.0).await } else { Ok(state) }
+    }
+
     /// Submits `request` and waits until it is accepted or refused. A request that comes again under its key is the
     /// same operation.
     pub(super) async fn submit(
@@ -218,30 +232,12 @@ impl Api {
         }
     }
 
-    /// Proposes a command whose effect is seen at `place`, and again while it is not known whether it was committed:
-    /// it is carried out once, however often it is proposed.
+    /// Proposes a command whose effect is seen at `place`.
     async fn commit(&self, command: &Command, place: &str) -> Result<Reply, ApiError> {
-        let deadline = Instant::now() + WRITE_WITHIN;
-        let command = command.encode();
-        let mut uncertain = false;
-        loop {
-            match timeout_at(deadline, self.0.consensus.propose(command.clone())).await {
-                Ok(Ok(reply)) => {
-                    return Reply::decode(&reply)
-                        .map_err(|error| ApiError::Internal(format!("the log's answer: {error}")));
-                }
-                Ok(Err(ProposeError::Unknown { cause })) => {
-                    tracing::debug!(%cause, %place, "proposing it again");
-                    uncertain = true;
-                }
-                Ok(Err(error @ ProposeError::TooLarge { .. })) => {
-                    return Err(ApiError::Validation(vec![error.to_string()]));
-                }
-                Ok(Err(error)) if !uncertain => return Err(ApiError::Unavailable(error.to_string())),
-                Ok(Err(_)) | Err(_) => return Err(unconfirmed(place)),
-            }
-            sleep(RETRY_PAUSE).await;
-        }
+        let bytes = command.encode();
+        let propose = || self.0.consensus.propose(bytes.clone());
+        let reply = proposed(propose, command.may_be_repeated(), place).await?;
+        Reply::decode(&reply).map_err(|error| ApiError::Internal(format!("the log's answer: {error}")))
     }
 
     /// The operation that `body` asks for, if it keeps every rule that needs no state.
@@ -255,8 +251,118 @@ impl Api {
     }
 }
 
+/// The first state that has seen `revision`.
+async fn reaching(
+    mut states: watch::Receiver<Arc<State>>,
+    revision: Revision,
+) -> Result<Arc<State>, ApiError> {
+    let reached = timeout(CATCH_UP_WITHIN, states.wait_for(|state| state.revision() >= revision)).await;
+    let problem = match reached {
+        Ok(Ok(state)) => return Ok(Arc::clone(&state)),
+        Ok(Err(_)) => ReadError::Stopped,
+        Err(_) => ReadError::Behind { waited: CATCH_UP_WITHIN },
+    };
+    Err(ApiError::Unavailable(problem.to_string()))
+}
+
+/// What became of a proposal. One that `may_be_repeated` is made again while it is not known whether it was committed.
+async fn proposed<F>(propose: impl Fn() -> F, may_be_repeated: bool, place: &str) -> Result<Bytes, ApiError>
+where
+    F: Future<Output = Result<Bytes, ProposeError>>,
+{
+    let deadline = Instant::now() + WRITE_WITHIN;
+    let mut uncertain = false;
+    loop {
+        match timeout_at(deadline, propose()).await {
+            Ok(Ok(reply)) => return Ok(reply),
+            Ok(Err(ProposeError::Unknown { cause })) if may_be_repeated => {
+                tracing::debug!(%cause, %place, "proposing it again");
+                uncertain = true;
+            }
+            Ok(Err(error @ ProposeError::TooLarge { .. })) => {
+                return Err(ApiError::Validation(vec![error.to_string()]));
+            }
+            Ok(Err(ProposeError::Unknown { .. })) | Err(_) => return Err(unconfirmed(place)),
+            Ok(Err(_)) if uncertain => return Err(unconfirmed(place)),
+            Ok(Err(error)) => return Err(ApiError::Unavailable(error.to_string())),
+        }
+        sleep(RETRY_PAUSE).await;
+    }
+}
+
 fn unconfirmed(place: &str) -> ApiError {
     ApiError::Unavailable(format!(
-        "it is not known whether this was accepted: look at {place}, and try again if it is not there"
+        "it is not known whether this was done: look at {place}, and ask again if it was not"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::ready;
+
+    use super::*;
+    use crate::state::testing::Fixture;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_saw_more_than_this_controller_has_is_waited_for_or_told_that_it_is_behind() {
+        let mut fixture = Fixture::with_executors(1);
+        let (publish, states) = watch::channel(Arc::new(fixture.state.clone()));
+        let now = fixture.state.revision();
+        assert_eq!(reaching(states.clone(), now).await.unwrap().revision(), now);
+        let behind = reaching(states.clone(), now.next()).await.unwrap_err();
+        assert!(behind.to_string().contains("is behind"), "{behind}");
+
+        let waiting = tokio::spawn(reaching(states, now.next()));
+        fixture.apply(&Command::Plan { at: fixture.now, changes: Vec::new() });
+        publish.send_replace(Arc::new(fixture.state.clone()));
+        assert_eq!(waiting.await.unwrap().unwrap().revision(), now.next());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_has_an_id_is_proposed_again_when_its_answer_is_lost() {
+        let operation = OperationId::new("o").unwrap();
+        let steer = |steer| Command::SteerOperation {
+            at: Timestamp(1),
+            which: Steered::Operation(operation.clone()),
+            steer,
+            by: ANYBODY.to_owned(),
+        };
+        let duty = |wish| Command::ChangeDuty {
+            at: Timestamp(1),
+            wish,
+            executors: vec![ExecutorId::new("e").unwrap()],
+            by: ANYBODY.to_owned(),
+        };
+        let table = [
+            (steer(Steer::Cancel), true),
+            (steer(Steer::Promote), true),
+            (steer(Steer::Pause), false),
+            (steer(Steer::Resume), false),
+            (duty(Wish::Blacklist), false),
+            (duty(Wish::Drain { within: Duration::from_secs(1) }), false),
+            (
+                Command::SetClusterState {
+                    at: Timestamp(1),
+                    state: ClusterState::Maintenance,
+                    address: String::new(),
+                },
+                false,
+            ),
+        ];
+        for (command, is_repeated) in table {
+            let tries = Cell::new(0);
+            let answer_is_lost_once = || {
+                tries.set(tries.get() + 1);
+                let lost = ProposeError::Unknown { cause: "the leader lost its lead".to_owned() };
+                ready(if tries.get() == 1 { Err(lost) } else { Ok(Bytes::new()) })
+            };
+            let answer = proposed(answer_is_lost_once, command.may_be_repeated(), "/there").await;
+            if is_repeated {
+                assert_eq!((answer, tries.get()), (Ok(Bytes::new()), 2), "{command:?}");
+            } else {
+                assert_eq!((answer, tries.get()), (Err(unconfirmed("/there")), 1), "{command:?}");
+            }
+        }
+    }
 }

@@ -17,8 +17,8 @@ pub(super) async fn ping() -> Data<&'static str> {
 pub(super) async fn summary(Context(api): Context<Api>, query: Parameters) -> Answer<ClusterSummary> {
     let state = api.read(&query).await?;
     let status = api.raft();
-    let leader = status.leader.as_ref().map(|leader| leader.api_addr.as_str());
-    Ok(Data(view::cluster_summary(&state, leader)))
+    let leader = status.leader.map(|leader| leader.api_addr);
+    Ok(Data(api.blocking(move || view::cluster_summary(&state, leader.as_deref())).await?))
 }
 
 /// `POST /cluster/maintenance/set`: in force at once, and for as long as nobody unsets it.

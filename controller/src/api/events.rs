@@ -39,7 +39,7 @@ pub(super) struct Summary {
 pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answer<Vec<Event>> {
     if let Some(from) = query.parsed::<Resume>("from")? {
         let size = size(&query)?;
-        let state = api.read(&query).await?;
+        let state = api.read_from(&query, from.0).await?;
         if !state.can_resume(from.0) {
             return Err(ApiError::Compacted { resume_from: state.events_compacted() });
         }

@@ -18,7 +18,9 @@ use crate::state::{Refusal, Wish, view};
 /// `GET /cluster/executors`
 pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answer<Vec<ExecutorSummary>> {
     let state = api.read(&query).await?;
-    Ok(Data(state.executors().map(|executor| view::executor_summary(&state, executor)).collect()))
+    let summaries =
+        move || state.executors().map(|executor| view::executor_summary(&state, executor)).collect();
+    Ok(Data(api.blocking(summaries).await?))
 }
 
 /// `GET /cluster/executors/{id}`

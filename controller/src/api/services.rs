@@ -88,7 +88,7 @@ pub(super) async fn old_instances(
     let size = page(query.number("size", MAX_PAGE, MAX_PAGE)?);
     let state = api.read(&query).await?;
     let Ok(service) = ServiceId::new(&service) else { return Ok(Data(Vec::new())) };
-    Ok(Data(view::old_instances(&state, &service, &filter).into_iter().skip(from).take(size).collect()))
+    Ok(Data(api.blocking(move || view::old_instances(&state, &service, &filter, (from, size))).await?))
 }
 
 /// `GET /localservices/{id}/instances/{instanceId}`: in any state.

@@ -40,7 +40,6 @@ pub(super) async fn watch(
     query: Parameters,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
     let place = api.watch_place()?;
-    let state = api.read(&query).await?;
     let from = match headers.get("last-event-id").map(|header| header.to_str()) {
         Some(header) => {
             let problem = "the header Last-Event-ID is not the id of an event";
@@ -49,7 +48,13 @@ pub(super) async fn watch(
         }
         None => query.parsed::<Resume>("from")?,
     };
-    let seen = from.map_or((state.revision(), u32::MAX), |from| from.0);
+    let seen = match from {
+        Some(Resume(seen)) => {
+            api.read_from(&query, seen).await?;
+            seen
+        }
+        None => (api.read(&query).await?.revision(), u32::MAX),
+    };
     let reader = Reader {
         feed: Feed { seen, has_begun: false },
         ready: VecDeque::new(),

@@ -121,6 +121,11 @@ impl Consensus {
         members::change(&self.node, &MemberChange::Remove { id }).await
     }
 
+    #[cfg(test)]
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// The gRPC services for the other members, to be served on the cluster port.
     pub(crate) fn routes(&self) -> axum::Router {
         service::routes(Arc::clone(&self.node), self.seed)
@@ -157,7 +162,7 @@ async fn start(
         incarnation: Incarnation(world.uuid().to_string()),
     };
     if let Storage::Directory(directory) = &config.storage {
-        let unfinished = |source| StartError::Io { path: directory.clone(), source };
+        let unfinished = |source| StartError::io(directory.clone(), source);
         regroup::finish(directory).map_err(unfinished)?;
     }
     let (storage, disk) = (config.storage.clone(), world.disk);

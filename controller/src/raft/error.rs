@@ -128,17 +128,18 @@ pub enum StartError {
         expected: String,
     },
     /// Its files are damaged.
-    #[error(
-        "{} is damaged: {cause}; while a majority of the other controllers is well, set it aside with 'muster \
-         controller rejoin --config FILE', which says how this controller joins them again; otherwise restore a \
-         backup with 'muster controller restore'",
-        path.display()
-    )]
+    #[error("{} is damaged: {cause}; {REPAIR}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         cause: String,
+    },
+    /// The disk has no room for what a start writes.
+    #[error("cannot use {}: its disk is full; make room there, and start it again", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
     },
     /// Its files cannot be read or written.
     #[error("cannot use {}", path.display())]
@@ -149,8 +150,26 @@ pub enum StartError {
         source: io::Error,
     },
     /// What it kept cannot be made its state again.
-    #[error("cannot recover the replicated state: {0}")]
+    #[error(
+        "cannot recover the replicated state: {0}; if a newer version was used here, use that one; otherwise the files \
+         are damaged: {REPAIR}"
+    )]
     Recovery(String),
+}
+
+/// What to do about files that cannot be used any more.
+const REPAIR: &str = "while a majority of the other controllers is well, set them aside with 'muster controller rejoin \
+                      --config FILE', which says how this controller joins the others again; otherwise restore a backup \
+                      with 'muster controller restore'";
+
+impl StartError {
+    /// The file at `path` cannot be read or written.
+    pub(crate) fn io(path: PathBuf, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
+            _ => Self::Io { path, source },
+        }
+    }
 }
 
 impl From<StartError> for RoleError {
@@ -158,7 +177,10 @@ impl From<StartError> for RoleError {
         let exit = match error {
             StartError::Config(_) => Exit::Usage,
             StartError::InUse { .. } | StartError::WrongOwner { .. } => Exit::Conflict,
-            StartError::Damaged { .. } | StartError::Io { .. } | StartError::Recovery(_) => Exit::Failure,
+            StartError::Damaged { .. }
+            | StartError::Full { .. }
+            | StartError::Io { .. }
+            | StartError::Recovery(_) => Exit::Failure,
         };
         match std::error::Error::source(&error) {
             Some(source) => Self::caused_by(exit, error.to_string(), source),

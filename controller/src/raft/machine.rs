@@ -34,10 +34,10 @@ pub(crate) trait Machine: Send + 'static {
 
 /// A command cannot be read: most likely a newer version wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a command cannot be read: {0}; this controller may be older than the one that wrote it")]
+#[error("a command cannot be read: {0}; if a newer version wrote it, use that one here, too")]
 pub(crate) struct UnreadableCommand(pub String);
 
 /// A snapshot cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the snapshot cannot be read: {0}")]
+#[error("the snapshot cannot be read: {0}; if a newer version wrote it, use that one here, too")]
 pub(crate) struct RestoreError(pub String);

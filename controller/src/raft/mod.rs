@@ -57,7 +57,7 @@ pub(crate) mod tests;
 pub use config::Storage;
 pub(crate) use config::{Member, RaftConfig};
 pub(crate) use consensus::Consensus;
-pub(crate) use error::{ChangeError, ProposeError, StartError};
+pub(crate) use error::{ChangeError, ProposeError, ReadError, StartError};
 pub(crate) use machine::{Encode, Machine, RestoreError, UnreadableCommand};
 pub(crate) use members::Standing;
 pub use status::RaftStatus;

@@ -1,6 +1,6 @@
 //! This member's consensus, and what the tasks around it share.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +15,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::config::Member;
 use super::machine::UnreadableCommand;
+use super::members::Electorate;
 use super::peers::Peers;
 use super::status::RaftStatus;
-use super::types::{Incarnation, Proposal, Raft};
+use super::types::{Incarnation, LogId, Proposal, Raft};
 use super::vacancy::Lines;
 
 /// How long to wait before a leader is looked for again where nothing has changed.
@@ -99,20 +100,15 @@ impl Node {
         }
     }
 
-    /// Gives the lead to the voter that has most of the log.
+    /// Gives the lead to a voter that answers; of those to one that has most of the log.
     pub(super) async fn hand_over(&self) {
         let raft = &self.raft;
         let metrics = raft.metrics().borrow_watched().clone();
         if metrics.current_leader != Some(self.id.0) {
             return;
         }
-        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-        let replication = metrics.replication.unwrap_or_default();
-        let successor = replication
-            .into_iter()
-            .filter(|(id, _)| *id != self.id.0 && voters.contains(id))
-            .max_by_key(|(_, matched)| *matched);
-        let Some((successor, _)) = successor else { return };
+        let matched = metrics.replication.unwrap_or_default();
+        let Some(successor) = successor(self.id.0, &self.electorate(), &matched) else { return };
         if raft.trigger().transfer_leader(successor).await.is_err() {
             return; // it has stopped already
         }
@@ -146,5 +142,43 @@ impl Node {
             tokio::time::sleep_until(again).await;
         }
         Instant::now() < deadline
+    }
+}
+
+/// Pure: who is to lead after `me`. One that was not heard is asked only where no other one was.
+fn successor(me: u64, electorate: &Electorate, matched: &BTreeMap<u64, Option<LogId>>) -> Option<u64> {
+    let others = electorate.voters.iter().copied().filter(|id| *id != me);
+    others.max_by_key(|id| (electorate.live.contains(id), matched.get(id).copied().flatten()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_lead_goes_to_a_voter_that_answers_and_has_most_of_the_log() {
+        let electorate = |live: &[u64]| Electorate {
+            voters: BTreeSet::from([1, 2, 3]),
+            live: live.iter().copied().collect(),
+        };
+        let matched = |second, third| {
+            let at = |index: Option<u64>| index.map(|index| LogId::new_term_index(1, index));
+            BTreeMap::from([(1, at(Some(9))), (2, at(second)), (3, at(third)), (4, at(Some(9)))])
+        };
+        for (live, second, third, expected) in [
+            (&[1, 2, 3][..], Some(9), Some(8), 2),
+            (&[1, 2, 3], Some(8), Some(9), 3),
+            // Whoever died a moment ago has most of the log, still.
+            (&[1, 3], Some(9), Some(2), 3),
+            (&[1, 3, 4], Some(9), None, 3),
+            (&[1], Some(9), Some(2), 2),
+        ] {
+            let chosen = successor(1, &electorate(live), &matched(second, third));
+            assert_eq!(chosen, Some(expected), "{live:?} {second:?} {third:?}");
+        }
+        let alone = Electorate { voters: BTreeSet::from([1]), live: BTreeSet::from([1]) };
+        assert_eq!(successor(1, &alone, &matched(Some(9), Some(9))), None);
     }
 }

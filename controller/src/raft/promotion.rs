@@ -1,15 +1,17 @@
 //! Gives learners their votes: a member is taken in to vote, and does so once it has the log. Whoever leads
-//! sees from the group alone who waits for it, so that a change of leader forgets nobody.
+//! sees from the group alone who waits for it, so that a change of leader forgets nobody. Likewise it finishes what a
+//! leader left half made: a change of voters takes two steps, and between them the majorities of both groups are needed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::ChangeMembers;
+use openraft::async_runtime::WatchReceiver as _;
 use tokio_util::sync::CancellationToken;
 
 use super::members::{self, MemberList};
-use super::node::{Leader, Node};
+use super::node::Node;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -30,10 +32,18 @@ pub(super) fn start(node: Arc<Node>, stop: CancellationToken) {
 async fn promote(node: &Node) {
     loop {
         tokio::time::sleep(PAUSE).await;
-        if !matches!(node.leader(), Leader::Me) {
+        if !node.status.borrow().is_ready_leader {
             continue;
         }
         let _one_at_a_time = node.changing.lock().await;
+        if is_half_made(node) {
+            // Nobody is added: the second step follows from the first.
+            match members::commit(node, ChangeMembers::AddVoterIds(BTreeSet::new())).await {
+                Ok(()) => tracing::info!("finished a change of the group that was left half made"),
+                Err(error) => tracing::warn!(?error, "cannot finish a change of the group; trying again"),
+            }
+            continue;
+        }
         let electorate = node.electorate();
         let Some(id) = next(&members::known_here(node), &electorate.live) else { continue };
         if let Err(why) = electorate.admit_vote(id) {
@@ -45,6 +55,11 @@ async fn promote(node: &Node) {
             Err(error) => tracing::warn!(id, ?error, "cannot give a learner its vote; trying again"),
         }
     }
+}
+
+/// Whether a change of the group was begun and not finished. Whoever makes one holds the lock until it is through.
+fn is_half_made(node: &Node) -> bool {
+    node.raft.metrics().borrow_watched().membership_config.membership().get_joint_config().len() > 1
 }
 
 /// Pure: the learner that answers and has caught up.

@@ -64,10 +64,9 @@ impl Proposals {
 
     /// Has `command` carried out; one that is `only_in` a term, by this member as the leader of that term.
     pub(super) async fn propose(&self, command: Bytes, only_in: Option<u64>) -> Result<Bytes, ProposeError> {
-        let begun = Instant::now();
+        let mut measured = Measured { begun: Instant::now(), outcome: "given_up" };
         let answer = self.wait(command, only_in).await;
-        histogram!("muster_raft_proposal_seconds").record(begun.elapsed().as_secs_f64());
-        counter!("muster_raft_proposals_total", "outcome" => outcome(&answer)).increment(1);
+        measured.outcome = outcome(&answer);
         answer
     }
 
@@ -89,6 +88,19 @@ impl Proposals {
         })?;
         // Dropped in the queue: it never left this member. What leaves is always answered.
         answer.await.unwrap_or(Err(ProposeError::Stopped))
+    }
+}
+
+/// A proposal, which is counted when it is over: also one whose proposer has stopped waiting.
+struct Measured {
+    begun: Instant,
+    outcome: &'static str,
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        histogram!("muster_raft_proposal_seconds").record(self.begun.elapsed().as_secs_f64());
+        counter!("muster_raft_proposals_total", "outcome" => self.outcome).increment(1);
     }
 }
 

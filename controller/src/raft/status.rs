@@ -62,6 +62,7 @@ pub(super) fn watch_metrics(
     let first = metrics.borrow_watched().clone();
     let (changed, status) = watch::channel(status_of(&first, &peers, patience));
     tokio::spawn(async move {
+        let mut led = 0;
         loop {
             // A leader that nobody answers reports nothing new either, so it is looked at from time to
             // time. Never held across an await: consensus would wait for it.
@@ -74,6 +75,8 @@ pub(super) fn watch_metrics(
                 now.role = Role::Stopped;
                 now.is_ready_leader = false;
             }
+            gauge!("muster_raft_leads").set(if now.is_ready_leader { 1.0 } else { 0.0 });
+            counter!("muster_raft_leader_changes_total").increment(u64::from(has_new_leader(&mut led, &now)));
             changed.send_if_modified(|status| {
                 if let (None, Some(failed)) = (&status.failed, &now.failed) {
                     tracing::error!(%failed, "this controller cannot go on");
@@ -81,7 +84,6 @@ pub(super) fn watch_metrics(
                 let leader = |status: &RaftStatus| status.leader.as_ref().map(|leader| leader.id);
                 if leader(status) != leader(&now) {
                     if let Some(leader) = leader(&now) {
-                        counter!("muster_raft_leader_changes_total").increment(1);
                         tracing::info!(term = now.term, %leader, "there is a leader");
                     } else {
                         tracing::warn!(term = now.term, "there is no leader");
@@ -99,13 +101,22 @@ pub(super) fn watch_metrics(
     status
 }
 
+/// Whether somebody leads who did not before; `led` is the last term in which somebody was seen to. A leader that is out of
+/// sight for a moment is no other one, and one that comes back in a later term is.
+fn has_new_leader(led: &mut u64, now: &RaftStatus) -> bool {
+    let is_new = now.leader.is_some() && now.term > *led;
+    if is_new {
+        *led = now.term;
+    }
+    is_new
+}
+
 /// What is measured of consensus; the rest is where it happens.
 #[allow(clippy::cast_precision_loss)] // a gauge is a float
 fn observe(now: &RaftMetrics<TypeConfig>) {
     let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
     let (committed, applied) = (index(now.local_committed), index(now.last_applied));
     gauge!("muster_raft_term").set(now.current_term as f64);
-    gauge!("muster_raft_leads").set(if now.state == ServerState::Leader { 1.0 } else { 0.0 });
     gauge!("muster_raft_applied_revision").set(applied as f64);
     gauge!("muster_raft_apply_lag_entries").set(committed.saturating_sub(applied) as f64);
     let kept = now.last_log_index.unwrap_or_default().saturating_sub(index(now.purged));
@@ -139,5 +150,40 @@ fn status_of(metrics: &RaftMetrics<TypeConfig>, peers: &Peers, patience: Duratio
         is_ready_leader: role == Role::Leader && is_answered && has_own_entry,
         members: membership.nodes().map(|(id, node)| member(*id, node)).collect(),
         failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_term_in_which_somebody_leads_counts_once() {
+        let seen = |term, leader: Option<u64>| RaftStatus {
+            term,
+            role: Role::Follower,
+            leader: leader.map(|id| Member {
+                id: ControllerId(id),
+                cluster_addr: String::new(),
+                api_addr: String::new(),
+            }),
+            is_ready_leader: false,
+            members: Vec::new(),
+            failed: None,
+        };
+        let mut led = 0;
+        for (term, leader, is_new) in [
+            (0, None, false),
+            (1, None, false),
+            (1, Some(1), true),
+            (1, None, false),
+            (1, Some(1), false),
+            // It was deposed and elected again, and the time without a leader was not seen.
+            (3, Some(1), true),
+            (4, Some(2), true),
+            (4, Some(2), false),
+        ] {
+            assert_eq!(has_new_leader(&mut led, &seen(term, leader)), is_new, "{term} {leader:?}");
+        }
     }
 }

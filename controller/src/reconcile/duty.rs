@@ -1,4 +1,4 @@
-//! Executors on their way out: emptied, out of time, forgotten.
+//! Executors on their way out: emptied, out of time, not expected back, forgotten.
 
 use std::time::Duration;
 
@@ -14,6 +14,14 @@ pub(super) const SHOWN_FOR: Duration = Duration::from_secs(2 * 24 * 3600);
 pub(super) fn plan(state: &State, now: Timestamp, plan: &mut Plan) {
     for executor in state.executors() {
         let id = || executor.record.id.clone();
+        match state.expected_until(executor) {
+            Some(due) if now >= due => {
+                plan.changes.push(Change::RemoveLost { executor: id() });
+                continue;
+            }
+            Some(due) => plan.wake_at(due),
+            None => {}
+        }
         match executor.duty {
             ExecutorState::BlacklistRequested | ExecutorState::Draining if state.is_empty(executor) => {
                 plan.changes.push(Change::ExecutorEmptied { executor: id() });

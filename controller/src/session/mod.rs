@@ -7,6 +7,7 @@
 //! | module | noun |
 //! |---|---|
 //! | `stream` | one stream: identity, limits, messages of the wire |
+//! | `threshold` | the streams that have not registered yet |
 //! | `message` | what streams tell the hub |
 //! | `hub` | the task: follows leadership, state and time |
 //! | `leadership` | what the hub has while this controller leads |
@@ -25,6 +26,7 @@ mod message;
 mod pace;
 mod roster;
 mod stream;
+mod threshold;
 
 use std::sync::Arc;
 

@@ -22,9 +22,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::gather::Gathered;
 use super::message::{self, Message, Registration, Unreadable};
 use super::roster::{Outgoing, SessionKey};
+use super::threshold::{Threshold, Unregistered};
 
 /// How many streams are open at once: one for each connection that the accept path takes.
-const MAX_STREAMS: usize = 16_384;
+const MAX_STREAMS: usize = 40_000;
 /// How many reports of all executors together are on their way to the log.
 const MAX_REPORTS: usize = 2_048;
 /// How many messages wait for one executor before it counts as too slow.
@@ -44,6 +45,7 @@ pub(crate) struct Streams {
     hub: mpsc::Sender<Message>,
     last_key: AtomicU64,
     places: Arc<Semaphore>,
+    threshold: Threshold,
     reports: Arc<Semaphore>,
 }
 
@@ -53,6 +55,7 @@ impl Streams {
             hub,
             last_key: AtomicU64::new(0),
             places: Arc::new(Semaphore::new(MAX_STREAMS)),
+            threshold: Threshold::default(),
             reports: Arc::new(Semaphore::new(MAX_REPORTS)),
         };
         SessionsServer::new(service)
@@ -70,6 +73,11 @@ impl Sessions for Streams {
         request: Request<Streaming<v1::ExecutorMessage>>,
     ) -> Result<Response<Self::OpenStream>, Status> {
         let executor = speaker(&request)?;
+        let unregistered = self.threshold.enter(&executor).ok_or_else(|| {
+            Status::resource_exhausted(format!(
+                "executor {executor} has too many streams that did not register"
+            ))
+        })?;
         let place = Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|_| Status::resource_exhausted("this controller has no room for another session"))?;
@@ -81,6 +89,7 @@ impl Sessions for Streams {
             hub: self.hub.clone(),
             reports: Arc::clone(&self.reports),
             noted: BTreeSet::new(),
+            unregistered: Some(unregistered),
             _place: place,
         };
         // The answer's head goes out before the first message comes in, so that the executor may
@@ -118,6 +127,8 @@ struct Reader {
     reports: Arc<Semaphore>,
     /// Whose records could not be read: executors repeat themselves.
     noted: BTreeSet<String>,
+    /// Until it has registered.
+    unregistered: Option<Unregistered>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -127,6 +138,7 @@ impl Reader {
         let registration = tokio::time::timeout(REGISTER_WITHIN, self.registration())
             .await
             .map_err(|_| Status::deadline_exceeded("the stream did not register in time"))??;
+        self.unregistered = None;
         let ended = CancellationToken::new();
         let reader = ended.clone().drop_guard();
         self.tell(Message::Open { registration, key: self.key, outgoing, reader }).await?;

@@ -138,6 +138,29 @@ impl Command {
             | Self::TagExecutor { .. } => None,
         }
     }
+
+    /// Whether proposing it twice does what proposing it once does, whatever others asked for in between: it has an id of
+    /// its own, or leads to where nothing leads back from. What has neither may undo what somebody else did meanwhile.
+    pub(crate) const fn may_be_repeated(&self) -> bool {
+        match self {
+            Self::SubmitOperation { .. }
+            | Self::SteerOperation {
+                which: Steered::Operation(_),
+                steer: Steer::Promote | Steer::Cancel,
+                ..
+            } => true,
+            Self::SteerOperation { .. }
+            | Self::SetClusterState { .. }
+            | Self::ChangeDuty { .. }
+            | Self::TagExecutor { .. }
+            | Self::Plan { .. }
+            | Self::Reports { .. }
+            | Self::RegisterExecutor { .. }
+            | Self::ExecutorContact { .. }
+            | Self::AnnounceLeader { .. }
+            | Self::NoteSkews { .. } => false,
+        }
+    }
 }
 
 /// What users may want of executors.
@@ -270,6 +293,12 @@ pub enum Change {
     /// A drain took too long. If: its deadline has passed.
     ExpireDrain {
         /// Of which executor.
+        executor: ExecutorId,
+    },
+    /// An executor is not expected back any more, and removed with all that is on it. If: it is LOST, and has been for as
+    /// long as such ones are kept.
+    RemoveLost {
+        /// Which.
         executor: ExecutorId,
     },
     /// A removed executor is not shown any more. If: it is REMOVED, not in contact, and nothing of it is left.

@@ -79,15 +79,39 @@ impl State {
     }
 
     fn remove_executor(&mut self, at: Timestamp, id: &ExecutorId, by: &str) -> Result<(), Refusal> {
-        let live = self.live_on(id);
         // One that is heard would register again, and be here again, with the next leader.
         if self.is_connected(id) {
-            return Err(Refusal::StillHolds(id.clone(), live.len()));
+            return Err(Refusal::StillHolds(id.clone(), self.live_on(id).len()));
         }
-        let message = format!("executor {id} was removed by {by}");
+        self.take_out(at, id, &format!("executor {id} was removed by {by}"), String::new());
+        Ok(())
+    }
+
+    /// When an executor that is LOST is not expected back any more.
+    #[must_use]
+    pub fn expected_until(&self, executor: &Executor) -> Option<Timestamp> {
+        let is_lost = executor.contact == Contact::Lost && executor.duty != ExecutorState::Removed;
+        let patience = self.retention.lost_executors_for.filter(|_| is_lost)?;
+        Some(executor.contact_since.plus(patience))
+    }
+
+    pub(super) fn remove_lost(&mut self, at: Timestamp, id: &ExecutorId) -> Option<()> {
+        let due = self.expected_until(self.executor(id)?)?;
+        if at < due {
+            return None;
+        }
+        let reason = self.absence(id);
+        self.take_out(at, id, &format!("executor {id} was removed: {reason}"), reason);
+        Some(())
+    }
+
+    /// An executor is gone for good, and what was on it is lost; the `reason` is the executor's, the `message` that of
+    /// its instances.
+    fn take_out(&mut self, at: Timestamp, id: &ExecutorId, message: &str, reason: String) {
+        let live = self.live_on(id);
         let awaited: Vec<_> = self.instances.awaited_on_executor(id).cloned().collect();
         for instance in live.into_iter().chain(awaited) {
-            self.lose(at, &instance, Reason::ExecutorRemoved, &message);
+            self.lose(at, &instance, Reason::ExecutorRemoved, message);
         }
         // With its slots: what it still runs in them may be forgotten by the time it comes back as a newcomer, and is
         // never told again. Slots that are assigned anew are filled anew.
@@ -96,8 +120,7 @@ impl State {
             self.slots.remove(&slot);
         }
         self.touch_table(id);
-        self.enter_duty(at, id, ExecutorState::Removed, String::new());
-        Ok(())
+        self.enter_duty(at, id, ExecutorState::Removed, reason);
     }
 
     fn enter_duty(&mut self, at: Timestamp, id: &ExecutorId, duty: ExecutorState, reason: String) {
@@ -125,11 +148,12 @@ impl State {
         Reply::Done
     }
 
-    /// Whether nothing is left on an executor. While it is not heard, nobody knows.
+    /// Whether nothing is left on an executor. While it is not heard, nobody knows, however long that lasts: what counts
+    /// as lost may run.
     #[must_use]
     pub fn is_empty(&self, executor: &Executor) -> bool {
         let id = &executor.record.id;
-        executor.contact != Contact::Unreachable
+        executor.contact == Contact::Connected
             && self.slots.on_executor(id).next().is_none()
             && self.live_instances_on(id).next().is_none()
     }

@@ -76,6 +76,7 @@ impl State {
             Change::ExecutorEmptied { executor } => self.executor_emptied(at, executor),
             Change::StartDrain { executor } => self.start_drain(at, executor),
             Change::ExpireDrain { executor } => self.expire_drain(at, executor),
+            Change::RemoveLost { executor } => self.remove_lost(at, executor),
             Change::ForgetExecutor { executor } => self.forget_executor(executor),
             Change::Retain(retention) => self.retain(*retention),
             Change::Prune { records_before, events_before } => {

@@ -16,16 +16,19 @@ pub struct Retention {
     pub events: u32,
     /// For how long they are kept.
     pub events_for: Duration,
+    /// For how long executors that are LOST are expected back; none: for ever.
+    pub lost_executors_for: Option<Duration>,
 }
 
 impl Default for Retention {
-    /// Drove's (drove-wire.md §4.4).
+    /// Drove's (drove-wire.md §4.4); lost executors as long as records.
     fn default() -> Self {
         Self {
             old_instances: 100,
             records_for: Duration::from_secs(7 * 24 * 3600),
             events: 20_000,
             events_for: Duration::from_secs(3600),
+            lost_executors_for: Some(Duration::from_secs(7 * 24 * 3600)),
         }
     }
 }

@@ -8,7 +8,7 @@ use muster_common::evidence::Transition;
 use muster_common::executor::{ExecutorRecord, ExecutorState, NodeLayout};
 use muster_common::id::{Epoch, ExecutorId, InstanceId, OperationId, Revision, ServiceId, SlotId};
 use muster_common::instance::{
-    InstancePort, InstanceRecord, InstanceState, LocalInfo, ResourceAllocation, RunnerKind,
+    InstanceInfo, InstancePort, InstanceRecord, InstanceState, LocalInfo, ResourceAllocation, RunnerKind,
 };
 use muster_common::operation::{ClusterOpSpec, Operation, OperationRequest, Steer};
 use muster_common::slot::{SlotPhase, SlotStatus};
@@ -16,7 +16,7 @@ use muster_common::spec::{LocalServiceSpec, PortType};
 use muster_common::time::Timestamp;
 
 use super::{
-    Change, Command, Contact, ExecutorReport, Refusal, Reply, ReportAck, Service, State, Steered, Wish,
+    Change, Command, Contact, ExecutorReport, Refusal, Reply, ReportAck, Service, State, Steered, Wish, view,
 };
 use crate::reconcile;
 
@@ -383,12 +383,17 @@ impl Fixture {
         id
     }
 
+    pub(crate) fn old_instances(&self, service: &str) -> Vec<InstanceInfo> {
+        let all = view::OldFilter::default();
+        view::old_instances(&self.state, &service_id(service), &all, (0, usize::MAX))
+    }
+
     pub(crate) fn service(&self, id: &str) -> &Service {
         self.state.service(&service_id(id)).unwrap()
     }
 
     pub(crate) fn operation(&self, id: &OperationId) -> Operation {
-        super::view::operation(&self.state, id).unwrap()
+        view::operation(&self.state, id).unwrap()
     }
 }
 

@@ -10,7 +10,7 @@ use muster_proto::v1;
 use redb::{Database, DatabaseError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::file;
+use super::file::{self, Kept};
 use super::log::LogStore;
 use super::memory::Backend;
 use super::snapshot::{self, SnapshotStore};
@@ -82,11 +82,28 @@ pub(crate) fn open(storage: &Storage, owner: &Owner, disk: Disk) -> Result<Store
     let state_path = path(storage, "state.redb");
     let (state, state_closed) = open_file(storage, &state_path, STATE_CACHE, |disk| disk.state.open())?;
     snapshot::initialize(&state).map_err(|error| refused(&state_path, error))?;
+    check_reach(&state_path, &state, &kept)?;
     let incarnation = Incarnation(found.incarnation.clone());
     // Last, since it starts the writer, which a failure would leave with the file for a moment.
-    let log = LogStore::new(log, &kept, disk).map_err(|source| StartError::Io { path: log_path, source })?;
+    let log = LogStore::new(log, &kept, disk).map_err(|source| StartError::io(log_path, source))?;
     let snapshots = SnapshotStore::new(state, disk);
     Ok(Stores { log, snapshots, incarnation, closed: [log_closed, state_closed] })
+}
+
+/// Entries are purged only when a snapshot holds what they did. Without it, what they did is lost.
+fn check_reach(path: &Path, state: &File, kept: &Kept) -> Result<(), StartError> {
+    let damaged = |cause| Err(StartError::Damaged { path: path.to_owned(), cause });
+    match snapshot::last(state) {
+        Ok(last) if last >= kept.purged => Ok(()),
+        Ok(None) => damaged(
+            "it was missing, or holds no snapshot, and the log does not begin with its first entry"
+                .to_owned(),
+        ),
+        Ok(Some(last)) => {
+            damaged(format!("its snapshot ends with entry {}, and the log begins later", last.index))
+        }
+        Err(error) => damaged(error.to_string()),
+    }
 }
 
 fn path(storage: &Storage, name: &str) -> PathBuf {
@@ -143,7 +160,7 @@ fn refused(path: &Path, error: redb::Error) -> StartError {
         redb::Error::Io(source)
             if !matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
         {
-            StartError::Io { path, source }
+            StartError::io(path, source)
         }
         error => StartError::Damaged { path, cause: error.to_string() },
     }

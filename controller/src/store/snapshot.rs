@@ -11,7 +11,7 @@ use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use super::open::File;
 use crate::raft::codec;
-use crate::raft::types::{Snapshot, SnapshotMeta};
+use crate::raft::types::{LogId, Snapshot, SnapshotMeta};
 
 const CHUNKS: TableDefinition<u64, &[u8]> = TableDefinition::new("chunks");
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -65,14 +65,19 @@ fn decode_meta(bytes: &[u8]) -> io::Result<(SnapshotMeta, u64)> {
     Ok((codec::snapshot_meta_from(message).map_err(invalid)?, chunks))
 }
 
-fn replace(file: &File, meta: &SnapshotMeta, chunks: &[Bytes]) -> io::Result<()> {
+/// The last entry that the snapshot holds which is kept.
+pub(super) fn last(file: &File) -> io::Result<Option<LogId>> {
     let read_kept = || -> Result<Option<Vec<u8>>, redb::Error> {
         let transaction = file.database.begin_read()?;
         Ok(transaction.open_table(META)?.get(SNAPSHOT)?.map(|kept| kept.value().to_vec()))
     };
-    if let Some(kept) = read_kept().map_err(io::Error::other)?
-        && decode_meta(&kept)?.0.last_log_id >= meta.last_log_id
-    {
+    let kept = read_kept().map_err(io::Error::other)?;
+    Ok(kept.map(|kept| decode_meta(&kept)).transpose()?.and_then(|(meta, _)| meta.last_log_id))
+}
+
+fn replace(file: &File, meta: &SnapshotMeta, chunks: &[Bytes]) -> io::Result<()> {
+    let kept = last(file)?;
+    if kept.is_some() && kept >= meta.last_log_id {
         return Ok(());
     }
     let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();

@@ -12,10 +12,13 @@ use super::{TlsError, TlsFiles, TlsIdentity};
 
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// The metric that says when the certificate ends.
+const EXPIRES: &str = "muster_certificate_expires_timestamp_seconds";
 
 /// Takes what the files hold whenever they change, for as long as the handle lives. Connections go on as they are;
 /// later ones are made with the new certificate.
 pub fn keep_current(tls: TlsIdentity, files: TlsFiles) -> AbortOnDropHandle<()> {
+    metrics::describe_gauge!(EXPIRES, "When the role's certificate ends, in seconds since 1970.");
     AbortOnDropHandle::new(tokio::spawn(async move {
         let mut renewal = Renewal { tls, files, taken: None, said: None };
         loop {
@@ -53,7 +56,7 @@ impl Renewal {
         }
         self.said = trouble;
         let expires = Duration::from_millis(self.tls.validity().not_after.as_ms()).as_secs_f64();
-        metrics::gauge!("muster_certificate_expires_timestamp_seconds").set(expires);
+        metrics::gauge!(EXPIRES).set(expires);
     }
 
     /// Files that are being replaced one after the other may not match: then it is for the next look.

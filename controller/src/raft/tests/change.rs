@@ -1,10 +1,12 @@
 //! How the group changes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use muster_common::id::ControllerId;
+use openraft::ChangeMembers;
 
-use super::cluster::{Cluster, eventually};
+use super::cluster::{Cluster, PATIENCE, eventually};
 use super::command;
 use crate::raft::ChangeError;
 use crate::raft::status::Role;
@@ -97,6 +99,34 @@ async fn nobody_is_removed_who_is_needed_for_a_majority() {
     // The one that is down can go; then there are two, and none of them can.
     cluster.consensus(needed).remove_member(cluster.id(down)).await.unwrap();
     cluster.consensus(needed).propose(command(1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_left_half_made_is_finished() {
+    let cluster = Cluster::started(3).await;
+    let leader = cluster.leader().await;
+    let id = cluster.id((leader + 1) % 3);
+    let node = cluster.consensus(leader).node();
+    {
+        let _nobody_else = node.changing.lock().await;
+        let waiting = node.raft.wait(Some(PATIENCE));
+        let half_made = waiting.metrics(
+            |metrics| metrics.membership_config.membership().get_joint_config().len() > 1,
+            "the first of the two steps",
+        );
+        let only = BTreeSet::from([id.0]);
+        tokio::select! {
+            biased;
+            half_made = half_made => drop(half_made.unwrap()),
+            made = node.raft.change_membership(ChangeMembers::RemoveVoters(only), false) => panic!("{made:?}"),
+        }
+    }
+    eventually("it is gone", async || {
+        let list = cluster.consensus(leader).members().await;
+        list.members.iter().all(|standing| standing.member.id != id).then_some(())
+    })
+    .await;
+    cluster.consensus(leader).propose(command(1)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,6 +65,9 @@ impl Machine for Adder {
     fn restore(&mut self, chunks: &[Bytes]) -> Result<(), RestoreError> {
         let (revision, numbers) =
             chunks.split_first().ok_or_else(|| RestoreError("it is empty".to_owned()))?;
+        if revision == UNREADABLE {
+            return Err(RestoreError("it is no number".to_owned()));
+        }
         self.now.revision = Revision(number(revision));
         self.now.numbers = numbers.iter().flat_map(|chunk| chunk.chunks(8).map(number)).collect();
         self.now.restored += 1;

@@ -7,11 +7,12 @@ use muster_common::id::ControllerId;
 use muster_platform::{Disk, World};
 
 use super::cluster::{Cluster, PATIENCE};
-use super::{Adder, command};
+use super::{Adder, UNREADABLE, command};
 use crate::raft::error::ReadError;
 use crate::raft::status::Role;
+use crate::raft::types::{Incarnation, LogId, SnapshotMeta, StoredMembership};
 use crate::raft::{Consensus, ProposeError, RaftConfig, StartError, Storage};
-use crate::store::MemoryDisk;
+use crate::store::{self, MemoryDisk, Owner};
 
 fn inline() -> World {
     World { disk: Disk::Inline, ..World::system() }
@@ -89,6 +90,15 @@ async fn a_full_disk_ends_the_member_loses_nothing_and_is_forgiven_once_there_is
     consensus.shutdown().await;
 }
 
+/// How many proposals of this process were not waited for.
+fn given_up() -> u64 {
+    let metrics = muster_platform::telemetry::metrics().render();
+    let counted = metrics.lines().find_map(|line| {
+        line.strip_prefix("muster_raft_proposals_total{outcome=\"given_up\"} ")?.parse().ok()
+    });
+    counted.unwrap_or_default()
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_quorum_nothing_is_promised() {
     let cluster = Cluster::new(3);
@@ -98,6 +108,10 @@ async fn without_a_quorum_nothing_is_promised() {
         Consensus::start(config, inline(), cluster.controller(0), Adder::default()).await.unwrap();
     let waited = Duration::from_secs(10);
     assert_eq!(consensus.propose(command(1)).await, Err(ProposeError::NoLeader { waited }));
+    let before = given_up();
+    let impatient = tokio::time::timeout(Duration::from_secs(1), consensus.propose(command(1)));
+    assert!(impatient.await.is_err());
+    assert!(given_up() > before, "what nobody waits for is counted, too");
     let waited = Duration::from_secs(5);
     assert_eq!(consensus.read_barrier().await, Err(ReadError::NoLeader { waited }));
     let large = vec![0; 1024 * 1024 + 1].into();
@@ -133,6 +147,27 @@ async fn a_directory_that_cannot_be_used_is_named_with_what_to_do() {
         let error = start(&cluster, cluster.config(0)).await.unwrap_err();
         assert!(matches!(&error, StartError::Damaged { path: at, .. } if *at == path), "{error:?}");
         assert!(error.to_string().contains("is damaged"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_this_version_cannot_read_is_refused_with_what_to_do() {
+    let cluster = Cluster::new(1);
+    let config = cluster.config(0);
+    let owner = Owner {
+        cluster: cluster.controller(0).identity().cluster.clone(),
+        controller: ControllerId(1),
+        incarnation: Incarnation("first".to_owned()),
+    };
+    let stores = store::open(&config.storage, &owner, Disk::Inline).unwrap();
+    let last_log_id = Some(LogId::new_term_index(1, 1));
+    let meta = SnapshotMeta { last_log_id, last_membership: StoredMembership::default() };
+    stores.snapshots.replace(meta, vec![UNREADABLE.into()]).await.unwrap();
+    drop(stores);
+    let error = start(&cluster, config).await.unwrap_err();
+    assert!(matches!(error, StartError::Recovery(_)), "{error:?}");
+    for part in ["it is no number", "if a newer version", "controller rejoin", "controller restore"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
     }
 }
 

@@ -58,6 +58,7 @@ fn number_of_change(change: &Change) -> usize {
         Change::Retain(_) => 13,
         Change::Prune { .. } => 14,
         Change::CatchUp { .. } => 15,
+        Change::RemoveLost { .. } => 16,
     }
 }
 

@@ -114,7 +114,7 @@ async fn the_leader_assigns_what_is_wanted_also_after_proposals_that_failed() {
     until(&mut watched, |state| state.slots().count() == 1).await;
     let events = view::events_newest_first(&watched.borrow(), Timestamp(0), 100);
     let announced = events.iter().find(|event| event.kind == EventType::LeadershipAcquired).unwrap();
-    assert_eq!(announced.metadata["HOSTNAME"], "127.0.0.1:4000");
+    assert_eq!(announced.metadata["HOSTNAME"], "127.0.0.1");
     let second =
         Command::RegisterExecutor { at: Timestamp(1), record: Box::new(executor_record("e2")), holds: None };
     log.apply(&second.encode());

@@ -68,6 +68,7 @@ impl From<&Change> for v1::PlanChange {
             Change::StartDrain { executor } => Body::StartDrain(about(executor)),
             Change::ExpireDrain { executor } => Body::ExpireDrain(about(executor)),
             Change::ForgetExecutor { executor } => Body::ForgetExecutor(about(executor)),
+            Change::RemoveLost { executor } => Body::RemoveLost(about(executor)),
             Change::Retain(retention) => Body::Retain((*retention).into()),
             Change::Prune { records_before, events_before } => Body::Prune(v1::Prune {
                 records_before_ms: records_before.as_ms(),
@@ -145,6 +146,7 @@ impl TryFrom<v1::PlanChange> for Change {
             Body::StartDrain(body) => Self::StartDrain { executor: executor(&body)? },
             Body::ExpireDrain(body) => Self::ExpireDrain { executor: executor(&body)? },
             Body::ForgetExecutor(body) => Self::ForgetExecutor { executor: executor(&body)? },
+            Body::RemoveLost(body) => Self::RemoveLost { executor: executor(&body)? },
             Body::Retain(body) => Self::Retain(body.into()),
             Body::Prune(body) => Self::Prune {
                 records_before: Timestamp(body.records_before_ms),
@@ -161,6 +163,7 @@ impl From<Retention> for v1::Retention {
             records_for_ms: as_ms(retention.records_for),
             events: retention.events,
             events_for_ms: as_ms(retention.events_for),
+            lost_executors_for_ms: retention.lost_executors_for.map_or(0, as_ms),
         }
     }
 }
@@ -172,6 +175,8 @@ impl From<v1::Retention> for Retention {
             records_for: Duration::from_millis(message.records_for_ms),
             events: message.events,
             events_for: Duration::from_millis(message.events_for_ms),
+            lost_executors_for: Some(Duration::from_millis(message.lost_executors_for_ms))
+                .filter(|time| !time.is_zero()),
         }
     }
 }

@@ -38,10 +38,7 @@ fn without_contact_instances_are_shown_as_unknown_and_nothing_is_changed() {
     assert_eq!(fixture.state.executor(&executor_id("e1")).unwrap().shown_state(), ExecutorState::Unready);
     let active = view::active_instances(&fixture.state, &service_id("web-1"), &[], (0, 100));
     assert_eq!(active.iter().map(|info| info.executor_id.as_str()).collect::<Vec<_>>(), ["e2"]);
-    assert_eq!(
-        view::old_instances(&fixture.state, &service_id("web-1"), &view::OldFilter::default())[0].instance_id,
-        INSTANCE
-    );
+    assert_eq!(fixture.old_instances("web-1")[0].instance_id, INSTANCE);
     let summary = view::service_summary(&fixture.state, fixture.service("web-1"));
     assert_eq!((summary.healthy_instances, summary.away_instances, summary.failed_instances), (1, 1, 0));
     assert!(summary.problems[0].starts_with("e1/0: no contact with executor e1"), "{:?}", summary.problems);
@@ -77,7 +74,7 @@ fn after_a_long_silence_instances_are_lost_and_a_report_finds_them_again() {
     let found = info.timeline.iter().find(|transition| transition.reason == Some(Reason::FoundAgain));
     assert_eq!(found.unwrap().message, "found again after 61 s");
     assert_eq!(fixture.state.live_instances(&service_id("web-1")).count(), 2);
-    assert_eq!(view::old_instances(&fixture.state, &service_id("web-1"), &view::OldFilter::default()), []);
+    assert_eq!(fixture.old_instances("web-1"), []);
     assert_eq!(states_told(&fixture)[UP.len()..], [InstanceState::Lost, InstanceState::Healthy]);
 }
 
@@ -89,10 +86,7 @@ fn an_instance_that_ended_out_of_sight_brings_its_end_along() {
     fixture.report_in(INSTANCE, &slot_id("web-1", "e1", 0), &UP_AND_DOWN);
     let instance = fixture.state.instance(&instance_id(INSTANCE)).unwrap();
     assert_eq!((instance.state(), instance.lost), (InstanceState::Stopped, None));
-    assert_eq!(
-        view::old_instances(&fixture.state, &service_id("web-1"), &view::OldFilter::default()).len(),
-        1
-    );
+    assert_eq!(fixture.old_instances("web-1").len(), 1);
 }
 
 #[test]
@@ -160,7 +154,7 @@ fn a_slot_that_gave_up_is_known_to_have_when_its_executor_starts_again() {
 fn who_may_come_back_is_not_forgotten_however_many_and_however_long() {
     let mut fixture = Fixture::with_executors(4);
     fixture.running(spec("web"), 2);
-    let kept = Retention { old_instances: 3, ..fixture.state.retention() };
+    let kept = Retention { old_instances: 3, lost_executors_for: None, ..fixture.state.retention() };
     fixture.apply(&Command::Plan { at: fixture.now, changes: vec![Change::Retain(kept)] });
     for executor in ["e1", "e2", "e3"] {
         fixture.contact(executor, Contact::Lost);

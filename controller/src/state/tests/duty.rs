@@ -10,9 +10,10 @@ use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 
 use crate::state::testing::*;
-use crate::state::{Change, Refusal, Wish, view};
+use crate::state::{Change, Command, Refusal, Reply, Retention, Wish, view};
 
 const ID: &str = "web-1";
+const DAY: Duration = Duration::from_secs(86_400);
 
 fn running() -> Fixture {
     let mut fixture = Fixture::with_executors(2);
@@ -63,9 +64,11 @@ fn a_blacklisted_executor_is_emptied_and_gets_its_slots_back_when_it_may_take_th
 fn an_executor_that_is_not_heard_is_not_taken_for_empty() {
     let mut fixture = Fixture::with_executors(1);
     fixture.change_duty("e1", Wish::Blacklist).unwrap();
-    fixture.contact("e1", Contact::Unreachable);
-    fixture.settle();
-    assert_eq!(fixture.shown_state("e1"), ExecutorState::BlacklistRequested);
+    for contact in [Contact::Unreachable, Contact::Lost] {
+        fixture.contact("e1", contact);
+        fixture.settle();
+        assert_eq!(fixture.shown_state("e1"), ExecutorState::BlacklistRequested, "{contact:?}");
+    }
     fixture.register("e1", Some(&[]));
     fixture.settle();
     assert_eq!(fixture.shown_state("e1"), ExecutorState::Blacklisted, "a restart keeps the duty");
@@ -162,6 +165,57 @@ fn a_removed_executor_is_shown_for_two_days() {
     let left: Vec<_> = fixture.state.executors().map(|executor| executor.record.id.to_string()).collect();
     assert_eq!(left, ["e2"], "one that still speaks is not forgotten");
     assert_eq!(fixture.change_duty("e1", Wish::Blacklist), Err(Refusal::UnknownExecutor("e1".to_owned())));
+}
+
+#[test]
+fn an_executor_that_stays_lost_is_removed_and_then_forgotten() {
+    let mut fixture = running();
+    let keep = |lost_executors_for| {
+        vec![Change::Retain(Retention { lost_executors_for, records_for: DAY * 30, ..Retention::default() })]
+    };
+    fixture.apply(&Command::Plan { at: fixture.now, changes: keep(None) });
+    fixture.contact("e1", Contact::Lost);
+    let since = fixture.now;
+    fixture.advance(10 * DAY.as_secs());
+    fixture.settle();
+    assert_eq!(slots(&fixture), ["e1", "e2"], "nobody said for how long");
+
+    fixture.apply(&Command::Plan { at: fixture.now, changes: keep(Some(DAY * 11)) });
+    let removal = Change::RemoveLost { executor: executor_id("e1") };
+    let early = Command::Plan { at: fixture.now, changes: vec![removal.clone()] };
+    assert_eq!(fixture.apply(&early), Reply::Planned { applied: 0, skipped: 1 });
+    fixture.advance(DAY.as_secs() - 1);
+    fixture.settle();
+    assert_eq!(slots(&fixture), ["e1", "e2"]);
+    fixture.advance(1);
+    assert!(fixture.reconcile().contains(&removal));
+    assert_eq!(slots(&fixture), ["e2"]);
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::Removed);
+    let lost =
+        view::instance_info(&fixture.state, fixture.state.instance(&instance_id("web-1.e1.0")).unwrap());
+    assert_eq!(lost.reason, Some(Reason::ExecutorRemoved));
+    let reason = format!("no contact with executor e1 since {since}");
+    assert_eq!(lost.error_message, format!("executor e1 was removed: {reason}"));
+    let told =
+        fixture.state.events_after(Revision(0)).map(|(position, told)| view::event::event(*position, told));
+    let removed = told.filter(|told| told.metadata.get("ERROR") == Some(&reason.as_str().into()));
+    assert_eq!(removed.map(|told| told.kind).collect::<Vec<_>>(), [EventType::ExecutorRemoved]);
+
+    fixture.advance(2 * DAY.as_secs());
+    fixture.settle();
+    assert_eq!(fixture.state.executors().count(), 1);
+}
+
+#[test]
+fn an_executor_that_comes_back_in_time_is_not_removed() {
+    let mut fixture = running();
+    fixture.contact("e1", Contact::Lost);
+    fixture.advance(7 * DAY.as_secs());
+    fixture.contact("e1", Contact::Connected);
+    let late = vec![Change::RemoveLost { executor: executor_id("e1") }];
+    let late = Command::Plan { at: fixture.now, changes: late };
+    assert_eq!(fixture.apply(&late), Reply::Planned { applied: 0, skipped: 1 });
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::Active);
 }
 
 #[test]

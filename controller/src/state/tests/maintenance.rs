@@ -85,7 +85,7 @@ fn each_change_is_told_once_and_what_is_old_is_forgotten_all_the_same() {
         .collect();
     let kinds: Vec<EventType> = told.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventType::MaintenanceModeSet, EventType::MaintenanceModeRemoved]);
-    assert_eq!(told[0].metadata["HOSTNAME"], "127.0.0.1:4000");
+    assert_eq!(told[0].metadata["HOSTNAME"], "127.0.0.1", "and no port");
 
     fixture.set_cluster_state(ClusterState::Maintenance);
     fixture.advance(3600 + 61);

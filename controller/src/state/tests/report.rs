@@ -26,7 +26,7 @@ struct Shown {
 fn shown(state: &State) -> Shown {
     let service = service_id("web-1");
     let active = view::active_instances(state, &service, &[], (0, 100));
-    let mut old = view::old_instances(state, &service, &view::OldFilter::default());
+    let mut old = view::old_instances(state, &service, &view::OldFilter::default(), (0, usize::MAX));
     old.sort_by(|a, b| a.instance_id.cmp(&b.instance_id));
     let slots = state.slots().map(|(_, slot)| slot.status.clone()).collect();
     let mut events = BTreeMap::<String, Vec<Event>>::new();
@@ -202,7 +202,7 @@ fn what_ended_is_old_and_keeps_its_evidence() {
     ended.evidence = Some(muster_common::evidence::Evidence { signal: Some(9), ..Default::default() });
     fixture.report("e1", vec![ended], Vec::new());
     assert_eq!(fixture.state.live_instances(&service).count(), 0);
-    let old = view::old_instances(&fixture.state, &service, &view::OldFilter::default());
+    let old = fixture.old_instances(service.as_str());
     assert_eq!(old.len(), 1);
     assert_eq!(old[0].state, InstanceState::Stopped);
     assert_eq!(old[0].evidence.as_ref().unwrap().signal, Some(9));

@@ -194,6 +194,7 @@ fn how_much_is_kept_is_replicated_and_less_forgets_at_once() {
         records_for: Duration::from_secs(200),
         events: 10,
         events_for: Duration::from_secs(50),
+        ..Retention::default()
     };
     assert_eq!(retain(&mut fixture, less), Reply::Planned { applied: 1, skipped: 0 });
     assert_eq!(retain(&mut fixture, less), Reply::Planned { applied: 0, skipped: 1 });
@@ -218,7 +219,7 @@ fn old_instances_are_narrowed_by_state_executor_reason_and_time() {
     fixture.report_in("web-1.e1.0", &slot_id("web-1", "e1", 0), &UP_AND_DOWN);
     fixture.contact("e2", muster_common::executor::Contact::Lost);
     let ids = |filter: view::OldFilter| -> Vec<String> {
-        let old = view::old_instances(&fixture.state, &service, &filter);
+        let old = view::old_instances(&fixture.state, &service, &filter, (0, usize::MAX));
         old.into_iter().map(|info| info.instance_id).collect()
     };
     let stopped = ["web-1.e1.0"];
@@ -231,6 +232,12 @@ fn old_instances_are_narrowed_by_state_executor_reason_and_time() {
     let ended =
         view::instance_info(&fixture.state, fixture.state.instance(&instance_id("web-1.e1.0")).unwrap());
     assert_eq!(ids(view::OldFilter { since: ended.updated, ..all() }), stopped);
+    // The page is one of what is left.
+    let page = |from, size| {
+        let filter = view::OldFilter { states: vec![InstanceState::Lost], ..all() };
+        view::old_instances(&fixture.state, &service, &filter, (from, size)).len()
+    };
+    assert_eq!((page(0, 0), page(0, 1), page(1, 1)), (0, 1, 0));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use muster_common::time::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::address::host;
 use crate::state::{EventPosition, EventRecord, Happening, State};
 
 /// One event as it is shown.
@@ -127,7 +128,7 @@ fn metadata(what: &Happening) -> BTreeMap<String, Value> {
         Happening::LeadershipAcquired { address }
         | Happening::LeadershipLost { address }
         | Happening::ClusterState { address, .. } => {
-            tag("HOSTNAME", address.as_str().into());
+            tag("HOSTNAME", host(address).into());
         }
     }
     tags

@@ -24,22 +24,31 @@ pub(crate) fn instance_state(state: &State, instance: &Instance) -> InstanceStat
 #[must_use]
 pub(crate) fn instance_info(state: &State, instance: &Instance) -> InstanceInfo {
     let mut info = InstanceInfo::from(&*instance.record);
-    let shown = instance_state(state, instance);
+    let (shown, reason) = state_and_reason(state, instance);
     if shown != info.state {
-        info.state = shown;
-        info.reason = Some(Reason::ExecutorUnreachable);
         info.error_message = state.absence(&instance.record.slot.executor);
     }
-    if let Some(last) = instance.remarks.last().map(|remark| &remark.transition) {
-        if shown == InstanceState::Lost {
-            info.reason = last.reason;
-            info.error_message.clone_from(&last.message);
-        } else if info.reason.is_none() && last.to == shown {
-            info.reason = last.reason;
-        }
+    if let (InstanceState::Lost, Some(last)) = (shown, instance.remarks.last()) {
+        info.error_message.clone_from(&last.transition.message);
     }
+    (info.state, info.reason) = (shown, reason);
     info.timeline = instance.timeline();
     info
+}
+
+/// The state that is shown, and why it is that.
+fn state_and_reason(state: &State, instance: &Instance) -> (InstanceState, Option<Reason>) {
+    let shown = instance_state(state, instance);
+    let reason = if shown == instance.record.state {
+        instance.record.reason
+    } else {
+        Some(Reason::ExecutorUnreachable)
+    };
+    match instance.remarks.last().map(|remark| &remark.transition) {
+        Some(last) if shown == InstanceState::Lost => (shown, last.reason),
+        Some(last) if reason.is_none() && last.to == shown => (shown, last.reason),
+        Some(_) | None => (shown, reason),
+    }
 }
 
 /// `GET /localservices/{id}/instances`: those in Drove's nine active states, narrowed to `wanted`
@@ -83,24 +92,34 @@ pub(crate) struct OldFilter {
 }
 
 impl OldFilter {
-    fn admits(&self, info: &InstanceInfo) -> bool {
-        (self.states.is_empty() || self.states.contains(&info.state))
-            && (self.executors.is_empty() || self.executors.contains(&info.executor_id))
-            && (self.reasons.is_empty() || info.reason.is_some_and(|reason| self.reasons.contains(&reason)))
-            && info.updated >= self.since
+    fn admits(&self, state: &State, instance: &Instance) -> bool {
+        let record = &instance.record;
+        let (shown, reason) = state_and_reason(state, instance);
+        (self.states.is_empty() || self.states.contains(&shown))
+            && (self.executors.is_empty()
+                || self.executors.iter().any(|id| id == record.slot.executor.as_str()))
+            && (self.reasons.is_empty() || reason.is_some_and(|reason| self.reasons.contains(&reason)))
+            && record.updated >= self.since
     }
 }
 
 /// `GET /localservices/{id}/instances/old`: every other one, those that may still run first, then
-/// ended ones, newest first.
+/// ended ones, newest first; of those that `filter` admits the page of `size` that begins at `from`.
 #[must_use]
-pub(crate) fn old_instances(state: &State, service: &ServiceId, filter: &OldFilter) -> Vec<InstanceInfo> {
+pub(crate) fn old_instances(
+    state: &State,
+    service: &ServiceId,
+    filter: &OldFilter,
+    (from, size): (usize, usize),
+) -> Vec<InstanceInfo> {
     state
         .live_instances(service)
         .filter(|instance| !instance_state(state, instance).is_active())
         .chain(state.old_instances(service))
+        .filter(|instance| filter.admits(state, instance))
+        .skip(from)
+        .take(size)
         .map(|instance| instance_info(state, instance))
-        .filter(|info| filter.admits(info))
         .collect()
 }
 

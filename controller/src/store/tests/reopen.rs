@@ -21,6 +21,11 @@ async fn a_log_is_as_it_was() {
         append(&mut stores, (begin..begin + 2000).map(|index| entry(index, 100)).collect()).await;
         stores.log.save_vote(&vote).await.unwrap();
         stores.log.truncate_after(Some(id(begin + 1899))).await.unwrap();
+        let meta = SnapshotMeta {
+            last_log_id: Some(id(begin + 1199)),
+            last_membership: StoredMembership::default(),
+        };
+        stores.snapshots.replace(meta, vec!["what they did".into()]).await.unwrap();
         stores.log.purge(id(begin + 1199)).await.unwrap();
         stores.log.save_committed(Some(id(begin + 1500))).await.unwrap();
         append(&mut stores, vec![entry(begin + 1900, 7)]).await;
@@ -82,6 +87,44 @@ async fn a_log_with_a_hole_is_damaged() {
         Err(error) => panic!("{error:?}"),
         Ok(_) => panic!("it was opened"),
     }
+}
+
+#[tokio::test]
+async fn a_log_whose_beginning_no_snapshot_holds_is_of_no_use_and_the_repair_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Storage::Directory(directory.path().to_owned());
+    let state = directory.path().join("state.redb");
+    let meta =
+        |index| SnapshotMeta { last_log_id: Some(id(index)), last_membership: StoredMembership::default() };
+    let mut stores = opened(&storage, Disk::Inline).unwrap();
+    append(&mut stores, (0..10).map(|index| entry(index, 10)).collect()).await;
+    stores.snapshots.replace(meta(5), vec!["what they did".into()]).await.unwrap();
+    stores.log.purge(id(5)).await.unwrap();
+    append(&mut stores, vec![entry(10, 10)]).await;
+    close(stores).await;
+    close(opened(&storage, Disk::Inline).unwrap()).await;
+
+    std::fs::remove_file(&state).unwrap();
+    // Also when a start before has made an empty one.
+    for _ in 0..2 {
+        let error = opened(&storage, Disk::Inline).err().expect("it is refused");
+        assert!(matches!(&error, StartError::Damaged { path, .. } if *path == state), "{error:?}");
+        for part in ["it was missing", "controller rejoin", "controller restore"] {
+            assert!(error.to_string().contains(part), "{part}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_says_to_make_room() {
+    let disk = MemoryDisk::new();
+    let storage = Storage::Memory(disk.clone());
+    close(opened(&storage, Disk::Inline).unwrap()).await;
+    disk.set_full(true);
+    let error = opened(&storage, Disk::Inline).err().expect("it is refused");
+    assert!(error.to_string().contains("make room"), "{error:?}");
+    disk.set_full(false);
+    close(opened(&storage, Disk::Inline).unwrap()).await;
 }
 
 #[tokio::test]
