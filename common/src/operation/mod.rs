@@ -174,6 +174,14 @@ impl SlotProgress {
             message: String::new(),
         }
     }
+
+    /// Says where it is now, in words.
+    pub fn set(&mut self, outcome: SlotOutcome, message: &str) {
+        self.outcome = outcome;
+        self.since = None;
+        self.reason = None;
+        message.clone_into(&mut self.message);
+    }
 }
 
 /// A user's accepted request, with its progress and its outcome.

@@ -82,6 +82,8 @@ pub(crate) use replica::Replica;
 pub use reply::Reply;
 pub(crate) use reply::ReportAck;
 pub(crate) use retention::Retention;
+#[cfg(test)]
+pub(crate) use rollout::is_rollout;
 pub(crate) use service::Service;
 pub(crate) use slots::Slot;
 #[cfg(test)]

@@ -163,7 +163,9 @@ impl State {
     ) {
         let slots = self.progress(operation).into();
         let sealed = Operation { slots, state, message, finished: Some(at), ..operation.clone() };
-        self.end_rollout(&sealed, state);
+        if state == OperationState::Succeeded {
+            self.settle_spec(&sealed);
+        }
         self.put_operation(at, sealed);
         let Some(service) = self.service(&operation.service).cloned() else { return };
         if operation.kind == OperationKind::Destroy && state == OperationState::Succeeded {

@@ -208,6 +208,7 @@ impl State {
 
     fn activate(&mut self, submission: &Submission<'_>, service: &Service) {
         self.enter(submission.at, &service.id, ServiceState::ActivationRequested);
+        self.settle_if_empty(&service.id);
         let generation = self.set_activation(service, ActivationState::Active);
         self.try_again(&service.id, generation);
         self.enter(submission.at, &service.id, ServiceState::Active);
@@ -222,6 +223,7 @@ impl State {
     /// One instance on one executor: which, is the reconciler's to choose.
     fn deploy_test(&mut self, submission: &Submission<'_>, service: &Service) {
         self.enter(submission.at, &service.id, ServiceState::ConfigTestingRequested);
+        self.settle_if_empty(&service.id);
         let generation = self.set_activation(service, ActivationState::ConfigTesting);
         self.try_again(&service.id, generation);
         self.enter(submission.at, &service.id, ServiceState::ConfigTesting);
@@ -336,7 +338,7 @@ impl State {
         slots: BTreeMap<SlotId, InstanceId>,
     ) -> Result<ServiceId, Refusal> {
         let mut slots = waiting(slots);
-        choose_canaries(self, &how.op_spec, &mut slots)?;
+        choose_canaries(self, &how.op_spec, &[], &mut slots)?;
         let state = if kind == OperationKind::StopInstances {
             ServiceState::StoppingInstances
         } else {

@@ -10,7 +10,7 @@ use muster_common::spec::LocalServiceSpec;
 
 use crate::state::testing::{UP, UP_AND_DOWN, executor_id, record};
 
-/// How many failures in a row a slot may have before it is given up.
+/// How many failures in a row a slot may have before it is given up, unless a test says otherwise.
 const BUDGET: u32 = 2;
 /// The variable of a spec's environment that says what becomes of its instances.
 const FATE: &str = "FATE";
@@ -85,6 +85,8 @@ pub(super) struct Simulated {
     table: BTreeMap<Key, SlotAssignment>,
     held: BTreeMap<Key, Held>,
     minted: u32,
+    /// How many failures in a row a slot may have before it is given up.
+    pub(super) budget: u32,
     /// Of the last status; versions go on over a loss of everything, as real ones do.
     version: u64,
     /// What is to be said, or said again.
@@ -99,6 +101,7 @@ impl Simulated {
             table: BTreeMap::new(),
             held: BTreeMap::new(),
             minted: 0,
+            budget: BUDGET,
             version: 0,
             instances: Vec::new(),
             statuses: Vec::new(),
@@ -217,7 +220,7 @@ impl Simulated {
             return;
         }
         self.end(key, held, |workload| !workload.is_healthy());
-        if held.failures > BUDGET {
+        if held.failures > self.budget {
             return;
         }
         self.minted += 1;
@@ -234,7 +237,7 @@ impl Simulated {
         let phase = if held.is_up() {
             held.kept_old = Some(row.epoch);
             SlotPhase::KeptOld
-        } else if held.failures > BUDGET {
+        } else if held.failures > self.budget {
             SlotPhase::Failed
         } else {
             SlotPhase::Backoff

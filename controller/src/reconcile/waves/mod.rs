@@ -57,7 +57,7 @@ pub(super) fn plan(state: &State, operation: &Operation, now: Timestamp, plan: &
         if operation.state == OperationState::Paused && !late {
             return;
         }
-        let message = Tally::of(&slots).in_words(&slots);
+        let message = account(state, operation, &shown(state, operation, &slots), late);
         plan.changes.push(Change::RollBack { operation: operation.id.clone(), message });
         return;
     }
@@ -94,21 +94,30 @@ fn awaits_promotion(state: &State, operation: &Operation, slots: &[SlotProgress]
     operation.state == OperationState::Running
         && !operation.promoted
         && canaries.peek().is_some()
-        && slots.iter().any(|progress| progress.canary && progress.outcome == SlotOutcome::Done)
+        && slots.iter().any(|progress| progress.canary && shows_it(state, operation, progress))
         && !canaries.any(|progress| is_at_work(state, progress) || is_to_come(state, operation, progress))
         && slots.iter().any(|progress| !progress.canary && is_left(state, progress))
 }
 
 /// Whether slots are left that are to run the new spec, and none shows yet that it is good.
 fn is_unproven(state: &State, operation: &Operation, slots: &[SlotProgress]) -> bool {
-    let Some(target) = operation.generation else { return false };
-    let slot = |progress: &SlotProgress| state.slot(&progress.slot);
-    let proves = |progress: &SlotProgress| {
-        let runs_it = || slot(progress).is_some_and(|slot| slot.spec == target);
-        progress.outcome == SlotOutcome::Done && (progress.epoch.is_some() || runs_it())
+    let is_open = |progress: &SlotProgress| {
+        progress.outcome != SlotOutcome::Done && state.slot(&progress.slot).is_some()
     };
-    let is_open = |progress: &SlotProgress| progress.outcome != SlotOutcome::Done && slot(progress).is_some();
-    operation.state != OperationState::RollingBack && slots.iter().any(is_open) && !slots.iter().any(proves)
+    operation.generation.is_some()
+        && operation.state != OperationState::RollingBack
+        && slots.iter().any(is_open)
+        && !slots.iter().any(|progress| shows_it(state, operation, progress))
+}
+
+/// Whether a slot shows that what the operation brings is good: it went through, or it runs that already.
+fn shows_it(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
+    let runs_it = |target| {
+        let slot = state.slot(&progress.slot).filter(|slot| slot.spec == target);
+        slot.is_some_and(|slot| state.is_filled(&progress.slot, slot))
+    };
+    progress.outcome == SlotOutcome::Done
+        && (progress.epoch.is_some() || operation.generation.is_none_or(runs_it))
 }
 
 /// Its turn has not come, be its executor heard or not.
@@ -169,7 +178,11 @@ fn is_at_work(state: &State, progress: &SlotProgress) -> bool {
 /// Takes one of the places that the wave has: at work in a way that may have taken it down, or down since.
 fn has_place(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
     let is_heard = state.is_connected(&progress.slot.executor);
-    let stops_first = || mode(state, operation) == ReplaceMode::StopFirst;
+    // What it was begun with, be that by an earlier operation that wanted the same.
+    let stops_first = || {
+        let slot = state.slot(&progress.slot);
+        slot.map_or_else(|| mode(state, operation), |slot| slot.mode) == ReplaceMode::StopFirst
+    };
     let is_down = || state.slot(&progress.slot).is_some_and(|slot| !state.is_filled(&progress.slot, slot));
     match progress.outcome {
         SlotOutcome::InProgress | SlotOutcome::Settling => is_heard || stops_first(),
@@ -224,30 +237,46 @@ fn settle(operation: &Operation, progress: &SlotProgress, verdict: &Verdict) -> 
     }
 }
 
+/// The progress as users see it.
+fn shown(state: &State, operation: &Operation, slots: &[SlotProgress]) -> Vec<SlotProgress> {
+    state.progress(&Operation { slots: slots.into(), ..operation.clone() })
+}
+
+/// How far an operation came, in words, and what kept it from going on.
+fn account(state: &State, operation: &Operation, shown: &[SlotProgress], late: bool) -> String {
+    let tally = Tally::of(shown);
+    let mut message = tally.in_words(shown);
+    if is_unproven(state, operation, shown) && tally.failed == 0 {
+        message = format!("no slot showed that the new spec is good; {message}");
+    }
+    if let Some(why) = waits_for_canaries(state, operation, shown) {
+        message = format!("{message}; {why}, and the rest waits for them");
+    }
+    if late && operation.state.is_held() {
+        format!("nobody said how to go on while it was {}; {message}", operation.state)
+    } else if late {
+        format!("timed out in {} after {}; {message}", operation.kind, operation.op_spec.timeout)
+    } else {
+        message
+    }
+}
+
 /// The end, in words. What is still waiting or at work out of sight is shown as away by the state
 /// when it seals the operation.
 fn finish(state: &State, operation: &Operation, slots: &[SlotProgress], late: bool) -> Change {
-    let shown = state.progress(&Operation { slots: slots.into(), ..operation.clone() });
+    let shown = shown(state, operation, slots);
     let tally = Tally::of(&shown);
     let undone = operation.state == OperationState::RollingBack;
-    let unproven = is_unproven(state, operation, slots);
-    let failed = undone || unproven || tally.failed > 0 || tally.open > 0;
-    let mut message = tally.in_words(&shown);
-    if unproven && tally.failed == 0 {
-        message = format!("no slot showed that the new spec is good; {message}");
-    }
-    if waits_for_canaries(operation, &shown) {
-        message.push_str("; the canaries are away, and the rest waits for them");
-    }
-    if late && failed && !operation.state.is_held() {
-        message = format!("timed out in {} after {}; {message}", operation.kind, operation.op_spec.timeout);
-    }
+    let failed = undone || is_unproven(state, operation, slots) || tally.failed > 0 || tally.open > 0;
+    let is_late = late && (failed || operation.state.is_held());
+    let mut message = account(state, operation, &shown, is_late);
     if undone {
         let before = operation.from_generation.unwrap_or_default();
         message = format!("{}; back to generation {before}: {message}", operation.message);
-    } else if late && operation.state.is_held() {
-        message = format!("nobody said how to go on while it was {}; {message}", operation.state);
-    } else if failed && operation.op_spec.failure_strategy == FailureStrategy::Rollback {
+    } else if failed
+        && !(late && operation.state.is_held())
+        && operation.op_spec.failure_strategy == FailureStrategy::Rollback
+    {
         message.push_str(match mode(state, operation) {
             ReplaceMode::StartFirst => {
                 "; nothing had to be rolled back: a failed slot keeps its old instance, and all run the same spec"
@@ -261,13 +290,17 @@ fn finish(state: &State, operation: &Operation, slots: &[SlotProgress], late: bo
     Change::FinishOperation { operation: operation.id.clone(), state: outcome, message }
 }
 
-/// Whether nothing was begun because nobody hears those that go first.
-fn waits_for_canaries(operation: &Operation, shown: &[SlotProgress]) -> bool {
-    let any = |canary: bool, outcome: SlotOutcome| {
-        shown.iter().any(|progress| progress.canary == canary && progress.outcome == outcome)
+/// Why the rest was not begun, where the canaries are the reason: they are away, or none came to run the new spec.
+fn waits_for_canaries(state: &State, operation: &Operation, shown: &[SlotProgress]) -> Option<&'static str> {
+    let canaries = || shown.iter().filter(|progress| progress.canary);
+    let decides = |progress: &SlotProgress| {
+        progress.outcome == SlotOutcome::Failed || shows_it(state, operation, progress)
     };
-    !operation.promoted
-        && any(true, SlotOutcome::Away)
-        && !any(true, SlotOutcome::Done)
-        && any(false, SlotOutcome::Waiting)
+    let is_left = |progress: &SlotProgress| !progress.canary && progress.outcome == SlotOutcome::Waiting;
+    let waits = canaries().next().is_some()
+        && !operation.promoted
+        && !canaries().any(decides)
+        && shown.iter().any(is_left);
+    let are_away = canaries().any(|progress| progress.outcome == SlotOutcome::Away);
+    waits.then_some(if are_away { "the canaries are away" } else { "no canary runs the new spec" })
 }
