@@ -35,9 +35,6 @@ impl State {
     ) -> Result<ServiceId, Refusal> {
         let id = spec.service_id().map_err(|error| Refusal::InvalidServiceId(error.to_string()))?;
         let service = self.addressed(id.as_str(), OperationKind::UpdateSpec)?;
-        if spec.is_host_level() && service.instances_per_host > 1 {
-            return Err(Refusal::HostLevelCount);
-        }
         let spec =
             if **service.spec() == *spec { Arc::clone(service.spec()) } else { Arc::new(spec.clone()) };
         self.roll_out(submission, &service, OperationKind::UpdateSpec, how, (spec, None))?;
@@ -71,6 +68,9 @@ impl State {
         how: &How,
         (spec, restores): (Arc<LocalServiceSpec>, Option<Generation>),
     ) -> Result<(), Refusal> {
+        if spec.is_host_level() && service.instances_per_host > 1 {
+            return Err(Refusal::HostLevelCount);
+        }
         let from = service.specs.stable();
         let mut progress = self.places(service, &spec);
         let is_everywhere = from == service.specs.wanted()

@@ -266,7 +266,8 @@ impl State {
         service: &Service,
         instances_per_host: u32,
     ) -> Result<(), Refusal> {
-        if service.spec().is_host_level() {
+        // What is stable may come back.
+        if service.spec().is_host_level() || service.specs.stable_spec().is_host_level() {
             return Err(Refusal::HostLevelFixed);
         }
         check_count(instances_per_host)?;
