@@ -23,6 +23,7 @@ mod pick;
 use muster_common::operation::{
     FailureStrategy, Operation, OperationKind, OperationState, SlotOutcome, SlotProgress,
 };
+use muster_common::reason::Reason;
 use muster_common::slot::ReplaceMode;
 use muster_common::time::Timestamp;
 
@@ -30,6 +31,7 @@ use super::convergence::Tally;
 use super::{Plan, is_late};
 use crate::state::{Change, State};
 use judge::{Verdict, judge};
+use pick::Wave;
 
 pub(super) fn plan(state: &State, operation: &Operation, now: Timestamp, plan: &mut Plan) {
     let late = is_late(operation, now, plan);
@@ -62,16 +64,20 @@ pub(super) fn plan(state: &State, operation: &Operation, now: Timestamp, plan: &
         return;
     }
     let stopped = late || (failing && !rolling_back);
-    let mut begun = 0;
+    let mut wave = Wave::default();
     if !stopped && !operation.state.is_held() {
         if awaits_promotion(state, operation, &slots) {
             plan.changes.push(Change::AwaitPromotion { operation: operation.id.clone() });
             return;
         }
-        begun = begin_next(state, operation, &slots, plan);
+        wave = pick::next(state, operation, &slots);
+        begin(state, operation, &wave, plan);
+        say_why_held(operation, &slots, &wave, plan);
     }
-    let at_work = begun > 0 || slots.iter().any(|progress| is_at_work(state, progress));
-    let to_come = !stopped && slots.iter().any(|progress| is_to_come(state, operation, progress));
+    let at_work = !wave.next.is_empty() || slots.iter().any(|progress| is_at_work(state, progress));
+    let may_come =
+        |progress: &SlotProgress| is_to_come(state, operation, progress) && !wave.awaits_away(&progress.slot);
+    let to_come = !stopped && slots.iter().any(may_come);
     // Slots that failed on the way back keep their places: when no place is left, that is the end of it.
     let is_stuck = rolling_back && failing && !at_work;
     // Who is held waits for a user's word, and a spec that nothing has run yet for somebody to come back, though nothing
@@ -79,6 +85,7 @@ pub(super) fn plan(state: &State, operation: &Operation, now: Timestamp, plan: &
     let waits = operation.state.is_held() || is_unproven(state, operation, &slots);
     let is_through = !(at_work || to_come) && (stopped || !waits);
     if late || is_stuck || is_through {
+        leave_for_away(operation, &mut slots, &wave, plan);
         plan.changes.push(finish(state, operation, &slots, late));
     }
 }
@@ -125,26 +132,50 @@ fn is_left(state: &State, progress: &SlotProgress) -> bool {
     progress.outcome == SlotOutcome::Waiting && state.slot(&progress.slot).is_some()
 }
 
-/// Raises as many slots as the wave has room for; says how many.
-fn begin_next(state: &State, operation: &Operation, slots: &[SlotProgress], plan: &mut Plan) -> usize {
+/// Raises the slots whose turn it is.
+fn begin(state: &State, operation: &Operation, wave: &Wave, plan: &mut Plan) {
     let spec = match operation.state {
         OperationState::RollingBack => {
             state.service(&operation.service).map(|service| service.specs.stable())
         }
         _ => operation.generation,
     };
-    let before = plan.changes.len();
-    for progress in pick::next(state, operation, slots) {
-        let Some(slot) = state.slot(&progress.slot) else { continue };
+    for id in &wave.next {
+        let Some(slot) = state.slot(id) else { continue };
         plan.changes.push(Change::RaiseSlot {
             operation: operation.id.clone(),
-            slot: progress.slot.clone(),
+            slot: id.clone(),
             epoch: slot.epoch,
             mode: mode(state, operation),
             spec,
         });
     }
-    plan.changes.len() - before
+}
+
+/// Tells users why a slot is not begun, and takes that back when it does not hold any more.
+fn say_why_held(operation: &Operation, slots: &[SlotProgress], wave: &Wave, plan: &mut Plan) {
+    for progress in slots.iter().filter(|progress| progress.outcome == SlotOutcome::Waiting) {
+        let why = wave.holds(&progress.slot).map_or("", |held| &held.why);
+        if progress.message != why && !wave.next.contains(&progress.slot) {
+            let verdict = Verdict { outcome: progress.outcome, reason: None, message: why.to_owned() };
+            plan.changes.push(settle(operation, progress, &verdict));
+        }
+    }
+}
+
+/// At the end, what is held back for executors that are away counts as they do.
+fn leave_for_away(operation: &Operation, slots: &mut [SlotProgress], wave: &Wave, plan: &mut Plan) {
+    for progress in slots.iter_mut().filter(|progress| wave.awaits_away(&progress.slot)) {
+        let message = wave.holds(&progress.slot).map(|held| held.why.clone()).unwrap_or_default();
+        let (outcome, reason) = (SlotOutcome::Away, Some(Reason::ExecutorUnreachable));
+        plan.changes.push(settle(
+            operation,
+            progress,
+            &Verdict { outcome, reason, message: message.clone() },
+        ));
+        progress.set(outcome, &message);
+        progress.reason = reason;
+    }
 }
 
 fn mode(state: &State, operation: &Operation) -> ReplaceMode {
