@@ -147,3 +147,25 @@ fn who_is_switched_off_and_on_again_runs_what_is_wanted() {
         assert!(!asked.is_empty() && asked.iter().all(|spec| spec == "new"), "{asked:?}");
     }
 }
+
+#[test]
+fn what_came_to_be_for_nobody_is_not_taken_for_good() {
+    let mut fixture = running(2);
+    fixture.tag("e2", &["ssd"]);
+    let stable = fixture.service(ID).specs.stable();
+    let mut spec = serde_json::to_value(content("new")).unwrap();
+    spec["placementPolicy"]["tags"] = serde_json::json!({"all": ["ssd"]});
+    let (spec, op_spec) = (Box::new(serde_json::from_value(spec).unwrap()), None);
+    let operation =
+        fixture.submit(OperationRequest::UpdateSpec { spec, stop_first: false, op_spec }).unwrap();
+    fixture.tag("e2", &[]);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Done, Done]);
+    fixture.advance(300);
+    fixture.settle();
+    let finished = fixture.operation(&operation);
+    assert_eq!(finished.state, OperationState::Failed);
+    assert!(finished.message.contains("no slot showed that the new spec is good"), "{}", finished.message);
+    assert_eq!(fixture.service(ID).specs.stable(), stable);
+    assert_eq!(asked(&fixture), ["old"; 2], "it would have left all at once");
+}

@@ -106,14 +106,12 @@ fn awaits_promotion(state: &State, operation: &Operation, slots: &[SlotProgress]
         && slots.iter().any(|progress| !progress.canary && is_left(state, progress))
 }
 
-/// Whether slots are left that are to run the new spec, and none shows yet that it is good.
+/// Whether the service has slots, and none shows yet that the new spec is good. Those that it is not for count as well:
+/// they would be taken away for it.
 fn is_unproven(state: &State, operation: &Operation, slots: &[SlotProgress]) -> bool {
-    let is_open = |progress: &SlotProgress| {
-        progress.outcome != SlotOutcome::Done && state.slot(&progress.slot).is_some()
-    };
     operation.generation.is_some()
         && operation.state != OperationState::RollingBack
-        && slots.iter().any(is_open)
+        && slots.iter().any(|progress| state.slot(&progress.slot).is_some())
         && !slots.iter().any(|progress| shows_it(state, operation, progress))
 }
 
