@@ -111,7 +111,7 @@ impl State {
     }
 
     fn remove_slot(&mut self, id: &SlotId, epoch: Epoch) -> Option<()> {
-        if self.wants(id) || self.slots.get(id)?.epoch != epoch {
+        if self.wants(id) || self.slots.get(id)?.epoch != epoch || self.stays_for(id).is_some() {
             return None;
         }
         self.slots.remove(id)?;

@@ -107,7 +107,9 @@ impl State {
     fn filling(&self, id: &SlotId, slot: &Slot) -> SlotProgress {
         let mut progress = blank(id.clone(), SlotOutcome::InProgress);
         progress.epoch = Some(slot.epoch);
-        if !self.is_connected(&id.executor) {
+        if let Some(other) = self.stays_for(id) {
+            progress.message = format!("it goes when {}/{} is filled", other.executor, other.index);
+        } else if !self.is_connected(&id.executor) {
             self.set_away(&mut progress);
         } else if self.is_filled(id, slot) {
             progress.outcome = SlotOutcome::Done;

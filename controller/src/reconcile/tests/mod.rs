@@ -3,6 +3,7 @@
 mod again;
 mod canaries;
 mod convergence;
+mod count;
 mod gate;
 mod life;
 mod proof;
