@@ -2,7 +2,9 @@
 
 use muster_common::executor::Contact;
 use muster_common::id::OperationId;
+use muster_common::instance::InstanceState;
 use muster_common::operation::{OperationRequest, OperationState};
+use muster_common::reason::Reason;
 use muster_common::slot::SlotPhase;
 
 use crate::state::testing::*;
@@ -70,4 +72,37 @@ fn what_is_down_or_out_of_sight_is_taken_away_at_once() {
         count(&mut fixture, 1);
         assert_eq!(indexes(&fixture), [0], "{contact:?}");
     }
+}
+
+/// All that is left of the instance in a slot is a log that is copied.
+fn copies(fixture: &mut Fixture, index: u32) {
+    let slot = slot_id(ID, "e1", index);
+    let epoch = fixture.state.live_instances_in(&slot).next().unwrap().record.epoch;
+    let mut copied = record(&name_in(&slot), &slot, epoch, &UP_AND_DOWN[..7]);
+    assert_eq!(copied.state, InstanceState::Deprovisioning);
+    copied.reason = Some(Reason::CopyingLog);
+    fixture.report("e1", vec![copied], Vec::new());
+    fixture.settle();
+}
+
+#[test]
+fn nothing_but_a_destroy_waits_for_a_log_to_be_copied() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.running(spec("web"), 2);
+    let fewer = count(&mut fixture, 1);
+    copies(&mut fixture, 1);
+    assert_eq!(fixture.operation(&fewer).state, OperationState::Succeeded);
+    let off = fixture.deactivate(ID);
+    fixture.settle();
+    assert_eq!(fixture.operation(&off).state, OperationState::Running);
+    copies(&mut fixture, 0);
+    assert_eq!(fixture.operation(&off).state, OperationState::Succeeded);
+    let gone = fixture.destroy(ID);
+    fixture.settle();
+    assert_eq!(fixture.operation(&gone).state, OperationState::Running);
+    for index in [0, 1] {
+        fixture.report_in(&format!("web-1.e1.{index}"), &slot_id(ID, "e1", index), &UP_AND_DOWN);
+    }
+    fixture.settle();
+    assert_eq!(fixture.operation(&gone).state, OperationState::Succeeded);
 }
