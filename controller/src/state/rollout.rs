@@ -227,12 +227,11 @@ impl State {
         }
         for progress in &mut operation.slots {
             match given.get(&progress.slot) {
-                Some(WayBack::Filled) => progress.set(SlotOutcome::RolledBack, SAME_SPEC),
                 // What the rollout began goes on; what ended by itself since is not its concern.
                 Some(WayBack::Runs(epoch)) if progress.epoch == Some(*epoch) => {
                     progress.set(SlotOutcome::RollingBack, SAME_SPEC);
                 }
-                Some(WayBack::Runs(_)) => progress.set(SlotOutcome::RolledBack, SAME_SPEC),
+                Some(WayBack::Filled | WayBack::Runs(_)) => progress.set(SlotOutcome::RolledBack, SAME_SPEC),
                 Some(WayBack::Replaced) => {
                     progress.outcome = SlotOutcome::RollingBack;
                     progress.epoch = None;

@@ -116,7 +116,7 @@ fn what_is_down_is_replaced_before_what_is_up() {
     assert_eq!(outcomes(&fixture, &operation), [Waiting, Waiting, InProgress]);
 }
 
-/// Two slots in a zone, one of them down; STOP_INSTANCES is to stop the other one.
+/// Two slots in a zone, one of them down; the other one is to be stopped.
 fn held() -> (Fixture, OperationId) {
     let mut fixture = Fixture::new();
     for executor in ["a1", "a2"] {

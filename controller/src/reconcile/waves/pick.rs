@@ -95,14 +95,15 @@ impl Zone<'_> {
         }
         let others: Vec<&SlotId> = self.idle.iter().filter(|slot| **slot != first.progress.slot).collect();
         let is_away = |slot: &SlotId| !state.is_connected(&slot.executor);
-        let mut why = match first.rank {
+        let what = match first.rank {
             Rank::Serving => format!("it is the last that serves in zone {name}"),
             Rank::Placed | Rank::Down => format!("all others in zone {name} were begun"),
         };
-        for slot in others.iter().take(MAX_NAMED) {
-            let what = if is_away(slot) { "away" } else { "not filled" };
-            why.push_str(&format!(", and {}/{} is {what}", slot.executor, slot.index));
-        }
+        let named = others.iter().take(MAX_NAMED).map(|slot| {
+            let is = if is_away(slot) { "away" } else { "not filled" };
+            format!("and {}/{} is {is}", slot.executor, slot.index)
+        });
+        let why = std::iter::once(what).chain(named).collect::<Vec<_>>().join(", ");
         let is_for_away = others.iter().all(|slot| is_away(slot));
         Some(Held { slot: first.progress.slot.clone(), why: brief(&why), is_for_away })
     }
