@@ -51,6 +51,7 @@ impl State {
                     progress.outcome = SlotOutcome::InProgress;
                 }
                 progress.epoch = Some(raised);
+                progress.restarts = current.restarts();
                 progress.reason = None;
                 progress.message.clear();
                 self.slots.insert(slot, Arc::new(current));

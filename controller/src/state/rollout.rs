@@ -150,6 +150,7 @@ impl State {
             } else if runs(service, slot, spec) {
                 progress.set(SlotOutcome::InProgress, "it was given this spec before");
                 progress.epoch = Some(slot.epoch);
+                progress.restarts = slot.restarts();
             }
             progress
         });

@@ -64,6 +64,8 @@ struct Held {
     /// What the counters speak of.
     asked: Option<(Epoch, Generation)>,
     failures: u32,
+    /// How many instances failed in it, ever.
+    restarts: u64,
     /// The epoch whose replacement failed while the older instance was well.
     kept_old: Option<Epoch>,
     /// The epoch for which a healthy instance was stopped before another one was there.
@@ -199,7 +201,7 @@ impl Simulated {
                 held.kept_old = None;
                 held.taken_down = None;
                 self.end(key, held, |workload| workload.epoch != row.epoch);
-                self.status(key, row.epoch, SlotPhase::Filled);
+                self.status(key, row.epoch, SlotPhase::Filled, held.restarts);
             }
             Some(_) => {
                 self.end(key, held, |workload| workload.epoch == row.epoch);
@@ -234,6 +236,7 @@ impl Simulated {
     /// The instance of the present epoch ended by itself.
     fn fail(&mut self, key: &Key, held: &mut Held, row: &SlotAssignment) {
         held.failures += 1;
+        held.restarts += 1;
         let phase = if held.is_up() {
             held.kept_old = Some(row.epoch);
             SlotPhase::KeptOld
@@ -242,7 +245,7 @@ impl Simulated {
         } else {
             SlotPhase::Backoff
         };
-        self.status(key, row.epoch, phase);
+        self.status(key, row.epoch, phase, held.restarts);
     }
 
     fn end(&mut self, key: &Key, held: &mut Held, which: impl Fn(&Workload) -> bool) {
@@ -264,14 +267,14 @@ impl Simulated {
         self.instances.push(record(&workload.id, &slot, workload.epoch, way));
     }
 
-    fn status(&mut self, key: &Key, epoch: Epoch, phase: SlotPhase) {
+    fn status(&mut self, key: &Key, epoch: Epoch, phase: SlotPhase, restarts: u64) {
         self.version += 1;
         self.statuses.push(SlotStatus {
             service: key.0.clone(),
             index: key.1,
             epoch,
             phase,
-            restarts: 0,
+            restarts,
             retry_at: None,
             reason: None,
             message: String::new(),
