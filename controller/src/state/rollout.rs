@@ -12,7 +12,8 @@ use muster_common::slot::SlotPhase;
 use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
 
-use super::submit::{How, Submission, newest_per_slot};
+use super::chosen::newest_per_slot;
+use super::submit::{How, Submission};
 use super::{Happening, Refusal, Service, Slot, SpecVersion, State, brief};
 
 /// The outcome of a rollout that found everything as it was to be.

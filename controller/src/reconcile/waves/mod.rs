@@ -274,7 +274,7 @@ fn shown(state: &State, operation: &Operation, slots: &[SlotProgress]) -> Vec<Sl
 /// How far an operation came, in words, and what kept it from going on.
 fn account(state: &State, operation: &Operation, shown: &[SlotProgress], late: bool) -> String {
     let tally = Tally::of(shown);
-    let mut message = tally.in_words(shown);
+    let mut message = tally.in_words(operation.kind, shown);
     if is_unproven(state, operation, shown) && tally.failed == 0 {
         message = format!("no slot showed that the new spec is good; {message}");
     }
