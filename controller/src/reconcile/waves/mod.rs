@@ -35,23 +35,7 @@ use pick::Wave;
 
 pub(super) fn plan(state: &State, operation: &Operation, now: Timestamp, plan: &mut Plan) {
     let late = is_late(operation, now, plan);
-    let mut slots: Vec<SlotProgress> = operation.slots.iter().cloned().collect();
-    for progress in &mut slots {
-        if let Some(verdict) = judge(state, operation, progress, now, late) {
-            plan.changes.push(settle(operation, progress, &verdict));
-            progress.outcome = verdict.outcome;
-            progress.reason = verdict.reason;
-            progress.message = verdict.message;
-            progress.since = Some(now);
-        }
-        if progress.outcome == SlotOutcome::Settling {
-            match progress.since {
-                Some(since) => plan.wake_at(since.plus(operation.op_spec.settle.as_duration())),
-                // Another leader's clock began it.
-                None => plan.changes.push(settle_anew(operation, progress)),
-            }
-        }
-    }
+    let mut slots = judged(state, operation, (now, late), plan);
     let rolling_back = operation.state == OperationState::RollingBack;
     let failing = late || slots.iter().any(|progress| progress.outcome == SlotOutcome::Failed);
     if failing && !rolling_back && can_roll_back(operation) {
@@ -88,6 +72,33 @@ pub(super) fn plan(state: &State, operation: &Operation, now: Timestamp, plan: &
         leave_for_away(operation, &mut slots, &wave, plan);
         plan.changes.push(finish(state, operation, &slots, late));
     }
+}
+
+/// Where each slot stands now.
+fn judged(
+    state: &State,
+    operation: &Operation,
+    (now, late): (Timestamp, bool),
+    plan: &mut Plan,
+) -> Vec<SlotProgress> {
+    let mut slots: Vec<SlotProgress> = operation.slots.iter().cloned().collect();
+    for progress in &mut slots {
+        if let Some(verdict) = judge(state, operation, progress, now, late) {
+            plan.changes.push(settle(operation, progress, &verdict));
+            progress.outcome = verdict.outcome;
+            progress.reason = verdict.reason;
+            progress.message = verdict.message;
+            progress.since = Some(now);
+        }
+        if progress.outcome == SlotOutcome::Settling {
+            match progress.since {
+                Some(since) => plan.wake_at(since.plus(operation.op_spec.settle.as_duration())),
+                // Another leader's clock began it.
+                None => plan.changes.push(settle_anew(operation, progress)),
+            }
+        }
+    }
+    slots
 }
 
 /// Only a rollout has something to go back to: all others replace instances by instances of the same spec.
