@@ -148,6 +148,9 @@ pub struct SlotProgress {
     pub canary: bool,
     /// How far it is.
     pub outcome: SlotOutcome,
+    /// How often its slot had been restarted when it was begun: what failed since then is the operation's.
+    #[serde(skip)]
+    pub restarts: u64,
     /// Since when the new instance is HEALTHY, by the leader's clock (outcome SETTLING).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub since: Option<Timestamp>,
@@ -169,10 +172,19 @@ impl SlotProgress {
             epoch: None,
             canary: false,
             outcome: SlotOutcome::Waiting,
+            restarts: 0,
             since: None,
             reason: None,
             message: String::new(),
         }
+    }
+
+    /// Says where it is now, in words.
+    pub fn set(&mut self, outcome: SlotOutcome, message: &str) {
+        self.outcome = outcome;
+        self.since = None;
+        self.reason = None;
+        message.clone_into(&mut self.message);
     }
 }
 

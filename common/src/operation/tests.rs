@@ -121,6 +121,10 @@ fn each_bad_field_is_named() {
             restart(json!({"canary": {"percent": 100}})),
             "clusterOpSpec.canary.percent must be between 1 and 99",
         ),
+        (
+            json!({"type": "ADJUST_INSTANCES", "serviceId": "a-1", "opSpec": {"settle": "5s"}}),
+            "opSpec.settle - This operation has no settle time: it does not go in waves",
+        ),
         (restart(json!({"timeout": "0s"})), "clusterOpSpec.timeout - Must be longer than no time"),
         (restart(json!({"timeout": "8d"})), "clusterOpSpec.timeout - Cannot be more than 7 days"),
         (

@@ -126,8 +126,11 @@ fn op_spec(place: Place<'_>, spec: Option<&ClusterOpSpec>) {
     }
 }
 
-/// What brings all slots in line at once has no first wave.
+/// What brings all slots in line at once has no first wave, and settles nowhere. The wire sends a parallelism and a failure
+/// strategy along (drove-wire.md §2.7), and does nothing with them.
 fn not_in_waves(place: Place<'_>, spec: Option<&ClusterOpSpec>) {
+    let settles = spec.is_some_and(|spec| !spec.settle.is_zero());
+    place.member("settle").require(!settles, "- This operation has no settle time: it does not go in waves");
     let canary = spec.is_some_and(|spec| spec.canary.is_some());
     place.member("canary").require(!canary, "- This operation has no canaries: it does not go in waves");
 }

@@ -23,12 +23,12 @@ pub(super) fn plan(state: &State, executors: &BTreeSet<ExecutorId>, plan: &mut P
     for (id, slot) in slots.filter(|(id, slot)| state.may_catch_up(id, slot)) {
         let service = services.entry(id.service.clone()).or_insert_with(|| standing(state, &id.service));
         let down = service.down.entry(zone(state, &id)).or_default();
-        // Nothing is lost by replacing what is down already.
-        let serves = state.serves(&id);
-        if serves && (*down > 0 || service.stable_fails) {
+        // Nothing is lost by replacing what is down already, or where only the number of the spec is another.
+        let is_replaced = state.serves(&id) && !state.runs_stable(&id, slot);
+        if is_replaced && (*down > 0 || service.stable_fails) {
             continue;
         }
-        *down += usize::from(serves);
+        *down += usize::from(is_replaced);
         let mode = state.catch_up_mode(&id, slot);
         plan.changes.push(Change::CatchUp { slot: id, epoch: slot.epoch, mode });
     }

@@ -30,9 +30,9 @@ pub(super) fn plan(state: &State, operation: &Operation, settled: bool, now: Tim
     } else if open > 0 {
         return;
     } else if tally.failed > 0 {
-        (OperationState::Failed, tally.in_words(&slots))
+        (OperationState::Failed, tally.in_words(operation.kind, &slots))
     } else {
-        (OperationState::Succeeded, tally.in_words(&slots))
+        (OperationState::Succeeded, tally.in_words(operation.kind, &slots))
     };
     plan.changes.push(Change::FinishOperation { operation: operation.id.clone(), state: outcome, message });
 }
@@ -66,10 +66,10 @@ impl Tally {
     }
 
     /// `2 of 3 slots are done, 1 is away (…)`; what is wrong is named.
-    pub(super) fn in_words(&self, slots: &[SlotProgress]) -> String {
+    pub(super) fn in_words(&self, kind: OperationKind, slots: &[SlotProgress]) -> String {
         let total = slots.len();
         if total == 0 {
-            return "there was nothing to do".to_owned();
+            return nothing_to_do(kind).to_owned();
         }
         let mut words = match self.rolled_back {
             0 => vec![format!("{} of {total} slots are done", self.done)],
@@ -93,13 +93,36 @@ impl Tally {
     }
 }
 
+/// The account of an operation that has no slots, and where to look on.
+const fn nothing_to_do(kind: OperationKind) -> &'static str {
+    match kind {
+        OperationKind::Activate | OperationKind::DeployTestInstance => {
+            "there was nothing to do: no executor takes it, and its placement says of each why not"
+        }
+        OperationKind::Restart | OperationKind::ReplaceInstances => {
+            "there was nothing to do: none of its instances is HEALTHY; RETRY has slots that gave up try again"
+        }
+        OperationKind::Create
+        | OperationKind::Deactivate
+        | OperationKind::AdjustInstances
+        | OperationKind::UpdateInstanceCount
+        | OperationKind::StopInstances
+        | OperationKind::UpdateSpec
+        | OperationKind::Rollback
+        | OperationKind::Retry
+        | OperationKind::Destroy => "there was nothing to do",
+    }
+}
+
 fn timed_out(operation: &Operation, slots: &[SlotProgress], open: usize) -> String {
     let total = slots.len();
-    let named = named(slots, |slot| slot.outcome != SlotOutcome::Done);
-    format!(
-        "timed out in {} after {}; {open} of {total} slots are not there yet{named}",
-        operation.kind, operation.op_spec.timeout
-    )
+    let left = if total == 0 {
+        nothing_to_do(operation.kind).to_owned()
+    } else {
+        let named = named(slots, |slot| slot.outcome != SlotOutcome::Done);
+        format!("{open} of {total} slots are not there yet{named}")
+    };
+    format!("timed out in {} after {}; {left}", operation.kind, operation.op_spec.timeout)
 }
 
 /// The first few of the chosen slots with their reasons, in brackets.

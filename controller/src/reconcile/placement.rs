@@ -19,12 +19,15 @@ pub(super) fn plan(state: &State, executors: &BTreeSet<ExecutorId>, plan: &mut P
         }
         let before = plan.changes.len();
         let unwanted = state.slots_on(id).filter(|(slot, _)| !state.wants(slot));
-        plan.changes.extend(unwanted.map(|(slot, held)| Change::RemoveSlot { slot, epoch: held.epoch }));
+        let (staying, leaving): (Vec<_>, Vec<_>) =
+            unwanted.partition(|(slot, _)| state.stays_for(slot).is_some());
+        let removed = leaving.into_iter().map(|(slot, held)| Change::RemoveSlot { slot, epoch: held.epoch });
+        plan.changes.extend(removed);
         let wanted = state.executor(id).into_iter().flat_map(|executor| state.wanted_slots(executor));
         let missing = wanted.filter(|slot| state.slot(slot).is_none());
         plan.changes.extend(missing.map(|slot| Change::AssignSlot { slot }));
         let is_behind = state.slots_on(id).any(|(slot, held)| state.is_behind(&slot, held));
-        if plan.changes.len() == before && !is_behind {
+        if plan.changes.len() == before && !is_behind && staying.is_empty() {
             plan.settled.push(id.clone());
         }
     }

@@ -7,6 +7,7 @@ use muster_common::id::{Epoch, SlotId};
 use muster_common::slot::ReplaceMode;
 
 use super::progress::goes_in_waves;
+use super::rollout::runs;
 use super::{Slot, State};
 
 impl State {
@@ -30,6 +31,13 @@ impl State {
             && !running.any(|operation| goes_in_waves(operation.kind))
     }
 
+    /// Whether a slot runs the stable spec, be it under another number.
+    #[must_use]
+    pub(crate) fn runs_stable(&self, id: &SlotId, slot: &Slot) -> bool {
+        let service = self.service(&id.service);
+        service.is_some_and(|service| runs(service, slot, service.specs.stable_spec()))
+    }
+
     /// How what a slot holds gives way to the stable spec: as the rollout was to do it that brought that, or the one that
     /// is undone.
     #[must_use]
@@ -49,6 +57,10 @@ impl State {
         self.may_catch_up(id, slot).then_some(())?;
         let service = self.service(&id.service)?;
         let (generation, spec) = (service.generation, service.specs.stable());
+        if self.runs_stable(id, slot) {
+            self.renumber(id, spec);
+            return Some(());
+        }
         let slot = Slot { epoch: raised, mode, generation, spec, ..Slot::clone(slot) };
         self.slots.insert(id, Arc::new(slot));
         self.touch_table(&id.executor);

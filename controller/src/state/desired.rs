@@ -2,6 +2,7 @@
 //! reconciler (to plan) and `apply` (to check a plan's conditions) go by.
 
 use muster_common::id::SlotId;
+use muster_common::operation::OperationKind;
 use muster_common::service::{ActivationState, ServiceState};
 use muster_common::slot::ReplaceMode;
 
@@ -40,6 +41,21 @@ impl State {
     pub fn wants(&self, slot: &SlotId) -> bool {
         let (service, executor) = (self.service(&slot.service), self.executor(&slot.executor));
         service.zip(executor).is_some_and(|(service, executor)| slot.index < service.wanted_on(executor))
+    }
+
+    /// The slot for whose sake one that is surplus stays, while the count is being changed: it serves, and that other one
+    /// beside it is not filled yet.
+    #[must_use]
+    pub(crate) fn stays_for(&self, id: &SlotId) -> Option<SlotId> {
+        let (service, executor) = (self.service(&id.service)?, self.executor(&id.executor)?);
+        let mut running = self.operations.running_of(&id.service);
+        let is_surplus = id.index >= service.wanted_on(executor);
+        let is_counted = running.any(|operation| operation.kind == OperationKind::UpdateInstanceCount);
+        if !(is_surplus && is_counted && self.is_connected(&id.executor) && self.serves(id)) {
+            return None;
+        }
+        let is_filled = |id: &SlotId| self.slot(id).is_some_and(|slot| self.is_filled(id, slot));
+        slots_on(service, executor).find(|wanted| !is_filled(wanted))
     }
 
     /// Every slot that must be assigned on `executor`, ordered by service and index.

@@ -11,6 +11,7 @@
 //! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | what is kept |
 //! | `specs` | the specs that a service has and had |
 //! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `duty`, `maintenance` | how each kind of command is applied |
+//! | `chosen` | the slots that a request is about |
 //! | `catch_up` | what becomes of slots that no rollout comes to any more |
 //! | `clock` | the time that operations have |
 //! | `desired`, `progress`, `table` | what follows from the state: wanted slots, an operation's progress, the slot table |
@@ -22,6 +23,7 @@
 //! It must not know sessions, REST or time; of Raft it knows the machine's interface alone.
 
 mod catch_up;
+mod chosen;
 mod clock;
 pub(crate) mod codec;
 pub(crate) mod command;
@@ -82,6 +84,8 @@ pub(crate) use replica::Replica;
 pub use reply::Reply;
 pub(crate) use reply::ReportAck;
 pub(crate) use retention::Retention;
+#[cfg(test)]
+pub(crate) use rollout::is_rollout;
 pub(crate) use service::Service;
 pub(crate) use slots::Slot;
 #[cfg(test)]

@@ -51,6 +51,9 @@ impl State {
                     progress.outcome = SlotOutcome::InProgress;
                 }
                 progress.epoch = Some(raised);
+                progress.restarts = current.restarts();
+                progress.reason = None;
+                progress.message.clear();
                 self.slots.insert(slot, Arc::new(current));
                 self.touch_table(&slot.executor);
                 Some(())
@@ -58,11 +61,13 @@ impl State {
             Change::CatchUp { slot, epoch, mode } => self.catch_up(slot, *epoch, *mode),
             Change::SettleSlot { operation, slot, from, outcome, reason, message } => {
                 let progress = self.slot_of(operation, slot).filter(|progress| progress.outcome == *from)?;
-                // What is as it was is told again only to have its time begin anew.
-                if outcome == from && progress.since.is_some() {
+                // What is as it was is told again only to have its time begin, or for another reason.
+                let settles = *outcome == SlotOutcome::Settling;
+                let is_timed = progress.since.is_some() || !settles;
+                if outcome == from && is_timed && progress.message == *message {
                     return None;
                 }
-                progress.since = (*outcome == SlotOutcome::Settling).then_some(at);
+                progress.since = settles.then_some(at);
                 progress.outcome = *outcome;
                 progress.reason = *reason;
                 progress.message.clone_from(message);
@@ -108,7 +113,7 @@ impl State {
     }
 
     fn remove_slot(&mut self, id: &SlotId, epoch: Epoch) -> Option<()> {
-        if self.wants(id) || self.slots.get(id)?.epoch != epoch {
+        if self.wants(id) || self.slots.get(id)?.epoch != epoch || self.stays_for(id).is_some() {
             return None;
         }
         self.slots.remove(id)?;
@@ -164,7 +169,9 @@ impl State {
     ) {
         let slots = self.progress(operation).into();
         let sealed = Operation { slots, state, message, finished: Some(at), ..operation.clone() };
-        self.end_rollout(&sealed, state);
+        if state == OperationState::Succeeded {
+            self.settle_spec(&sealed);
+        }
         self.put_operation(at, sealed);
         let Some(service) = self.service(&operation.service).cloned() else { return };
         if operation.kind == OperationKind::Destroy && state == OperationState::Succeeded {

@@ -2,6 +2,7 @@
 //! itself; for the rest (activation, count, destruction) it follows from the slots.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use muster_common::evidence::head;
 use muster_common::id::SlotId;
@@ -10,7 +11,7 @@ use muster_common::operation::{Operation, OperationKind, SlotOutcome, SlotProgre
 use muster_common::reason::Reason;
 use muster_common::slot::SlotPhase;
 
-use super::{Slot, State};
+use super::{Instance, Slot, State};
 
 /// How many bytes of a message stay with each slot of an operation: an operation can have ten
 /// thousand slots, and the whole message is with the slot and its instances.
@@ -88,7 +89,11 @@ impl State {
             let done = SlotProgress { outcome: SlotOutcome::Done, ..recorded.clone() };
             slots.insert(recorded.slot.clone(), done);
         }
-        for instance in self.live_instances(&operation.service) {
+        // Only a DESTROY waits for the rest of a log to be copied.
+        let counts = |instance: &&Arc<Instance>| {
+            operation.kind == OperationKind::Destroy || !instance.record.is_only_copied()
+        };
+        for instance in self.live_instances(&operation.service).filter(counts) {
             let id = &instance.record.slot;
             let mut leaving = blank(id.clone(), SlotOutcome::InProgress);
             leaving.old_instance = Some(instance.record.id.clone());
@@ -107,7 +112,9 @@ impl State {
     fn filling(&self, id: &SlotId, slot: &Slot) -> SlotProgress {
         let mut progress = blank(id.clone(), SlotOutcome::InProgress);
         progress.epoch = Some(slot.epoch);
-        if !self.is_connected(&id.executor) {
+        if let Some(other) = self.stays_for(id) {
+            progress.message = format!("it goes when {}/{} is filled", other.executor, other.index);
+        } else if !self.is_connected(&id.executor) {
             self.set_away(&mut progress);
         } else if self.is_filled(id, slot) {
             progress.outcome = SlotOutcome::Done;

@@ -19,8 +19,8 @@ pub enum Refusal {
     InvalidServiceId(String),
     /// There is no such service.
     UnknownService(String),
-    /// The service's state allows nothing at all.
-    NothingAllowed(ServiceId, ServiceState),
+    /// The service's state allows nothing at all; the operation that brought it there.
+    NothingAllowed(ServiceId, ServiceState, Option<(OperationKind, OperationId)>),
     /// The service's state allows other things only.
     NotAllowed(ServiceId, ServiceState),
     /// There is such a service already.
@@ -131,8 +131,12 @@ impl fmt::Display for Refusal {
             Self::NoServiceId => f.write_str("No local service id found in operation"),
             Self::InvalidServiceId(problem) => f.write_str(problem),
             Self::UnknownService(id) => write!(f, "No state found for local service: {id}"),
-            Self::NothingAllowed(id, state) => {
-                write!(f, "No operations allowed for {id} as it is in {state} state")
+            Self::NothingAllowed(id, state, occupier) => {
+                write!(f, "No operations allowed for {id} as it is in {state} state")?;
+                match occupier {
+                    Some((kind, operation)) => write!(f, "; {kind} {operation} is at work on it"),
+                    None => Ok(()),
+                }
             }
             Self::NotAllowed(id, state) => {
                 // The wire's text, word by word: it names the wire's own operations.
@@ -161,8 +165,11 @@ impl fmt::Display for Refusal {
                 f.write_str(match steer {
                     Steer::Pause => "; only what goes in waves can be paused, while it is RUNNING",
                     Steer::Resume => "; only what is PAUSED can be resumed",
+                    Steer::Promote if *state == OperationState::Paused => {
+                        "; what began with canaries can be promoted once it is resumed"
+                    }
                     Steer::Promote => "; only what began with canaries can be promoted",
-                    Steer::Cancel => "; ask for its opposite instead",
+                    Steer::Cancel => instead_of_cancel(*kind),
                 })
             }
             Self::NothingToCancel => f.write_str("Current operation could not be cancelled"),
@@ -186,12 +193,39 @@ impl fmt::Display for Refusal {
                 write!(f, "No slot of this operation is on an executor with the tag {tag}")
             }
             Self::UnknownExecutor(id) => write!(f, "No executor found with id: {id}"),
-            Self::DutyHeld(id, duty) => write!(f, "Executor {id} is {duty}"),
+            Self::DutyHeld(id, duty) => write!(f, "Executor {id} is {duty}{}", way_out(*duty)),
             Self::StillHolds(id, instances) => {
                 write!(f, "Executor {id} is in contact and holds {instances} instances; ")?;
                 f.write_str("drain it, stop the executor, and remove it when it is not heard any more")
             }
         }
+    }
+}
+
+/// What to do about an operation that cannot be cancelled.
+const fn instead_of_cancel(kind: OperationKind) -> &'static str {
+    match kind {
+        OperationKind::Activate | OperationKind::DeployTestInstance => "; ask for DEACTIVATE instead",
+        OperationKind::Deactivate => "; ask for ACTIVATE instead",
+        OperationKind::UpdateInstanceCount => "; ask for the count that there was before instead",
+        OperationKind::Destroy => "; what is destroyed can only be created anew",
+        OperationKind::Create
+        | OperationKind::AdjustInstances
+        | OperationKind::Restart
+        | OperationKind::ReplaceInstances
+        | OperationKind::StopInstances
+        | OperationKind::UpdateSpec
+        | OperationKind::Rollback
+        | OperationKind::Retry => "",
+    }
+}
+
+/// How an executor comes out of a duty.
+const fn way_out(duty: ExecutorState) -> &'static str {
+    match duty {
+        ExecutorState::BlacklistRequested | ExecutorState::Blacklisted => "; unblacklist it first",
+        ExecutorState::Removed => "; it comes back when it registers again",
+        ExecutorState::Active | ExecutorState::Draining | ExecutorState::Unready => "",
     }
 }
 

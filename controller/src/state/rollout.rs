@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use muster_common::id::{Generation, OperationId, ServiceId, SlotId};
+use muster_common::id::{Epoch, Generation, OperationId, ServiceId, SlotId};
 use muster_common::operation::{
     Canary, ClusterOpSpec, Operation, OperationKind, OperationState, Parallelism, SlotOutcome, SlotProgress,
 };
@@ -12,15 +12,18 @@ use muster_common::slot::SlotPhase;
 use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
 
-use super::submit::{How, Submission, newest_per_slot};
+use super::chosen::newest_per_slot;
+use super::submit::{How, Submission};
 use super::{Happening, Refusal, Service, Slot, SpecVersion, State, brief};
 
 /// The outcome of a rollout that found everything as it was to be.
 const NO_SLOT_HAD_TO_CHANGE: &str = "no slot had to change";
+/// Said of a slot whose spec is the one that is given back.
+const SAME_SPEC: &str = "it was given the same spec as it had before";
 
 /// Whether an operation gives slots another spec.
 #[must_use]
-pub(super) const fn is_rollout(kind: OperationKind) -> bool {
+pub(crate) const fn is_rollout(kind: OperationKind) -> bool {
     matches!(kind, OperationKind::UpdateSpec | OperationKind::Rollback)
 }
 
@@ -33,9 +36,6 @@ impl State {
     ) -> Result<ServiceId, Refusal> {
         let id = spec.service_id().map_err(|error| Refusal::InvalidServiceId(error.to_string()))?;
         let service = self.addressed(id.as_str(), OperationKind::UpdateSpec)?;
-        if spec.is_host_level() && service.instances_per_host > 1 {
-            return Err(Refusal::HostLevelCount);
-        }
         let spec =
             if **service.spec() == *spec { Arc::clone(service.spec()) } else { Arc::new(spec.clone()) };
         self.roll_out(submission, &service, OperationKind::UpdateSpec, how, (spec, None))?;
@@ -69,6 +69,9 @@ impl State {
         how: &How,
         (spec, restores): (Arc<LocalServiceSpec>, Option<Generation>),
     ) -> Result<(), Refusal> {
+        if spec.is_host_level() && service.instances_per_host > 1 {
+            return Err(Refusal::HostLevelCount);
+        }
         let from = service.specs.stable();
         let mut progress = self.places(service, &spec);
         let is_everywhere = from == service.specs.wanted()
@@ -87,11 +90,8 @@ impl State {
             return Ok(());
         }
         let target = self.next_generation(service);
-        let same: Vec<SlotId> = progress
-            .iter()
-            .filter(|slot| slot.outcome == SlotOutcome::Done)
-            .map(|slot| slot.slot.clone())
-            .collect();
+        let same = progress.iter().filter(|slot| slot.outcome != SlotOutcome::Waiting);
+        let same: Vec<SlotId> = same.map(|slot| slot.slot.clone()).collect();
         for slot in progress.iter_mut().filter(|slot| slot.outcome == SlotOutcome::Waiting) {
             if let Some(why) = self.not_for(&slot.slot, &spec) {
                 slot.outcome = SlotOutcome::Done;
@@ -102,7 +102,7 @@ impl State {
         if leaves_all && !progress.is_empty() {
             return Err(Refusal::NoCommonPlace(service.id.clone()));
         }
-        choose_canaries(self, &how.op_spec, &mut progress)?;
+        choose_canaries(self, &how.op_spec, &same, &mut progress)?;
         let (at, by) = (submission.at, submission.by.to_owned());
         let version = SpecVersion { spec, at, by, restores, stop_first: how.stop_first };
         let used: BTreeSet<Generation> = self.slots_of(&service.id).map(|(_, slot)| slot.spec).collect();
@@ -112,10 +112,7 @@ impl State {
             service.updated = submission.at;
         }
         for id in same {
-            if let Some(slot) = self.slots.get_mut(&id) {
-                slot.spec = target;
-            }
-            self.touch_table(&id.executor);
+            self.renumber(&id, target);
         }
         let nothing_to_do = progress.iter().all(|slot| slot.outcome == SlotOutcome::Done);
         if !nothing_to_do {
@@ -142,15 +139,19 @@ impl State {
         Some(brief(&format!("the new spec is not for its executor, and it is taken away at the end: {why}")))
     }
 
-    /// Every slot of the service; those that run `spec` already are done.
+    /// Every slot of the service; those that run `spec` already are done. What an earlier rollout gave one that did not
+    /// succeed proves nothing yet: such a slot is at work, as if it were begun now, until it is filled.
     fn places(&self, service: &Service, spec: &LocalServiceSpec) -> Vec<SlotProgress> {
         let newest = newest_per_slot(self.live_instances(&service.id));
         let slots = self.slots_of(&service.id);
         let progress = slots.map(|(id, slot)| {
             let mut progress = SlotProgress::waiting(id.clone(), newest.get(&id).cloned());
-            if runs(service, slot, spec) {
-                progress.outcome = SlotOutcome::Done;
-                "it runs this spec already".clone_into(&mut progress.message);
+            if runs(service, slot, spec) && slot.spec == service.specs.stable() {
+                progress.set(SlotOutcome::Done, "it runs this spec already");
+            } else if runs(service, slot, spec) {
+                progress.set(SlotOutcome::InProgress, "it was given this spec before");
+                progress.epoch = Some(slot.epoch);
+                progress.restarts = slot.restarts();
             }
             progress
         });
@@ -179,34 +180,66 @@ impl State {
         }
     }
 
-    /// What follows for the service when a rollout is over. Who was away is given what is stable then when it is back.
-    pub(super) fn end_rollout(&mut self, operation: &Operation, state: OperationState) {
-        let Some(target) = operation.generation.filter(|_| is_rollout(operation.kind)) else { return };
-        if state == OperationState::Succeeded
-            && let Some(service) = self.services.get_mut(&operation.service).map(Arc::make_mut)
-            && service.specs.wanted() == target
+    /// What follows for the service's specs when an operation succeeded: what is wanted is stable when a rollout of it is
+    /// through, or when it came to run everywhere otherwise. Who was away is given what is stable then when it is back.
+    pub(super) fn settle_spec(&mut self, operation: &Operation) {
+        let Some(service) = self.service(&operation.service) else { return };
+        let wanted = service.specs.wanted();
+        let is_through = if is_rollout(operation.kind) {
+            operation.generation == Some(wanted)
+        } else {
+            self.runs_everywhere(&service.id, wanted)
+        };
+        if is_through && let Some(service) = self.services.get_mut(&operation.service).map(Arc::make_mut) {
+            service.specs.settle();
+        }
+    }
+
+    /// Whether every slot of a service is filled with the spec of a generation. A rollout that is at work judges that
+    /// by itself.
+    fn runs_everywhere(&self, id: &ServiceId, spec: Generation) -> bool {
+        let mut slots = self.slots_of(id).peekable();
+        let mut running = self.operations.running_of(id);
+        slots.peek().is_some()
+            && !running.any(|operation| is_rollout(operation.kind))
+            && slots.all(|(id, slot)| slot.spec == spec && self.is_filled(&id, slot))
+    }
+
+    /// A service that holds no slot begins anew: what is wanted is what it runs.
+    pub(super) fn settle_if_empty(&mut self, id: &ServiceId) {
+        if self.slots_of(id).next().is_none()
+            && let Some(service) = self.services.get_mut(id).map(Arc::make_mut)
         {
             service.specs.settle();
         }
     }
 
     /// A rollout failed and is to be undone: what is stable is wanted again, and every slot that was given the
-    /// failed spec is to be given the stable one.
+    /// failed spec is to be given the stable one. Those to which that is the same are only told its number.
     pub(super) fn begin_rollback(&mut self, at: Timestamp, id: &OperationId, message: &str) -> Option<()> {
         let operation = self.operations.get(id).filter(|operation| is_rollout(operation.kind))?;
-        let service = operation.service.clone();
         let failed = operation.generation?;
-        let given: BTreeMap<SlotId, bool> =
-            self.slots_of(&service).map(|(id, slot)| (id, slot.spec == failed)).collect();
+        let service = Arc::clone(self.service(&operation.service)?);
+        let given = self.slots_of(&service.id).filter(|(_, slot)| slot.spec == failed);
+        let given: BTreeMap<SlotId, WayBack> =
+            given.map(|(id, slot)| (id.clone(), self.way_back(&service, &id, slot))).collect();
         let operation = self.operations.get_running_mut(id)?;
         if operation.state == OperationState::RollingBack {
             return None;
         }
         for progress in &mut operation.slots {
-            if given.get(&progress.slot).copied().unwrap_or_default() {
-                progress.outcome = SlotOutcome::RollingBack;
-                progress.epoch = None;
-                progress.since = None;
+            match given.get(&progress.slot) {
+                // What the rollout began goes on; what ended by itself since is not its concern.
+                Some(WayBack::Runs(epoch)) if progress.epoch == Some(*epoch) => {
+                    progress.set(SlotOutcome::RollingBack, SAME_SPEC);
+                }
+                Some(WayBack::Filled | WayBack::Runs(_)) => progress.set(SlotOutcome::RolledBack, SAME_SPEC),
+                Some(WayBack::Replaced) => {
+                    progress.outcome = SlotOutcome::RollingBack;
+                    progress.epoch = None;
+                    progress.since = None;
+                }
+                None => {}
             }
         }
         operation.state = OperationState::RollingBack;
@@ -215,25 +248,58 @@ impl State {
         operation.time_left_ms = super::clock::whole(operation);
         let what = Happening::operation(operation);
         self.emit(at, what);
-        if let Some(service) = self.services.get_mut(&service).map(Arc::make_mut) {
+        for (id, _) in given.iter().filter(|(_, way)| !matches!(way, WayBack::Replaced)) {
+            self.renumber(id, service.specs.stable());
+        }
+        if let Some(service) = self.services.get_mut(&service.id).map(Arc::make_mut) {
             service.specs.fall_back();
         }
         Some(())
     }
+
+    fn way_back(&self, service: &Service, id: &SlotId, slot: &Slot) -> WayBack {
+        if !runs(service, slot, service.specs.stable_spec()) {
+            WayBack::Replaced
+        } else if self.is_filled(id, slot) {
+            WayBack::Filled
+        } else {
+            WayBack::Runs(slot.epoch)
+        }
+    }
+
+    /// Gives a slot another number for the spec that it runs already.
+    pub(super) fn renumber(&mut self, id: &SlotId, spec: Generation) {
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.spec = spec;
+        }
+        self.touch_table(&id.executor);
+    }
+}
+
+/// What a slot that was given a failed spec needs to run the stable one.
+enum WayBack {
+    /// Nothing: the two are the same, and it is filled.
+    Filled,
+    /// To become filled at the epoch that it has: the two are the same.
+    Runs(Epoch),
+    /// To be replaced.
+    Replaced,
 }
 
 /// Whether an instance of `spec` holds the slot or is on its way. A slot that gave up holds another one, or none.
-fn runs(service: &Service, slot: &Slot, spec: &LocalServiceSpec) -> bool {
+pub(super) fn runs(service: &Service, slot: &Slot, spec: &LocalServiceSpec) -> bool {
     let asked = service.specs.get(slot.spec).is_some_and(|version| *version.spec == *spec);
     let status = slot.current_status();
     let gave_up = |phase| matches!(phase, SlotPhase::KeptOld | SlotPhase::Failed);
     asked && !status.is_some_and(|status| gave_up(status.phase))
 }
 
-/// Marks the slots that go first. Executors that are heard are preferred where there is a choice.
+/// Marks the slots that go first; `same` are those that run what is wanted already. Executors that are heard are
+/// preferred where there is a choice.
 pub(super) fn choose_canaries(
     state: &State,
     op_spec: &ClusterOpSpec,
+    same: &[SlotId],
     slots: &mut [SlotProgress],
 ) -> Result<(), Refusal> {
     let Some(canary) = &op_spec.canary else { return Ok(()) };
@@ -252,7 +318,9 @@ pub(super) fn choose_canaries(
         }
         Canary::Tag(tag) => {
             for slot in slots.iter_mut() {
-                let executor = state.executor(&slot.slot.executor);
+                let will_run_it =
+                    slot.outcome == SlotOutcome::Waiting || same.binary_search(&slot.slot).is_ok();
+                let executor = state.executor(&slot.slot.executor).filter(|_| will_run_it);
                 slot.canary = executor.is_some_and(|executor| executor.has_tag(tag));
             }
             let any = slots.iter().any(|slot| slot.canary);

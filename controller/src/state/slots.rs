@@ -25,6 +25,12 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// How many instances had to be replaced in it because they failed, as far as its executor said.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.status.as_ref().map_or(0, |status| status.restarts)
+    }
+
     /// The executor's word on the slot, when it speaks of the present epoch.
     #[must_use]
     pub fn current_status(&self) -> Option<&SlotStatus> {

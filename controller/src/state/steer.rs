@@ -27,13 +27,13 @@ const fn may_cancel(kind: OperationKind) -> bool {
         | OperationKind::ReplaceInstances
         | OperationKind::UpdateSpec
         | OperationKind::Rollback
+        | OperationKind::StopInstances
         | OperationKind::Retry => true,
         OperationKind::Create
         | OperationKind::Activate
         | OperationKind::Deactivate
         | OperationKind::DeployTestInstance
         | OperationKind::UpdateInstanceCount
-        | OperationKind::StopInstances
         | OperationKind::Destroy => false,
     }
 }
@@ -68,7 +68,10 @@ impl State {
                 self.operation(id).cloned().ok_or_else(|| Refusal::UnknownOperation(id.to_string()))
             }
             Steered::Service(id) => {
-                let running = self.operations.running_of(id).filter(|operation| may_cancel(operation.kind));
+                let running = self.operations.running_of(id).filter(|operation| {
+                    // The wire cannot: who means it knows its id.
+                    may_cancel(operation.kind) && operation.kind != OperationKind::StopInstances
+                });
                 // What users see at work on the service goes before what runs beside it.
                 let meant = running.min_by_key(|operation| !occupies(operation.kind));
                 meant.cloned().ok_or(Refusal::NothingToCancel)

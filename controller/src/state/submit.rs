@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use muster_common::duration::DroveDuration;
 use muster_common::id::{Generation, InstanceId, OperationId, ServiceId, SlotId};
-use muster_common::instance::InstanceState;
 use muster_common::operation::{
     ClusterOpSpec, Operation, OperationKind, OperationRequest, OperationState, SlotProgress,
 };
@@ -16,9 +15,11 @@ use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
 use uuid::Uuid;
 
+use super::chosen::waiting;
 use super::clock::whole;
+use super::progress::occupies;
 use super::rollout::choose_canaries;
-use super::{Instance, Refusal, Reply, Service, SpecVersion, Specs, State, allowed_operations};
+use super::{Refusal, Reply, Service, SpecVersion, Specs, State, allowed_operations};
 
 /// How many instances of a service an executor may hold (drove-wire.md §2.7).
 const INSTANCES_PER_HOST: std::ops::RangeInclusive<u32> = 1..=256;
@@ -154,7 +155,9 @@ impl State {
         let service = self.service(&id).ok_or_else(unknown)?;
         let allowed = allowed_operations(service.state);
         if allowed.is_empty() {
-            return Err(Refusal::NothingAllowed(id, service.state));
+            let occupier = self.operations.running_of(&id).find(|operation| occupies(operation.kind));
+            let occupier = occupier.map(|operation| (operation.kind, operation.id.clone()));
+            return Err(Refusal::NothingAllowed(id, service.state, occupier));
         }
         if !allowed.contains(&kind) {
             return Err(Refusal::NotAllowed(id, service.state));
@@ -208,6 +211,7 @@ impl State {
 
     fn activate(&mut self, submission: &Submission<'_>, service: &Service) {
         self.enter(submission.at, &service.id, ServiceState::ActivationRequested);
+        self.settle_if_empty(&service.id);
         let generation = self.set_activation(service, ActivationState::Active);
         self.try_again(&service.id, generation);
         self.enter(submission.at, &service.id, ServiceState::Active);
@@ -222,6 +226,7 @@ impl State {
     /// One instance on one executor: which, is the reconciler's to choose.
     fn deploy_test(&mut self, submission: &Submission<'_>, service: &Service) {
         self.enter(submission.at, &service.id, ServiceState::ConfigTestingRequested);
+        self.settle_if_empty(&service.id);
         let generation = self.set_activation(service, ActivationState::ConfigTesting);
         self.try_again(&service.id, generation);
         self.enter(submission.at, &service.id, ServiceState::ConfigTesting);
@@ -270,7 +275,8 @@ impl State {
         service: &Service,
         instances_per_host: u32,
     ) -> Result<(), Refusal> {
-        if service.spec().is_host_level() {
+        // What is stable may come back.
+        if service.spec().is_host_level() || service.specs.stable_spec().is_host_level() {
             return Err(Refusal::HostLevelFixed);
         }
         check_count(instances_per_host)?;
@@ -348,7 +354,7 @@ impl State {
         slots: BTreeMap<SlotId, InstanceId>,
     ) -> Result<ServiceId, Refusal> {
         let mut slots = waiting(slots);
-        choose_canaries(self, &how.op_spec, &mut slots)?;
+        choose_canaries(self, &how.op_spec, &[], &mut slots)?;
         let state = if kind == OperationKind::StopInstances {
             ServiceState::StoppingInstances
         } else {
@@ -394,48 +400,6 @@ impl State {
             let message = format!("superseded by {kind} {}", submission.id);
             self.end_operation(submission.at, &operation, OperationState::Cancelled, message);
         }
-    }
-
-    /// The slots whose instance is HEALTHY as far as is known, also on executors that are away.
-    fn healthy_slots(&self, service: &Service) -> BTreeMap<SlotId, InstanceId> {
-        let healthy = self.live_instances(&service.id).filter(|instance| self.holds_slot(instance));
-        newest_per_slot(healthy)
-    }
-
-    /// The slots of the named instances; or those names that are not HEALTHY instances of the service.
-    fn named_slots(
-        &self,
-        service: &Service,
-        names: &[String],
-    ) -> Result<BTreeMap<SlotId, InstanceId>, Vec<String>> {
-        let find = |name: &String| {
-            let instance = self.instance(&InstanceId::new(name).ok()?)?;
-            let ours = instance.record.slot.service == service.id
-                && self.holds_slot(instance)
-                && self.is_connected(&instance.record.slot.executor);
-            ours.then_some(instance)
-        };
-        let unfit: Vec<String> = names.iter().filter(|name| find(name).is_none()).cloned().collect();
-        if names.is_empty() || !unfit.is_empty() {
-            return Err(unfit);
-        }
-        Ok(newest_per_slot(names.iter().filter_map(find)))
-    }
-
-    fn holds_slot(&self, instance: &Instance) -> bool {
-        instance.state() == InstanceState::Healthy && self.slot(&instance.record.slot).is_some()
-    }
-
-    /// The places that hold something although they are not wanted.
-    fn leaving_slots(&self, service: &Service) -> Vec<SlotProgress> {
-        let mut held = self.held_slots(service);
-        held.retain(|progress| !self.wants(&progress.slot));
-        held
-    }
-
-    /// Every place of the service that is not empty yet.
-    fn held_slots(&self, service: &Service) -> Vec<SlotProgress> {
-        waiting(newest_per_slot(self.live_instances(&service.id)))
     }
 }
 
@@ -498,22 +462,4 @@ impl How {
 
 fn check_count(instances_per_host: u32) -> Result<(), Refusal> {
     if INSTANCES_PER_HOST.contains(&instances_per_host) { Ok(()) } else { Err(Refusal::InstanceCount) }
-}
-
-/// One instance per slot: while a replacement is under way there are two, and the newer one counts.
-pub(super) fn newest_per_slot<'a>(
-    instances: impl Iterator<Item = &'a Arc<Instance>>,
-) -> BTreeMap<SlotId, InstanceId> {
-    let mut newest = BTreeMap::<SlotId, &Instance>::new();
-    for instance in instances {
-        let held = newest.entry(instance.record.slot.clone()).or_insert(instance);
-        if (held.record.epoch, &held.record.id) < (instance.record.epoch, &instance.record.id) {
-            *held = instance;
-        }
-    }
-    newest.into_iter().map(|(slot, instance)| (slot, instance.record.id.clone())).collect()
-}
-
-fn waiting(slots: BTreeMap<SlotId, InstanceId>) -> Vec<SlotProgress> {
-    slots.into_iter().map(|(slot, instance)| SlotProgress::waiting(slot, Some(instance))).collect()
 }

@@ -333,7 +333,7 @@ impl Fixture {
         record
     }
 
-    /// Reports a slot's status at its present epoch.
+    /// Reports a slot's status at its present epoch. One that backs off failed once more.
     pub(crate) fn report_status(&mut self, slot: &SlotId, phase: SlotPhase, message: &str) {
         let current = self.state.slot(slot).unwrap();
         let status = SlotStatus {
@@ -341,7 +341,7 @@ impl Fixture {
             index: slot.index,
             epoch: current.epoch,
             phase,
-            restarts: 0,
+            restarts: current.restarts() + u64::from(phase == SlotPhase::Backoff),
             retry_at: None,
             reason: None,
             message: message.to_owned(),

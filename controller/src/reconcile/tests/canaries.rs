@@ -99,3 +99,43 @@ fn canaries_that_are_away_are_named_as_what_kept_the_rest() {
         finished.message
     );
 }
+
+#[test]
+fn what_is_not_to_run_the_new_spec_is_no_canary() {
+    let mut fixture = running(2);
+    fixture.tag("e1", &["first"]);
+    fixture.tag("e2", &["second"]);
+    let mut spec = serde_json::to_value(content("new")).unwrap();
+    spec["placementPolicy"]["tags"] = serde_json::json!({"all": ["second"]});
+    let spec: Box<_> = serde_json::from_value(spec).unwrap();
+    let op_spec = Some(ClusterOpSpec { canary: Some(Canary::Tag("first".to_owned())), ..wide() });
+    let refused = fixture.submit(OperationRequest::UpdateSpec { spec, stop_first: false, op_spec });
+    assert_eq!(refused, Err(Refusal::NoCanary("first".to_owned())));
+}
+
+#[test]
+fn a_canary_that_came_to_run_nothing_is_not_through() {
+    let mut fixture = running(2);
+    fixture.tag("e1", &["canary", "ssd"]);
+    fixture.tag("e2", &["ssd"]);
+    let mut spec = serde_json::to_value(content("new")).unwrap();
+    spec["placementPolicy"]["tags"] = serde_json::json!({"all": ["ssd"]});
+    let spec: Box<_> = serde_json::from_value(spec).unwrap();
+    let op_spec = Some(ClusterOpSpec { canary: Some(Canary::Tag("canary".to_owned())), ..wide() });
+    let operation =
+        fixture.submit(OperationRequest::UpdateSpec { spec, stop_first: false, op_spec }).unwrap();
+    // Before its turn comes it is none of those that the spec is for.
+    fixture.tag("e1", &["canary"]);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Done, Waiting]);
+    assert_eq!(fixture.operation(&operation).state, OperationState::Running, "there is nothing to look at");
+    fixture.advance(300);
+    fixture.settle();
+    let finished = fixture.operation(&operation);
+    assert_eq!(finished.state, OperationState::Failed);
+    assert!(
+        finished.message.ends_with("; no canary runs the new spec, and the rest waits for them"),
+        "{}",
+        finished.message
+    );
+}

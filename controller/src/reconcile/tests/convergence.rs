@@ -230,3 +230,21 @@ fn a_test_whose_executor_falls_silent_is_no_success() {
     fixture.settle();
     assert_eq!(fixture.operation(&operation).state, OperationState::Failed);
 }
+
+#[test]
+fn what_no_executor_takes_says_where_to_look_on() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.create(spec_for("web", &serde_json::json!({"all": ["mistyped"]})), 1);
+    let test = fixture.submit(OperationRequest::DeployTestInstance { service_id: ID.to_owned() }).unwrap();
+    fixture.settle();
+    fixture.advance(300);
+    fixture.settle();
+    let why = "there was nothing to do: no executor takes it, and its placement says of each why not";
+    let tested = fixture.operation(&test);
+    assert_eq!(tested.state, OperationState::Failed);
+    assert_eq!(tested.message, format!("timed out in DEPLOY_TEST_INSTANCE after 300 seconds; {why}"));
+    let activation = fixture.activate(ID);
+    fixture.settle();
+    let activated = fixture.operation(&activation);
+    assert_eq!((activated.state, activated.message.as_str()), (OperationState::Succeeded, why));
+}

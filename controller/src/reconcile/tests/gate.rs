@@ -173,3 +173,29 @@ fn a_rollout_that_would_leave_all_executors_at_once_is_refused() {
     assert_eq!(*fixture.service(ID), before);
     fixture.submit(elsewhere("e3.example.org")).unwrap();
 }
+
+#[test]
+fn what_fails_again_and_again_has_failed_though_its_executor_goes_on() {
+    let mut fixture = running(2);
+    let slot = slot_id(ID, "e1", 0);
+    // What failed before counts for nothing.
+    for _ in 0..5 {
+        fixture.report_status(&slot, SlotPhase::Backoff, "exit code 1");
+    }
+    let spec = Box::new(content("new"));
+    let op_spec = Some(back());
+    let operation = fixture.submit(OperationRequest::UpdateSpec { spec, stop_first: true, op_spec }).unwrap();
+    fixture.settle();
+    for _ in 0..2 {
+        fixture.report_status(&slot, SlotPhase::Backoff, "exit code 1");
+        fixture.settle();
+        assert_eq!(outcomes(&fixture, &operation), [InProgress, Waiting]);
+    }
+    fixture.report_status(&slot, SlotPhase::Backoff, "exit code 1");
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [RollingBack, Waiting]);
+    replaced(&mut fixture, "e1");
+    let finished = fixture.operation(&operation);
+    assert_eq!(finished.state, OperationState::Failed);
+    assert!(finished.message.contains("1 failed: e1/0 (exit code 1)"), "{}", finished.message);
+}

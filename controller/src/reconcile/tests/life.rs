@@ -1,11 +1,12 @@
 //! A random life of a cluster: what users ask for, what executors do, what specs are good for, and when plans are made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::cluster::ClusterState;
 use muster_common::duration::DroveDuration;
 use muster_common::executor::Contact;
-use muster_common::id::{Epoch, OperationId, SlotId};
+use muster_common::id::{Epoch, OperationId, ServiceId, SlotId};
 use muster_common::operation::{
     Canary, ClusterOpSpec, FailureStrategy, OperationKind, OperationRequest, OperationState, Parallelism,
     Steer,
@@ -19,7 +20,7 @@ use proptest::sample::{Index, select};
 use super::simulated::{Fate, Simulated};
 use super::world::{World, ZONES};
 use crate::state::testing::*;
-use crate::state::{Command, Reply, Steered, Wish};
+use crate::state::{Command, Reply, Slot, Steered, Wish};
 
 /// The services of a random life.
 const NAMES: [&str; 2] = ["web", "log"];
@@ -260,30 +261,42 @@ impl World {
             let failed = newest.is_some_and(|(generation, outcome)| {
                 *generation >= oldest && *outcome != OperationState::Succeeded
             });
-            if failed {
-                continue;
-            }
-            assert_eq!(service.specs.stable(), service.specs.wanted());
+            // What failed and was not undone leaves its slots to the users.
+            let is_left = service.specs.stable() != service.specs.wanted();
+            assert!(failed || !is_left);
             for (slot, held) in self.fixture.state.slots_of(&service.id) {
                 let runs = self.fixture.state.spec_in(&slot, held).unwrap();
                 assert!(
-                    runs == service.spec() || self.is_held_up(&slot),
+                    is_left || runs == service.spec() || self.is_held_up(&slot),
                     "{slot:?} does not run what is to run: {:?}",
                     service.specs.wanted()
                 );
             }
-            let service_id = service.id.to_string();
             if service.activation == ActivationState::Inactive {
                 assert_eq!(self.live_of(&service.id), 0);
-            } else if Fate::of(service.spec()) == Fate::Good {
-                self.fixture.submit(OperationRequest::Retry { service_id }).unwrap();
-                self.calm_down();
-                let slots = self.fixture.state.slots_of(&service.id);
-                let down = slots.filter(|(id, slot)| !self.fixture.state.is_replaced(id, slot)).count();
-                assert_eq!(down, 0, "{} does not run as it could", service.id);
-                let mut slots = self.fixture.state.slots_of(&service.id);
-                assert!(!slots.any(|(id, slot)| self.fixture.state.is_behind(&id, slot)), "{}", service.id);
+            } else {
+                self.check_retry(&service.id, is_left);
             }
+        }
+    }
+
+    /// What users try again comes up wherever it can; and what runs everywhere then is stable.
+    fn check_retry(&mut self, service: &ServiceId, is_left: bool) {
+        let service_id = service.to_string();
+        self.fixture.submit(OperationRequest::Retry { service_id }).unwrap();
+        self.calm_down();
+        let state = &self.fixture.state;
+        let is_good = |id: &SlotId, slot: &Slot| Fate::of(state.spec_in(id, slot).unwrap()) == Fate::Good;
+        for (id, slot) in state.slots_of(service) {
+            assert!(!is_good(&id, slot) || state.is_replaced(&id, slot), "{id:?} does not run as it could");
+        }
+        let specs = &state.service(service).unwrap().specs;
+        let runs_wanted =
+            |(id, slot): (SlotId, &Arc<Slot>)| slot.spec == specs.wanted() && is_good(&id, slot);
+        let is_everywhere = state.slots_of(service).count() > 0 && state.slots_of(service).all(runs_wanted);
+        assert!(!is_everywhere || specs.stable() == specs.wanted(), "{service}: it runs everywhere");
+        if !is_left && Fate::of(specs.spec()) == Fate::Good {
+            assert!(!state.slots_of(service).any(|(id, slot)| state.is_behind(&id, slot)), "{service}");
         }
     }
 
@@ -325,18 +338,23 @@ pub(super) struct Life {
     fate: Fate,
     per_host: u32,
     is_active: bool,
+    /// How many failures in a row a slot may have before it is given up: few, or more than ever happen.
+    budget: u32,
     steps: Vec<Step>,
 }
 
 pub(super) fn life() -> impl Strategy<Value = Life> {
-    (select(&Fate::ALL), 1..3_u32, any::<bool>(), prop::collection::vec(step(), 0..150))
-        .prop_map(|(fate, per_host, is_active, steps)| Life { fate, per_host, is_active, steps })
+    let budget = prop_oneof![2 => Just(2), 1 => Just(u32::MAX)];
+    (select(&Fate::ALL), 1..3_u32, any::<bool>(), budget, prop::collection::vec(step(), 0..150)).prop_map(
+        |(fate, per_host, is_active, budget, steps)| Life { fate, per_host, is_active, budget, steps },
+    )
 }
 
 impl Life {
     /// Lives it; the world that is left.
     pub(super) fn live(self) -> World {
         let mut world = World::new();
+        world.executors.iter_mut().for_each(|executor| executor.budget = self.budget);
         for name in NAMES {
             let content = Content { fate: self.fate, host_level: false, picky: false };
             world.fixture.create(content.spec(name), self.per_host);

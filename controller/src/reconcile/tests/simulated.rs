@@ -10,7 +10,7 @@ use muster_common::spec::LocalServiceSpec;
 
 use crate::state::testing::{UP, UP_AND_DOWN, executor_id, record};
 
-/// How many failures in a row a slot may have before it is given up.
+/// How many failures in a row a slot may have before it is given up, unless a test says otherwise.
 const BUDGET: u32 = 2;
 /// The variable of a spec's environment that says what becomes of its instances.
 const FATE: &str = "FATE";
@@ -64,6 +64,8 @@ struct Held {
     /// What the counters speak of.
     asked: Option<(Epoch, Generation)>,
     failures: u32,
+    /// How many instances failed in it, ever.
+    restarts: u64,
     /// The epoch whose replacement failed while the older instance was well.
     kept_old: Option<Epoch>,
     /// The epoch for which a healthy instance was stopped before another one was there.
@@ -85,6 +87,8 @@ pub(super) struct Simulated {
     table: BTreeMap<Key, SlotAssignment>,
     held: BTreeMap<Key, Held>,
     minted: u32,
+    /// How many failures in a row a slot may have before it is given up.
+    pub(super) budget: u32,
     /// Of the last status; versions go on over a loss of everything, as real ones do.
     version: u64,
     /// What is to be said, or said again.
@@ -99,6 +103,7 @@ impl Simulated {
             table: BTreeMap::new(),
             held: BTreeMap::new(),
             minted: 0,
+            budget: BUDGET,
             version: 0,
             instances: Vec::new(),
             statuses: Vec::new(),
@@ -196,7 +201,7 @@ impl Simulated {
                 held.kept_old = None;
                 held.taken_down = None;
                 self.end(key, held, |workload| workload.epoch != row.epoch);
-                self.status(key, row.epoch, SlotPhase::Filled);
+                self.status(key, row.epoch, SlotPhase::Filled, held.restarts);
             }
             Some(_) => {
                 self.end(key, held, |workload| workload.epoch == row.epoch);
@@ -217,7 +222,7 @@ impl Simulated {
             return;
         }
         self.end(key, held, |workload| !workload.is_healthy());
-        if held.failures > BUDGET {
+        if held.failures > self.budget {
             return;
         }
         self.minted += 1;
@@ -231,15 +236,16 @@ impl Simulated {
     /// The instance of the present epoch ended by itself.
     fn fail(&mut self, key: &Key, held: &mut Held, row: &SlotAssignment) {
         held.failures += 1;
+        held.restarts += 1;
         let phase = if held.is_up() {
             held.kept_old = Some(row.epoch);
             SlotPhase::KeptOld
-        } else if held.failures > BUDGET {
+        } else if held.failures > self.budget {
             SlotPhase::Failed
         } else {
             SlotPhase::Backoff
         };
-        self.status(key, row.epoch, phase);
+        self.status(key, row.epoch, phase, held.restarts);
     }
 
     fn end(&mut self, key: &Key, held: &mut Held, which: impl Fn(&Workload) -> bool) {
@@ -261,14 +267,14 @@ impl Simulated {
         self.instances.push(record(&workload.id, &slot, workload.epoch, way));
     }
 
-    fn status(&mut self, key: &Key, epoch: Epoch, phase: SlotPhase) {
+    fn status(&mut self, key: &Key, epoch: Epoch, phase: SlotPhase, restarts: u64) {
         self.version += 1;
         self.statuses.push(SlotStatus {
             service: key.0.clone(),
             index: key.1,
             epoch,
             phase,
-            restarts: 0,
+            restarts,
             retry_at: None,
             reason: None,
             message: String::new(),

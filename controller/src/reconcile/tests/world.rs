@@ -9,10 +9,11 @@ use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, OperationId, 
 use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
 use muster_common::time::Timestamp;
 
+use super::proof::{Ledger, Series, check_way_back};
 use super::simulated::Simulated;
 use crate::reconcile::plan;
 use crate::state::testing::*;
-use crate::state::{Change, Command, Reply, Retention, Wish, goes_in_waves, slot_table};
+use crate::state::{Change, Command, Reply, Retention, Wish, goes_in_waves, is_rollout, slot_table};
 
 /// Where each executor is: two zones of two, and one that names none.
 pub(super) const ZONES: [&str; 5] = ["a", "a", "b", "b", ""];
@@ -31,6 +32,7 @@ pub(super) struct World {
     pub(super) accepted: BTreeMap<OperationId, Epoch>,
     /// How the newest rollout of each service ended, by the generation that it brought.
     pub(super) rollouts: BTreeMap<ServiceId, (Generation, OperationState)>,
+    ledger: Ledger,
 }
 
 impl World {
@@ -43,6 +45,7 @@ impl World {
             plans: Vec::new(),
             accepted: BTreeMap::new(),
             rollouts: BTreeMap::new(),
+            ledger: Ledger::default(),
         };
         (0..ZONES.len()).for_each(|executor| world.register(executor));
         let changes = vec![Change::Retain(Retention { old_instances: 5, ..Retention::default() })];
@@ -123,13 +126,15 @@ impl World {
         if changes.is_empty() {
             return false;
         }
-        let before: Vec<_> = self.fixture.state.running_operations().cloned().collect();
+        let before = self.fixture.state.clone();
         let command = Command::Plan { at: self.fixture.now, changes: changes.clone() };
         let Reply::Planned { applied, .. } = self.fixture.apply(&command) else { panic!("not planned") };
         assert!(applied > 0, "a plan that changes nothing was proposed: {changes:?}");
-        for operation in before {
-            self.check_gate(&operation, &changes);
+        for operation in before.running_operations() {
+            self.check_gate(operation, &changes);
         }
+        check_way_back(&before, &self.fixture.state, &changes);
+        self.ledger.note(&self.fixture.state);
         let Reply::Planned { applied, .. } = self.fixture.apply(&command) else { panic!("not planned") };
         // The clock of an operation that is held since is to be started again anyway.
         let clocks = changes.iter().filter(|change| matches!(change, Change::StartClock { .. })).count();
@@ -177,21 +182,25 @@ impl World {
 
     /// What must hold at every moment. Once an operation was seen to be over it may be forgotten.
     pub(super) fn check(&mut self) {
+        self.ledger.note(&self.fixture.state);
         for id in self.accepted.keys() {
             let operation = self.fixture.state.operation(id).unwrap_or_else(|| panic!("{id} was dropped"));
             assert_eq!(operation.state.is_final(), operation.finished.is_some());
             let must_say = matches!(operation.state, OperationState::Failed | OperationState::Cancelled);
             assert!(!must_say || !operation.message.is_empty(), "{operation:?} does not say why");
         }
-        for operation in self.fixture.state.running_operations() {
-            if goes_in_waves(operation.kind) {
-                self.check_down(operation);
+        for operation in self.fixture.state.running_operations().filter(|known| goes_in_waves(known.kind)) {
+            if is_rollout(operation.kind) {
+                let epochs = operation.slots.iter().filter_map(|progress| progress.epoch);
+                self.ledger.widen(&operation.service, self.may_be_down(operation), epochs);
             }
+            self.check_down(operation);
         }
         self.note_what_is_over();
     }
 
-    /// Not more is down by the doing of an operation than may be, and never a whole zone.
+    /// Not more is down by the doing of an operation, and of those before it that wanted the same, than may be, and
+    /// never a whole zone.
     fn check_down(&self, operation: &Operation) {
         let Some(&since) = self.accepted.get(&operation.id) else { return };
         if operation.kind == OperationKind::StopInstances {
@@ -200,13 +209,13 @@ impl World {
         let of_it = operation.slots.iter().map(|progress| progress.slot.clone());
         let of_others = self.fixture.state.slots_of(&operation.service).map(|(slot, _)| slot);
         let places: BTreeSet<SlotId> = of_it.chain(of_others).collect();
-        let is_down = |slot: &&SlotId| self.was_taken_down(slot, since);
-        let down = places.iter().filter(is_down).count();
-        let most = if self.stops_first(operation) {
-            operation.op_spec.parallelism.of(operation.slots.len())
-        } else {
-            0
+        let earlier = Some(self.ledger.series(&operation.service)).filter(|_| is_rollout(operation.kind));
+        let Series { raised, most } = earlier.unwrap_or_default();
+        let most = most.max(self.may_be_down(operation));
+        let is_down = |slot: &&SlotId| {
+            self.taken_down(slot).is_some_and(|epoch| epoch > since || raised.contains(&epoch))
         };
+        let down = places.iter().filter(is_down).count();
         assert!(down <= most, "{down} slots are down, {most} may be: {operation:?}");
         for zone in ["a", "b"] {
             let of_zone = || places.iter().filter(|slot| ZONES[self.position(&slot.executor)] == zone);
@@ -218,16 +227,20 @@ impl World {
         }
     }
 
-    /// Whether what was healthy in the slot was stopped for an epoch after `since`, and nothing healthy came in its place.
-    /// What was taken away since is nothing that an operation did, and who was lost is not waited for: what is begun
-    /// there goes on when it is found again.
-    fn was_taken_down(&self, slot: &SlotId, since: Epoch) -> bool {
+    /// How many slots an operation may take down.
+    fn may_be_down(&self, operation: &Operation) -> usize {
+        let parallelism = operation.op_spec.parallelism.of(operation.slots.len());
+        if self.stops_first(operation) { parallelism } else { 0 }
+    }
+
+    /// The epoch for which what was healthy in the slot was stopped, if nothing healthy came in its place. What was taken
+    /// away since is nothing that an operation did, and who was lost is not waited for: what is begun there goes on
+    /// when it is found again.
+    fn taken_down(&self, slot: &SlotId) -> Option<Epoch> {
         let position = self.position(&slot.executor);
-        let executor = &self.executors[position];
-        let assigned = self.fixture.state.slot(slot).map(|slot| Epoch(slot.assigned.0));
-        let taken = executor.taken_down(&slot.service, slot.index);
-        let is_of_it = taken.zip(assigned).is_some_and(|(taken, assigned)| taken > since.max(assigned));
-        is_of_it && self.lost[position] <= since
+        let assigned = Epoch(self.fixture.state.slot(slot)?.assigned.0);
+        let taken = self.executors[position].taken_down(&slot.service, slot.index)?;
+        (taken > assigned && self.lost[position] < taken).then_some(taken)
     }
 
     fn position(&self, executor: &ExecutorId) -> usize {

@@ -1,13 +1,15 @@
 //! Never all of a zone at once, and what is down before what is up.
 
 use muster_common::executor::Contact;
-use muster_common::operation::SlotOutcome::{InProgress, Waiting};
-use muster_common::operation::{ClusterOpSpec, OperationRequest, OperationState};
+use muster_common::id::OperationId;
+use muster_common::operation::SlotOutcome::{Away, Done, InProgress, Waiting};
+use muster_common::operation::{ClusterOpSpec, OperationRequest, OperationState, Steer};
+use muster_common::service::ServiceState;
 use muster_common::slot::ReplaceMode;
 
 use super::rollout::{asked, content, outcomes, replaced, running, update, wide};
 use crate::state::testing::*;
-use crate::state::view;
+use crate::state::{Command, Refusal, Reply, Steered, view};
 
 const ID: &str = "web-1";
 
@@ -96,9 +98,16 @@ fn what_is_down_or_away_by_itself_counts_for_its_zone_though_the_operation_has_n
                 OperationRequest::ReplaceInstances { service_id, instance_ids, stop_first, op_spec };
             let operation = fixture.submit(request).unwrap();
             fixture.settle();
-            // With start-first it goes on serving meanwhile.
-            let expected = if begins_at_once || !stop_first { InProgress } else { Waiting };
+            // With start-first it goes on serving meanwhile. Who is away is waited for by nobody.
+            let expected = match contact {
+                _ if begins_at_once || !stop_first => InProgress,
+                Contact::Unreachable => Away,
+                _ => Waiting,
+            };
             assert_eq!(outcomes(&fixture, &operation), [expected], "{contact:?}, {stop_first}");
+            if expected == Away {
+                continue;
+            }
             fixture.contact("a2", Contact::Connected);
             fixture.report_in("web-1.a2.new", &slot_id(ID, "a2", 0), &UP);
             fixture.settle();
@@ -113,4 +122,69 @@ fn what_is_down_is_replaced_before_what_is_up() {
     fixture.report_in("web-1.e3.0", &slot_id(ID, "e3", 0), &UP_AND_DOWN);
     let operation = update(&mut fixture, "new", ClusterOpSpec::default());
     assert_eq!(outcomes(&fixture, &operation), [Waiting, Waiting, InProgress]);
+}
+
+/// Two slots in a zone, one of them down; the other one is to be stopped.
+fn held() -> (Fixture, OperationId) {
+    let mut fixture = Fixture::new();
+    for executor in ["a1", "a2"] {
+        fixture.register_in_zone(executor, "a");
+    }
+    fixture.running(content("old"), 1);
+    fixture.report_in("web-1.a2.0", &slot_id(ID, "a2", 0), &UP_AND_DOWN);
+    let instance_ids = vec!["web-1.a1.0".to_owned()];
+    let request =
+        OperationRequest::StopInstances { service_id: ID.to_owned(), instance_ids, op_spec: Some(wide()) };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
+    (fixture, operation)
+}
+
+#[test]
+fn what_the_zone_holds_back_says_so_for_as_long_as_it_does() {
+    let (mut fixture, operation) = held();
+    let message = |fixture: &Fixture| fixture.operation(&operation).slots[0].message.clone();
+    let why = "it is the last that serves in zone a, and a2/0 is not filled";
+    assert_eq!(message(&fixture), why);
+    let mut late = fixture.clone();
+    late.advance(300);
+    late.settle();
+    let finished = late.operation(&operation);
+    assert_eq!(finished.state, OperationState::Failed);
+    assert!(finished.message.ends_with(&format!("1 were not touched: a1/0 ({why})")), "{}", finished.message);
+    fixture.report_in("web-1.a2.new", &slot_id(ID, "a2", 0), &UP);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [InProgress]);
+    assert_eq!(message(&fixture), "");
+}
+
+#[test]
+fn what_is_held_back_for_who_is_away_counts_as_away_and_fails_nothing() {
+    let mut fixture = Fixture::new();
+    for (executor, zone) in [("a1", "a"), ("a2", "a"), ("n1", "")] {
+        fixture.register_in_zone(executor, zone);
+    }
+    fixture.running(content("old"), 1);
+    fixture.contact("a2", Contact::Unreachable);
+    let operation = fixture.restart(ID, wide(), true);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Waiting, Away, InProgress]);
+    replaced(&mut fixture, "n1");
+    let finished = fixture.operation(&operation);
+    assert_eq!(outcomes(&fixture, &operation), [Away, Away, Done]);
+    assert_eq!(finished.state, OperationState::Succeeded);
+    let why = "a1/0 (EXECUTOR_UNREACHABLE: it is the last that serves in zone a, and a2/0 is away)";
+    assert!(finished.message.contains(why), "{}", finished.message);
+}
+
+#[test]
+fn a_stop_that_is_held_back_is_cancelled_by_who_knows_its_id() {
+    let (mut fixture, operation) = held();
+    let (at, by) = (fixture.now, "ann".to_owned());
+    let which = Steered::Service(service_id(ID));
+    let by_service = Command::SteerOperation { at, which, steer: Steer::Cancel, by };
+    assert_eq!(fixture.apply(&by_service), Reply::Refused(Refusal::NothingToCancel));
+    fixture.steer(&operation, Steer::Cancel).unwrap();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Cancelled);
+    assert_eq!(fixture.service(ID).state, ServiceState::Active);
 }

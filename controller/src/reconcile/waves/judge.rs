@@ -2,10 +2,13 @@
 
 use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
 use muster_common::reason::Reason;
-use muster_common::slot::SlotPhase;
+use muster_common::slot::{SlotPhase, SlotStatus};
 use muster_common::time::Timestamp;
 
 use crate::state::{Slot, State, brief};
+
+/// How many instances one after the other may fail in a slot that was begun.
+const MAX_FAILURES: u64 = 3;
 
 /// What has become of a slot, and why.
 pub(super) struct Verdict {
@@ -63,7 +66,7 @@ fn judge_at_work(
     }
     let status = slot.current_status();
     if let Some(status) = status
-        && matches!(status.phase, SlotPhase::Failed | SlotPhase::KeptOld)
+        && has_failed(progress, status)
     {
         return Some(Verdict {
             outcome: SlotOutcome::Failed,
@@ -79,6 +82,15 @@ fn judge_at_work(
         |status| format!("it was {} {}", status.phase, status.message).trim_end().to_owned(),
     );
     Some(timed_out(operation, &last))
+}
+
+/// Whether the executor gave up, or fails again and again: it may go on with that for far longer than operations last.
+fn has_failed(progress: &SlotProgress, status: &SlotStatus) -> bool {
+    match status.phase {
+        SlotPhase::Failed | SlotPhase::KeptOld => true,
+        SlotPhase::Backoff => status.restarts.saturating_sub(progress.restarts) >= MAX_FAILURES,
+        SlotPhase::Filling | SlotPhase::Filled => false,
+    }
 }
 
 /// A new instance that does not stay HEALTHY is a failed replacement, though it was HEALTHY once. Of one whose

@@ -23,6 +23,7 @@ mod pick;
 use muster_common::operation::{
     FailureStrategy, Operation, OperationKind, OperationState, SlotOutcome, SlotProgress,
 };
+use muster_common::reason::Reason;
 use muster_common::slot::ReplaceMode;
 use muster_common::time::Timestamp;
 
@@ -30,9 +31,56 @@ use super::convergence::Tally;
 use super::{Plan, is_late};
 use crate::state::{Change, State};
 use judge::{Verdict, judge};
+use pick::Wave;
 
 pub(super) fn plan(state: &State, operation: &Operation, now: Timestamp, plan: &mut Plan) {
     let late = is_late(operation, now, plan);
+    let mut slots = judged(state, operation, (now, late), plan);
+    let rolling_back = operation.state == OperationState::RollingBack;
+    let failing = late || slots.iter().any(|progress| progress.outcome == SlotOutcome::Failed);
+    if failing && !rolling_back && can_roll_back(operation) {
+        // Who paused it says when it goes on, be it back.
+        if operation.state == OperationState::Paused && !late {
+            return;
+        }
+        let message = account(state, operation, &shown(state, operation, &slots), late);
+        plan.changes.push(Change::RollBack { operation: operation.id.clone(), message });
+        return;
+    }
+    let stopped = late || (failing && !rolling_back);
+    let mut wave = Wave::default();
+    if !stopped && !operation.state.is_held() {
+        if awaits_promotion(state, operation, &slots) {
+            plan.changes.push(Change::AwaitPromotion { operation: operation.id.clone() });
+            return;
+        }
+        wave = pick::next(state, operation, &slots);
+        begin(state, operation, &wave, plan);
+        say_why_held(operation, &slots, &wave, plan);
+    }
+    let at_work = !wave.next.is_empty() || slots.iter().any(|progress| is_at_work(state, progress));
+    let may_come =
+        |progress: &SlotProgress| is_to_come(state, operation, progress) && !wave.awaits_away(&progress.slot);
+    let to_come = !stopped && slots.iter().any(may_come);
+    // Slots that failed on the way back keep their places: when no place is left, that is the end of it.
+    let is_stuck = rolling_back && failing && !at_work;
+    // Who is held waits for a user's word, and a spec that nothing has run yet for somebody to come back, though nothing
+    // that could be begun is left for the moment.
+    let waits = operation.state.is_held() || is_unproven(state, operation, &slots);
+    let is_through = !(at_work || to_come) && (stopped || !waits);
+    if late || is_stuck || is_through {
+        leave_for_away(operation, &mut slots, &wave, plan);
+        plan.changes.push(finish(state, operation, &slots, late));
+    }
+}
+
+/// Where each slot stands now.
+fn judged(
+    state: &State,
+    operation: &Operation,
+    (now, late): (Timestamp, bool),
+    plan: &mut Plan,
+) -> Vec<SlotProgress> {
     let mut slots: Vec<SlotProgress> = operation.slots.iter().cloned().collect();
     for progress in &mut slots {
         if let Some(verdict) = judge(state, operation, progress, now, late) {
@@ -50,37 +98,7 @@ pub(super) fn plan(state: &State, operation: &Operation, now: Timestamp, plan: &
             }
         }
     }
-    let rolling_back = operation.state == OperationState::RollingBack;
-    let failing = late || slots.iter().any(|progress| progress.outcome == SlotOutcome::Failed);
-    if failing && !rolling_back && can_roll_back(operation) {
-        // Who paused it says when it goes on, be it back.
-        if operation.state == OperationState::Paused && !late {
-            return;
-        }
-        let message = Tally::of(&slots).in_words(&slots);
-        plan.changes.push(Change::RollBack { operation: operation.id.clone(), message });
-        return;
-    }
-    let stopped = late || (failing && !rolling_back);
-    let mut begun = 0;
-    if !stopped && !operation.state.is_held() {
-        if awaits_promotion(state, operation, &slots) {
-            plan.changes.push(Change::AwaitPromotion { operation: operation.id.clone() });
-            return;
-        }
-        begun = begin_next(state, operation, &slots, plan);
-    }
-    let at_work = begun > 0 || slots.iter().any(|progress| is_at_work(state, progress));
-    let to_come = !stopped && slots.iter().any(|progress| is_to_come(state, operation, progress));
-    // Slots that failed on the way back keep their places: when no place is left, that is the end of it.
-    let is_stuck = rolling_back && failing && !at_work;
-    // Who is held waits for a user's word, and a spec that nothing has run yet for somebody to come back, though nothing
-    // that could be begun is left for the moment.
-    let waits = operation.state.is_held() || is_unproven(state, operation, &slots);
-    let is_through = !(at_work || to_come) && (stopped || !waits);
-    if late || is_stuck || is_through {
-        plan.changes.push(finish(state, operation, &slots, late));
-    }
+    slots
 }
 
 /// Only a rollout has something to go back to: all others replace instances by instances of the same spec.
@@ -94,21 +112,28 @@ fn awaits_promotion(state: &State, operation: &Operation, slots: &[SlotProgress]
     operation.state == OperationState::Running
         && !operation.promoted
         && canaries.peek().is_some()
-        && slots.iter().any(|progress| progress.canary && progress.outcome == SlotOutcome::Done)
+        && slots.iter().any(|progress| progress.canary && shows_it(state, operation, progress))
         && !canaries.any(|progress| is_at_work(state, progress) || is_to_come(state, operation, progress))
         && slots.iter().any(|progress| !progress.canary && is_left(state, progress))
 }
 
-/// Whether slots are left that are to run the new spec, and none shows yet that it is good.
+/// Whether the service has slots, and none shows yet that the new spec is good. Those that it is not for count as well:
+/// they would be taken away for it.
 fn is_unproven(state: &State, operation: &Operation, slots: &[SlotProgress]) -> bool {
-    let Some(target) = operation.generation else { return false };
-    let slot = |progress: &SlotProgress| state.slot(&progress.slot);
-    let proves = |progress: &SlotProgress| {
-        let runs_it = || slot(progress).is_some_and(|slot| slot.spec == target);
-        progress.outcome == SlotOutcome::Done && (progress.epoch.is_some() || runs_it())
+    operation.generation.is_some()
+        && operation.state != OperationState::RollingBack
+        && slots.iter().any(|progress| state.slot(&progress.slot).is_some())
+        && !slots.iter().any(|progress| shows_it(state, operation, progress))
+}
+
+/// Whether a slot shows that what the operation brings is good: it went through, or it runs that already.
+fn shows_it(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
+    let runs_it = |target| {
+        let slot = state.slot(&progress.slot).filter(|slot| slot.spec == target);
+        slot.is_some_and(|slot| state.is_filled(&progress.slot, slot))
     };
-    let is_open = |progress: &SlotProgress| progress.outcome != SlotOutcome::Done && slot(progress).is_some();
-    operation.state != OperationState::RollingBack && slots.iter().any(is_open) && !slots.iter().any(proves)
+    progress.outcome == SlotOutcome::Done
+        && (progress.epoch.is_some() || operation.generation.is_none_or(runs_it))
 }
 
 /// Its turn has not come, be its executor heard or not.
@@ -116,26 +141,50 @@ fn is_left(state: &State, progress: &SlotProgress) -> bool {
     progress.outcome == SlotOutcome::Waiting && state.slot(&progress.slot).is_some()
 }
 
-/// Raises as many slots as the wave has room for; says how many.
-fn begin_next(state: &State, operation: &Operation, slots: &[SlotProgress], plan: &mut Plan) -> usize {
+/// Raises the slots whose turn it is.
+fn begin(state: &State, operation: &Operation, wave: &Wave, plan: &mut Plan) {
     let spec = match operation.state {
         OperationState::RollingBack => {
             state.service(&operation.service).map(|service| service.specs.stable())
         }
         _ => operation.generation,
     };
-    let before = plan.changes.len();
-    for progress in pick::next(state, operation, slots) {
-        let Some(slot) = state.slot(&progress.slot) else { continue };
+    for id in &wave.next {
+        let Some(slot) = state.slot(id) else { continue };
         plan.changes.push(Change::RaiseSlot {
             operation: operation.id.clone(),
-            slot: progress.slot.clone(),
+            slot: id.clone(),
             epoch: slot.epoch,
             mode: mode(state, operation),
             spec,
         });
     }
-    plan.changes.len() - before
+}
+
+/// Tells users why a slot is not begun, and takes that back when it does not hold any more.
+fn say_why_held(operation: &Operation, slots: &[SlotProgress], wave: &Wave, plan: &mut Plan) {
+    for progress in slots.iter().filter(|progress| progress.outcome == SlotOutcome::Waiting) {
+        let why = wave.holds(&progress.slot).map_or("", |held| &held.why);
+        if progress.message != why && !wave.next.contains(&progress.slot) {
+            let verdict = Verdict { outcome: progress.outcome, reason: None, message: why.to_owned() };
+            plan.changes.push(settle(operation, progress, &verdict));
+        }
+    }
+}
+
+/// At the end, what is held back for executors that are away counts as they do.
+fn leave_for_away(operation: &Operation, slots: &mut [SlotProgress], wave: &Wave, plan: &mut Plan) {
+    for progress in slots.iter_mut().filter(|progress| wave.awaits_away(&progress.slot)) {
+        let message = wave.holds(&progress.slot).map(|held| held.why.clone()).unwrap_or_default();
+        let (outcome, reason) = (SlotOutcome::Away, Some(Reason::ExecutorUnreachable));
+        plan.changes.push(settle(
+            operation,
+            progress,
+            &Verdict { outcome, reason, message: message.clone() },
+        ));
+        progress.set(outcome, &message);
+        progress.reason = reason;
+    }
 }
 
 fn mode(state: &State, operation: &Operation) -> ReplaceMode {
@@ -169,7 +218,11 @@ fn is_at_work(state: &State, progress: &SlotProgress) -> bool {
 /// Takes one of the places that the wave has: at work in a way that may have taken it down, or down since.
 fn has_place(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
     let is_heard = state.is_connected(&progress.slot.executor);
-    let stops_first = || mode(state, operation) == ReplaceMode::StopFirst;
+    // What it was begun with, be that by an earlier operation that wanted the same.
+    let stops_first = || {
+        let slot = state.slot(&progress.slot);
+        slot.map_or_else(|| mode(state, operation), |slot| slot.mode) == ReplaceMode::StopFirst
+    };
     let is_down = || state.slot(&progress.slot).is_some_and(|slot| !state.is_filled(&progress.slot, slot));
     match progress.outcome {
         SlotOutcome::InProgress | SlotOutcome::Settling => is_heard || stops_first(),
@@ -224,30 +277,46 @@ fn settle(operation: &Operation, progress: &SlotProgress, verdict: &Verdict) -> 
     }
 }
 
+/// The progress as users see it.
+fn shown(state: &State, operation: &Operation, slots: &[SlotProgress]) -> Vec<SlotProgress> {
+    state.progress(&Operation { slots: slots.into(), ..operation.clone() })
+}
+
+/// How far an operation came, in words, and what kept it from going on.
+fn account(state: &State, operation: &Operation, shown: &[SlotProgress], late: bool) -> String {
+    let tally = Tally::of(shown);
+    let mut message = tally.in_words(operation.kind, shown);
+    if is_unproven(state, operation, shown) && tally.failed == 0 {
+        message = format!("no slot showed that the new spec is good; {message}");
+    }
+    if let Some(why) = waits_for_canaries(state, operation, shown) {
+        message = format!("{message}; {why}, and the rest waits for them");
+    }
+    if late && operation.state.is_held() {
+        format!("nobody said how to go on while it was {}; {message}", operation.state)
+    } else if late {
+        format!("timed out in {} after {}; {message}", operation.kind, operation.op_spec.timeout)
+    } else {
+        message
+    }
+}
+
 /// The end, in words. What is still waiting or at work out of sight is shown as away by the state
 /// when it seals the operation.
 fn finish(state: &State, operation: &Operation, slots: &[SlotProgress], late: bool) -> Change {
-    let shown = state.progress(&Operation { slots: slots.into(), ..operation.clone() });
+    let shown = shown(state, operation, slots);
     let tally = Tally::of(&shown);
     let undone = operation.state == OperationState::RollingBack;
-    let unproven = is_unproven(state, operation, slots);
-    let failed = undone || unproven || tally.failed > 0 || tally.open > 0;
-    let mut message = tally.in_words(&shown);
-    if unproven && tally.failed == 0 {
-        message = format!("no slot showed that the new spec is good; {message}");
-    }
-    if waits_for_canaries(operation, &shown) {
-        message.push_str("; the canaries are away, and the rest waits for them");
-    }
-    if late && failed && !operation.state.is_held() {
-        message = format!("timed out in {} after {}; {message}", operation.kind, operation.op_spec.timeout);
-    }
+    let failed = undone || is_unproven(state, operation, slots) || tally.failed > 0 || tally.open > 0;
+    let is_late = late && (failed || operation.state.is_held());
+    let mut message = account(state, operation, &shown, is_late);
     if undone {
         let before = operation.from_generation.unwrap_or_default();
         message = format!("{}; back to generation {before}: {message}", operation.message);
-    } else if late && operation.state.is_held() {
-        message = format!("nobody said how to go on while it was {}; {message}", operation.state);
-    } else if failed && operation.op_spec.failure_strategy == FailureStrategy::Rollback {
+    } else if failed
+        && !(late && operation.state.is_held())
+        && operation.op_spec.failure_strategy == FailureStrategy::Rollback
+    {
         message.push_str(match mode(state, operation) {
             ReplaceMode::StartFirst => {
                 "; nothing had to be rolled back: a failed slot keeps its old instance, and all run the same spec"
@@ -261,13 +330,17 @@ fn finish(state: &State, operation: &Operation, slots: &[SlotProgress], late: bo
     Change::FinishOperation { operation: operation.id.clone(), state: outcome, message }
 }
 
-/// Whether nothing was begun because nobody hears those that go first.
-fn waits_for_canaries(operation: &Operation, shown: &[SlotProgress]) -> bool {
-    let any = |canary: bool, outcome: SlotOutcome| {
-        shown.iter().any(|progress| progress.canary == canary && progress.outcome == outcome)
+/// Why the rest was not begun, where the canaries are the reason: they are away, or none came to run the new spec.
+fn waits_for_canaries(state: &State, operation: &Operation, shown: &[SlotProgress]) -> Option<&'static str> {
+    let canaries = || shown.iter().filter(|progress| progress.canary);
+    let decides = |progress: &SlotProgress| {
+        progress.outcome == SlotOutcome::Failed || shows_it(state, operation, progress)
     };
-    !operation.promoted
-        && any(true, SlotOutcome::Away)
-        && !any(true, SlotOutcome::Done)
-        && any(false, SlotOutcome::Waiting)
+    let is_left = |progress: &SlotProgress| !progress.canary && progress.outcome == SlotOutcome::Waiting;
+    let waits = canaries().next().is_some()
+        && !operation.promoted
+        && !canaries().any(decides)
+        && shown.iter().any(is_left);
+    let are_away = canaries().any(|progress| progress.outcome == SlotOutcome::Away);
+    waits.then_some(if are_away { "the canaries are away" } else { "no canary runs the new spec" })
 }

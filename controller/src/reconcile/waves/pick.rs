@@ -6,8 +6,11 @@ use muster_common::id::SlotId;
 use muster_common::operation::{Operation, OperationState, SlotProgress};
 use muster_common::slot::ReplaceMode;
 
-use super::{has_place, is_to_come, mode};
-use crate::state::State;
+use super::{has_place, is_at_work, is_to_come, mode};
+use crate::state::{State, brief};
+
+/// How many of those that it waits for a slot names.
+const MAX_NAMED: usize = 3;
 
 /// The slots of one zone. Executors that name no zone are in none, and nothing holds them back.
 #[derive(Default)]
@@ -18,8 +21,39 @@ struct Zone<'a> {
     taken: usize,
     /// How many of the others are heard and hold a HEALTHY instance.
     serving: usize,
+    /// Whether one of the operation's is at work: what it holds back for that goes on by itself.
+    is_at_work: bool,
+    /// Those that do not serve, lost ones apart.
+    idle: Vec<SlotId>,
     /// Those that can be begun, in their order.
     to_come: VecDeque<Candidate<'a>>,
+}
+
+/// What to begin with now, and what is held back by what the operation cannot mend.
+#[derive(Default)]
+pub(super) struct Wave {
+    pub(super) next: Vec<SlotId>,
+    held: Vec<Held>,
+}
+
+/// A slot that is not begun although the wave has room: hardly anything else of its zone serves.
+pub(super) struct Held {
+    slot: SlotId,
+    pub(super) why: String,
+    /// Whether nothing but executors that are away holds it back.
+    is_for_away: bool,
+}
+
+impl Wave {
+    /// Why a slot is held back.
+    pub(super) fn holds(&self, slot: &SlotId) -> Option<&Held> {
+        self.held.iter().find(|held| held.slot == *slot)
+    }
+
+    /// Whether a slot is held back by nothing but executors that are away.
+    pub(super) fn awaits_away(&self, slot: &SlotId) -> bool {
+        self.holds(slot).is_some_and(|held| held.is_for_away)
+    }
 }
 
 /// A slot that can be begun.
@@ -53,6 +87,27 @@ impl Zone<'_> {
         stays || !is_named
     }
 
+    /// What keeps the first of those that can be begun from being begun, if it is not the operation itself.
+    fn held(&self, state: &State, name: &str, mode: ReplaceMode) -> Option<Held> {
+        let first = self.to_come.front().filter(|first| !self.has_room(first.rank, true, mode))?;
+        if self.is_at_work {
+            return None;
+        }
+        let others: Vec<&SlotId> = self.idle.iter().filter(|slot| **slot != first.progress.slot).collect();
+        let is_away = |slot: &SlotId| !state.is_connected(&slot.executor);
+        let what = match first.rank {
+            Rank::Serving => format!("it is the last that serves in zone {name}"),
+            Rank::Placed | Rank::Down => format!("all others in zone {name} were begun"),
+        };
+        let named = others.iter().take(MAX_NAMED).map(|slot| {
+            let is = if is_away(slot) { "away" } else { "not filled" };
+            format!("and {}/{} is {is}", slot.executor, slot.index)
+        });
+        let why = std::iter::once(what).chain(named).collect::<Vec<_>>().join(", ");
+        let is_for_away = others.iter().all(|slot| is_away(slot));
+        Some(Held { slot: first.progress.slot.clone(), why: brief(&why), is_for_away })
+    }
+
     /// How much of it is at work, for comparing.
     fn load(&self) -> usize {
         self.taken * 1000 / self.slots.max(1)
@@ -70,17 +125,13 @@ impl Zone<'_> {
     }
 }
 
-/// Those to begin with now: as many as the wave has room for.
-pub(super) fn next<'a>(
-    state: &State,
-    operation: &Operation,
-    slots: &'a [SlotProgress],
-) -> Vec<&'a SlotProgress> {
+/// Those to begin with now, as many as the wave has room for, and those that wait for others.
+pub(super) fn next(state: &State, operation: &Operation, slots: &[SlotProgress]) -> Wave {
     let mut zones = zones(state, operation, slots);
     let taken: usize = zones.values().map(|zone| zone.taken).sum();
     let mut room = operation.op_spec.parallelism.of(slots.len()).saturating_sub(taken);
     let mode = mode(state, operation);
-    let mut picked = Vec::new();
+    let mut wave = Wave::default();
     loop {
         let open = zones.iter_mut().filter_map(|(name, zone)| {
             let rank = zone.to_come.front()?.rank;
@@ -90,9 +141,12 @@ pub(super) fn next<'a>(
         let Some((rank, zone)) = open.min_by_key(|(rank, zone)| (*rank, zone.load())) else { break };
         zone.take(rank);
         room -= usize::from(rank != Rank::Placed);
-        picked.extend(zone.to_come.pop_front().map(|candidate| candidate.progress));
+        wave.next.extend(zone.to_come.pop_front().map(|candidate| candidate.progress.slot.clone()));
+        zone.is_at_work = true;
     }
-    picked
+    let named = zones.iter().filter_map(|(name, zone)| Some((name.as_deref()?, zone)));
+    wave.held = named.filter_map(|(name, zone)| zone.held(state, name, mode)).collect();
+    wave
 }
 
 fn zones<'a>(
@@ -116,13 +170,18 @@ fn zones<'a>(
     for (slot, _) in state.slots_of(&operation.service).filter(|(slot, _)| !state.is_lost(&slot.executor)) {
         let zone = zones.entry(name(&slot)).or_default();
         zone.slots += 1;
-        zone.serving += usize::from(serves(&slot));
+        if serves(&slot) {
+            zone.serving += 1;
+        } else {
+            zone.idle.push(slot);
+        }
     }
     for progress in slots {
         let zone = zones.entry(name(&progress.slot)).or_default();
         let has_place = has_place(state, operation, progress);
         let serves = state.slot(&progress.slot).is_some() && serves(&progress.slot);
         zone.taken += usize::from(has_place);
+        zone.is_at_work |= is_at_work(state, progress);
         zone.serving -= usize::from(serves && has_place);
         if is_to_come(state, operation, progress) && (progress.canary || !canaries_only) {
             let rank = match (has_place, serves) {

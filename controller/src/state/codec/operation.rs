@@ -74,6 +74,7 @@ fn write_progress(progress: &SlotProgress) -> v1::StoredProgress {
         message: progress.message.clone(),
         canary: progress.canary,
         since_ms: progress.since.map(Timestamp::as_ms),
+        restarts: progress.restarts,
     }
 }
 
@@ -88,5 +89,6 @@ fn read_progress(message: v1::StoredProgress) -> Result<SlotProgress, Malformed>
         message: message.message,
         canary: message.canary,
         since: message.since_ms.map(Timestamp),
+        restarts: message.restarts,
     })
 }

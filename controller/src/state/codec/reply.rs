@@ -129,8 +129,13 @@ impl From<&Refusal> for v1::Refused {
             | Refusal::UnknownOperation(text)
             | Refusal::NoCanary(text)
             | Refusal::UnknownExecutor(text) => Self { texts: vec![text.clone()], ..plain },
-            Refusal::NothingAllowed(service, state) | Refusal::NotAllowed(service, state) => {
+            Refusal::NotAllowed(service, state) => {
                 Self { service: service.to_string(), state: state.to_string(), ..plain }
+            }
+            Refusal::NothingAllowed(service, state, occupier) => {
+                let texts = occupier.iter().flat_map(|(kind, id)| [kind.to_string(), id.to_string()]);
+                let texts = texts.collect();
+                Self { service: service.to_string(), state: state.to_string(), texts, ..plain }
             }
             Refusal::AlreadyExists(service)
             | Refusal::NoEarlierSpec(service)
@@ -171,7 +176,13 @@ impl TryFrom<v1::Refused> for Refusal {
             "NO_SERVICE_ID" => Self::NoServiceId,
             "INVALID_SERVICE_ID" => Self::InvalidServiceId(text()),
             "UNKNOWN_SERVICE" => Self::UnknownService(text()),
-            "NOTHING_ALLOWED" => Self::NothingAllowed(service()?, state()?),
+            "NOTHING_ALLOWED" => {
+                let occupier = match message.texts.as_slice() {
+                    [] => None,
+                    _ => Some((fields.parse("texts", nth(0))?, fields.parse("texts", nth(1))?)),
+                };
+                Self::NothingAllowed(service()?, state()?, occupier)
+            }
             "NOT_ALLOWED" => Self::NotAllowed(service()?, state()?),
             "ALREADY_EXISTS" => Self::AlreadyExists(service()?),
             "INSTANCE_COUNT" => Self::InstanceCount,

@@ -109,7 +109,12 @@ fn every_reply_survives_its_bytes() {
         Refusal::NoServiceId,
         Refusal::InvalidServiceId("bad".to_owned()),
         Refusal::UnknownService("x".to_owned()),
-        Refusal::NothingAllowed(service.clone(), ServiceState::DestroyRequested),
+        Refusal::NothingAllowed(service.clone(), ServiceState::DestroyRequested, None),
+        Refusal::NothingAllowed(
+            service.clone(),
+            ServiceState::ReplacingInstances,
+            Some((OperationKind::Restart, operation_id("OP-9"))),
+        ),
         Refusal::NotAllowed(service.clone(), ServiceState::Inactive),
         Refusal::AlreadyExists(service.clone()),
         Refusal::InstanceCount,

@@ -46,6 +46,8 @@ fn a_blacklisted_executor_is_emptied_and_gets_its_slots_back_when_it_may_take_th
     fixture.settle();
     assert_eq!(fixture.shown_state("e1"), ExecutorState::Blacklisted);
     let again = fixture.change_duty("e1", Wish::Blacklist);
+    let message = again.clone().unwrap_err().to_string();
+    assert_eq!(message, "Executor e1 is BLACKLISTED; unblacklist it first");
     assert_eq!(again, Err(Refusal::DutyHeld(executor_id("e1"), ExecutorState::Blacklisted)));
 
     fixture.change_duty("e1", Wish::Unblacklist).unwrap();

@@ -253,3 +253,34 @@ fn operations_that_ended_are_told_from_two_states() {
     }
     assert_eq!(fixture.state.operations_ended_since(&fixture.state).count(), 0);
 }
+
+#[test]
+fn what_is_refused_says_what_to_ask_for_instead() {
+    let mut fixture = Fixture::with_executors(2);
+    fixture.running(spec("web"), 1);
+    let refused = |fixture: &mut Fixture, operation: &OperationId, steer| {
+        fixture.steer(operation, steer).unwrap_err().to_string()
+    };
+    let canary = Some(Canary::Percent(50));
+    let restart = fixture.restart("web-1", ClusterOpSpec { canary, ..ClusterOpSpec::default() }, false);
+    let retry = OperationRequest::Retry { service_id: "web-1".to_owned() };
+    assert_eq!(
+        fixture.submit(retry).unwrap_err().to_string(),
+        format!(
+            "No operations allowed for web-1 as it is in REPLACING_INSTANCES state; RESTART {restart} is at work on it"
+        )
+    );
+    fixture.steer(&restart, Steer::Pause).unwrap();
+    assert_eq!(
+        refused(&mut fixture, &restart, Steer::Promote),
+        "PROMOTE is not possible for RESTART while it is PAUSED; what began with canaries can be promoted once it \
+         is resumed"
+    );
+    fixture.steer(&restart, Steer::Cancel).unwrap();
+    let off = fixture.deactivate("web-1");
+    assert!(refused(&mut fixture, &off, Steer::Cancel).ends_with("; ask for ACTIVATE instead"));
+    let gone = fixture.destroy("web-1");
+    assert!(
+        refused(&mut fixture, &gone, Steer::Cancel).ends_with("; what is destroyed can only be created anew")
+    );
+}

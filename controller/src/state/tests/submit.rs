@@ -1,6 +1,6 @@
 //! Every operation in every state, against drove-wire.md §3.
 
-use muster_common::operation::{ClusterOpSpec, OperationKind, OperationRequest, OperationState};
+use muster_common::operation::{ClusterOpSpec, OperationKind, OperationRequest, OperationState, Steer};
 use muster_common::service::{ActivationState, ServiceState};
 use muster_common::spec::LocalServiceSpec;
 
@@ -152,6 +152,34 @@ fn creation_has_its_own_rules() {
     let service = fixture.service("web-1");
     assert_eq!((service.state, service.activation), (ServiceState::Inactive, ActivationState::Inactive));
     assert_eq!(fixture.state.services().count(), 2);
+}
+
+#[test]
+fn no_spec_of_a_service_with_several_instances_per_host_has_fixed_ports() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.create(spec_with("web", true), 1);
+    fixture.submit(update("newer")).unwrap();
+    let service_id = ID.to_owned();
+    fixture.submit(OperationRequest::UpdateInstanceCount { service_id, instances_per_host: 2 }).unwrap();
+    let fixed = Box::new(spec_with("web", true));
+    let (stop_first, op_spec) = (false, None);
+    let refused = fixture.submit(OperationRequest::UpdateSpec { spec: fixed, stop_first, op_spec });
+    assert_eq!(refused, Err(Refusal::HostLevelCount));
+    let (service_id, generation, op_spec) = (ID.to_owned(), None, None);
+    let back = OperationRequest::Rollback { service_id, generation, stop_first, op_spec };
+    assert_eq!(fixture.submit(back), Err(Refusal::HostLevelCount));
+}
+
+#[test]
+fn the_count_is_fixed_while_fixed_ports_may_come_back() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.running(spec_with("web", true), 1);
+    let operation = fixture.submit(update("newer")).unwrap();
+    fixture.settle();
+    fixture.steer(&operation, Steer::Cancel).unwrap();
+    let service_id = ID.to_owned();
+    let refused = fixture.submit(OperationRequest::UpdateInstanceCount { service_id, instances_per_host: 2 });
+    assert_eq!(refused, Err(Refusal::HostLevelFixed));
 }
 
 #[test]

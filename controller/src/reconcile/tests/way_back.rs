@@ -1,0 +1,120 @@
+//! A rollout that failed is undone, or what it left catches up: what runs the stable spec already stays as it is.
+
+use muster_common::id::Epoch;
+use muster_common::operation::SlotOutcome::{Done, Failed, InProgress, RolledBack, RollingBack};
+use muster_common::operation::{Canary, ClusterOpSpec, FailureStrategy, OperationRequest, OperationState};
+
+use super::rollout::{asked, kept_old, outcomes, replaced, roll_back, running, update, wide};
+use crate::state::testing::*;
+
+const ID: &str = "web-1";
+
+fn epochs(fixture: &Fixture) -> Vec<Epoch> {
+    fixture.state.slots_of(&service_id(ID)).map(|(_, slot)| slot.epoch).collect()
+}
+
+/// Three slots: a rollout got through in the first and failed in the second.
+fn half_way() -> Fixture {
+    let mut fixture = running(3);
+    update(&mut fixture, "new", ClusterOpSpec::default());
+    replaced(&mut fixture, "e1");
+    kept_old(&mut fixture, "e2");
+    fixture
+}
+
+#[test]
+fn slots_that_run_the_same_spec_are_not_replaced_when_a_rollback_is_undone() {
+    let mut fixture = half_way();
+    let op_spec = Some(ClusterOpSpec { failure_strategy: FailureStrategy::Rollback, ..wide() });
+    let request = OperationRequest::Rollback {
+        service_id: ID.to_owned(),
+        generation: None,
+        stop_first: false,
+        op_spec,
+    };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
+    replaced(&mut fixture, "e2");
+    assert_eq!(outcomes(&fixture, &operation), [InProgress, Done, Done]);
+    let before = epochs(&fixture);
+    kept_old(&mut fixture, "e1");
+    assert_eq!(outcomes(&fixture, &operation), [RollingBack, RolledBack, RolledBack]);
+    let now = epochs(&fixture);
+    assert!(now[0] > before[0], "it holds something else");
+    assert_eq!(now[1..], before[1..], "they run what is given back");
+    replaced(&mut fixture, "e1");
+    assert_eq!(fixture.operation(&operation).state, OperationState::Failed);
+    assert_eq!(epochs(&fixture), now);
+    let stable = fixture.service(ID).specs.stable();
+    assert!(fixture.state.slots_of(&service_id(ID)).all(|(_, slot)| slot.spec == stable));
+}
+
+#[test]
+fn slots_that_run_the_same_spec_are_not_replaced_to_catch_up() {
+    let mut fixture = half_way();
+    roll_back(&mut fixture, None).unwrap();
+    fixture.settle();
+    replaced(&mut fixture, "e2");
+    kept_old(&mut fixture, "e1");
+    let op_spec = ClusterOpSpec { failure_strategy: FailureStrategy::Rollback, ..ClusterOpSpec::default() };
+    let operation = update(&mut fixture, "third", op_spec);
+    let before = epochs(&fixture);
+    kept_old(&mut fixture, "e1");
+    replaced(&mut fixture, "e1");
+    assert_eq!(fixture.operation(&operation).state, OperationState::Failed);
+    assert_eq!(asked(&fixture), ["old"; 3]);
+    assert_eq!(epochs(&fixture)[1..], before[1..], "they ran it all the time");
+    let stable = fixture.service(ID).specs.stable();
+    assert!(fixture.state.slots_of(&service_id(ID)).all(|(_, slot)| slot.spec == stable));
+}
+
+#[test]
+fn what_a_rollback_began_with_the_same_spec_goes_on_when_it_is_undone() {
+    let mut fixture = half_way();
+    let op_spec = Some(ClusterOpSpec { failure_strategy: FailureStrategy::Rollback, ..wide() });
+    let request =
+        OperationRequest::Rollback { service_id: ID.to_owned(), generation: None, stop_first: true, op_spec };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
+    let before = epochs(&fixture);
+    fixture.report_status(&slot_id(ID, "e1", 0), muster_common::slot::SlotPhase::Failed, "it ends at once");
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [RollingBack, RollingBack, RolledBack]);
+    assert_eq!(epochs(&fixture)[1], before[1], "it is on its way");
+    fixture.report_status(&slot_id(ID, "e2", 0), muster_common::slot::SlotPhase::Failed, "it ends at once");
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [RollingBack, Failed, RolledBack]);
+}
+
+#[test]
+fn a_way_back_says_that_the_time_was_over() {
+    let mut fixture = running(2);
+    let op_spec = ClusterOpSpec { failure_strategy: FailureStrategy::Rollback, ..wide() };
+    let operation = update(&mut fixture, "new", op_spec);
+    fixture.advance(300);
+    fixture.settle();
+    let message = fixture.operation(&operation).message;
+    assert!(
+        message.starts_with("timed out in UPDATE_SPEC after 300 seconds; 0 of 2 slots are done; 2 failed"),
+        "{message}"
+    );
+    replaced(&mut fixture, "e1");
+    replaced(&mut fixture, "e2");
+    let finished = fixture.operation(&operation);
+    assert_eq!(finished.state, OperationState::Failed);
+    assert!(finished.message.starts_with("timed out in UPDATE_SPEC after"), "{}", finished.message);
+}
+
+#[test]
+fn a_way_back_says_that_nobody_promoted_it() {
+    let mut fixture = running(2);
+    let canary = Some(Canary::Percent(50));
+    let op_spec = ClusterOpSpec { failure_strategy: FailureStrategy::Rollback, canary, ..wide() };
+    let operation = update(&mut fixture, "new", op_spec);
+    replaced(&mut fixture, "e1");
+    fixture.advance(7 * 86_400);
+    fixture.settle();
+    let known = fixture.operation(&operation);
+    assert_eq!(known.state, OperationState::RollingBack);
+    assert!(known.message.starts_with("nobody said how to go on while it was AWAITING_PROMOTION; "));
+}
