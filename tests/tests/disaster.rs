@@ -265,6 +265,12 @@ fn a_restored_group_hears_what_it_does_not_know_and_touches_nothing_of_it() {
         "nothing was restarted"
     );
 
+    operator.0.wait_for("what the executor says of its slots", || {
+        let path = format!("localservices/{SERVICE}/slots");
+        let slots: Vec<serde_json::Value> = operator.0.try_get(&operator.role(0).rest, &path).ok()?;
+        slots.iter().all(|slot| slot["status"]["phase"] == "FILLED").then_some(())
+    });
+
     // Whoever watched has to look anew, and no revision is told twice.
     let from = format!("cluster/events?from={seen}");
     let watched = operator.0.try_get::<serde_json::Value>(&operator.role(0).rest, &from);
