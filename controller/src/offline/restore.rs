@@ -48,6 +48,7 @@ pub(super) async fn restore(args: &RestoreArgs, world: &World) -> Result<(), Rol
     // All of it is read, so that nothing is found to be wrong later.
     let (mut replica, state) = Replica::new();
     replica.restore(&chunks).map_err(|error| unusable(&error))?;
+    drop(chunks); // as large as the state
     replica.publish();
     let revision = state.borrow().revision();
     if revision != Revision(header.revision) {
