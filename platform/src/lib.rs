@@ -4,6 +4,7 @@
 //! | module | noun |
 //! |---|---|
 //! | [`world`] | clock, entropy, network and disk: all that a role touches of the machine |
+//! | `steady` | wall-clock time that nobody can set |
 //! | [`tls`] | the cluster's authority, a role's identity and its renewal, a peer's identity |
 //! | [`serve`] | the one accept path: TLS for the cluster port, plain for the api port |
 //! | `handshake` | the accepting half of mTLS handshakes: who comes first |
@@ -35,6 +36,7 @@ pub mod role_error;
 pub mod runtime;
 pub mod serve;
 pub mod shutdown;
+mod steady;
 pub mod systemd;
 pub mod telemetry;
 pub mod tls;
@@ -46,5 +48,6 @@ pub use datadir::DataDir;
 pub use role_error::RoleError;
 pub use runtime::run_to_end;
 pub use serve::{serve_cluster, serve_plain};
+pub use steady::SteadyClock;
 pub use tls::{Authority, IssuedCertificate, PeerIdentity, TlsError, TlsFiles, TlsIdentity, Validity};
 pub use world::{Clock, Connection, Disk, Entropy, Listener, Network, Stream, World};

@@ -12,6 +12,7 @@ mod fetch;
 mod header;
 mod logging;
 mod mask;
+mod patience;
 mod placement;
 mod port;
 mod resource;

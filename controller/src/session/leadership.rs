@@ -10,7 +10,7 @@ use bytes::Bytes;
 use metrics::{counter, gauge};
 use muster_common::id::{ExecutorId, Revision};
 use muster_common::time::Timestamp;
-use muster_platform::World;
+use muster_platform::{SteadyClock, World};
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body;
 use tokio::sync::OwnedSemaphorePermit;
@@ -91,6 +91,7 @@ impl Leadership {
         consensus: Consensus,
     ) -> Self {
         let now = Instant::now();
+        let world = World { clock: Arc::new(SteadyClock::following(world.clock)), ..world };
         let executors = state.executors().count();
         Self {
             term,

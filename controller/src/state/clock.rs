@@ -78,6 +78,12 @@ fn settle_anew(operation: &mut Operation) {
     }
 }
 
+/// When something of a series is said to have ended: at `at`, but after the `newest` of it where another leader's clock was
+/// ahead. So what is forgotten first is what came first.
+pub(super) fn after(newest: Option<Timestamp>, at: Timestamp) -> Timestamp {
+    newest.filter(|newest| *newest > at).map_or(at, |newest| newest.plus(Duration::from_millis(1)))
+}
+
 /// A duration in whole ms.
 pub(crate) fn as_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)

@@ -1,6 +1,7 @@
 //! What happened, in the order of the log; a bounded window of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use imbl::OrdMap;
 use muster_common::cluster::ClusterState;
@@ -219,6 +220,9 @@ pub struct EventRecord {
 /// Where an event stands: the revision that caused it, and which of that revision's it is.
 pub(crate) type EventPosition = (Revision, u32);
 
+/// What tells the times of two revisions apart.
+const TICK: Duration = Duration::from_millis(1);
+
 /// The window of events.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Events {
@@ -228,13 +232,14 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Adds an event. Times never go back, also when the next leader's clock does: readers go on from
-    /// the newest time they saw. Keeps at most `max` events.
+    /// Adds an event. Readers that go on from the newest time they saw miss nothing and see nothing twice: the time grows
+    /// from revision to revision, also when the next leader's clock is behind or two come in one millisecond, and
+    /// those of one revision have the same. Keeps at most `max` events.
     pub(super) fn push(&mut self, revision: Revision, at: Timestamp, what: Happening, max: u32) {
-        let at = self.newest().map_or(at, |newest| newest.max(at));
-        let n = match self.log.get_max() {
-            Some(((last, n), _)) if *last == revision => n + 1,
-            _ => 0,
+        let (n, at) = match self.log.get_max() {
+            Some(((last, n), newest)) if *last == revision => (n + 1, newest.at),
+            Some((_, newest)) => (0, at.max(newest.at.plus(TICK))),
+            None => (0, at),
         };
         self.insert((revision, n), EventRecord { at, what });
         self.trim(max);
@@ -275,11 +280,6 @@ impl Events {
     /// Whether nothing that came after `position` is missing.
     pub(super) fn reach_back_to(&self, position: EventPosition) -> bool {
         position.0 > self.compacted || position == (self.compacted, u32::MAX)
-    }
-
-    /// The newest event's time.
-    pub(super) fn newest(&self) -> Option<Timestamp> {
-        self.log.get_max().map(|(_, event)| event.at)
     }
 
     /// The oldest event's time, to know when retention is due.

@@ -186,6 +186,14 @@ impl Instances {
         ids.filter_map(|(_, id)| self.records.get(id))
     }
 
+    /// When the newest of a service's ended ones ended.
+    pub(super) fn newest_end(&self, service: &ServiceId) -> Option<Timestamp> {
+        let newest = |ended: &OrdMap<_, OrdSet<(Timestamp, InstanceId)>>| {
+            ended.get(service).and_then(|ended| ended.get_max()).map(|(ended, _)| *ended)
+        };
+        newest(&self.old_by_service).max(newest(&self.awaited_by_service))
+    }
+
     /// The oldest end of all, to know when retention is due.
     pub(super) fn oldest_end(&self) -> Option<Timestamp> {
         self.old_by_service.values().filter_map(|old| old.get_min()).map(|(ended, _)| *ended).min()

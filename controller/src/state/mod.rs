@@ -414,7 +414,11 @@ impl State {
     }
 
     /// Stores an operation that begins or ends, and tells the world.
-    fn put_operation(&mut self, at: Timestamp, operation: Operation) {
+    fn put_operation(&mut self, at: Timestamp, mut operation: Operation) {
+        if operation.finished.is_some() {
+            let newest = self.operations.finished_of(&operation.service).next();
+            operation.finished = Some(clock::after(newest.and_then(|newest| newest.finished), at));
+        }
         let what = Happening::operation(&operation);
         self.operations.put(operation);
         self.emit(at, what);

@@ -10,6 +10,7 @@ use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
 use muster_common::time::Timestamp;
 
+use super::clock::after;
 use super::{ExecutorReport, Happening, Instance, ReportAck, State};
 
 impl State {
@@ -61,7 +62,9 @@ impl State {
 
     /// Stores an instance as live or as ended, whichever it is.
     pub(super) fn store(&mut self, at: Timestamp, mut instance: Instance) {
-        instance.ended = if instance.is_live() { None } else { instance.ended.or(Some(at)) };
+        let service = &instance.record.slot.service;
+        let ends = || after(self.instances.newest_end(service), at);
+        instance.ended = if instance.is_live() { None } else { instance.ended.or_else(|| Some(ends())) };
         self.instances.put(instance, self.retention.old_instances);
     }
 

@@ -24,8 +24,8 @@ use super::{Instance, Refusal, Reply, Service, SpecVersion, Specs, State, allowe
 const INSTANCES_PER_HOST: std::ops::RangeInclusive<u32> = 1..=256;
 
 /// How long DESTROY waits for the last instance: longer than it takes by default until the instances
-/// of a silent executor count as lost (10 min).
-const DESTROY_TIMEOUT: DroveDuration = DroveDuration::from_secs(15 * 60);
+/// of a silent executor count as lost (10 min), and than the log of one that ended may be copied (half an hour).
+const DESTROY_TIMEOUT: DroveDuration = DroveDuration::from_secs(45 * 60);
 
 /// Who asked for what, and when.
 pub(super) struct Submission<'a> {
@@ -211,7 +211,7 @@ impl State {
         let generation = self.set_activation(service, ActivationState::Active);
         self.try_again(&service.id, generation);
         self.enter(submission.at, &service.id, ServiceState::Active);
-        self.begin(submission, service, OperationKind::Activate, &How::default(), Vec::new());
+        self.begin(submission, service, OperationKind::Activate, &How::patient(service), Vec::new());
     }
 
     /// Begins a DEACTIVATE that follows from another request.
@@ -225,7 +225,13 @@ impl State {
         let generation = self.set_activation(service, ActivationState::ConfigTesting);
         self.try_again(&service.id, generation);
         self.enter(submission.at, &service.id, ServiceState::ConfigTesting);
-        self.begin(submission, service, OperationKind::DeployTestInstance, &How::default(), Vec::new());
+        self.begin(
+            submission,
+            service,
+            OperationKind::DeployTestInstance,
+            &How::patient(service),
+            Vec::new(),
+        );
     }
 
     fn adjust(&mut self, submission: &Submission<'_>, service: &Service, op_spec: Option<&ClusterOpSpec>) {
@@ -245,7 +251,7 @@ impl State {
             service.updated = submission.at;
         }
         self.try_again(&service.id, generation);
-        let (kind, how) = (OperationKind::Retry, How::default());
+        let (kind, how) = (OperationKind::Retry, How::patient(service));
         self.supersede(submission, &service.id, kind, |earlier| earlier == kind);
         self.put_operation(submission.at, submission.operation(&service.id, kind, &how, Vec::new()));
     }
@@ -255,7 +261,7 @@ impl State {
         self.set_activation(service, ActivationState::Inactive);
         self.enter(submission.at, &service.id, ServiceState::Inactive);
         let slots = self.held_slots(service);
-        self.begin(submission, service, OperationKind::Deactivate, &How::default(), slots);
+        self.begin(submission, service, OperationKind::Deactivate, &How::patient(service), slots);
     }
 
     fn update_count(
@@ -276,7 +282,13 @@ impl State {
         }
         self.try_again(&service.id, generation);
         self.enter(submission.at, &service.id, service.resting_state());
-        self.begin(submission, service, OperationKind::UpdateInstanceCount, &How::default(), Vec::new());
+        self.begin(
+            submission,
+            service,
+            OperationKind::UpdateInstanceCount,
+            &How::patient(service),
+            Vec::new(),
+        );
         if let Some(operation) = self.operations.get_running_mut(submission.id) {
             operation.instances_per_host = Some(instances_per_host);
         }
@@ -470,6 +482,15 @@ pub(super) struct How {
 }
 
 impl How {
+    /// For what users give no time: as long as one instance may honestly take, for all take theirs at the same time.
+    fn patient(service: &Service) -> Self {
+        let default = ClusterOpSpec::default();
+        let (usual, longest) = (default.timeout.as_duration(), service.spec().longest_replacement());
+        let longest = DroveDuration::from_secs(longest.as_secs());
+        let timeout = if longest.as_duration() > usual { longest } else { default.timeout };
+        Self { op_spec: ClusterOpSpec { timeout, ..default }, stop_first: false }
+    }
+
     fn replacing(op_spec: Option<&ClusterOpSpec>, stop_first: bool) -> Self {
         Self { op_spec: op_spec.cloned().unwrap_or_default(), stop_first }
     }

@@ -185,12 +185,12 @@ fn a_destruction_that_takes_too_long_leaves_the_service_as_it_was() {
     fixture.settle();
     let operation = fixture.destroy(ID);
     fixture.settle();
-    fixture.advance(15 * 60);
+    fixture.advance(45 * 60);
     fixture.settle();
     assert_eq!(fixture.operation(&operation).state, OperationState::Failed);
     assert_eq!(
         fixture.operation(&operation).message,
-        "timed out in DESTROY after 900 seconds; 1 of 1 slots are not there yet: e1/0 (web-1.e1.0 is HEALTHY)"
+        "timed out in DESTROY after 2700 seconds; 1 of 1 slots are not there yet: e1/0 (web-1.e1.0 is HEALTHY)"
     );
     assert_eq!(fixture.service(ID).state, ServiceState::Inactive);
     fixture.destroy(ID);

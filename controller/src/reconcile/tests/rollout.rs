@@ -16,6 +16,7 @@ use muster_common::spec::LocalServiceSpec;
 
 use crate::reconcile;
 use crate::state::testing::*;
+use crate::state::view;
 use crate::state::{Change, Command, Refusal, Reply, slot_table};
 
 const ID: &str = "web-1";
@@ -142,6 +143,8 @@ fn after_a_failure_the_rest_stays_as_it_is() {
     assert_eq!(finished.state, OperationState::Failed);
     assert_eq!(outcomes(&fixture, &operation), [Done, Failed, Waiting]);
     assert_eq!(asked(&fixture), ["new", "new", "old"]);
+    let problems = view::service_summary(&fixture.state, fixture.service(ID)).problems;
+    assert!(problems[0].starts_with("2 of 3 slots were given generation"), "{problems:?}");
     // A node that joins gets what is known to work.
     fixture.register("e4", None);
     fixture.settle();

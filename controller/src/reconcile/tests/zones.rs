@@ -7,6 +7,7 @@ use muster_common::slot::ReplaceMode;
 
 use super::rollout::{asked, content, outcomes, replaced, running, update, wide};
 use crate::state::testing::*;
+use crate::state::view;
 
 const ID: &str = "web-1";
 
@@ -35,12 +36,20 @@ fn those_who_were_away_catch_up_one_of_a_zone_at_a_time_and_as_the_rollout_was_t
     fixture.settle();
     assert_eq!(asked(&fixture), ["old", "new", "old", "new", "old", "new"]);
     assert_eq!(fixture.state.slot(&slot_id(ID, "a2", 0)).unwrap().mode, ReplaceMode::StopFirst);
+    let problems = view::service_summary(&fixture.state, fixture.service(ID)).problems;
+    let waiting = problems.iter().filter(|problem| problem.contains("it was away while"));
+    assert_eq!(
+        waiting.map(|problem| &problem[..4]).collect::<Vec<_>>(),
+        ["a1/0", "a3/0", "n2/0"],
+        "{problems:?}"
+    );
     replaced(&mut fixture, "n1");
     assert_eq!(asked(&fixture), ["old", "new", "old", "new", "new", "new"]);
     replaced(&mut fixture, "a2");
     assert_eq!(asked(&fixture), ["new", "new", "old", "new", "new", "new"]);
     replaced(&mut fixture, "a1");
     assert_eq!(asked(&fixture), ["new"; 6]);
+    assert_eq!(view::service_summary(&fixture.state, fixture.service(ID)).problems, [""; 0]);
 }
 
 #[test]

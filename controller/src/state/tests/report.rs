@@ -7,6 +7,7 @@ use muster_common::evidence::Repeats;
 use muster_common::id::Epoch;
 use muster_common::instance::{InstanceInfo, InstanceRecord, InstanceState};
 use muster_common::slot::{SlotPhase, SlotStatus};
+use muster_common::time::Timestamp;
 use proptest::prelude::*;
 
 use crate::state::State;
@@ -35,6 +36,7 @@ fn shown(state: &State) -> Shown {
             let id = id.to_owned();
             event.id.clear();
             event.revision = muster_common::id::Revision(0);
+            event.time = Timestamp(0);
             // The place is told with whatever record brought the transition.
             event.metadata.retain(|tag, _| tag != "EXECUTOR_HOST" && tag != "PORTS");
             events.entry(id).or_default().push(event);

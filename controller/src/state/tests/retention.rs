@@ -32,6 +32,30 @@ fn the_newest_hundred_old_instances_of_a_service_are_kept() {
 }
 
 #[test]
+fn what_ends_under_a_leader_whose_clock_is_behind_is_the_newest_all_the_same() {
+    let mut fixture = Fixture::with_executors(1);
+    let service = fixture.running(spec("web"), 1);
+    let slot = slot_id("web-1", "e1", 0);
+    fixture.lead_at(fixture.now.plus(Duration::from_secs(3600)));
+    for n in 0..100 {
+        fixture.report_in(&format!("before-{n:03}"), &slot, &UP_AND_DOWN);
+        fixture.deactivate("web-1");
+        fixture.activate("web-1");
+    }
+    fixture.lead_at(Timestamp(fixture.now.0 - 3_600_000));
+    for id in ["a-first", "a-second"] {
+        fixture.report_in(id, &slot, &UP_AND_DOWN);
+    }
+    let old: Vec<_> = fixture.state.old_instances(&service).map(|old| old.record.id.to_string()).collect();
+    assert_eq!(old.len(), 100);
+    assert_eq!(old[..3], ["a-second", "a-first", "before-099"]);
+    let newest = fixture.deactivate("web-1");
+    fixture.activate("web-1");
+    let known = fixture.state.operations_of(&service).find(|known| known.finished.is_some()).unwrap();
+    assert_eq!(known.id, newest);
+}
+
+#[test]
 fn old_instances_survive_their_service_for_seven_days() {
     let mut fixture = Fixture::with_executors(1);
     let service = fixture.running(spec("web"), 1);

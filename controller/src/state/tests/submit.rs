@@ -2,6 +2,7 @@
 
 use muster_common::operation::{ClusterOpSpec, OperationKind, OperationRequest, OperationState};
 use muster_common::service::{ActivationState, ServiceState};
+use muster_common::spec::LocalServiceSpec;
 
 use crate::state::testing::*;
 use crate::state::{Happening, Refusal};
@@ -304,4 +305,21 @@ fn an_operation_keeps_what_was_asked() {
     let replaced = fixture.submit(request).unwrap();
     let replaced = fixture.operation(&replaced);
     assert_eq!((replaced.instance_ids, replaced.stop_first), (vec![instance_id("SI-1")], true));
+}
+
+#[test]
+fn who_cannot_say_how_long_it_may_take_has_the_time_that_the_spec_allows() {
+    let mut fixture = Fixture::with_executors(1);
+    let mut document = serde_json::to_value(spec("web")).unwrap();
+    fixture.create(serde_json::from_value(document.clone()).unwrap(), 1);
+    let quick = fixture.activate(ID);
+    assert_eq!(fixture.operation(&quick).time_left_ms, 300_000);
+    document["name"] = "image".into();
+    document["executable"]["dockerPullTimeout"] = "15m".into();
+    let slow: LocalServiceSpec = serde_json::from_value(document).unwrap();
+    let longest_ms = u64::try_from(slow.longest_replacement().as_millis()).unwrap();
+    assert!(longest_ms > 900_000);
+    fixture.create(slow, 1);
+    let slow = fixture.activate("image-1");
+    assert_eq!(fixture.operation(&slow).time_left_ms, longest_ms);
 }

@@ -1,6 +1,8 @@
 //! The wire's exact JSON (drove-wire.md §2).
 
 use muster_common::executor::Contact;
+use muster_common::id::Revision;
+use muster_common::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::state::testing::*;
@@ -150,7 +152,7 @@ fn the_cluster_counts_what_is_in_contact() {
 #[test]
 fn events_have_droves_tags() {
     let fixture = running();
-    let events = view::events_newest_first(&fixture.state, muster_common::time::Timestamp(0), 1000);
+    let events = view::events_newest_first(&fixture.state, Timestamp(0), 1000);
     assert!(events.is_sorted_by(|newer, older| newer.time >= older.time));
     let find = |state: &str, tag: &str, id: &str| {
         let event = events.iter().find(|event| {
@@ -180,7 +182,29 @@ fn events_have_droves_tags() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), events.len(), "ids are unique");
-    assert_eq!(view::events_newest_first(&fixture.state, muster_common::time::Timestamp(0), 3).len(), 3);
+    assert_eq!(view::events_newest_first(&fixture.state, Timestamp(0), 3).len(), 3);
+}
+
+#[test]
+fn who_asks_for_what_is_younger_than_the_newest_sees_every_event_once() {
+    let mut fixture = running();
+    let (mut newest, mut seen) = (Timestamp(0), 0);
+    let mut look = |fixture: &Fixture| {
+        let events = view::events_newest_first(&fixture.state, newest, 1000);
+        newest = events.first().map_or(newest, |event| event.time);
+        seen += events.len();
+        assert_eq!(seen, fixture.state.events_after(Revision(0)).count());
+    };
+    // Several in one millisecond; a request that came by a controller whose clock is ahead; a leader whose clock is behind.
+    for ahead_ms in [0, 0, 30_000, -30_000, 0, -2_000, 0] {
+        fixture.now = Timestamp(fixture.now.0.saturating_add_signed(ahead_ms));
+        for _ in 0..2 {
+            fixture.deactivate("web-1");
+            look(&fixture);
+            fixture.activate("web-1");
+            look(&fixture);
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_common::id::{ExecutorId, SlotId};
+use muster_common::id::{ExecutorId, Generation, SlotId};
 use muster_common::instance::InstanceState;
 use muster_common::service::ServiceSummary;
 use muster_common::slot::{SlotPhase, SlotStatus};
@@ -21,11 +21,17 @@ pub(crate) fn service_summary(state: &State, service: &Service) -> ServiceSummar
     let (healthy, active) = live(state, service, &silent);
     let (mut away, mut failed) = (0, 0);
     let mut problems = Problems::default();
+    if let Some(unproven) = unproven(state, service) {
+        problems.add(|| unproven);
+    }
     for (id, slot) in state.slots_of(&service.id) {
         if silent.contains(&id.executor) {
             away += 1;
             problems.add(|| format!("{}/{}: {}", id.executor, id.index, state.absence(&id.executor)));
             continue;
+        }
+        if state.may_catch_up(&id, slot) {
+            problems.add(|| behind(&id, service, slot.spec));
         }
         let Some(status) = slot.current_status() else { continue };
         failed += u64::from(gave_up(status.phase));
@@ -51,6 +57,32 @@ pub(crate) fn service_summary(state: &State, service: &Service) -> ServiceSummar
         failed_instances: failed,
         problems: problems.in_words(),
     }
+}
+
+/// A spec that a rollout which failed left in some of the slots.
+fn unproven(state: &State, service: &Service) -> Option<String> {
+    let wanted = service.specs.wanted();
+    let is_at_work =
+        || state.operations_of(&service.id).next().is_some_and(|newest| newest.finished.is_none());
+    if wanted == service.specs.stable() || is_at_work() {
+        return None;
+    }
+    let (all, given) = state
+        .slots_of(&service.id)
+        .fold((0, 0), |(all, given), (_, slot)| (all + 1, given + usize::from(slot.spec == wanted)));
+    Some(format!(
+        "{given} of {all} slots were given generation {wanted}, whose rollout did not succeed; the others keep theirs: \
+         roll out a spec that works, or roll back"
+    ))
+}
+
+fn behind(id: &SlotId, service: &Service, runs: Generation) -> String {
+    let stable = service.specs.stable();
+    format!(
+        "{}/{} still has generation {runs}: it was away while generation {stable} was rolled out, and waits as long as another \
+         slot of its zone is down or any slot gave up on generation {stable}",
+        id.executor, id.index
+    )
 }
 
 /// Nothing is tried in such a slot until it is asked for anew.
