@@ -239,6 +239,47 @@ async fn silence_is_noticed_and_a_word_heals_it() {
 }
 
 #[tokio::test]
+async fn from_what_was_told_in_another_history_nothing_is_concluded() {
+    let cluster = Cluster::start(1).await;
+    let tls = cluster.executor("e1");
+    let at = address(&cluster, 0);
+    activate(&cluster, 0).await;
+    let mut session = Session::open(&tls, &at, register("e1", 1, 0)).await.unwrap();
+    let history = session.welcome().await.history;
+    assert_eq!(history.as_deref(), Some(""), "of a group that was founded");
+    let mut table = session.table().await;
+    while table.rows.is_empty() {
+        table = session.table().await;
+    }
+    session.report(vec![instance("SI-1", "WEB-1", "e1", &table.rows[0], "HEALTHY")], Vec::new()).await;
+    session.ack().await;
+
+    let state_of = |id: &str| {
+        let state = cluster.controllers[0].state().borrow().clone();
+        state.instance(&InstanceId::new(id).unwrap()).map(|instance| instance.state())
+    };
+    // It was replaced, as those were told whom this cluster's state was not made of.
+    let holding = |history: &str| v1::Register {
+        holds: Some(v1::Inventory { instances: vec!["SI-2".to_owned()] }),
+        history: Some(history.to_owned()),
+        ..register("e1", 1, table.revision)
+    };
+    let mut session = Session::open(&tls, &at, holding("before")).await.unwrap();
+    assert_eq!(session.welcome().await.history.as_deref(), Some(""));
+    assert_eq!(state_of("SI-1"), Some(InstanceState::Healthy));
+    session.report(vec![instance("SI-2", "WEB-1", "e1", &table.rows[0], "HEALTHY")], Vec::new()).await;
+    session.ack().await;
+
+    let mut session = Session::open(&tls, &at, holding("")).await.unwrap();
+    session.welcome().await;
+    assert_eq!(
+        (state_of("SI-1"), state_of("SI-2")),
+        (Some(InstanceState::Lost), Some(InstanceState::Healthy))
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn reports_of_many_executors_are_all_acknowledged() {
     /// More from each than may wait for it on the way down.
     const REPORTS: u64 = 200;

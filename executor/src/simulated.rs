@@ -92,8 +92,9 @@ impl Machine {
         match message {
             Message::Table { term, table } => self.obey(term, &table),
             Message::Acknowledged { instances, slots } => self.forget(&instances, &slots),
-            // Of runners, of a drain and of a service manager there is nothing here.
+            // Of runners, of a drain, of a service manager and of a group that was restored there is nothing here.
             Message::Told { .. }
+            | Message::Welcomed { .. }
             | Message::PortsChecked { .. }
             | Message::Listed { .. }
             | Message::Drain

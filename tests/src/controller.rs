@@ -78,7 +78,7 @@ impl Sessions for Desk {
             let mut up = request.into_inner();
             tokio::spawn(async move {
                 let say = |body| Ok(v1::ControllerMessage { term: 1, body: Some(body) });
-                let welcome = v1::Welcome { heartbeat_interval_ms: 500 };
+                let welcome = v1::Welcome { heartbeat_interval_ms: 500, history: None };
                 down.send(say(Down::Welcome(welcome))).await.ok()?;
                 desk.table.mark_changed();
                 loop {

@@ -3,13 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
 use muster_common::cluster::{ControllerInfo, ControllerRole};
-use muster_common::instance::InstanceInfo;
-use muster_tests::cluster::{DevCluster, RoleProcess};
+use muster_common::instance::{InstanceInfo, InstanceState};
+use muster_tests::api::CallError;
+use muster_tests::cluster::{DevCluster, RoleProcess, kill_9};
 use serde_json::json;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
@@ -87,15 +89,45 @@ impl Operator {
         self.0.wait_for("the healthy instance", || {
             let path = format!("localservices/{SERVICE}/instances");
             let instances: Vec<InstanceInfo> = self.0.try_get(&self.role(nth).rest, &path).ok()?;
-            instances
-                .into_iter()
-                .find(|instance| instance.state == muster_common::instance::InstanceState::Healthy)
+            instances.into_iter().find(|instance| instance.state == InstanceState::Healthy)
         })
+    }
+
+    /// The ids of all instances by their slots, once `count` are left and healthy.
+    fn serving(&self, count: usize) -> BTreeMap<u32, String> {
+        self.0.wait_for(&format!("{count} healthy instances"), || {
+            let instances = self.0.instances(SERVICE);
+            let are_well = instances.iter().all(|one| one.state == InstanceState::Healthy);
+            let serving = instances.into_iter().map(|one| (one.slot_index, one.instance_id));
+            (are_well && serving.len() == count).then(|| serving.collect())
+        })
+    }
+
+    /// The pid of each instance.
+    fn pids(&self) -> BTreeMap<String, u32> {
+        let pid_of = |one: InstanceInfo| (one.instance_id.clone(), self.0.pid_of(&one));
+        self.0.healthy(SERVICE).into_iter().map(pid_of).collect()
+    }
+
+    /// Asks for another instance in place of this one.
+    fn replace(&self, id: &str) {
+        let replace = json!({"type": "REPLACE_INSTANCES", "serviceId": SERVICE, "instanceIds": [id]});
+        let accepted = || self.0.operate(&self.role(0).rest, &replace).ok();
+        self.0.wait_for("the replacement to be accepted", accepted);
     }
 
     /// A change is accepted and carried out: the cluster is alive.
     fn scale(&self, nth: usize, to: u32) {
         self.ask_until_ok(nth, &["scale", SERVICE, &to.to_string()]);
+    }
+
+    /// The revision of the newest event.
+    fn revision(&self, nth: usize) -> u64 {
+        self.0.wait_for("the newest event", || {
+            let newest: Vec<serde_json::Value> =
+                self.0.try_get(&self.role(nth).rest, "cluster/events?size=1").ok()?;
+            newest.first()?["revision"].as_u64()
+        })
     }
 
     fn data(&self, nth: usize) -> PathBuf {
@@ -194,6 +226,63 @@ fn a_lost_majority_and_then_everything_is_survived_without_touching_the_workload
     let same =
         both.iter().find(|instance| instance.instance_id == before.instance_id).expect("the first stays");
     assert_eq!(operator.0.pid_of(same), pid);
+}
+
+#[test]
+fn a_restored_group_hears_what_it_does_not_know_and_touches_nothing_of_it() {
+    let operator = Operator(DevCluster::start(PROGRAM, 1, &[]));
+    operator.scale(0, 2);
+    let before = operator.serving(2);
+    let file = operator.0.dir().join("backup");
+    let name = file.to_string_lossy().into_owned();
+    operator.ask_until_ok(0, &["backup", &name]);
+
+    // After the backup one instance crashes, so that another has its slot and epoch; and one is replaced.
+    kill_9(operator.pids()[&before[&0]]);
+    operator.replace(&before[&1]);
+    let after = operator.0.wait_for("both to be other ones", || {
+        Some(operator.serving(2)).filter(|now| now.iter().all(|(slot, id)| *id != before[slot]))
+    });
+    let (pids, seen) = (operator.pids(), operator.revision(0));
+
+    for nth in 0..3 {
+        operator.kill(nth);
+    }
+    for nth in 0..3 {
+        operator.offline_ok(nth, &["controller", "rejoin", "--yes"]);
+    }
+    let said = operator.offline_ok(0, &["restore", &name]);
+    assert!(said.contains("replaced since then stays as it is"), "{said}");
+    operator.start(0);
+    // Nobody is taken for lost before it is known who took his place.
+    operator.0.wait_for("those of before to be over", || {
+        let old = operator.0.old_instances(SERVICE);
+        before.values().all(|id| old.iter().any(|one| one.instance_id == *id)).then_some(())
+    });
+    assert_eq!(
+        (operator.serving(2), operator.pids()),
+        (after.clone(), pids.clone()),
+        "nothing was restarted"
+    );
+
+    operator.0.wait_for("what the executor says of its slots", || {
+        let path = format!("localservices/{SERVICE}/slots");
+        let slots: Vec<serde_json::Value> = operator.0.try_get(&operator.role(0).rest, &path).ok()?;
+        slots.iter().all(|slot| slot["status"]["phase"] == "FILLED").then_some(())
+    });
+
+    // Whoever watched has to look anew, and no revision is told twice.
+    let from = format!("cluster/events?from={seen}");
+    let watched = operator.0.try_get::<serde_json::Value>(&operator.role(0).rest, &from);
+    assert!(matches!(&watched, Err(CallError::Wrong(words)) if words.contains("COMPACTED")), "{watched:?}");
+    assert!(operator.revision(0) > seen);
+
+    // What is asked for from now on is newer than all that was.
+    operator.replace(&after[&1]);
+    let last = operator
+        .0
+        .wait_for("another one in slot 1", || Some(operator.serving(2)).filter(|now| now[&1] != after[&1]));
+    assert_eq!((&last[&0], operator.pids()[&last[&0]]), (&after[&0], pids[&after[&0]]));
 }
 
 #[test]

@@ -52,6 +52,7 @@ impl Session {
             executor: Some((&record).into()),
             table_revision: 0,
             holds: Some(v1::Inventory::default()),
+            history: None,
         };
         let register = v1::ExecutorMessage { body: Some(Up::Register(register)) };
         loop {

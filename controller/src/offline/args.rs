@@ -20,7 +20,8 @@ pub enum OfflineCommand {
     ///
     /// The whole file is checked before anything is written. Then: start this controller; on the others,
     /// 'muster controller rejoin' and start them; 'muster members add' each. Stop what is left of the old
-    /// cluster first. Executors come back by themselves; what runs and is in the backup is not restarted.
+    /// cluster first. Executors come back by themselves; what runs in a slot of the backup is not restarted, also where
+    /// it was replaced since.
     Restore(RestoreArgs),
     /// Set a damaged or outdated controller's files aside, so that it can join the cluster again, empty.
     ///

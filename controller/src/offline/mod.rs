@@ -16,13 +16,16 @@ mod restore;
 use std::path::{Path, PathBuf};
 
 use muster_common::exit::Exit;
+use muster_common::id::Revision;
 use muster_platform::{DataDir, RoleError, World};
 
 pub use args::{OfflineCommand, RestoreArgs};
 
 use crate::config::ControllerConfig;
+use crate::raft::regroup::Ended;
 use crate::raft::types::Incarnation;
-use crate::raft::{Member, regroup};
+use crate::raft::{Machine as _, Member, StartError, regroup};
+use crate::state::Replica;
 use crate::store::Owner;
 
 /// Does a command; what it has to say goes to standard output.
@@ -61,6 +64,19 @@ impl Stopped {
         })?;
         Ok(Self { me, owner, dir, cluster: read.cluster.to_string(), _lock: lock })
     }
+}
+
+/// Makes of a stopped controller a group of its own, with the state in `replica`, of a group that has ended. What was
+/// in its directory is set aside; where, is returned.
+async fn found(
+    stopped: &Stopped,
+    replica: &mut Replica,
+    ended: Ended,
+    world: &World,
+) -> Result<Option<PathBuf>, StartError> {
+    let begin = ended.next(world.clock.now());
+    replica.begin_history(Revision(begin.index), world.uuid().to_string());
+    regroup::write(&stopped.dir, &stopped.owner, &stopped.me, begin, replica.snapshot()()).await
 }
 
 /// Nothing was done, because nobody said that it should.

@@ -6,8 +6,7 @@ use muster_common::exit::Exit;
 use muster_platform::{RoleError, World};
 
 use super::args::ConfirmedArgs;
-use super::{Stopped, unconfirmed};
-use crate::raft::Machine as _;
+use super::{Stopped, found, unconfirmed};
 use crate::raft::regroup::{self, Survivor};
 use crate::state::Replica;
 
@@ -25,10 +24,7 @@ pub(super) async fn recover(args: &ConfirmedArgs, world: &World) -> Result<(), R
     if !args.yes {
         return Err(unconfirmed());
     }
-    let chunks = replica.snapshot()();
-    let begin = survivor.ended.next(world.clock.now());
-    let aside = regroup::write(&stopped.dir, &stopped.owner, &stopped.me, begin, chunks).await?;
-    if let Some(aside) = aside {
+    if let Some(aside) = found(&stopped, &mut replica, survivor.ended, world).await? {
         println!("What was there is in {}.", aside.display());
     }
     println!(

@@ -7,11 +7,19 @@ use muster_common::exit::Exit;
 use muster_common::id::Revision;
 use muster_platform::{RoleError, World};
 
-use super::{RestoreArgs, Stopped};
+use super::{RestoreArgs, Stopped, found};
 use crate::backup;
 use crate::raft::Machine as _;
 use crate::raft::regroup::{self, Ended};
 use crate::state::Replica;
+
+/// What happens to what runs, for who has to go on from there.
+const CONSEQUENCES: &str = "\
+    What runs says what became of it since the backup, and nothing of it is stopped where the backup has its slot: an \
+    instance that was replaced since then stays as it is. Its generation is not the service's; to have the wanted \
+    spec everywhere, submit UPDATE_SPEC or RESTART, which go in waves.\n\
+    Executors that the backup does not know register as new ones, with new epochs: what runs on them is replaced. \
+    Services that came after the backup are not known, and what runs of them is stopped.";
 
 pub(super) async fn restore(args: &RestoreArgs, world: &World) -> Result<(), RoleError> {
     let stopped = Stopped::lock(&args.config, world)?;
@@ -40,19 +48,19 @@ pub(super) async fn restore(args: &RestoreArgs, world: &World) -> Result<(), Rol
     // All of it is read, so that nothing is found to be wrong later.
     let (mut replica, state) = Replica::new();
     replica.restore(&chunks).map_err(|error| unusable(&error))?;
+    drop(chunks); // as large as the state
     replica.publish();
     let revision = state.borrow().revision();
     if revision != Revision(header.revision) {
         return Err(unusable(&format!("it holds revision {} and names {}", revision.0, header.revision)));
     }
     let ended = Ended { term: header.term, revision: header.revision };
-    let begin = ended.next(world.clock.now());
-    regroup::write(&stopped.dir, &stopped.owner, &stopped.me, begin, chunks).await?;
+    found(&stopped, &mut replica, ended, world).await?;
     let (services, executors) = (state.borrow().services().count(), state.borrow().executors().count());
     println!(
         "controller {} is a cluster of its own now, with revision {} of cluster {}: {services} services, \
-         {executors} executors.\nNext: start it; run 'muster controller rejoin' on the others and start them; then \
-         'muster members add' each.",
+         {executors} executors.\n{CONSEQUENCES}\nNext: start it; run 'muster controller rejoin' on the others and start \
+         them; then 'muster members add' each.",
         stopped.me.id, header.revision, header.cluster
     );
     Ok(())

@@ -159,7 +159,8 @@ impl Leadership {
         reader: DropGuard,
         state: &State,
     ) {
-        let Registration { record, table, holds } = registration;
+        let table = registration.table;
+        let (record, holds) = registration.comparable(state.history());
         let executor = record.id.clone();
         let now = Instant::now();
         // Whoever has to wait was heard: he is not missed because of it.
@@ -203,7 +204,8 @@ impl Leadership {
         let Some(session) = self.roster.get(executor, key) else { return };
         session.phase = Phase::Open;
         tracing::info!(%executor, term = self.term, "session open");
-        self.send(executor, key, Body::Welcome(v1::Welcome { heartbeat_interval_ms }));
+        let history = Some(state.history().to_owned());
+        self.send(executor, key, Body::Welcome(v1::Welcome { heartbeat_interval_ms, history }));
         self.send_table(executor, key, state);
     }
 

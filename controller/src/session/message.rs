@@ -58,6 +58,17 @@ pub(super) struct Registration {
     pub table: Revision,
     /// The instances that it still holds, when it says so.
     pub holds: Option<Vec<InstanceId>>,
+    /// The history in which it told everything that was acknowledged, when it says so.
+    pub history: Option<String>,
+}
+
+impl Registration {
+    /// What it holds, if that can be compared with what is known in `history`: who told in another one what was
+    /// acknowledged tells it anew first.
+    pub(super) fn comparable(self, history: &str) -> (ExecutorRecord, Option<Vec<InstanceId>>) {
+        let is_of_it = self.history.is_none_or(|told| told == history);
+        (self.record, self.holds.filter(|_| is_of_it))
+    }
 }
 
 impl TryFrom<v1::Register> for Registration {
@@ -71,7 +82,8 @@ impl TryFrom<v1::Register> for Registration {
         let ids = |inventory: v1::Inventory| {
             inventory.instances.into_iter().filter_map(|id| InstanceId::new(id).ok()).collect()
         };
-        Ok(Self { record, table: Revision(register.table_revision), holds: register.holds.map(ids) })
+        let (table, holds) = (Revision(register.table_revision), register.holds.map(ids));
+        Ok(Self { record, table, holds, history: register.history })
     }
 }
 

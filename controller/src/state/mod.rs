@@ -112,6 +112,9 @@ pub struct State {
     retention: Retention,
     /// `host:port` of the API of the last controller that began to lead; empty before the first.
     leader: String,
+    /// Drawn when a group was made of this state, which may be older than what that group's executors were told it
+    /// knew; empty in a group that was founded.
+    history: String,
 }
 
 impl Default for State {
@@ -129,6 +132,7 @@ impl Default for State {
             term: 0,
             retention: Retention::default(),
             leader: String::new(),
+            history: String::new(),
         }
     }
 }
@@ -198,6 +202,20 @@ impl State {
                 Reply::Done
             }
         }
+    }
+
+    /// Becomes the first state of a group that goes on after `revision`. What the group before did since this state
+    /// is not known here: whoever watches has to look at everything anew, and revisions never go back for anybody.
+    pub(crate) fn begin_history(&mut self, revision: Revision, history: String) {
+        self.revision = revision;
+        self.events.set_compacted(revision);
+        self.history = history;
+    }
+
+    /// Which history of the cluster this is: what executors told in another one may not be known in it.
+    #[must_use]
+    pub fn history(&self) -> &str {
+        &self.history
     }
 
     /// The revision of the last applied command.

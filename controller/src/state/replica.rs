@@ -24,6 +24,11 @@ impl Replica {
         let (published, watched) = watch::channel(Arc::default());
         (Self { state: State::default(), published }, watched)
     }
+
+    /// See [`State::begin_history`].
+    pub(crate) fn begin_history(&mut self, revision: Revision, history: String) {
+        self.state.begin_history(revision, history);
+    }
 }
 
 impl Machine for Replica {

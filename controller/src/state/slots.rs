@@ -9,8 +9,9 @@ use muster_common::slot::{ReplaceMode, SlotStatus};
 /// One assigned slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// An instance of a lower epoch must be replaced. Epochs are the revisions that raised them, so
-    /// that a slot that is taken away and assigned again never repeats one.
+    /// An instance of a lower epoch must be replaced; one of a higher epoch, which another history of the cluster
+    /// gave, fills the slot as well. Epochs are the revisions that raised them, so that a slot that is taken away and
+    /// assigned again never repeats one.
     pub epoch: Epoch,
     /// The service's generation that the slot was assigned or raised for.
     pub generation: Generation,

@@ -121,7 +121,7 @@ pub fn register(id: &str, incarnation: u64, table_revision: u64) -> v1::Register
         },
         core_overcommit: 1,
     };
-    v1::Register { executor: Some((&record).into()), table_revision, holds: None }
+    v1::Register { executor: Some((&record).into()), table_revision, holds: None, history: None }
 }
 
 /// An instance of `service` in the slot 0 of `executor`.

@@ -48,6 +48,7 @@ pub(crate) struct Batch {
 }
 
 pub(super) const META_TABLE: &str = "table";
+pub(super) const META_HISTORY: &str = "history";
 pub(crate) const META_EXECUTOR: &str = "executor";
 /// Stands there from the moment when something is known to be missing until what runs has made up for it.
 pub(crate) const META_INCOMPLETE: &str = "incomplete";
@@ -98,6 +99,16 @@ impl Batch {
     pub(crate) fn table(&mut self, term: u64, table: &SlotTable) {
         let message = v1::JournalTable { term, table: Some(table.into()) };
         self.put(Drawer::Meta, META_TABLE.to_owned(), message.encode_to_vec());
+    }
+
+    /// Notes in which of the controllers' histories everything was told that is acknowledged.
+    pub(crate) fn history(&mut self, history: &str) {
+        self.put(Drawer::Meta, META_HISTORY.to_owned(), history.as_bytes().to_vec());
+    }
+
+    /// Forgets that something was acknowledged.
+    pub(crate) fn unacked(&mut self, owner: String) {
+        self.changes.insert((Drawer::Acked, owner), None);
     }
 
     /// Notes that what was missing has been made up for.

@@ -7,7 +7,7 @@ use muster_common::spec::LocalServiceSpec;
 use muster_proto::v1;
 use prost::Message as _;
 
-use super::batch::{Batch, Drawer, Drawers, META_EXECUTOR, META_INCOMPLETE, META_TABLE};
+use super::batch::{Batch, Drawer, Drawers, META_EXECUTOR, META_HISTORY, META_INCOMPLETE, META_TABLE};
 use super::record::{read_instance, read_slot};
 use crate::machine::Instance;
 use crate::slots::Slot;
@@ -43,6 +43,8 @@ pub(crate) struct Contents {
     pub table: Option<(u64, SlotTable)>,
     /// By instance id or slot: the version that is acknowledged.
     pub acked: BTreeMap<String, u64>,
+    /// In which of the controllers' histories; empty: in that of a group that was founded, or in none yet.
+    pub history: String,
     /// Whether nothing that was ever written is missing: the journal is not a new one, every record could be
     /// read, and what was missing once has been made up for.
     pub is_whole: bool,
@@ -78,6 +80,9 @@ impl Contents {
             let table = table(&bytes);
             reading.contents.table = reading.or_set_aside(Drawer::Meta, META_TABLE.to_owned(), bytes, table);
         }
+        // One that cannot be read is none that anybody has, and costs that everything is told once more.
+        let history = meta.remove(META_HISTORY).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        reading.contents.history = history.unwrap_or_default();
         let instances = reading.contents.instances.iter().map(|instance| instance.id().to_string());
         let slots = reading.contents.slots.iter().map(|slot| slot.key().to_string());
         let owners: BTreeSet<String> = instances.chain(slots).collect();

@@ -76,6 +76,8 @@ pub(super) struct Link<'a> {
     /// The highest term seen in any link: a controller of an older one has been deposed.
     highest_term: &'a mut u64,
     welcomed: bool,
+    /// The history that this executor registered with.
+    history: String,
     /// When the leader wants to be asked again, once it said so.
     told_to_wait: Option<Duration>,
     heartbeat: Duration,
@@ -90,6 +92,7 @@ impl<'a> Link<'a> {
             supervisor: &session.supervisor,
             highest_term,
             welcomed: false,
+            history: String::new(),
             told_to_wait: None,
             heartbeat: HEARTBEAT,
             begun: Instant::now(),
@@ -115,10 +118,10 @@ impl<'a> Link<'a> {
                 Ok(Ok(Opened::Session(mut down))) => {
                     tracing::info!(%address, term = *self.highest_term, "in session with the leader");
                     self.session.leader.send_replace(Some(address.to_owned()));
-                    return match self.live(&up, &mut down).await {
-                        Ok(never) => match never {},
-                        Err(end) => end,
-                    };
+                    match self.live(&up, &mut down).await {
+                        Ok(()) => (self.welcomed, self.sent) = (false, Sent::default()),
+                        Err(end) => return end,
+                    }
                 }
                 // The connection stays: making it anew is what costs.
                 Ok(Ok(Opened::Later(wait))) => sleep(wait + world.jitter(wait / WAIT_JITTER, 100)).await,
@@ -136,7 +139,8 @@ impl<'a> Link<'a> {
         up: &mpsc::Sender<v1::ExecutorMessage>,
         queue: mpsc::Receiver<v1::ExecutorMessage>,
     ) -> Result<Opened, End> {
-        self.say(up, Up::Register(self.register())).await?;
+        let register = self.register();
+        self.say(up, Up::Register(register)).await?;
         let answer = client.open(ReceiverStream::new(queue)).await.map_err(|status| End::broken(&status))?;
         let mut down = answer.into_inner();
         while !self.welcomed {
@@ -149,27 +153,34 @@ impl<'a> Link<'a> {
         Ok(Opened::Session(Box::new(down)))
     }
 
-    fn register(&self) -> v1::Register {
+    fn register(&mut self) -> v1::Register {
         let standing = self.supervisor.standing();
         let standing = standing.borrow();
         // What could not be read may have been mended, or this program may be a newer one: the table is wanted again.
         let table_revision = if standing.unreadable_rows == 0 { standing.table_revision.0 } else { 0 };
+        self.history.clone_from(&standing.history);
         v1::Register {
             executor: Some((&self.session.executor).into()),
             table_revision,
             holds: inventory(&standing),
+            history: Some(standing.history.clone()),
         }
     }
 
+    /// Until the leader, which had another history, was told everything anew: then it is to hear what this executor
+    /// holds, which it could not compare before.
     async fn live(
         &mut self,
         up: &mpsc::Sender<v1::ExecutorMessage>,
         down: &mut Streaming<v1::ControllerMessage>,
-    ) -> Result<std::convert::Infallible, End> {
+    ) -> Result<(), End> {
         let mut standing = self.supervisor.standing();
         let mut next_heartbeat = Instant::now() + self.heartbeat;
         loop {
             self.report(up, &mut standing).await?;
+            if standing.borrow().history != self.history {
+                return Ok(());
+            }
             let repeat_at = self.begun + self.sent.repeat_at().unwrap_or(FAR);
             tokio::select! {
                 message = down.message() => {
@@ -222,7 +233,11 @@ impl<'a> Link<'a> {
                     self.heartbeat =
                         Duration::from_millis(welcome.heartbeat_interval_ms).clamp(shortest, longest);
                 }
-                Ok(())
+                let Some(history) = welcome.history else { return Ok(()) };
+                if history != self.history {
+                    tracing::info!("these controllers have another history; they are told everything anew");
+                }
+                self.tell(Message::Welcomed { history }).await
             }
             // Its term says nothing yet: whoever lets us in is obeyed.
             Some(Down::Wait(wait)) => {

@@ -60,7 +60,27 @@ impl Opened {
     }
 
     async fn welcome(&self, term: u64) {
-        self.say(term, Down::Welcome(v1::Welcome { heartbeat_interval_ms: 100 })).await;
+        self.say(term, Down::Welcome(v1::Welcome { heartbeat_interval_ms: 100, history: None })).await;
+    }
+
+    /// The welcome of a leader whose group has this history.
+    async fn welcome_to(&self, history: &str) {
+        let history = Some(history.to_owned());
+        self.say(1, Down::Welcome(v1::Welcome { heartbeat_interval_ms: 100, history })).await;
+    }
+
+    /// Confirms every report until the executor ends the stream.
+    async fn acknowledge_to_the_end(mut self) {
+        let all = async {
+            while let Ok(Some(message)) = self.up.message().await {
+                if let Some(Up::Report(report)) = message.body {
+                    // It may have ended the stream meanwhile.
+                    let body = Some(Down::Ack(ack_of(&report)));
+                    let _ = self.down.send(Ok(v1::ControllerMessage { term: 1, body })).await;
+                }
+            }
+        };
+        timeout(PATIENCE, all).await.expect("it goes on");
     }
 }
 
@@ -262,6 +282,42 @@ async fn what_was_not_acknowledged_is_said_again_in_the_next_session() {
     let again = second.report(has_healthy).await;
     assert_eq!(again.instances[0].id, said.instances[0].id);
     assert_eq!(bench.node.starts(), 1, "losing the session stops nothing");
+}
+
+#[tokio::test]
+async fn controllers_of_another_history_are_told_everything_before_they_are_told_what_is_held() {
+    let authority = Authority::new(&cluster()).unwrap();
+    let mut controller = Controller::start(&authority, 1).await;
+    let bench = Bench::new().await;
+    let _session = connect(&bench, &authority, vec![controller.address.clone()]);
+    let mut first = controller.session().await;
+    assert_eq!(first.register().await.history.as_deref(), Some(""));
+    first.welcome_to("").await;
+    first.say(1, Down::Table((&table(1, 1, 1)).into())).await;
+    let said = first.report(has_healthy).await;
+    first.say(1, Down::Ack(ack_of(&said))).await;
+    let mut standing = bench.handle().standing();
+    let acknowledged = standing.wait_for(|standing| standing.unacked_instances.is_empty());
+    timeout(PATIENCE, acknowledged).await.unwrap().unwrap();
+    drop(first);
+
+    // They were restored, and know nothing of what was acknowledged.
+    let mut second = controller.session().await;
+    assert_eq!(second.register().await.history.as_deref(), Some(""));
+    second.welcome_to("restored").await;
+    let again = second.report(has_healthy).await;
+    assert_eq!(again.instances[0].id, said.instances[0].id);
+    second.say(1, Down::Ack(ack_of(&again))).await;
+    second.acknowledge_to_the_end().await;
+    let mut third = controller.session().await;
+    let register = third.register().await;
+    assert_eq!(register.history.as_deref(), Some("restored"));
+    assert_eq!(register.holds.unwrap().instances, [said.instances[0].id.clone()]);
+    third.welcome_to("restored").await;
+    while let Up::Report(report) = third.next().await {
+        assert!(report.instances.is_empty(), "all was told");
+    }
+    assert_eq!(bench.node.starts(), 1);
 }
 
 #[tokio::test]

@@ -94,6 +94,9 @@ fn unaccounted<'a>(instances: &'a [&'a Instance]) -> impl Iterator<Item = &'a In
 
 struct Keeper<'a> {
     row: &'a SlotAssignment,
+    /// Of what the slot is to hold: the row's, or that of what lives and is newer. Controllers that were restored ask
+    /// for what their backup says, and what came after it stays until they ask for something newer.
+    epoch: Epoch,
     instances: &'a [&'a Instance],
     now: Timestamp,
     before: Option<&'a Slot>,
@@ -117,7 +120,9 @@ impl<'a> Keeper<'a> {
             slot.status.retry_at = None;
             slot.generation = row.generation;
         }
-        Self { row, instances, now, before, slot, decision: Decision::default() }
+        let stays = instances.iter().filter(|instance| !instance.is_spent() && instance.stop.is_none());
+        let epoch = stays.map(|instance| instance.epoch()).fold(row.epoch, Epoch::max);
+        Self { row, epoch, instances, now, before, slot, decision: Decision::default() }
     }
 
     fn decide(mut self, random: &mut dyn FnMut() -> u64) -> Decision {
@@ -127,8 +132,7 @@ impl<'a> Keeper<'a> {
         }
         self.account(random);
         let live = self.instances.iter().copied().filter(|instance| !instance.is_spent());
-        let (current, others): (Vec<_>, Vec<_>) =
-            live.partition(|instance| instance.epoch() == self.row.epoch);
+        let (current, others): (Vec<_>, Vec<_>) = live.partition(|instance| instance.epoch() == self.epoch);
         if current.is_empty() {
             self.without_current(&others);
         } else {
@@ -141,7 +145,7 @@ impl<'a> Keeper<'a> {
     fn account(&mut self, random: &mut dyn FnMut() -> u64) {
         let policy = self.row.spec.restart_policy();
         let old_is_well = self.instances.iter().any(|other| {
-            other.epoch() != self.row.epoch && other.stop.is_none() && other.state() == InstanceState::Healthy
+            other.epoch() != self.epoch && other.stop.is_none() && other.state() == InstanceState::Healthy
         });
         for instance in unaccounted(self.instances) {
             self.decision.accounted.push(instance.id().clone());
@@ -149,7 +153,7 @@ impl<'a> Keeper<'a> {
                 continue;
             }
             self.slot.status.restarts += 1;
-            if instance.epoch() != self.row.epoch {
+            if instance.epoch() != self.epoch {
                 continue;
             }
             if healthy_for(instance) >= policy.reset_after.as_duration() {
@@ -159,7 +163,7 @@ impl<'a> Keeper<'a> {
             self.slot.status.reason = instance.record.reason;
             self.slot.status.message.clone_from(&instance.record.error_message);
             if old_is_well {
-                self.slot.kept_old = Some(self.row.epoch);
+                self.slot.kept_old = Some(self.epoch);
             }
             self.slot.status.retry_at = if is_spent(&policy, self.slot.failures) {
                 None
@@ -169,7 +173,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// An instance of the wanted epoch lives.
+    /// An instance of the epoch lives.
     fn with_current(&mut self, current: &[&Instance], others: &[&Instance]) {
         let best = current.iter().find(|instance| instance.state() == InstanceState::Healthy);
         let Some(&kept) = best.or(current.iter().find(|instance| instance.stop.is_none())) else {
@@ -192,7 +196,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// No instance of the wanted epoch lives.
+    /// No instance of the epoch lives, so it is the row's.
     fn without_current(&mut self, others: &[&Instance]) {
         let well = others
             .iter()
@@ -204,7 +208,7 @@ impl<'a> Keeper<'a> {
                 return;
             }
         } else {
-            if well && self.slot.kept_old == Some(self.row.epoch) {
+            if well && self.slot.kept_old == Some(self.epoch) {
                 // Reason and message are those of the replacement that failed.
                 self.slot.status.retry_at = None;
                 self.slot.status.phase = SlotPhase::KeptOld;
@@ -238,7 +242,7 @@ impl<'a> Keeper<'a> {
         }
         self.slot.status.retry_at = None;
         self.say(SlotPhase::Filling, None, "");
-        self.decision.mint = Some(self.row.epoch);
+        self.decision.mint = Some(self.epoch);
     }
 
     fn stops_first(&self) -> bool {
@@ -247,7 +251,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn ask_to_go<'b>(&mut self, instances: impl Iterator<Item = &'b &'b Instance>) {
-        let message = format!("a newer instance takes over (epoch {})", self.row.epoch);
+        let message = format!("a newer instance takes over (epoch {})", self.epoch);
         let intent = StopIntent { reason: Reason::Replaced, message };
         let going = instances.filter(|instance| instance.stop.is_none());
         self.decision.stop.extend(going.map(|instance| (instance.id().clone(), intent.clone())));

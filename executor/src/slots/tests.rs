@@ -89,6 +89,13 @@ impl Bench {
         self.keep()
     }
 
+    /// The controllers were restored: they ask for what was wanted at an earlier epoch.
+    fn go_back(&mut self, epoch: u64) -> Decision {
+        let mode = self.row.as_ref().unwrap().mode;
+        self.row = Some(row(epoch, mode));
+        self.keep()
+    }
+
     fn raise(&mut self) -> Decision {
         let row = self.row.as_mut().unwrap();
         row.epoch = row.epoch.next();
@@ -265,6 +272,56 @@ fn stop_first_waits_until_the_old_one_is_gone() {
 }
 
 #[test]
+fn what_is_newer_than_restored_controllers_know_stays_until_they_ask_for_something_newer() {
+    for mode in [ReplaceMode::StartFirst, ReplaceMode::StopFirst] {
+        let mut bench = Bench::new(mode);
+        bench.row = Some(row(5, mode));
+        bench.keep();
+        bench.becomes(Healthy);
+        let decision = bench.go_back(3);
+        assert_eq!((decision.mint, decision.stop.len()), (None, 0));
+        let status = bench.slot.clone().unwrap().status;
+        assert_eq!((status.phase, status.epoch), (SlotPhase::Filled, Epoch(3)), "in the controllers' words");
+        // What a slot is given that is taken away and assigned again is newer than all that was.
+        let decision = match mode {
+            ReplaceMode::StartFirst => bench.go_back(6),
+            ReplaceMode::StopFirst => {
+                assert_eq!(bench.go_back(6).stop.len(), 1);
+                bench.becomes(Stopped)
+            }
+        };
+        assert_eq!(decision.mint, Some(Epoch(6)));
+    }
+}
+
+#[test]
+fn what_is_newer_than_its_row_and_ends_is_followed_by_what_the_row_says() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    bench.row = Some(row(5, ReplaceMode::StartFirst));
+    bench.keep();
+    bench.becomes(Healthy);
+    bench.go_back(3);
+    let decision = bench.becomes(Stopped);
+    assert_eq!((decision.mint, bench.slot.as_ref().unwrap().status.restarts), (Some(Epoch(3)), 1));
+}
+
+#[test]
+fn a_replacement_that_restored_controllers_do_not_know_goes_on() {
+    for is_good in [true, false] {
+        let mut bench = Bench::new(ReplaceMode::StartFirst);
+        bench.keep();
+        bench.becomes(Healthy);
+        bench.raise();
+        let decision = bench.go_back(1);
+        assert_eq!((decision.mint, decision.stop.len(), bench.phase()), (None, 0, SlotPhase::Filling));
+        let decision = bench.becomes(if is_good { Healthy } else { Stopped });
+        let stopped: Vec<&str> = decision.stop.iter().map(|(id, _)| id.as_str()).collect();
+        let expected: &[&str] = if is_good { &["SI-1"] } else { &[] };
+        assert_eq!((stopped.as_slice(), decision.mint, bench.phase()), (expected, None, SlotPhase::Filled));
+    }
+}
+
+#[test]
 fn the_next_one_does_not_wait_until_the_dead_one_is_cleared_away() {
     let mut bench = Bench::new(ReplaceMode::StopFirst);
     bench.keep();
@@ -321,6 +378,7 @@ enum Deed {
     Advance(usize),
     Fail(usize),
     Raise,
+    GoBack,
     Remove,
     Pass(u64),
     Mode(bool),
@@ -331,6 +389,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => (0..3usize).prop_map(Deed::Advance),
         2 => (0..3usize).prop_map(Deed::Fail),
         1 => Just(Deed::Raise),
+        1 => Just(Deed::GoBack),
         1 => Just(Deed::Remove),
         2 => (0..400_000u64).prop_map(Deed::Pass),
         1 => any::<bool>().prop_map(Deed::Mode),
@@ -369,6 +428,9 @@ proptest! {
                     let mode = bench.row.as_ref().map_or(ReplaceMode::StartFirst, |row| row.mode);
                     bench.row = Some(row(epoch, mode));
                 }
+                Deed::GoBack => if let Some(row) = &mut bench.row {
+                    row.epoch = Epoch(row.epoch.0.saturating_sub(1).max(1));
+                },
                 Deed::Remove => bench.row = None,
                 Deed::Pass(millis) => bench.now += millis,
                 Deed::Mode(start_first) => if let Some(row) = &mut bench.row {
@@ -380,7 +442,8 @@ proptest! {
             for (id, StopIntent { reason, .. }) in &decision.stop {
                 let going = before.iter().find(|instance| instance.id() == id).unwrap();
                 let replaced = before.iter().any(|other| {
-                    Some(other.epoch()) == bench.row.as_ref().map(|row| row.epoch)
+                    Some(other.epoch()) >= bench.row.as_ref().map(|row| row.epoch)
+                        && other.epoch() >= going.epoch()
                         && other.state() == Healthy && other.id() != id
                 });
                 let stop_first = bench.row.as_ref().is_some_and(|row| row.mode == ReplaceMode::StopFirst);

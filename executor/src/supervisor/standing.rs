@@ -31,6 +31,8 @@ pub struct Standing {
     pub unacked_slots: OrdMap<SlotKey, SlotStatus>,
     /// Every instance in the journal.
     pub holds: OrdSet<InstanceId>,
+    /// In which of the controllers' histories everything was told that is acknowledged.
+    pub history: String,
     /// The slot table that is worked on.
     pub table_revision: Revision,
     /// How many of its rows cannot be read.

@@ -62,6 +62,11 @@ pub(crate) enum Message {
         /// Everything; `None` when it could not be asked.
         known: Option<Vec<Listed>>,
     },
+    /// The leader has let this executor in.
+    Welcomed {
+        /// Which history of the cluster it is of.
+        history: String,
+    },
     /// What must be.
     Table {
         /// The sender's term.
@@ -265,6 +270,7 @@ impl Supervisor {
                 let leftovers = self.core.take_listing(kind, known);
                 self.leftovers.extend(leftovers.into_iter().map(|leftover| (kind, leftover)));
             }
+            Message::Welcomed { history } => self.core.enter_history(history),
             Message::Table { term, table } => self.core.take_table(term, table),
             Message::Acknowledged { instances, slots } => self.core.acknowledge(instances, slots),
             Message::Drain => self.core.drain(),

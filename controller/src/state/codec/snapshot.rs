@@ -44,6 +44,7 @@ pub(crate) fn write_snapshot(state: &State) -> Vec<Bytes> {
         retention: Some(state.retention.into()),
         leader_address: state.leader.clone(),
         leader_term: state.term,
+        history: state.history.clone(),
         events_compacted: state.events.compacted().0,
         clock_ms: state.clock.as_ms(),
     }));
@@ -153,6 +154,7 @@ impl Reader {
                 state.retention = head.retention.map_or_else(Retention::default, Into::into);
                 state.leader = head.leader_address;
                 state.term = head.leader_term;
+                state.history = head.history;
                 state.events.set_compacted(Revision(head.events_compacted));
             }
             Body::Service(message) => {

@@ -183,6 +183,9 @@ fn a_status_of_a_newer_epoch_is_newer_whatever_its_version() {
         (status(epoch.0 - 1, 101), (epoch.0, 1)),
         (status(epoch.0, 2), (epoch.0, 2)),
         (status(epoch.0, 1), (epoch.0, 2)),
+        // Of a table of another history: what is said of this one's is to be heard afterwards.
+        (status(epoch.0 + 1, 500), (epoch.0, 2)),
+        (status(epoch.0, 501), (epoch.0, 501)),
     ] {
         let ack = fixture.report("e1", Vec::new(), vec![said.clone()]);
         // Of two of one epoch the newer one is confirmed.

@@ -263,6 +263,32 @@ fn events_are_resumed_where_nothing_is_missing() {
 }
 
 #[test]
+fn in_another_history_nobody_goes_on_from_before_and_revisions_do_not_go_back() {
+    let mut fixture = Fixture::with_executors(1);
+    let slot = slot_id("web-1", "e1", 0);
+    fixture.report_in("i0", &slot, &UP_AND_DOWN);
+    let kept = fixture.state.clone();
+    fixture.report_in("i1", &slot, &UP_AND_DOWN);
+    let lost = fixture.state.revision();
+
+    let begin = Revision(1_000_000);
+    let mut state = kept.clone();
+    state.begin_history(begin, "restored".to_owned());
+    let mut state = read_snapshot(&write_snapshot(&state)).unwrap();
+    assert_eq!((state.revision(), state.history()), (begin, "restored"));
+    for seen in [Revision(0), kept.revision(), lost] {
+        assert!(kept.revision() < lost && !state.can_resume((seen, u32::MAX)), "{seen:?}");
+    }
+    assert!(state.can_resume((begin, u32::MAX)));
+    assert!(!state.can_resume((begin.next(), u32::MAX)));
+    // What happened before is still told to whoever asks for the events by their time.
+    assert_eq!(state.events_after(Revision(0)).count(), kept.events_after(Revision(0)).count());
+    state.apply(begin.next(), &Command::AnnounceLeader { at: fixture.now, address: "c1:4000".to_owned() });
+    let news = state.events_behind((begin, u32::MAX)).map(|(at, _)| at.0);
+    assert_eq!(news.collect::<Vec<_>>(), [begin.next()]);
+}
+
+#[test]
 fn a_leader_that_follows_another_tells_of_both() {
     let mut fixture = Fixture::new();
     let mut lead = |address: &str| {

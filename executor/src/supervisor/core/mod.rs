@@ -2,9 +2,11 @@
 //!
 //! It holds the instances and the slots, steps the machine, asks the slot keeper, and gives out leases, until
 //! nothing is left to decide; [`Core::decide`] then hands over the turn's [`Output`]. `room` gives out leases,
-//! `reports` keeps account of what controllers have confirmed, `ends` of what is over, `strays` takes in what no record stands for.
+//! `reports` keeps account of what controllers have confirmed, `history` of who they are that did, `ends` of what is over,
+//! `strays` takes in what no record stands for.
 
 mod ends;
+mod history;
 mod reports;
 mod room;
 mod strays;
@@ -23,6 +25,7 @@ use muster_common::reason::Reason;
 use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable, UnreadableRow};
 
 use self::ends::Ends;
+use self::history::Telling;
 use self::reports::Details;
 pub(super) use self::strays::StrayFate;
 use self::strays::{Hearing, Stray};
@@ -74,6 +77,8 @@ pub(crate) struct Core {
     /// Instances that are over and wait for their acknowledgement.
     ends: Ends,
     acked: BTreeMap<String, u64>,
+    /// What controllers of another history have still to be told.
+    telling: Option<Telling>,
     strays: BTreeMap<InstanceId, Stray>,
     /// Instances that were forgotten since the runners were last asked: a late answer may name them still.
     forgotten: BTreeSet<InstanceId>,
@@ -109,6 +114,7 @@ impl Core {
             by_slot: BTreeMap::new(),
             ends: Ends::default(),
             acked: contents.acked,
+            telling: None,
             strays: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             hearing: Hearing::after(contents.is_whole),
@@ -119,7 +125,7 @@ impl Core {
             dirty: BTreeSet::new(),
             output: Output { batch: contents.begun, ..Output::default() },
             details: Details::default(),
-            standing: Standing::default(),
+            standing: Standing { history: contents.history, ..Standing::default() },
             has_news: true,
         };
         for slot in core.slots.values() {
@@ -135,12 +141,7 @@ impl Core {
             }
             core.adopt(instance);
         }
-        for id in core.instances.keys().cloned().collect::<Vec<_>>() {
-            core.republish_instance(&id);
-        }
-        for key in core.slots.keys().cloned().collect::<Vec<_>>() {
-            core.republish_slot(&key);
-        }
+        core.republish_all();
         if let Some((term, table)) = contents.table {
             core.apply_table(term, table);
         }

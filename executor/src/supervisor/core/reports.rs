@@ -35,6 +35,7 @@ impl Core {
     /// or put back from a copy, and stands in the way of what is true now: that is told once more, as a later one.
     pub(crate) fn acknowledge(&mut self, instances: Vec<(InstanceId, u64)>, slots: Vec<(SlotKey, u64)>) {
         for (id, version) in instances {
+            self.was_told(&id);
             let Some(instance) = self.instances.get_mut(&id) else { continue };
             if version > instance.record.version && version != REFUSED {
                 instance.record.version = version + 1;
@@ -64,6 +65,17 @@ impl Core {
             }
             self.acked.insert(key.to_string(), version);
             self.output.batch.acked_slot(&key, version);
+        }
+        self.end_telling();
+    }
+
+    /// Publishes whatever is not acknowledged.
+    pub(super) fn republish_all(&mut self) {
+        for id in self.instances.keys().cloned().collect::<Vec<_>>() {
+            self.republish_instance(&id);
+        }
+        for key in self.slots.keys().cloned().collect::<Vec<_>>() {
+            self.republish_slot(&key);
         }
     }
 

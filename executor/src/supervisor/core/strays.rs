@@ -162,7 +162,7 @@ impl Core {
     /// Whether a slot wants this very workload, and nothing that may run fills it.
     fn is_asked_for(&self, row: &SlotAssignment, key: &SlotKey, kind: RunnerKind, place: &Place) -> bool {
         let fills = |instance: &Instance| {
-            instance.epoch() == row.epoch && !instance.is_spent() && !never_ran(instance)
+            instance.epoch() >= row.epoch && !instance.is_spent() && !never_ran(instance)
         };
         row.epoch == place.epoch && row.spec.runner() == kind && !self.in_slot(key).any(fills)
     }

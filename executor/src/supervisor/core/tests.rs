@@ -12,10 +12,11 @@ use muster_common::time::Timestamp;
 
 use super::ends::Bound;
 use super::{Core, Details};
-use crate::journal::Contents;
+use crate::journal::{Contents, Drawer, Drawers};
 use crate::lease::Room;
 use crate::machine::{Event, Instance, Now};
 use crate::runner::{Exit, LogEnd, Workload};
+use crate::supervisor::Standing;
 use crate::testing::table;
 
 /// A core whose one slot crashes again and again while no controller listens.
@@ -229,4 +230,58 @@ fn what_controllers_refuse_is_not_told_again() {
     crashing.core.acknowledge(vec![(id.clone(), u64::MAX)], Vec::new());
     assert!(!crashing.core.standing().unacked_instances.contains_key(&id));
     assert!(crashing.core.instance(&id).is_none());
+}
+
+/// What would be told now: instances and slots.
+fn untold(core: &Core) -> (Vec<InstanceId>, usize) {
+    let standing = core.standing();
+    (standing.unacked_instances.keys().cloned().collect(), standing.unacked_slots.len())
+}
+
+/// Confirms everything that waits for it.
+fn acknowledge_all(core: &mut Core) {
+    let Standing { unacked_instances, unacked_slots, .. } = core.standing().clone();
+    let instances = unacked_instances.iter().map(|(id, one)| (id.clone(), one.record.version)).collect();
+    let slots = unacked_slots.iter().map(|(key, status)| (key.clone(), status.version)).collect();
+    core.acknowledge(instances, slots);
+}
+
+#[test]
+fn controllers_of_another_history_are_told_everything_anew_and_count_as_told_only_then() {
+    let mut crashing = CrashLoop::new();
+    crashing.crash();
+    crashing.turn();
+    let CrashLoop { mut core, now, .. } = crashing;
+    let now = Now { wall: Timestamp(2_000_000_000), mono: now };
+    let mut journal = Drawers::default();
+    let mut turn = |core: &mut Core| {
+        core.decide(now, &mut || 0).batch.apply_to(&mut journal);
+        let acked = journal.get(&Drawer::Acked).map_or(0, BTreeMap::len);
+        (acked, Contents::read(journal.clone()).0.history)
+    };
+    acknowledge_all(&mut core);
+    let held: Vec<InstanceId> = core.instances().map(|one| one.id().clone()).collect();
+    assert_eq!((held.len(), untold(&core)), (1, (Vec::new(), 0)), "the end was told and is forgotten");
+    assert_eq!(turn(&mut core), (2, String::new()));
+
+    core.enter_history("restored".to_owned());
+    assert_eq!(untold(&core), (held.clone(), 1));
+    assert_eq!(turn(&mut core), (0, String::new()), "another start tells it all again");
+    // The session breaks, and the next one is with the same controllers: what they confirmed stays confirmed.
+    let slots = core.standing().unacked_slots.iter().map(|(key, one)| (key.clone(), one.version)).collect();
+    core.acknowledge(Vec::new(), slots);
+    core.enter_history("restored".to_owned());
+    assert_eq!((untold(&core), core.standing().history.as_str()), ((held, 0), ""));
+    acknowledge_all(&mut core);
+    assert_eq!((untold(&core), core.standing().history.as_str()), ((Vec::new(), 0), "restored"));
+    assert_eq!(turn(&mut core), (2, "restored".to_owned()));
+    core.enter_history("restored".to_owned());
+    assert_eq!(untold(&core), (Vec::new(), 0));
+}
+
+#[test]
+fn who_holds_nothing_has_told_everything() {
+    let mut core = filled(Details::default());
+    core.enter_history("restored".to_owned());
+    assert_eq!(core.standing().history, "restored");
 }
