@@ -8,6 +8,7 @@
 //! | `entry` | what becomes the workload |
 //! | `cgroup` | limits by control groups |
 //! | `limits` | limits that a process carries itself |
+//! | `scratch` | the workload's own directory |
 //! | `start` | what is done to start one |
 //! | `under_way` | what goes on although nobody may wait for it |
 //! | `watch` | the tasks that see a shim end |
@@ -29,6 +30,7 @@ mod entry;
 mod launch;
 mod limits;
 mod rundir;
+mod scratch;
 pub mod shim;
 mod start;
 mod under_way;

@@ -1,11 +1,11 @@
 //! The start of a process: what is prepared on the disk, and the exchange with the new shim.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,13 +18,13 @@ use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
 use super::cgroup::Limits;
-use super::dirs;
 use super::entry::Entry;
 use super::launch::{Launch, MAX_REPLY_BYTES, Pids, Reply};
 use super::limits::ProcessLimits;
 use super::rundir::RunDir;
+use super::scratch;
 use super::shim::DEFAULT_PATH;
-use super::user::{self, Account};
+use super::user;
 use super::{Condition, Inner, SETTLE_INTERVAL, SETTLE_WAIT, watch, workload};
 use crate::logs::Rotation;
 use crate::runner::file::{self, PlacedFile};
@@ -130,9 +130,7 @@ fn prepare(inner: &Inner, plan: &LaunchPlan, files: &[PlacedFile]) -> Result<(Ch
         .map_err(on_disk)?
         .ok_or_else(|| failed("prepare")("another start of the same instance is under way".to_owned()))?;
     run.write_place(&plan.place).map_err(on_disk)?;
-    let scratch = inner.scratch(&plan.instance);
-    make_scratch(&scratch, account.as_ref()).map_err(on_disk)?;
-    place(&scratch, files, account.as_ref())?;
+    scratch::make(&inner.scratch(&plan.instance), files, account.as_ref())?;
     // Written down before they are made: nobody forgets to remove them.
     run.write_group(&inner.cgroups.group(&plan.instance)).map_err(on_disk)?;
     let limits = Limits::of(plan, inner.config.max_pids);
@@ -189,53 +187,6 @@ fn refuse_container_only(plan: &LaunchPlan, has_directory: bool) -> Result<(), S
     Ok(())
 }
 
-fn make_scratch(scratch: &Path, account: Option<&Account>) -> io::Result<()> {
-    dirs::make_private(scratch)?;
-    give(scratch, account)
-}
-
-fn give(path: &Path, account: Option<&Account>) -> io::Result<()> {
-    account.map_or(Ok(()), |account| chown(path, Some(account.uid), Some(account.gid)))
-}
-
-/// Places files under the scratch directory: `/etc/x` becomes `<scratch>/etc/x`, readable by their
-/// owner alone.
-fn place(scratch: &Path, files: &[PlacedFile], account: Option<&Account>) -> Result<(), StartError> {
-    for placed in files {
-        let failed =
-            |why: String| StartError::Failed { step: "place config", why: format!("{}: {why}", placed.path) };
-        let below = below(&placed.path)
-            .ok_or_else(|| failed("it must name a file inside the scratch directory".to_owned()))?;
-        write(scratch, &below, &placed.content, account).map_err(|error| failed(error.to_string()))?;
-    }
-    Ok(())
-}
-
-/// The path without its root; `None` when it would leave the directory or names nothing.
-fn below(path: &str) -> Option<PathBuf> {
-    let mut below = PathBuf::new();
-    for component in Path::new(path).components() {
-        match component {
-            Component::Normal(name) => below.push(name),
-            Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => return None,
-        }
-    }
-    (!below.as_os_str().is_empty()).then_some(below)
-}
-
-fn write(scratch: &Path, below: &Path, content: &[u8], account: Option<&Account>) -> io::Result<()> {
-    let mut directory = scratch.to_owned();
-    for name in below.parent().into_iter().flat_map(Path::components) {
-        directory.push(name);
-        fs::create_dir_all(&directory)?;
-        give(&directory, account)?;
-    }
-    let path = scratch.join(below);
-    File::options().create(true).write(true).truncate(true).mode(0o600).open(&path)?.write_all(content)?;
-    give(&path, account)
-}
-
 fn spawn(program: &Path, plan: &LaunchPlan, lock: File) -> io::Result<Child> {
     Command::new(program)
         // What `ps` shows: which instance it is for.
@@ -285,18 +236,4 @@ async fn exchange(shim: &mut Child, description: &[u8]) -> io::Result<Reply> {
         return Err(asked.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
     }
     Ok(serde_json::from_slice(&line)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_stays_inside_the_scratch_directory() {
-        assert_eq!(below("/etc/app.conf"), Some(PathBuf::from("etc/app.conf")));
-        assert_eq!(below("./app.conf"), Some(PathBuf::from("app.conf")));
-        for bad in ["", "/", "..", "../x", "/etc/../../x"] {
-            assert_eq!(below(bad), None, "{bad:?}");
-        }
-    }
 }
