@@ -4,8 +4,11 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use muster_common::id::ServiceId;
-use muster_executor::{ProvisionError, Runner};
+use muster_common::spec::{ConfigSource, ConfigSpec};
+use muster_executor::{HostAccess, HostAccessConfig, ProvisionError, Runner, StartError};
 use tokio::time::timeout;
 
 use support::hung_disk::HungDisk;
@@ -30,5 +33,38 @@ async fn a_program_on_a_disk_that_hangs_holds_up_nobody_else() {
     }
     let answer = timeout(PATIENCE, stuck).await.unwrap();
     assert!(matches!(answer, Err(ProvisionError::RunnerUnavailable(_))), "{answer:?}");
+    drop(disk);
+}
+
+/// With one thread for disk work there is no other that could do it instead.
+#[test]
+fn a_file_on_a_disk_that_hangs_takes_no_thread_that_others_need() {
+    let node = Node::new();
+    let at = tempfile::tempdir().unwrap();
+    let Some(disk) = HungDisk::mount(at.path()) else { return };
+    let mut stuck = plan(&["true"]);
+    Arc::make_mut(&mut stuck.spec).configs = vec![ConfigSpec {
+        local_filename: "/etc/x".to_owned(),
+        source: ConfigSource::ExecutorLocalFile {
+            file_path_on_host: at.path().join("file").display().to_string(),
+        },
+    }];
+    let files = vec![at.path().to_owned()];
+    let paths = HostAccessConfig { files, ..HostAccessConfig::default() };
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().max_blocking_threads(1).build().unwrap().block_on(async {
+        let (runner, _events) = node.open();
+        let runner = runner.allowing(HostAccess { paths, devices: false });
+        let start = runner.start(&stuck);
+        tokio::pin!(start);
+        tokio::select! {
+            biased;
+            answer = &mut start => panic!("{answer:?}"),
+            other = timeout(PATIENCE, tokio::task::spawn_blocking(|| ())) => other.unwrap().unwrap(),
+        }
+        let answer = timeout(PATIENCE, start).await.unwrap();
+        assert!(matches!(answer, Err(StartError::RunnerUnavailable(_))), "{answer:?}");
+        runner.remove(&stuck.instance).await.unwrap();
+    });
     drop(disk);
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use muster_common::spec::{ConfigSource, DeviceSpec, LocalServiceSpec};
 
+use super::look::Looks;
 use super::{LaunchPlan, StartError};
 use crate::config::HostAccessConfig;
 
@@ -23,17 +24,19 @@ pub struct HostAccess {
 
 impl HostAccess {
     /// The plan with its paths resolved; refused when it asks for something that is not allowed here.
-    pub(super) async fn admit(&self, plan: &LaunchPlan) -> Result<LaunchPlan, StartError> {
+    pub(super) async fn admit(&self, plan: &LaunchPlan, looks: &Looks) -> Result<LaunchPlan, StartError> {
         if asks_nothing(&plan.spec) {
             return Ok(plan.clone());
         }
         let (access, mut plan) = (self.clone(), plan.clone());
-        tokio::task::spawn_blocking(move || {
-            plan.spec = Arc::new(access.resolve(LocalServiceSpec::clone(&plan.spec))?);
-            Ok(plan)
-        })
-        .await
-        .map_err(|error| StartError::Failed { step: "look at the node's paths", why: error.to_string() })?
+        let service = plan.place.service.clone();
+        let question = format!("where the volumes and files of {service} are");
+        looks
+            .look(&service, question, move || {
+                plan.spec = Arc::new(access.resolve(LocalServiceSpec::clone(&plan.spec))?);
+                Ok(plan)
+            })
+            .await?
     }
 
     /// Blocks on the node's disk.

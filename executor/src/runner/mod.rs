@@ -10,12 +10,14 @@ pub(crate) mod docker;
 mod file;
 mod kin;
 mod logs;
+mod look;
 mod mark;
 mod open;
 mod place;
 pub(crate) mod process;
 mod set;
 mod step;
+mod under_way;
 
 use std::collections::BTreeMap;
 use std::io;

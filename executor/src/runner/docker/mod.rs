@@ -71,6 +71,7 @@ use self::log::Logs;
 use self::pull::Pulls;
 use self::watch::{Watch, Watcher};
 use super::file;
+use super::look::Looks;
 use super::mark::CommandMark;
 use super::step::Step;
 use super::{
@@ -99,6 +100,7 @@ pub struct DockerRunner {
     addresses: Arc<Addresses>,
     logs: Arc<Logs>,
     access: HostAccess,
+    looks: Looks,
     pulls: Pulls,
     open_files: Option<u64>,
     wishes: mpsc::Sender<Watch>,
@@ -132,6 +134,7 @@ impl DockerRunner {
             addresses: Arc::default(),
             logs: Arc::new(Logs::new(data_dir.to_owned())),
             access: HostAccess::default(),
+            looks: Looks::default(),
             pulls,
             open_files: None,
             wishes,
@@ -201,8 +204,8 @@ impl DockerRunner {
                 why: "it is not a DOCKER executable".to_owned(),
             });
         };
-        let plan = &self.access.admit(plan).await?;
-        let files = file::read_all(&plan.spec.configs).await?;
+        let plan = &self.access.admit(plan, &self.looks).await?;
+        let files = file::read_all(&plan.spec.configs, &plan.place.service, &self.looks).await?;
         let creating = step("create");
         let Made { container, warnings, state } = self.create(plan, &container::with_tag(url)).await?;
         creating.done();

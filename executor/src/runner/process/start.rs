@@ -81,7 +81,7 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
         }
     }
     // Before the task: a start that is let go while the disk is slow leaves nothing behind.
-    let files = file::read_all(&plan.spec.configs).await?;
+    let files = file::read_all(&plan.spec.configs, &plan.place.service, &inner.looks).await?;
     // In a task of its own: a start that was let go half-way would leave nobody to tell what came of it.
     let under_way = inner.starts.begin(&plan.instance);
     let task = tokio::spawn(async move {
