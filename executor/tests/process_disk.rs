@@ -1,17 +1,19 @@
-//! The process runner on a disk that does not answer.
+//! The process runner on a disk that does not answer, and on one that is full.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 mod support;
 
+use std::fs;
 use std::sync::Arc;
 
 use muster_common::id::ServiceId;
 use muster_common::spec::{ConfigSource, ConfigSpec};
-use muster_executor::{HostAccess, HostAccessConfig, ProvisionError, Runner, StartError};
+use muster_executor::{Found, HostAccess, HostAccessConfig, ProvisionError, Runner, StartError};
 use tokio::time::timeout;
 
 use support::hung_disk::HungDisk;
+use support::small_disk::SmallDisk;
 use support::{Node, PATIENCE, plan};
 
 #[tokio::test]
@@ -67,4 +69,33 @@ fn a_file_on_a_disk_that_hangs_takes_no_thread_that_others_need() {
         runner.remove(&stuck.instance).await.unwrap();
     });
     drop(disk);
+}
+
+/// Whichever of the three directories it holds: what the executor writes, and what the shim does.
+#[tokio::test]
+async fn a_disk_that_is_full_is_no_fault_of_the_service() {
+    for full in ["run", "scratch", "logs"] {
+        let node = Node::new();
+        drop(node.open());
+        let Some(disk) = SmallDisk::mount(&node.dir().join(full), "1m") else { return };
+        let (runner, _events) = node.open();
+        let mut plan = plan(&["sleep", "1000"]);
+        Arc::make_mut(&mut plan.spec).configs = vec![ConfigSpec {
+            local_filename: "/etc/x".to_owned(),
+            source: ConfigSource::Inline { data: "aGVsbG8K".to_owned() },
+        }];
+        let filler = disk.fill();
+        let answer = runner.start(&plan).await;
+        let said = |why: &str| why.contains("cannot be done now") && why.contains("No space left");
+        assert!(
+            matches!(&answer, Err(StartError::RunnerUnavailable(why)) if said(why)),
+            "{full}: {answer:?}"
+        );
+        assert_eq!(runner.find(&plan.instance, None).await.unwrap(), Found::NeverStarted, "{full}");
+
+        fs::remove_file(filler).unwrap();
+        runner.start(&plan).await.unwrap();
+        assert!(matches!(runner.find(&plan.instance, None).await.unwrap(), Found::Running(_)), "{full}");
+        runner.remove(&plan.instance).await.unwrap();
+    }
 }

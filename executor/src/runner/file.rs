@@ -37,22 +37,22 @@ pub(super) async fn read_all(
     let mut files = Vec::with_capacity(configs.len());
     let mut room = MAX_FILES_BYTES;
     for config in configs {
-        let failed = |why: String| StartError::Failed {
-            step: "place config",
-            why: format!("{}: {why}", config.local_filename),
-        };
+        let name = &config.local_filename;
+        let failed = |why: String| StartError::Failed { step: "place config", why: format!("{name}: {why}") };
         let content = match &config.source {
-            ConfigSource::Inline { data } => decode(data),
+            ConfigSource::Inline { data } => decode(data).map_err(failed)?,
             ConfigSource::ExecutorLocalFile { file_path_on_host: path } => {
                 let (file, question) = (path.clone(), format!("what is in {path}"));
                 let read = looks.look(service, question, move || read_limited(&file)).await?;
-                read.map_err(|error| format!("cannot read {path} on this node: {error}"))
+                read.map_err(|error| {
+                    let why = format!("{name}: cannot read {path} on this node: {error}");
+                    StartError::told("place config", &error, why)
+                })?
             }
             ConfigSource::ExecutorHttpFetch { .. } | ConfigSource::ControllerHttpFetch { .. } => {
-                Err("it was to be fetched before the start, and was not".to_owned())
+                return Err(failed("it was to be fetched before the start, and was not".to_owned()));
             }
         };
-        let content = content.map_err(failed)?;
         room = room.checked_sub(content.len()).ok_or_else(|| {
             failed(format!("with the files before it, it is larger than {MAX_FILES_BYTES} bytes"))
         })?;

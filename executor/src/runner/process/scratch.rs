@@ -21,7 +21,7 @@ pub(super) fn make(
     files: &[PlacedFile],
     account: Option<&Account>,
 ) -> Result<(), StartError> {
-    let failed = |error: io::Error| StartError::Failed { step: "prepare", why: error.to_string() };
+    let failed = |error: io::Error| StartError::at("prepare", &error);
     remove_tree(scratch).map_err(failed)?;
     // Not one that is there by now: it would be somebody else's.
     DirBuilder::new().mode(PRIVATE).create(scratch).map_err(failed)?;
@@ -33,10 +33,10 @@ pub(super) fn make(
 fn place(scratch: &Path, files: &[PlacedFile]) -> Result<(), StartError> {
     for placed in files {
         let failed =
-            |why: String| StartError::Failed { step: "place config", why: format!("{}: {why}", placed.path) };
+            |error: io::Error| StartError::told("place config", &error, format!("{}: {error}", placed.path));
         let below = below(&placed.path)
-            .ok_or_else(|| failed("it must name a file inside the scratch directory".to_owned()))?;
-        write(&scratch.join(below), &placed.content).map_err(|error| failed(error.to_string()))?;
+            .ok_or_else(|| failed(io::Error::other("it must name a file inside the scratch directory")))?;
+        write(&scratch.join(below), &placed.content).map_err(failed)?;
     }
     Ok(())
 }

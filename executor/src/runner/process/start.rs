@@ -24,7 +24,7 @@ use super::limits::ProcessLimits;
 use super::rundir::RunDir;
 use super::scratch;
 use super::shim::DEFAULT_PATH;
-use super::user;
+use super::user::{self, AccountError};
 use super::{Condition, Inner, SETTLE_INTERVAL, SETTLE_WAIT, watch, workload};
 use crate::logs::Rotation;
 use crate::runner::file::{self, PlacedFile};
@@ -76,9 +76,8 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
             return Ok(workload(&pids));
         }
         Ok(Condition::Nothing | Condition::NeverStarted) => {}
-        Err(RunnerError::Failed { why, .. } | RunnerError::Unavailable(why)) => {
-            return Err(StartError::Failed { step: "prepare", why });
-        }
+        Err(RunnerError::Failed { why, .. }) => return Err(StartError::Failed { step: "prepare", why }),
+        Err(RunnerError::Unavailable(why)) => return Err(StartError::RunnerUnavailable(why)),
     }
     // Before the task: a start that is let go while the disk is slow leaves nothing behind.
     let files = file::read_all(&plan.spec.configs, &plan.place.service, &inner.looks).await?;
@@ -98,7 +97,8 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
         let pids = converse(shim, &description).await?;
         spawning.done();
         let run = inner.run_dir(&plan.instance);
-        let failed = |error: io::Error| StartError::Failed { step: "watch process", why: error.to_string() };
+        // Whoever starts it again finds it running.
+        let failed = |error: io::Error| StartError::at("watch process", &error);
         if inner.watches.watch(&plan.instance, &run, &pids).map_err(failed)?.is_none() {
             // It was too quick to be watched: nobody else will tell of its end.
             let exit = watch::conclude(&plan.instance, &run, &pids, None).await.map_err(failed)?;
@@ -116,13 +116,15 @@ fn cut_short(error: &tokio::task::JoinError) -> StartError {
 /// Everything on the disk, then the shim itself. Blocks.
 fn prepare(inner: &Inner, plan: &LaunchPlan, files: &[PlacedFile]) -> Result<(Child, Vec<u8>), StartError> {
     let failed = |step: &'static str| move |why: String| StartError::Failed { step, why };
-    let on_disk = |error: io::Error| StartError::Failed { step: "prepare", why: error.to_string() };
+    let on_disk = |error: io::Error| StartError::at("prepare", &error);
     let Some(Executable::Process { command, working_directory }) = &plan.spec.executable else {
         return Err(failed("prepare")("it is not a PROCESS executable".to_owned()));
     };
     refuse_container_only(plan, working_directory.is_some()).map_err(failed("prepare"))?;
-    let account = user::account(plan.spec.user_spec.as_ref())
-        .map_err(|error| failed("switch user")(error.to_string()))?;
+    let account = user::account(plan.spec.user_spec.as_ref()).map_err(|error| match &error {
+        AccountError::Unread { source, .. } => StartError::told("switch user", source, error.to_string()),
+        AccountError::Refused(_) => failed("switch user")(error.to_string()),
+    })?;
     let rotation = Rotation::of(plan.spec.logging.as_ref()).map_err(failed("prepare log"))?;
 
     let run = inner.run_dir(&plan.instance);
@@ -152,8 +154,9 @@ fn prepare(inner: &Inner, plan: &LaunchPlan, files: &[PlacedFile]) -> Result<(Ch
         boot_id: inner.boot_id.clone(),
     };
     let description = serde_json::to_vec(&launch).map_err(|error| on_disk(error.into()))?;
-    let shim = spawn(&inner.shim, plan, lock)
-        .map_err(|error| failed("start shim")(format!("{}: {error}", inner.shim.display())))?;
+    let shim = spawn(&inner.shim, plan, lock).map_err(|error| {
+        StartError::told("start shim", &error, format!("{}: {error}", inner.shim.display()))
+    })?;
     Ok((shim, description))
 }
 
@@ -207,7 +210,10 @@ async fn converse(mut shim: Child, description: &[u8]) -> Result<Pids, StartErro
     let reply = match timeout(REPLY_WAIT, exchange(&mut shim, description)).await {
         Ok(Ok(Reply::Started(pids))) => return Ok(pids),
         Ok(Ok(Reply::Failed(why))) => failed("spawn", why),
-        Ok(Err(error)) => failed("start shim", format!("it gave no answer: {error}")),
+        Ok(Ok(Reply::InWant(why))) => {
+            StartError::RunnerUnavailable(format!("spawn cannot be done now: {why}"))
+        }
+        Ok(Err(error)) => StartError::told("start shim", &error, format!("it gave no answer: {error}")),
         Err(_) => failed("start shim", format!("it gave no answer within {REPLY_WAIT:?}")),
     };
     // It ends by itself after a failure; if it hangs, it does not survive this.

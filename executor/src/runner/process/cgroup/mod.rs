@@ -31,10 +31,11 @@ use muster_common::id::InstanceId;
 use rustix::io::Errno;
 
 pub(super) use self::group::Group;
-use self::group::{BESIDE, Place, REMOVE_WAIT, named, put};
+use self::group::{BESIDE, Place, REMOVE_WAIT, put};
 use self::hierarchy::{Controller, Hierarchy, Version};
 pub(super) use self::plan::Limits;
 use crate::runner::mark::data_dir_id;
+use crate::want::named;
 
 /// Where the executor itself goes, so that the group above has no processes.
 const AGENT: &str = "muster-agent";
