@@ -307,8 +307,11 @@ fn log_config(spec: &LocalServiceSpec) -> Result<HostConfigLogConfig, String> {
             ("json-file", options)
         }
         LoggingSpec::Rsyslog { server, tag_prefix, tag_suffix } => {
-            if server.is_empty() {
-                return Err("RSYSLOG logging names no server".to_owned());
+            // Asked again here: the spec may be older than this rule, and the engine would open a socket of the node.
+            if !LoggingSpec::is_syslog_server(&server) {
+                return Err(format!(
+                    "logging.server '{server}' must be udp://HOST:PORT, tcp://HOST:PORT or tcp+tls://HOST:PORT"
+                ));
             }
             let tag = [tag_prefix.as_deref(), Some(spec.name.as_str()), tag_suffix.as_deref()];
             let tag = tag.into_iter().flatten().collect::<String>();
