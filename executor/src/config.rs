@@ -24,6 +24,10 @@ const MAX_HOST_DIRS: usize = 64;
 /// How many tags an executor may have.
 const MAX_TAGS: usize = 64;
 
+/// More processes and threads than any well-behaved service has, and few enough that one that forks for ever leaves
+/// numbers for the others (Linux has 32768 by default).
+const MAX_PIDS: u64 = 8192;
+
 /// One executor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -116,11 +120,9 @@ pub struct ProcessConfig {
     pub core_bytes: u64,
 }
 
-/// More threads than any well-behaved service has, and few enough that one that forks for ever leaves numbers for
-/// the others (Linux has 32768 by default).
 impl Default for ProcessConfig {
     fn default() -> Self {
-        Self { control_groups: true, max_pids: 8192, open_files: None, core_bytes: 0 }
+        Self { control_groups: true, max_pids: MAX_PIDS, open_files: None, core_bytes: 0 }
     }
 }
 
@@ -182,6 +184,8 @@ pub struct DockerConfig {
     /// The directory of the `config.json` that `docker login` writes; `DOCKER_CONFIG` or `~/.docker` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<PathBuf>,
+    /// Processes and threads of one container.
+    pub max_pids: u64,
     /// How many files each process of a container may have open; as the engine sets it when absent. An engine without
     /// root rights refuses to start containers with more than it may have itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,7 +195,14 @@ pub struct DockerConfig {
 /// Three pulls at once, as many as the engine fetches layers of one image.
 impl Default for DockerConfig {
     fn default() -> Self {
-        Self { socket: None, allow_devices: false, pulls_in_flight: 3, credentials: None, open_files: None }
+        Self {
+            socket: None,
+            allow_devices: false,
+            pulls_in_flight: 3,
+            credentials: None,
+            max_pids: MAX_PIDS,
+            open_files: None,
+        }
     }
 }
 
@@ -254,8 +265,12 @@ impl ExecutorConfig {
         if !(1..=MAX_OVERCOMMIT).contains(&self.core_overcommit) {
             return refuse("coreOvercommit", format!("must be within 1..={MAX_OVERCOMMIT}"));
         }
-        if self.process.max_pids == 0 {
-            return refuse("process.maxPids", "must be at least 1".to_owned());
+        for (field, pids) in
+            [("process.maxPids", self.process.max_pids), ("docker.maxPids", self.docker.max_pids)]
+        {
+            if pids == 0 {
+                return refuse(field, "must be at least 1".to_owned());
+            }
         }
         for (field, files) in
             [("process.openFiles", self.process.open_files), ("docker.openFiles", self.docker.open_files)]
@@ -337,6 +352,7 @@ mod tests {
             ("ports: {from: 5, to: 4}", "ports 5-4"),
             ("coreOvercommit: 0", "coreOvercommit"),
             ("process: {maxPids: 0}", "process.maxPids"),
+            ("docker: {maxPids: 0}", "docker.maxPids"),
             ("process: {openFiles: 3}", "process.openFiles"),
             ("docker: {openFiles: 3}", "docker.openFiles"),
             ("docker: {socket: docker.sock}", "docker.socket 'docker.sock'"),
