@@ -19,10 +19,18 @@ fn a_start_that_was_let_go_is_waited_for() {
     let runtime = runtime.enable_all().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
         let (runner, _events) = node.open();
-        // As on a disk that hangs: the start has not even made its directory.
+        // As on a disk that hangs: the start has looked what there is, and has not even made its directory.
         let (release, held) = std::sync::mpsc::channel::<()>();
-        let hung = tokio::task::spawn_blocking(move || held.recv());
-        timeout(Duration::ZERO, runner.start(&plan)).await.unwrap_err();
+        let (hangs, is_hung) = std::sync::mpsc::channel();
+        let mut start = runner.start(&plan);
+        timeout(Duration::ZERO, &mut start).await.unwrap_err();
+        let hung = tokio::task::spawn_blocking(move || {
+            hangs.send(()).unwrap();
+            held.recv()
+        });
+        is_hung.recv().unwrap();
+        timeout(Duration::ZERO, &mut start).await.unwrap_err();
+        drop(start);
         let mut find = runner.find(&plan.instance, None);
         timeout(Duration::ZERO, &mut find).await.unwrap_err();
         release.send(()).unwrap();
@@ -31,6 +39,26 @@ fn a_start_that_was_let_go_is_waited_for() {
         runner.remove(&plan.instance).await.unwrap();
         assert_nothing_left(&node, &runner, &plan).await;
     });
+}
+
+#[tokio::test]
+async fn two_starts_of_an_instance_are_one() {
+    let (node, plan) = (Node::new(), script("exec sleep 1000"));
+    let (runner, _events) = node.open();
+    let (one, other) = tokio::join!(runner.start(&plan), runner.start(&plan));
+    let (workload, other) = match (one, other) {
+        (Ok(workload), other) | (other, Ok(workload)) => (workload, other),
+        neither => panic!("{neither:?}"),
+    };
+    match other {
+        Ok(same) => assert_eq!(same, workload),
+        // It is tried again, and then it is the same.
+        Err(StartError::RunnerUnavailable(why)) => assert!(why.contains("another start"), "{why}"),
+        Err(other) => panic!("{other}"),
+    }
+    assert_eq!(runner.start(&plan).await.unwrap(), workload);
+    runner.remove(&plan.instance).await.unwrap();
+    assert_nothing_left(&node, &runner, &plan).await;
 }
 
 #[tokio::test]

@@ -208,11 +208,14 @@ impl Inner {
             sleep(SETTLE_INTERVAL).await;
         }
         loop {
-            if !run.exists() {
+            let seen = run.clone();
+            let read = move || {
+                if seen.exists() { Ok(Some((seen.lock()?, seen.pids()))) } else { Ok(None) }
+            };
+            let Some((lock, pids)) = off_worker(read).await.map_err(failed)? else {
                 return Ok(Condition::Nothing);
-            }
-            let lock = run.lock().map_err(failed)?;
-            let pids = match run.pids() {
+            };
+            let pids = match pids {
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     // Who runs there cannot be told, and not be looked after: nobody may go on.
                     tracing::error!(%instance, %error, "it cannot be read who runs for an instance; killing it");
@@ -229,7 +232,7 @@ impl Inner {
                 }
                 // The machine was started anew since. Who ended before it went down left its exit status.
                 (_, Some(pids)) if pids.boot_id != self.boot_id => {
-                    let ended = run.ended().ok().flatten();
+                    let ended = off_worker(move || run.ended()).await.ok().flatten();
                     return Ok(ended.map_or(Condition::Nothing, |ended| Condition::Ended(pids, ended.exit)));
                 }
                 (Some(_free), Some(pids)) => {
@@ -293,7 +296,8 @@ impl Inner {
         // Whom the shim could not end, and checks and hooks that an executor before this one left behind.
         let failed = |error: io::Error| RunnerError::at("remove process", &error);
         let run = self.run_dir(instance);
-        let pids = match run.pids() {
+        let kept = run.clone();
+        let pids = match off_worker(move || kept.pids()).await {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
             answer => answer.map_err(failed)?,
         };

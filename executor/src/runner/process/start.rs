@@ -82,7 +82,9 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
     // Before the task: a start that is let go while the disk is slow leaves nothing behind.
     let files = file::read_all(&plan.spec.configs, &plan.place.service, &inner.looks).await?;
     // In a task of its own: a start that was let go half-way would leave nobody to tell what came of it.
-    let under_way = inner.starts.begin(&plan.instance);
+    let under_way = inner.starts.begin(&plan.instance).ok_or_else(|| {
+        StartError::RunnerUnavailable(format!("another start of {} is under way", plan.instance))
+    })?;
     let task = tokio::spawn(async move {
         let _under_way = under_way;
         let preparing = Step::begin(RunnerKind::Process, "prepare");
