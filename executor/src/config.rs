@@ -21,6 +21,8 @@ const MIN_OPEN_FILES: u64 = 16;
 const MAX_PULLS: usize = 64;
 /// How many directories of the node may be opened to specs, of each kind.
 const MAX_HOST_DIRS: usize = 64;
+/// How many users PROCESS executables may be limited to.
+const MAX_USERS: usize = 64;
 /// How many tags an executor may have.
 const MAX_TAGS: usize = 64;
 
@@ -113,6 +115,10 @@ pub struct ProcessConfig {
     pub control_groups: bool,
     /// Processes and threads of one instance, where control groups are permitted.
     pub max_pids: u64,
+    /// As whom they may run: `USER`, with any group of that user's own, or `USER:GROUP`. Absent: as anybody, and as the
+    /// executor itself where a spec names nobody, which is root in the shipped unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<String>>,
     /// Files that one process may have open; as many as the executor's hard limit allows when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_files: Option<u64>,
@@ -122,7 +128,7 @@ pub struct ProcessConfig {
 
 impl Default for ProcessConfig {
     fn default() -> Self {
-        Self { control_groups: true, max_pids: MAX_PIDS, open_files: None, core_bytes: 0 }
+        Self { control_groups: true, max_pids: MAX_PIDS, users: None, open_files: None, core_bytes: 0 }
     }
 }
 
@@ -279,6 +285,15 @@ impl ExecutorConfig {
                 return refuse(field, format!("must be at least {MIN_OPEN_FILES}"));
             }
         }
+        let users = self.process.users.as_deref().unwrap_or_default();
+        if users.len() > MAX_USERS {
+            return refuse("process.users", format!("must not name more than {MAX_USERS}"));
+        }
+        let is_entry =
+            |entry: &str| entry.split(':').count() <= 2 && entry.split(':').all(|part| !part.is_empty());
+        if let Some(entry) = users.iter().find(|entry| !is_entry(entry)) {
+            return refuse("process.users", format!("'{entry}' is neither USER nor USER:GROUP"));
+        }
         if let Some(socket) = self.docker.socket.as_ref().filter(|socket| !socket.is_absolute()) {
             return refuse("docker.socket", format!("'{}' is not an absolute path", socket.display()));
         }
@@ -353,6 +368,8 @@ mod tests {
             ("coreOvercommit: 0", "coreOvercommit"),
             ("process: {maxPids: 0}", "process.maxPids"),
             ("docker: {maxPids: 0}", "docker.maxPids"),
+            ("process: {users: [web, 'log:adm', '1234:1234']}", ""),
+            ("process: {users: [web, 'log:']}", "process.users 'log:'"),
             ("process: {openFiles: 3}", "process.openFiles"),
             ("docker: {openFiles: 3}", "docker.openFiles"),
             ("docker: {socket: docker.sock}", "docker.socket 'docker.sock'"),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use muster_common::spec::{ConfigSource, ConfigSpec, UserSpec};
-use muster_executor::{Found, ProvisionError, Runner, StartError};
+use muster_executor::{Found, ProcessConfig, ProvisionError, Runner, StartError};
 use tokio::time::timeout;
 
 use crate::support::{Node, plan, script, until};
@@ -120,6 +120,27 @@ async fn a_user_switch_needs_root() {
         Err(error) => assert!(error.to_string().contains("only root"), "{error}"),
     }
     runner.remove(&plan.instance).await.unwrap();
+    assert_nothing_left(&node, &runner, &plan).await;
+}
+
+#[tokio::test]
+async fn nobody_runs_as_a_user_that_the_node_does_not_name() {
+    let node = Node::new();
+    let users = |users: &[&str]| {
+        let users = Some(users.iter().map(|&user| user.to_owned()).collect());
+        ProcessConfig { users, ..ProcessConfig::default() }
+    };
+    let own = format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let plan = script("exit 0");
+    let (runner, _events) = node.open_with(users(&["54321:54321"]));
+    let error = runner.start(&plan).await.unwrap_err().to_string();
+    assert!(error.contains("process.users") && error.contains("54321:54321"), "{error}");
+    assert_nothing_left(&node, &runner, &plan).await;
+    drop(runner);
+
+    let (runner, mut events) = node.open_with(users(&[&own]));
+    start(&runner, &plan).await;
+    assert_eq!(exited(&mut events).await.1, code(0));
     assert_nothing_left(&node, &runner, &plan).await;
 }
 

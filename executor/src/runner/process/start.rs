@@ -123,10 +123,13 @@ fn prepare(inner: &Inner, plan: &LaunchPlan, files: &[PlacedFile]) -> Result<(Ch
         return Err(failed("prepare")("it is not a PROCESS executable".to_owned()));
     };
     refuse_container_only(plan, working_directory.is_some()).map_err(failed("prepare"))?;
-    let account = user::account(plan.spec.user_spec.as_ref()).map_err(|error| match &error {
+    let no_account = |error: AccountError| match &error {
         AccountError::Unread { source, .. } => StartError::told("switch user", source, error.to_string()),
         AccountError::Refused(_) => failed("switch user")(error.to_string()),
-    })?;
+    };
+    let account = user::account(plan.spec.user_spec.as_ref()).map_err(no_account)?;
+    // Only here: what runs already is checked as whom it runs, whatever the configuration says since.
+    user::permit(account.as_ref(), inner.config.users.as_deref()).map_err(no_account)?;
     let rotation = Rotation::of(plan.spec.logging.as_ref()).map_err(failed("prepare log"))?;
 
     let run = inner.run_dir(&plan.instance);
