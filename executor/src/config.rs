@@ -21,6 +21,8 @@ const MIN_OPEN_FILES: u64 = 16;
 const MAX_PULLS: usize = 64;
 /// How many directories of the node may be opened to specs, of each kind.
 const MAX_HOST_DIRS: usize = 64;
+/// How many of the executor's variables may be opened by name.
+const MAX_HOST_VARIABLES: usize = 256;
 /// How many users PROCESS executables may be limited to.
 const MAX_USERS: usize = 64;
 /// How many tags an executor may have.
@@ -212,8 +214,8 @@ impl Default for DockerConfig {
     }
 }
 
-/// The directories of the node that specs may use, with all that is below them. None unless they are named: who
-/// may mount `/` owns the node.
+/// What of the node specs may use: directories with all that is below them, and variables. None unless they are named:
+/// who may mount `/` owns the node, and an executor's variables may hold its keys to a cloud.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct HostAccessConfig {
@@ -221,6 +223,8 @@ pub struct HostAccessConfig {
     pub volumes: Vec<PathBuf>,
     /// Where files of type `EXECUTOR_LOCAL_FILE` may be taken from.
     pub files: Vec<PathBuf>,
+    /// Variables of the executor's own that a spec copies with an empty value of the same name; `*`: all of them.
+    pub env: Vec<String>,
 }
 
 /// Host ports, both ends included.
@@ -309,6 +313,9 @@ impl ExecutorConfig {
                 return refuse(field, format!("'{}' is not an absolute path", dir.display()));
             }
         }
+        if access.env.len() > MAX_HOST_VARIABLES {
+            return refuse("hostAccess.env", format!("must not name more than {MAX_HOST_VARIABLES}"));
+        }
         if self.controllers.len() > MAX_CONTROLLERS {
             return refuse("controllers", format!("must not name more than {MAX_CONTROLLERS}"));
         }
@@ -355,7 +362,8 @@ mod tests {
         assert_eq!(kept.max_total_size.as_bytes(), 512 << 20);
         assert_eq!(kept.max_age, DroveDuration::from_secs(3 * 24 * 3600));
         assert_eq!(config.host_access, HostAccessConfig::default());
-        assert!(config.host_access.volumes.is_empty() && config.host_access.files.is_empty());
+        let HostAccessConfig { volumes, files, env } = &config.host_access;
+        assert!(volumes.is_empty() && files.is_empty() && env.is_empty());
         assert!(!config.docker.allow_devices);
         let full = format!("{MINIMAL}runner: process\ncoreOvercommit: 16\nports: {{from: 5000, to: 5199}}\n");
         assert_eq!(read(&full).ports, PortRange { from: 5000, to: 5199 });

@@ -61,7 +61,7 @@ pub struct LaunchPlan {
     pub place: Place,
     /// What to run.
     pub spec: Arc<LocalServiceSpec>,
-    /// The complete environment: HOST, `PORT_*`, the spec's own, then `MUSTER_*`.
+    /// The environment: HOST, `PORT_*`, the spec's own, then `MUSTER_*`; not yet what is copied from the executor's.
     pub env: BTreeMap<String, String>,
 }
 

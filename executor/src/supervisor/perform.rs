@@ -303,7 +303,7 @@ fn plan_of(instance: &Instance) -> LaunchPlan {
             resources: record.resources.clone(),
         },
         spec: Arc::clone(&instance.spec),
-        env: environment(instance, &|name| std::env::var(name).ok()),
+        env: environment(instance),
     }
 }
 

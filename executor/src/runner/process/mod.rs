@@ -456,7 +456,7 @@ impl Runner for ProcessRunner {
                 .map_err(|error| command::failed("its account and groups", &error))?;
             let entry = Entry {
                 command: argv.to_vec(),
-                env: plan.env.clone(),
+                env: self.1.environment(plan),
                 working_directory: self.0.working_directory(plan),
                 account,
                 group,
