@@ -45,7 +45,7 @@ wire_enum! {
         ExecutorUnreachable = "EXECUTOR_UNREACHABLE",
         /// The executor was removed by a user.
         ExecutorRemoved = "EXECUTOR_REMOVED",
-        /// The runner that the executable needs is not there.
+        /// The runner that the executable needs, or who is to give the executable or a file of it, does not answer.
         RunnerUnavailable = "RUNNER_UNAVAILABLE",
         /// The workload is over, and the rest of its log is still being copied.
         CopyingLog = "COPYING_LOG",

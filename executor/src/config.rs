@@ -21,8 +21,16 @@ const MIN_OPEN_FILES: u64 = 16;
 const MAX_PULLS: usize = 64;
 /// How many directories of the node may be opened to specs, of each kind.
 const MAX_HOST_DIRS: usize = 64;
+/// How many of the executor's variables may be opened by name.
+const MAX_HOST_VARIABLES: usize = 256;
+/// How many users PROCESS executables may be limited to.
+const MAX_USERS: usize = 64;
 /// How many tags an executor may have.
 const MAX_TAGS: usize = 64;
+
+/// More processes and threads than any well-behaved service has, and few enough that one that forks for ever leaves
+/// numbers for the others (Linux has 32768 by default).
+const MAX_PIDS: u64 = 8192;
 
 /// One executor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +117,10 @@ pub struct ProcessConfig {
     pub control_groups: bool,
     /// Processes and threads of one instance, where control groups are permitted.
     pub max_pids: u64,
+    /// As whom they may run: `USER`, with any group of that user's own, or `USER:GROUP`. Absent: as anybody, and as the
+    /// executor itself where a spec names nobody, which is root in the shipped unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<String>>,
     /// Files that one process may have open; as many as the executor's hard limit allows when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_files: Option<u64>,
@@ -116,11 +128,9 @@ pub struct ProcessConfig {
     pub core_bytes: u64,
 }
 
-/// More threads than any well-behaved service has, and few enough that one that forks for ever leaves numbers for
-/// the others (Linux has 32768 by default).
 impl Default for ProcessConfig {
     fn default() -> Self {
-        Self { control_groups: true, max_pids: 8192, open_files: None, core_bytes: 0 }
+        Self { control_groups: true, max_pids: MAX_PIDS, users: None, open_files: None, core_bytes: 0 }
     }
 }
 
@@ -182,6 +192,8 @@ pub struct DockerConfig {
     /// The directory of the `config.json` that `docker login` writes; `DOCKER_CONFIG` or `~/.docker` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<PathBuf>,
+    /// Processes and threads of one container.
+    pub max_pids: u64,
     /// How many files each process of a container may have open; as the engine sets it when absent. An engine without
     /// root rights refuses to start containers with more than it may have itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,12 +203,19 @@ pub struct DockerConfig {
 /// Three pulls at once, as many as the engine fetches layers of one image.
 impl Default for DockerConfig {
     fn default() -> Self {
-        Self { socket: None, allow_devices: false, pulls_in_flight: 3, credentials: None, open_files: None }
+        Self {
+            socket: None,
+            allow_devices: false,
+            pulls_in_flight: 3,
+            credentials: None,
+            max_pids: MAX_PIDS,
+            open_files: None,
+        }
     }
 }
 
-/// The directories of the node that specs may use, with all that is below them. None unless they are named: who
-/// may mount `/` owns the node.
+/// What of the node specs may use: directories with all that is below them, and variables. None unless they are named:
+/// who may mount `/` owns the node, and an executor's variables may hold its keys to a cloud.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct HostAccessConfig {
@@ -204,6 +223,8 @@ pub struct HostAccessConfig {
     pub volumes: Vec<PathBuf>,
     /// Where files of type `EXECUTOR_LOCAL_FILE` may be taken from.
     pub files: Vec<PathBuf>,
+    /// Variables of the executor's own that a spec copies with an empty value of the same name; `*`: all of them.
+    pub env: Vec<String>,
 }
 
 /// Host ports, both ends included.
@@ -254,8 +275,12 @@ impl ExecutorConfig {
         if !(1..=MAX_OVERCOMMIT).contains(&self.core_overcommit) {
             return refuse("coreOvercommit", format!("must be within 1..={MAX_OVERCOMMIT}"));
         }
-        if self.process.max_pids == 0 {
-            return refuse("process.maxPids", "must be at least 1".to_owned());
+        for (field, pids) in
+            [("process.maxPids", self.process.max_pids), ("docker.maxPids", self.docker.max_pids)]
+        {
+            if pids == 0 {
+                return refuse(field, "must be at least 1".to_owned());
+            }
         }
         for (field, files) in
             [("process.openFiles", self.process.open_files), ("docker.openFiles", self.docker.open_files)]
@@ -263,6 +288,15 @@ impl ExecutorConfig {
             if files.is_some_and(|files| files < MIN_OPEN_FILES) {
                 return refuse(field, format!("must be at least {MIN_OPEN_FILES}"));
             }
+        }
+        let users = self.process.users.as_deref().unwrap_or_default();
+        if users.len() > MAX_USERS {
+            return refuse("process.users", format!("must not name more than {MAX_USERS}"));
+        }
+        let is_entry =
+            |entry: &str| entry.split(':').count() <= 2 && entry.split(':').all(|part| !part.is_empty());
+        if let Some(entry) = users.iter().find(|entry| !is_entry(entry)) {
+            return refuse("process.users", format!("'{entry}' is neither USER nor USER:GROUP"));
         }
         if let Some(socket) = self.docker.socket.as_ref().filter(|socket| !socket.is_absolute()) {
             return refuse("docker.socket", format!("'{}' is not an absolute path", socket.display()));
@@ -278,6 +312,9 @@ impl ExecutorConfig {
             if let Some(dir) = dirs.iter().find(|dir| !dir.is_absolute()) {
                 return refuse(field, format!("'{}' is not an absolute path", dir.display()));
             }
+        }
+        if access.env.len() > MAX_HOST_VARIABLES {
+            return refuse("hostAccess.env", format!("must not name more than {MAX_HOST_VARIABLES}"));
         }
         if self.controllers.len() > MAX_CONTROLLERS {
             return refuse("controllers", format!("must not name more than {MAX_CONTROLLERS}"));
@@ -325,7 +362,8 @@ mod tests {
         assert_eq!(kept.max_total_size.as_bytes(), 512 << 20);
         assert_eq!(kept.max_age, DroveDuration::from_secs(3 * 24 * 3600));
         assert_eq!(config.host_access, HostAccessConfig::default());
-        assert!(config.host_access.volumes.is_empty() && config.host_access.files.is_empty());
+        let HostAccessConfig { volumes, files, env } = &config.host_access;
+        assert!(volumes.is_empty() && files.is_empty() && env.is_empty());
         assert!(!config.docker.allow_devices);
         let full = format!("{MINIMAL}runner: process\ncoreOvercommit: 16\nports: {{from: 5000, to: 5199}}\n");
         assert_eq!(read(&full).ports, PortRange { from: 5000, to: 5199 });
@@ -337,6 +375,9 @@ mod tests {
             ("ports: {from: 5, to: 4}", "ports 5-4"),
             ("coreOvercommit: 0", "coreOvercommit"),
             ("process: {maxPids: 0}", "process.maxPids"),
+            ("docker: {maxPids: 0}", "docker.maxPids"),
+            ("process: {users: [web, 'log:adm', '1234:1234']}", ""),
+            ("process: {users: [web, 'log:']}", "process.users 'log:'"),
             ("process: {openFiles: 3}", "process.openFiles"),
             ("docker: {openFiles: 3}", "docker.openFiles"),
             ("docker: {socket: docker.sock}", "docker.socket 'docker.sock'"),

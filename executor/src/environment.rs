@@ -1,4 +1,5 @@
-//! The environment of an instance (DESIGN §5). Pure: the executor's own variables come as a function.
+//! The environment of an instance (DESIGN §5). Pure: what it may copy from the executor's own, the node's configuration
+//! says at the start.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +7,10 @@ use muster_common::instance::LocalInfo;
 
 use crate::machine::Instance;
 
-/// `HOST`, `PORT_<containerPort>` and `PORT_<name>` with the *host* ports, then the spec's own, then `MUSTER_*`;
-/// an empty value of the spec copies the executor's own variable, or drops it when there is none.
+/// `HOST`, `PORT_<containerPort>` and `PORT_<name>` with the *host* ports, then the spec's own, then `MUSTER_*`. Of an
+/// empty value of the spec there is nothing yet: it stands for the executor's own variable (`runner/access.rs`).
 #[must_use]
-pub(crate) fn environment(
-    instance: &Instance,
-    own_variable: &dyn Fn(&str) -> Option<String>,
-) -> BTreeMap<String, String> {
+pub(crate) fn environment(instance: &Instance) -> BTreeMap<String, String> {
     let record = &instance.record;
     let mut env = BTreeMap::new();
     if let Some(LocalInfo { hostname, ports }) = &record.local_info {
@@ -22,13 +20,8 @@ pub(crate) fn environment(
             env.insert(format!("PORT_{}", sanitised(name)), port.host_port.to_string());
         }
     }
-    for (name, value) in &instance.spec.env {
-        if !value.is_empty() {
-            env.insert(name.clone(), value.clone());
-        } else if let Some(own) = own_variable(name) {
-            env.insert(name.clone(), own);
-        }
-    }
+    let given = instance.spec.env.iter().filter(|(_, value)| !value.is_empty());
+    env.extend(given.map(|(name, value)| (name.clone(), value.clone())));
     // Last, so that no spec replaces them: what an instance leaves behind is known by its id.
     env.extend([
         ("MUSTER_SERVICE_ID".to_owned(), record.slot.service.to_string()),
@@ -62,7 +55,7 @@ mod tests {
     #[test]
     fn ports_ids_and_the_specs_own_variables() {
         let spec = r#"{"name": "web", "version": "1",
-            "env": {"A": "1", "HOST": "mine", "COPIED": "", "DROPPED": "", "MUSTER_INSTANCE_ID": "SI-2"}}"#;
+            "env": {"A": "1", "HOST": "mine", "COPIED": "", "MUSTER_INSTANCE_ID": "SI-2"}}"#;
         let service = ServiceId::new("web-1").unwrap();
         let row = SlotAssignment {
             service: service.clone(),
@@ -78,10 +71,9 @@ mod tests {
         let port = InstancePort { container_port: 80, host_port: 5001, port_type: PortType::Http };
         let ports = BTreeMap::from([("my-http.x".to_owned(), port)]);
         instance.record.local_info = Some(LocalInfo { hostname: "node".to_owned(), ports });
-        let env = environment(&instance, &|name| (name == "COPIED").then(|| "own".to_owned()));
+        let env = environment(&instance);
         let expected = [
             ("A", "1"),
-            ("COPIED", "own"),
             ("HOST", "mine"),
             ("MUSTER_EXECUTOR_ID", "e1"),
             ("MUSTER_INSTANCE_ID", "SI-1"),

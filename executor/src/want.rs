@@ -10,21 +10,30 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Whether this executor, or its node, was out of descriptors, memory, processes or free ports. What an error
 /// was caused by counts, too.
 pub(crate) fn is_want(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|errno| {
+        matches!(
+            errno,
+            Errno::MFILE
+                | Errno::NFILE
+                | Errno::NOMEM
+                | Errno::NOBUFS
+                // No room for one more process.
+                | Errno::AGAIN
+                // No port is left for one more connection.
+                | Errno::ADDRNOTAVAIL
+        )
+    })
+}
+
+/// Whether there was no room on the disk. What is to begin can wait for room; what is to end (a log that is copied)
+/// must not.
+pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|errno| matches!(errno, Errno::NOSPC | Errno::DQUOT))
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = Errno> + 'a {
     std::iter::successors(Some(error), |&error| cause(error))
         .filter_map(|error| Errno::from_io_error(error.downcast_ref::<io::Error>()?))
-        .any(|errno| {
-            matches!(
-                errno,
-                Errno::MFILE
-                    | Errno::NFILE
-                    | Errno::NOMEM
-                    | Errno::NOBUFS
-                    // No room for one more process.
-                    | Errno::AGAIN
-                    // No port is left for one more connection.
-                    | Errno::ADDRNOTAVAIL
-            )
-        })
 }
 
 /// An [`io::Error`] passes over the error inside when it is asked for its source.
@@ -33,6 +42,18 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
         Some(inside) => Some(inside),
         None => error.source(),
     }
+}
+
+/// An error with what was tried, and the kernel's own word still in it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}")]
+struct Named {
+    what: String,
+    source: io::Error,
+}
+
+pub(crate) fn named(what: String, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), Named { what, source: error })
 }
 
 /// Lets this process open as many files as it may; every check of every instance opens some. Workloads have a limit of
@@ -51,6 +72,10 @@ mod tests {
         let want = || io::Error::from_raw_os_error(Errno::MFILE.raw_os_error());
         assert!(is_want(&want()));
         assert!(is_want(&io::Error::other(io::Error::other(want()))));
+        let said = named("open x".to_owned(), want());
+        assert!(is_want(&said) && said.to_string().starts_with("open x: Too many open files"), "{said}");
+        let full = named("write x".to_owned(), io::Error::from(Errno::NOSPC));
+        assert!(is_full(&full) && !is_want(&full) && !is_full(&want()));
         for other in [Errno::CONNREFUSED, Errno::NOENT, Errno::TIMEDOUT, Errno::HOSTUNREACH] {
             assert!(!is_want(&io::Error::from(other)), "{other}");
         }

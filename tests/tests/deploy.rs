@@ -63,6 +63,7 @@ fn what_the_executors_sample_leaves_out_is_there_with_its_default() {
     assert!(full.hostname.take().is_some() && full.memory_mb.take().is_some());
     assert!(full.docker.socket.take().is_some() && full.docker.credentials.take().is_some());
     assert!(full.docker.open_files.take().is_some() && full.process.open_files.take().is_some());
+    assert!(full.process.users.take().is_some());
     assert_eq!(full, config);
     // None is missing in the sample: what is written of a configuration names every member.
     let written = serde_json::to_value(&config).unwrap();

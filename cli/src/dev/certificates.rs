@@ -132,8 +132,8 @@ fn executor_config(layout: Layout, number: u16, role: &RoleEntry) -> Value {
         "tls": tls(role),
         "runner": "auto",
         "coreOvercommit": CORE_OVERCOMMIT,
-        // Who may start processes as this user has the user's files anyway.
-        "hostAccess": {"volumes": ["/"], "files": ["/"]},
+        // Who may start processes as this user has the user's files and variables anyway.
+        "hostAccess": {"volumes": ["/"], "files": ["/"], "env": ["*"]},
         "ports": {"from": ports.start(), "to": ports.end()},
         "onTerminate": "drain",
         "drainTimeout": DroveDuration::from_secs(DRAIN_TIMEOUT.as_secs()),

@@ -143,7 +143,7 @@ impl FromStr for FetchUrl {
 }
 
 /// The host and, when there is one, what stands for its port.
-fn split_port(authority: &str) -> (&str, Option<&str>) {
+pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         // The colon may be one of an address in brackets.
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
@@ -151,7 +151,8 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn bare_host(host: &str) -> Option<String> {
+/// A name, or an address in brackets.
+pub(super) fn bare_host(host: &str) -> Option<String> {
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().is_ok().then(|| address.to_ascii_lowercase());
     }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::fetch::{bare_host, split_port};
 use crate::read::{Node, Read};
 
 /// Where output goes. Defaults to LOCAL, 3 files of 10 MB, compressed (drove-wire.md §4.4).
@@ -19,7 +20,7 @@ pub enum LoggingSpec {
     },
     /// A syslog server.
     Rsyslog {
-        /// Its address.
+        /// Its address: `udp://HOST:PORT`, or with `tcp` or `tcp+tls`.
         server: String,
         /// Before the tag.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,6 +29,20 @@ pub enum LoggingSpec {
         #[serde(skip_serializing_if = "Option::is_none")]
         tag_suffix: Option<String>,
     },
+}
+
+/// How syslog servers are called. An engine could also write to a socket of its node (`unix`, `unixgram`), as root.
+const SYSLOG_SCHEMES: [&str; 3] = ["udp", "tcp", "tcp+tls"];
+
+impl LoggingSpec {
+    /// Whether an address is that of a syslog server in the network.
+    #[must_use]
+    pub fn is_syslog_server(address: &str) -> bool {
+        let Some((scheme, server)) = address.split_once("://") else { return false };
+        let (host, port) = split_port(server);
+        let is_port = |port: &str| !port.starts_with('+') && port.parse::<u16>().is_ok_and(|port| port > 0);
+        SYSLOG_SCHEMES.contains(&scheme) && bare_host(host).is_some() && port.is_some_and(is_port)
+    }
 }
 
 /// How many files are kept when the spec does not say (drove-wire.md §4.4).
@@ -66,3 +81,32 @@ impl Read for LoggingSpec {
 }
 
 deserialize_by_reading!(LoggingSpec);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_network_leads_to_a_syslog_server() {
+        for server in ["udp://logs:514", "tcp://10.0.0.1:601", "tcp+tls://[::1]:6514"] {
+            assert!(LoggingSpec::is_syslog_server(server), "{server}");
+        }
+        for other in [
+            "",
+            "logs:514",
+            "udp://logs",
+            "udp://:514",
+            "udp://logs:0",
+            "udp://logs:+514",
+            "udp://logs:514/x",
+            "udp://[logs]:514",
+            "udp://a@logs:514",
+            "unix:///dev/log",
+            "unix:///dev/log:514",
+            "unixgram:///dev/log",
+            "UNIX:///dev/log:1",
+        ] {
+            assert!(!LoggingSpec::is_syslog_server(other), "{other}");
+        }
+    }
+}

@@ -4,9 +4,9 @@
 //! `EXECUTOR_HTTP_FETCH` is fetched by this node, `CONTROLLER_HTTP_FETCH` by a controller, because it reaches places that
 //! this node may not. What controllers fetched last is kept on the disk for each call that a slot of this node needs,
 //! and used only when no controller gives an answer, nor the server to any of them: a slot is filled with all of them
-//! gone. What is said counts: a file that may not be fetched, or that the server does not give, fails the start, as one
-//! does that this node fetches by itself. That no controller says anything is no fault of the service: the start is
-//! tried again.
+//! gone. What is said counts: a file that may not be fetched, or that the server does not give, fails the start. That
+//! nobody says anything, no controller or no server that this node asks by itself, is no fault of the service: the start
+//! is tried again.
 
 mod controllers;
 mod kept;
@@ -26,7 +26,7 @@ use futures::future::BoxFuture;
 use muster_common::id::{Generation, ServiceId};
 use muster_common::spec::{ConfigSource, ConfigSpec, HttpCallSpec, LocalServiceSpec};
 use muster_platform::World;
-use muster_platform::call::{Reach, fetch};
+use muster_platform::call::{FetchError, Reach, fetch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::kept::Kept;
@@ -36,8 +36,8 @@ use crate::runner::{LaunchPlan, MAX_FILE_BYTES, MAX_FILES_BYTES, StartError};
 pub(crate) use controllers::Controllers;
 pub(crate) use kept::CallName;
 
-/// How long the controllers' files of one start may take together: less than the start itself has, so that it ends
-/// with the reason.
+/// How long the files of one start may take together, whatever the calls allow: less than the start itself has, so that
+/// it ends with the reason.
 const LIMIT: Duration = Duration::from_secs(START_LIMIT.as_secs() - 20);
 /// Between two rounds through the controllers; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -114,8 +114,9 @@ impl Fetched {
     pub(crate) async fn put_into(&self, mut plan: LaunchPlan) -> Result<LaunchPlan, StartError> {
         let mut spec = LocalServiceSpec::clone(&plan.spec);
         // First, while they have all of their time: that this node's own are slow is not for controllers to answer for.
-        self.put_controllers_files(&plan, &mut spec.configs).await?;
-        put_own_files(&mut spec.configs).await?;
+        let deadline = Instant::now() + LIMIT;
+        self.put_controllers_files(&plan, &mut spec.configs, deadline).await?;
+        put_own_files(&mut spec.configs, deadline).await?;
         plan.spec = Arc::new(spec);
         Ok(plan)
     }
@@ -124,8 +125,8 @@ impl Fetched {
         &self,
         plan: &LaunchPlan,
         configs: &mut [ConfigSpec],
+        deadline: Instant,
     ) -> Result<(), StartError> {
-        let deadline = Instant::now() + LIMIT;
         let mut room = Room::of(MAX_TOTAL_BYTES);
         for (file, config) in (0..).zip(configs) {
             let ConfigSource::ControllerHttpFetch { http } = &config.source else { continue };
@@ -133,7 +134,7 @@ impl Fetched {
             let fetched = self.content(&WantedFile::of(plan, file, http), deadline).await;
             let content = fetched.map_err(|error| match error {
                 NotFetched::Refused(why) => failed(name, why),
-                NotFetched::Unanswered(why) => StartError::RunnerUnavailable(format!("{name}: {why}")),
+                NotFetched::Unanswered(why) => unanswered(name, &why),
             })?;
             room.put(config, &content)?;
         }
@@ -180,13 +181,25 @@ impl Fetched {
     }
 }
 
-async fn put_own_files(configs: &mut [ConfigSpec]) -> Result<(), StartError> {
+async fn put_own_files(configs: &mut [ConfigSpec], deadline: Instant) -> Result<(), StartError> {
     let mut room = Room::of(MAX_FILES_BYTES);
     for config in configs {
         let ConfigSource::ExecutorHttpFetch { http } = &config.source else { continue };
         // Boxed: most starts fetch nothing, and each carries what they might.
         let fetched = Box::pin(fetch(http, "muster-executor", Reach::Anywhere, MAX_FILE_BYTES));
-        let content = fetched.await.map_err(|error| failed(&config.local_filename, error))?;
+        let late = |_| {
+            let url = http.shown_url();
+            let why = format!(
+                "cannot fetch {url}: no whole answer within the {LIMIT:?} that a start has for its files"
+            );
+            Err(FetchError::Unreached(why))
+        };
+        let name = &config.local_filename;
+        let content =
+            timeout_at(deadline, fetched).await.unwrap_or_else(late).map_err(|error| match error {
+                FetchError::Refused(why) => failed(name, why),
+                FetchError::Unreached(why) => unanswered(name, &why),
+            })?;
         room.put(config, &content)?;
     }
     Ok(())
@@ -217,6 +230,11 @@ impl Room {
 
 fn failed(name: &str, why: impl Display) -> StartError {
     StartError::Failed { step: "place config", why: format!("{name}: {why}") }
+}
+
+/// Nobody said that there will be no such file.
+fn unanswered(name: &str, why: &str) -> StartError {
+    StartError::RunnerUnavailable(format!("{name}: {why}"))
 }
 
 /// The calls of a spec that controllers make.

@@ -1,21 +1,24 @@
-//! What of the node a spec may have: its volumes, its files, its devices. Both runners ask here before a start.
+//! What of the node a spec may have: its volumes, its files, its devices, its executor's variables. Both runners ask here
+//! before a start.
 //!
 //! Paths are resolved on the node's disk, so that neither a symlink nor `..` leaves an allowed directory, and the
 //! workload is given the resolved path. Who may write into an allowed directory could still put a symlink there in
 //! the moment between this look and the mount: allow directories whose owners you trust.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use muster_common::spec::{ConfigSource, DeviceSpec, LocalServiceSpec};
 
+use super::look::Looks;
 use super::{LaunchPlan, StartError};
 use crate::config::HostAccessConfig;
 
 /// What a spec may have of the node. The default is nothing.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct HostAccess {
-    /// Directories that may be mounted, with all that is below them, and files below which may be placed.
+    /// Directories that may be mounted, with all that is below them, files below which may be placed, and variables.
     pub paths: HostAccessConfig,
     /// Whether devices may be passed through.
     pub devices: bool,
@@ -23,17 +26,51 @@ pub struct HostAccess {
 
 impl HostAccess {
     /// The plan with its paths resolved; refused when it asks for something that is not allowed here.
-    pub(super) async fn admit(&self, plan: &LaunchPlan) -> Result<LaunchPlan, StartError> {
+    pub(super) async fn admit(&self, plan: &LaunchPlan, looks: &Looks) -> Result<LaunchPlan, StartError> {
+        self.refuse_variables(&plan.spec)?;
+        let mut plan = LaunchPlan { env: self.environment(plan), ..plan.clone() };
         if asks_nothing(&plan.spec) {
-            return Ok(plan.clone());
+            return Ok(plan);
         }
-        let (access, mut plan) = (self.clone(), plan.clone());
-        tokio::task::spawn_blocking(move || {
-            plan.spec = Arc::new(access.resolve(LocalServiceSpec::clone(&plan.spec))?);
-            Ok(plan)
-        })
-        .await
-        .map_err(|error| StartError::Failed { step: "look at the node's paths", why: error.to_string() })?
+        let access = self.clone();
+        let service = plan.place.service.clone();
+        let question = format!("where the volumes and files of {service} are");
+        looks
+            .look(&service, question, move || {
+                plan.spec = Arc::new(access.resolve(LocalServiceSpec::clone(&plan.spec))?);
+                Ok(plan)
+            })
+            .await?
+    }
+
+    /// The environment of a workload, and of a command beside it: the plan's, and what is copied from the executor's own.
+    pub(super) fn environment(&self, plan: &LaunchPlan) -> BTreeMap<String, String> {
+        self.environment_from(plan, &|name| std::env::var(name).ok())
+    }
+
+    fn environment_from(
+        &self,
+        plan: &LaunchPlan,
+        own_variable: &dyn Fn(&str) -> Option<String>,
+    ) -> BTreeMap<String, String> {
+        let mut env = plan.env.clone();
+        for name in copied(&plan.spec).filter(|name| self.opens(name) && !plan.env.contains_key(*name)) {
+            env.extend(own_variable(name).map(|value| (name.clone(), value)));
+        }
+        env
+    }
+
+    fn opens(&self, variable: &str) -> bool {
+        self.paths.env.iter().any(|open| open == variable || open == "*")
+    }
+
+    fn refuse_variables(&self, spec: &LocalServiceSpec) -> Result<(), StartError> {
+        let Some(name) = copied(spec).find(|name| !self.opens(name)) else { return Ok(()) };
+        let why = format!(
+            "env.{name} has no value, which copies the executor's own variable, and that is not allowed on this node; \
+             give it a value, take it away, or name it in hostAccess.env of its executor's configuration"
+        );
+        Err(StartError::Failed { step: "copy variable", why })
     }
 
     /// Blocks on the node's disk.
@@ -61,6 +98,11 @@ impl HostAccess {
         }
         Ok(spec)
     }
+}
+
+/// The variables whose value is left to the executor's own.
+fn copied(spec: &LocalServiceSpec) -> impl Iterator<Item = &String> {
+    spec.env.iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| name)
 }
 
 fn asks_nothing(spec: &LocalServiceSpec) -> bool {
@@ -111,6 +153,8 @@ fn inside(path: &str, field: &str, allowed: &[PathBuf], setting: &str) -> Result
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use muster_common::id::InstanceId;
+
     use super::*;
 
     fn why(result: Result<LocalServiceSpec, StartError>) -> String {
@@ -142,6 +186,33 @@ mod tests {
         HostAccess { devices: true, ..HostAccess::default() }.resolve(spec(device)).unwrap();
     }
 
+    #[tokio::test]
+    async fn variables_of_the_executor_are_copied_only_where_they_are_named() {
+        let plan = LaunchPlan {
+            instance: InstanceId::new("SI-1").unwrap(),
+            place: crate::testing::place(),
+            spec: Arc::new(spec(r#""env": {"A": "1", "COPIED": "", "UNSET": "", "SET": ""}"#)),
+            env: [("A", "1"), ("SET", "before")].map(|(name, value)| (name.into(), value.into())).into(),
+        };
+        let opening = |names: &[&str]| {
+            let env = names.iter().map(|&name| name.to_owned()).collect();
+            HostAccess { paths: HostAccessConfig { env, ..HostAccessConfig::default() }, devices: false }
+        };
+        let own = |name: &str| (name != "UNSET").then(|| "own".to_owned());
+        let copied = |names: &[&str]| opening(names).environment_from(&plan, &own).remove("COPIED");
+        assert_eq!((copied(&[]), copied(&["OTHER"])), (None, None));
+        for names in [["COPIED"], ["*"]] {
+            assert_eq!(copied(&names).as_deref(), Some("own"));
+        }
+        let all = opening(&["*"]).environment_from(&plan, &own);
+        assert_eq!((all["SET"].as_str(), all.get("UNSET")), ("before", None));
+
+        let refusal =
+            opening(&["COPIED", "SET"]).admit(&plan, &Looks::default()).await.unwrap_err().to_string();
+        assert!(refusal.contains("env.UNSET") && refusal.contains("hostAccess.env"), "{refusal}");
+        opening(&["*"]).admit(&plan, &Looks::default()).await.unwrap();
+    }
+
     #[test]
     fn neither_symlinks_nor_dots_nor_like_names_leave_an_allowed_directory() {
         let dir = tempfile::tempdir().unwrap();
@@ -152,8 +223,8 @@ mod tests {
         symlink(base.join("shut"), base.join("open/out")).unwrap();
         symlink(base.join("open/sub"), base.join("open/in")).unwrap();
         symlink(base.join("open"), base.join("alias")).unwrap();
-        let paths =
-            HostAccessConfig { volumes: vec![base.join("alias"), base.join("missing")], files: Vec::new() };
+        let volumes = vec![base.join("alias"), base.join("missing")];
+        let paths = HostAccessConfig { volumes, ..HostAccessConfig::default() };
         let access = HostAccess { paths, devices: false };
         let given = |path: &str| {
             access.resolve(volume(&base.join(path))).map(|spec| PathBuf::from(&spec.volumes[0].path_on_host))

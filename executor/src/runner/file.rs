@@ -6,10 +6,12 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use muster_common::id::ServiceId;
 use muster_common::spec::{ConfigSource, ConfigSpec};
 use rustix::fs::OFlags;
 
 use super::StartError;
+use super::look::Looks;
 
 /// The largest file that is placed, in bytes. Config files are small; a mistaken path to a huge file
 /// must not fill memory.
@@ -27,15 +29,30 @@ pub(super) struct PlacedFile {
 }
 
 /// Reads what the specs name, one after the other. What a server has was fetched before.
-pub(super) async fn read_all(configs: &[ConfigSpec]) -> Result<Vec<PlacedFile>, StartError> {
+pub(super) async fn read_all(
+    configs: &[ConfigSpec],
+    service: &ServiceId,
+    looks: &Looks,
+) -> Result<Vec<PlacedFile>, StartError> {
     let mut files = Vec::with_capacity(configs.len());
     let mut room = MAX_FILES_BYTES;
     for config in configs {
-        let failed = |why: String| StartError::Failed {
-            step: "place config",
-            why: format!("{}: {why}", config.local_filename),
+        let name = &config.local_filename;
+        let failed = |why: String| StartError::Failed { step: "place config", why: format!("{name}: {why}") };
+        let content = match &config.source {
+            ConfigSource::Inline { data } => decode(data).map_err(failed)?,
+            ConfigSource::ExecutorLocalFile { file_path_on_host: path } => {
+                let (file, question) = (path.clone(), format!("what is in {path}"));
+                let read = looks.look(service, question, move || read_limited(&file)).await?;
+                read.map_err(|error| {
+                    let why = format!("{name}: cannot read {path} on this node: {error}");
+                    StartError::told("place config", &error, why)
+                })?
+            }
+            ConfigSource::ExecutorHttpFetch { .. } | ConfigSource::ControllerHttpFetch { .. } => {
+                return Err(failed("it was to be fetched before the start, and was not".to_owned()));
+            }
         };
-        let content = content(&config.source).await.map_err(failed)?;
         room = room.checked_sub(content.len()).ok_or_else(|| {
             failed(format!("with the files before it, it is larger than {MAX_FILES_BYTES} bytes"))
         })?;
@@ -44,21 +61,8 @@ pub(super) async fn read_all(configs: &[ConfigSpec]) -> Result<Vec<PlacedFile>, 
     Ok(files)
 }
 
-async fn content(source: &ConfigSource) -> Result<Vec<u8>, String> {
-    match source {
-        ConfigSource::Inline { data } => {
-            STANDARD.decode(data).map_err(|error| format!("its data is not base64: {error}"))
-        }
-        ConfigSource::ExecutorLocalFile { file_path_on_host } => {
-            let path = file_path_on_host.clone();
-            let read = tokio::task::spawn_blocking(move || read_limited(&path)).await;
-            read.unwrap_or_else(|error| Err(error.into()))
-                .map_err(|error| format!("cannot read {file_path_on_host} on this node: {error}"))
-        }
-        ConfigSource::ExecutorHttpFetch { .. } | ConfigSource::ControllerHttpFetch { .. } => {
-            Err("it was to be fetched before the start, and was not".to_owned())
-        }
-    }
+fn decode(data: &str) -> Result<Vec<u8>, String> {
+    STANDARD.decode(data).map_err(|error| format!("its data is not base64: {error}"))
 }
 
 /// Blocks on the node's disk, but not on who is at the other end of a FIFO.
@@ -98,8 +102,12 @@ mod tests {
 
     use super::*;
 
+    async fn place(configs: &[ConfigSpec]) -> Result<Vec<PlacedFile>, StartError> {
+        read_all(configs, &ServiceId::new("web-1").unwrap(), &Looks::default()).await
+    }
+
     async fn read(source: ConfigSource) -> Result<Vec<u8>, String> {
-        read_all(&[ConfigSpec { local_filename: "/etc/x".to_owned(), source }])
+        place(&[ConfigSpec { local_filename: "/etc/x".to_owned(), source }])
             .await
             .map(|mut files| files.remove(0).content)
             .map_err(|error| error.to_string())
@@ -146,8 +154,8 @@ mod tests {
                 .collect()
         };
         let most = MAX_FILES_BYTES / MAX_FILE_BYTES;
-        assert_eq!(read_all(&many(most)).await.map_err(|error| error.to_string()).unwrap().len(), most);
-        let refusal = read_all(&many(most + 1)).await.err().unwrap().to_string();
+        assert_eq!(place(&many(most)).await.map_err(|error| error.to_string()).unwrap().len(), most);
+        let refusal = place(&many(most + 1)).await.err().unwrap().to_string();
         assert!(refusal.contains(&format!("/f{most}: with the files before it")), "{refusal}");
     }
 

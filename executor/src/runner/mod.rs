@@ -10,12 +10,14 @@ pub(crate) mod docker;
 mod file;
 mod kin;
 mod logs;
+mod look;
 mod mark;
 mod open;
 mod place;
 pub(crate) mod process;
 mod set;
 mod step;
+mod under_way;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -31,7 +33,7 @@ use muster_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::want::is_want;
+use crate::want::{is_full, is_want};
 
 pub use access::HostAccess;
 pub(crate) use file::{MAX_FILE_BYTES, MAX_FILES_BYTES};
@@ -59,7 +61,7 @@ pub struct LaunchPlan {
     pub place: Place,
     /// What to run.
     pub spec: Arc<LocalServiceSpec>,
-    /// The complete environment: HOST, `PORT_*`, the spec's own, then `MUSTER_*`.
+    /// The environment: HOST, `PORT_*`, the spec's own, then `MUSTER_*`; not yet what is copied from the executor's.
     pub env: BTreeMap<String, String>,
 }
 
@@ -232,6 +234,22 @@ impl LogEnd {
     #[must_use]
     pub fn kept(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_kept: true }
+    }
+}
+
+impl StartError {
+    /// What `step` met. Want of descriptors, memory or room is the node's own, and no fault of the service.
+    pub(crate) fn at(step: &'static str, error: &io::Error) -> Self {
+        Self::told(step, error, error.to_string())
+    }
+
+    /// The same in words that say more.
+    pub(crate) fn told(step: &'static str, error: &io::Error, why: String) -> Self {
+        if is_want(error) || is_full(error) {
+            Self::RunnerUnavailable(format!("{step} cannot be done now: {why}"))
+        } else {
+            Self::Failed { step, why }
+        }
     }
 }
 

@@ -146,7 +146,9 @@ impl Performer {
                 Box::pin(async move {
                     let outcome = asked.await;
                     if !outcome.passed {
-                        tracing::warn!(instance = %said_of, hook = index + 1, why = outcome.answer, "a pre-shutdown hook failed; the stop goes on");
+                        // Not what it answered, which may be secret: that stays with the instance.
+                        let (code, answer_bytes) = (outcome.code, outcome.answer.len());
+                        tracing::warn!(instance = %said_of, hook = index + 1, code, answer_bytes, "a pre-shutdown hook failed; the stop goes on");
                     }
                     Event::HookDone { index, outcome }
                 })
@@ -301,7 +303,7 @@ fn plan_of(instance: &Instance) -> LaunchPlan {
             resources: record.resources.clone(),
         },
         spec: Arc::clone(&instance.spec),
-        env: environment(instance, &|name| std::env::var(name).ok()),
+        env: environment(instance),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use muster_common::spec::{ConfigSource, ConfigSpec, UserSpec};
-use muster_executor::{Found, ProvisionError, Runner, StartError};
+use muster_executor::{Found, ProcessConfig, ProvisionError, Runner, StartError};
 use tokio::time::timeout;
 
 use crate::support::{Node, plan, script, until};
@@ -19,10 +19,18 @@ fn a_start_that_was_let_go_is_waited_for() {
     let runtime = runtime.enable_all().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
         let (runner, _events) = node.open();
-        // As on a disk that hangs: the start has not even made its directory.
+        // As on a disk that hangs: the start has looked what there is, and has not even made its directory.
         let (release, held) = std::sync::mpsc::channel::<()>();
-        let hung = tokio::task::spawn_blocking(move || held.recv());
-        timeout(Duration::ZERO, runner.start(&plan)).await.unwrap_err();
+        let (hangs, is_hung) = std::sync::mpsc::channel();
+        let mut start = runner.start(&plan);
+        timeout(Duration::ZERO, &mut start).await.unwrap_err();
+        let hung = tokio::task::spawn_blocking(move || {
+            hangs.send(()).unwrap();
+            held.recv()
+        });
+        is_hung.recv().unwrap();
+        timeout(Duration::ZERO, &mut start).await.unwrap_err();
+        drop(start);
         let mut find = runner.find(&plan.instance, None);
         timeout(Duration::ZERO, &mut find).await.unwrap_err();
         release.send(()).unwrap();
@@ -31,6 +39,26 @@ fn a_start_that_was_let_go_is_waited_for() {
         runner.remove(&plan.instance).await.unwrap();
         assert_nothing_left(&node, &runner, &plan).await;
     });
+}
+
+#[tokio::test]
+async fn two_starts_of_an_instance_are_one() {
+    let (node, plan) = (Node::new(), script("exec sleep 1000"));
+    let (runner, _events) = node.open();
+    let (one, other) = tokio::join!(runner.start(&plan), runner.start(&plan));
+    let (workload, other) = match (one, other) {
+        (Ok(workload), other) | (other, Ok(workload)) => (workload, other),
+        neither => panic!("{neither:?}"),
+    };
+    match other {
+        Ok(same) => assert_eq!(same, workload),
+        // It is tried again, and then it is the same.
+        Err(StartError::RunnerUnavailable(why)) => assert!(why.contains("another start"), "{why}"),
+        Err(other) => panic!("{other}"),
+    }
+    assert_eq!(runner.start(&plan).await.unwrap(), workload);
+    runner.remove(&plan.instance).await.unwrap();
+    assert_nothing_left(&node, &runner, &plan).await;
 }
 
 #[tokio::test]
@@ -92,6 +120,27 @@ async fn a_user_switch_needs_root() {
         Err(error) => assert!(error.to_string().contains("only root"), "{error}"),
     }
     runner.remove(&plan.instance).await.unwrap();
+    assert_nothing_left(&node, &runner, &plan).await;
+}
+
+#[tokio::test]
+async fn nobody_runs_as_a_user_that_the_node_does_not_name() {
+    let node = Node::new();
+    let users = |users: &[&str]| {
+        let users = Some(users.iter().map(|&user| user.to_owned()).collect());
+        ProcessConfig { users, ..ProcessConfig::default() }
+    };
+    let own = format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let plan = script("exit 0");
+    let (runner, _events) = node.open_with(users(&["54321:54321"]));
+    let error = runner.start(&plan).await.unwrap_err().to_string();
+    assert!(error.contains("process.users") && error.contains("54321:54321"), "{error}");
+    assert_nothing_left(&node, &runner, &plan).await;
+    drop(runner);
+
+    let (runner, mut events) = node.open_with(users(&[&own]));
+    start(&runner, &plan).await;
+    assert_eq!(exited(&mut events).await.1, code(0));
     assert_nothing_left(&node, &runner, &plan).await;
 }
 

@@ -2,7 +2,7 @@
 
 use super::form;
 use crate::instance::RunnerKind;
-use crate::problem::Place;
+use crate::problem::{Place, Quoted};
 use crate::size::ByteSize;
 use crate::spec::{LocalServiceSpec, LoggingSpec};
 
@@ -26,7 +26,16 @@ pub(super) fn check(spec_at: Place<'_>, spec: &LocalServiceSpec) {
                 spec.runner() == RunnerKind::Docker,
                 "- A PROCESS executable logs to files; RSYSLOG needs DOCKER",
             );
-            form::present(place.member("server"), server, "- Specify the syslog server", MAX_TEXT_BYTES);
+            let at = place.member("server");
+            if form::present(at, server, "- Specify the syslog server", MAX_TEXT_BYTES) {
+                at.require(
+                    LoggingSpec::is_syslog_server(server),
+                    format_args!(
+                        "- '{}' must be udp://HOST:PORT, tcp://HOST:PORT or tcp+tls://HOST:PORT",
+                        Quoted(server)
+                    ),
+                );
+            }
             for (name, text) in [("tagPrefix", tag_prefix), ("tagSuffix", tag_suffix)] {
                 form::within(place.member(name), text.as_deref().unwrap_or_default(), MAX_TEXT_BYTES);
             }

@@ -28,12 +28,24 @@ async fn placed(port: u16, more: Value) -> Vec<u8> {
 }
 
 async fn refusal(port: u16, more: Value) -> String {
-    let error = fetched(port, &more).await.unwrap_err();
-    let StartError::Failed { step, why } = &error else { panic!("{error}") };
-    assert_eq!(*step, "place config");
+    match fetched(port, &more).await.unwrap_err() {
+        StartError::Failed { step: "place config", why } => checked(why),
+        other => panic!("{other}"),
+    }
+}
+
+/// Why there was no answer, which is charged to nobody.
+async fn silence(port: u16, more: Value) -> String {
+    match fetched(port, &more).await.unwrap_err() {
+        StartError::RunnerUnavailable(why) => checked(why),
+        other @ StartError::Failed { .. } => panic!("{other}"),
+    }
+}
+
+fn checked(why: String) -> String {
     assert!(why.starts_with("/etc/fetched: cannot fetch http"), "{why}");
     assert!(!why.contains("hush"), "{why}");
-    why.clone()
+    why
 }
 
 #[tokio::test]
@@ -60,7 +72,7 @@ async fn a_file_is_fetched_with_what_the_spec_says() {
 async fn a_file_may_come_over_tls() {
     let (port, _asked) = tls_server("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere").await;
     assert_eq!(placed(port, json!({"protocol": "HTTPS", "insecure": true})).await, b"here");
-    let why = refusal(port, json!({"protocol": "HTTPS", "password": "hush"})).await;
+    let why = silence(port, json!({"protocol": "HTTPS", "password": "hush"})).await;
     assert!(why.contains("TLS") && why.contains(&format!("https://localhost:{port}/:")), "{why}");
 }
 
@@ -88,7 +100,7 @@ async fn only_a_whole_answer_of_bearable_size_is_a_file() {
     assert!(why.contains(&format!("larger than {limit} bytes")), "{why}");
 
     let (port, _asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhush").await;
-    let why = refusal(port, json!({})).await;
+    let why = silence(port, json!({})).await;
     assert!(why.contains("the answer broke off") || why.contains("the call failed"), "{why}");
 }
 
@@ -97,11 +109,22 @@ async fn a_server_that_hangs_or_is_away_holds_nobody_up() {
     // Takes the connection, says nothing.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let why = refusal(port, json!({"operationTimeout": "200ms"})).await;
+    let why = silence(port, json!({"operationTimeout": "200ms"})).await;
     assert!(why.contains("no whole answer within 200ms"), "{why}");
-    let why = refusal(port, json!({"connectionTimeout": "200ms", "protocol": "HTTPS"})).await;
+    let why = silence(port, json!({"connectionTimeout": "200ms", "protocol": "HTTPS"})).await;
     assert!(why.contains("no connection within 200ms"), "{why}");
     drop(listener);
-    let why = refusal(port, json!({})).await;
+    let why = silence(port, json!({})).await;
     assert!(why.contains("refused"), "{why}");
+}
+
+/// Only the paused clock ends the wait: whatever the call allows, the start ends with the reason.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_may_take_an_hour_takes_no_longer_than_a_start_may() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let begun = Instant::now();
+    let why = silence(port, json!({"connectionTimeout": "1h", "operationTimeout": "1h"})).await;
+    assert!(why.contains("no whole answer within the 100s that a start has for its files"), "{why}");
+    assert!(begun.elapsed() < START_LIMIT);
 }

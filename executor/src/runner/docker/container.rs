@@ -17,6 +17,7 @@ use muster_common::time::Timestamp;
 use rustix::process::Signal;
 
 use super::stamp;
+use crate::config::DockerConfig;
 use crate::runner::{Exit, LaunchPlan, Place};
 
 /// Who made a container. Only ids ever go into labels: everybody who can reach the engine reads them.
@@ -47,6 +48,19 @@ const LOG_BUFFER: &str = "10m";
 
 /// The engine accepts longer names; tools that show them do not.
 const MAX_NAME: usize = 200;
+
+/// What the node's configuration holds each container to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    max_pids: u64,
+    open_files: Option<u64>,
+}
+
+impl From<&DockerConfig> for Limits {
+    fn from(config: &DockerConfig) -> Self {
+        Self { max_pids: config.max_pids, open_files: config.open_files }
+    }
+}
 
 /// Whose containers: this executor's and no other's.
 #[derive(Debug, Clone)]
@@ -98,7 +112,7 @@ pub(super) fn body(
     plan: &LaunchPlan,
     image: &str,
     owner: &Owner,
-    open_files: Option<u64>,
+    limits: Limits,
 ) -> Result<ContainerCreateBody, String> {
     let spec = &plan.spec;
     Ok(ContainerCreateBody {
@@ -111,7 +125,7 @@ pub(super) fn body(
         }),
         labels: Some(labels(plan, owner)),
         exposed_ports: Some(port_bindings(plan).into_keys().collect()),
-        host_config: Some(host_config(plan, open_files)?),
+        host_config: Some(host_config(plan, limits)?),
         ..ContainerCreateBody::default()
     })
 }
@@ -159,7 +173,7 @@ fn labels(plan: &LaunchPlan, owner: &Owner) -> HashMap<String, String> {
     .into()
 }
 
-fn host_config(plan: &LaunchPlan, open_files: Option<u64>) -> Result<HostConfig, String> {
+fn host_config(plan: &LaunchPlan, limits: Limits) -> Result<HostConfig, String> {
     let spec = &plan.spec;
     let memory = i64::try_from(spec.memory_mb().saturating_mul(1 << 20)).unwrap_or(i64::MAX);
     let limit = (memory > 0).then_some(memory);
@@ -180,7 +194,9 @@ fn host_config(plan: &LaunchPlan, open_files: Option<u64>) -> Result<HostConfig,
         log_config: Some(log_config(spec)?),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         cap_drop: Some(DROPPED_CAPABILITIES.map(str::to_owned).into()),
-        ulimits: open_files.map(|files| vec![open_files_limit(files)]),
+        // Also without cores and memory of its own: the node's process numbers are everybody's.
+        pids_limit: Some(i64::try_from(limits.max_pids).unwrap_or(i64::MAX)),
+        ulimits: limits.open_files.map(|files| vec![open_files_limit(files)]),
         // No restart policy: the executor replaces, the engine never restarts.
         ..HostConfig::default()
     })
@@ -307,8 +323,11 @@ fn log_config(spec: &LocalServiceSpec) -> Result<HostConfigLogConfig, String> {
             ("json-file", options)
         }
         LoggingSpec::Rsyslog { server, tag_prefix, tag_suffix } => {
-            if server.is_empty() {
-                return Err("RSYSLOG logging names no server".to_owned());
+            // Asked again here: the spec may be older than this rule, and the engine would open a socket of the node.
+            if !LoggingSpec::is_syslog_server(&server) {
+                return Err(format!(
+                    "logging.server '{server}' must be udp://HOST:PORT, tcp://HOST:PORT or tcp+tls://HOST:PORT"
+                ));
             }
             let tag = [tag_prefix.as_deref(), Some(spec.name.as_str()), tag_suffix.as_deref()];
             let tag = tag.into_iter().flatten().collect::<String>();
@@ -384,13 +403,17 @@ mod tests {
         }
     }
 
+    fn limits() -> Limits {
+        Limits::from(&DockerConfig::default())
+    }
+
     fn owner() -> Owner {
         Owner { executor: "e1".to_owned(), data_dir: "/data".to_owned() }
     }
 
     #[test]
     fn labels_hold_ids_and_no_secret() {
-        let body = body(&plan(r#"{"name": "web", "version": "1"}"#), "web:1", &owner(), None).unwrap();
+        let body = body(&plan(r#"{"name": "web", "version": "1"}"#), "web:1", &owner(), limits()).unwrap();
         let labels = body.labels.unwrap();
         assert!(owner().made(&labels, &InstanceId::new("SI-1").unwrap()));
         assert!(!owner().made(&labels, &InstanceId::new("SI-2").unwrap()));
@@ -417,17 +440,17 @@ mod tests {
                 [{{"type": "CPU", "count": {count}}}, {{"type": "MEMORY", "sizeInMB": 64}}]}}"#
             )
         };
-        let part = host_config(&plan(&resources("0.5")), None).unwrap();
+        let part = host_config(&plan(&resources("0.5")), limits()).unwrap();
         assert_eq!((part.nano_cpus, part.cpuset_cpus), (Some(500_000_000), None));
         assert_eq!((part.memory, part.memory_swap), (Some(64 << 20), Some(64 << 20)));
         let mut plan = plan(&resources("2"));
         let memory = ResourceAllocation::Memory { memory_in_mb: BTreeMap::from([(0, 32), (1, 32)]) };
         plan.place.resources = vec![memory.clone()];
-        let counted = host_config(&plan, None).unwrap();
+        let counted = host_config(&plan, limits()).unwrap();
         assert_eq!((counted.cpuset_cpus, counted.cpuset_mems), (None, None));
         let cores = ResourceAllocation::Cpu { cores: BTreeMap::from([(0, vec![1]), (1, vec![3])]) };
         plan.place.resources = vec![cores, memory];
-        let whole = host_config(&plan, None).unwrap();
+        let whole = host_config(&plan, limits()).unwrap();
         assert_eq!((whole.nano_cpus, whole.cpuset_cpus.as_deref()), (None, Some("1,3")));
         assert_eq!(whole.cpuset_mems.as_deref(), Some("0,1"));
     }
@@ -473,10 +496,19 @@ mod tests {
     }
 
     #[test]
+    fn no_container_takes_all_process_numbers_of_the_node() {
+        let plan = plan(r#"{"name": "web", "version": "1"}"#);
+        assert_eq!(host_config(&plan, limits()).unwrap().pids_limit, Some(8192));
+        let config = DockerConfig { max_pids: 100, ..DockerConfig::default() };
+        assert_eq!(host_config(&plan, Limits::from(&config)).unwrap().pids_limit, Some(100));
+    }
+
+    #[test]
     fn open_files_are_limited_only_where_the_node_says_so() {
         let plan = plan(r#"{"name": "web", "version": "1"}"#);
-        assert_eq!(host_config(&plan, None).unwrap().ulimits, None);
-        let limits = host_config(&plan, Some(4096)).unwrap().ulimits.unwrap();
+        assert_eq!(host_config(&plan, limits()).unwrap().ulimits, None);
+        let config = DockerConfig { open_files: Some(4096), ..DockerConfig::default() };
+        let limits = host_config(&plan, Limits::from(&config)).unwrap().ulimits.unwrap();
         assert_eq!(
             (limits[0].name.as_deref(), limits[0].soft, limits[0].hard),
             (Some("nofile"), Some(4096), Some(4096))

@@ -63,7 +63,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::address::Addresses;
-use self::container::Owner;
+use self::container::{Limits, Owner};
 use self::credentials::Credentials;
 use self::engine::{Engine, EngineError};
 use self::find::labels;
@@ -71,6 +71,7 @@ use self::log::Logs;
 use self::pull::Pulls;
 use self::watch::{Watch, Watcher};
 use super::file;
+use super::look::Looks;
 use super::mark::CommandMark;
 use super::step::Step;
 use super::{
@@ -99,8 +100,9 @@ pub struct DockerRunner {
     addresses: Arc<Addresses>,
     logs: Arc<Logs>,
     access: HostAccess,
+    looks: Looks,
     pulls: Pulls,
-    open_files: Option<u64>,
+    limits: Limits,
     wishes: mpsc::Sender<Watch>,
     _watcher: AbortOnDropHandle<()>,
     _sweep: Option<AbortOnDropHandle<()>>,
@@ -132,8 +134,9 @@ impl DockerRunner {
             addresses: Arc::default(),
             logs: Arc::new(Logs::new(data_dir.to_owned())),
             access: HostAccess::default(),
+            looks: Looks::default(),
             pulls,
-            open_files: None,
+            limits: Limits::from(&DockerConfig::default()),
             wishes,
             _watcher: watcher,
             _sweep: None,
@@ -158,7 +161,7 @@ impl DockerRunner {
     /// The same runner, which pulls images and limits containers as the node's configuration says.
     #[must_use]
     pub fn configured(self, config: &DockerConfig) -> Self {
-        Self { pulls: pulls(&self.engine, config), open_files: config.open_files, ..self }
+        Self { pulls: pulls(&self.engine, config), limits: Limits::from(config), ..self }
     }
 
     /// The same runner, whose specs may have this much of the node; nothing before.
@@ -201,8 +204,8 @@ impl DockerRunner {
                 why: "it is not a DOCKER executable".to_owned(),
             });
         };
-        let plan = &self.access.admit(plan).await?;
-        let files = file::read_all(&plan.spec.configs).await?;
+        let plan = &self.access.admit(plan, &self.looks).await?;
+        let files = file::read_all(&plan.spec.configs, &plan.place.service, &self.looks).await?;
         let creating = step("create");
         let Made { container, warnings, state } = self.create(plan, &container::with_tag(url)).await?;
         creating.done();
@@ -224,7 +227,7 @@ impl DockerRunner {
     async fn create(&self, plan: &LaunchPlan, image: &str) -> Result<Made, StartError> {
         let at = |error: EngineError| error.at_start("create container");
         let name = container::name(plan);
-        let body = container::body(plan, image, &self.owner, self.open_files)
+        let body = container::body(plan, image, &self.owner, self.limits)
             .map_err(|why| StartError::Failed { step: "create container", why })?;
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         match self

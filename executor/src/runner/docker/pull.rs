@@ -55,8 +55,10 @@ enum State {
 /// What all who wait are told.
 #[derive(Clone)]
 enum Failure {
+    /// The image cannot be had.
     Image(String),
-    Engine(String),
+    /// The engine or the registry is away, which says nothing of the image.
+    Away(String),
 }
 
 impl Pulls {
@@ -85,7 +87,7 @@ impl Pulls {
         match timeout(limit, done).await {
             Ok(Ok(State::Done(Ok(())))) => Ok(()),
             Ok(Ok(State::Done(Err(Failure::Image(why))))) => Err(unavailable(why)),
-            Ok(Ok(State::Done(Err(Failure::Engine(why))))) => Err(ProvisionError::RunnerUnavailable(why)),
+            Ok(Ok(State::Done(Err(Failure::Away(why))))) => Err(ProvisionError::RunnerUnavailable(why)),
             Ok(Ok(State::Waits | State::UnderWay(_)) | Err(_)) => {
                 Err(unavailable("the pull was cut short".to_owned()))
             }
@@ -153,14 +155,14 @@ impl Work {
         let credentials = self.credentials.of(&self.image).await.map_err(Failure::Image)?;
         let is_known = credentials.is_some();
         self.state.send_replace(State::UnderWay("asking the engine".to_owned()));
-        let client = self.engine.client().await.map_err(|error| failure(error, is_known))?;
+        let client = self.engine.client().await.map_err(|error| self.failure(error, is_known))?;
         let client = client.with_request_modifier(credentials::in_url_letters);
         let options = CreateImageOptionsBuilder::default().from_image(&self.image).build();
         let mut steps = client.create_image(Some(options), None, credentials);
         while let Some(step) = steps.next().await {
-            let step = step.map_err(|error| failure(self.engine.sort(error), is_known))?;
+            let step = step.map_err(|error| self.failure(self.engine.sort(error), is_known))?;
             if let Some(message) = step.error_detail.as_ref().and_then(|error| error.message.clone()) {
-                return Err(failure(EngineError::Refused { status: 500, message }, is_known));
+                return Err(self.failure(EngineError::Refused { status: 500, message }, is_known));
             }
             if let Some(progress) = progress(&step) {
                 self.state.send_replace(State::UnderWay(progress));
@@ -168,39 +170,80 @@ impl Work {
         }
         Ok(())
     }
+
+    fn failure(&self, error: EngineError, with_credentials: bool) -> Failure {
+        match error {
+            EngineError::Refused { message, .. } => {
+                let cause = Cause::of(&message);
+                let said = with_advice(message, cause, with_credentials);
+                match cause {
+                    Cause::Away => {
+                        Failure::Away(format!("image {} could not be fetched: {said}", self.image))
+                    }
+                    Cause::Access | Cause::Name | Cause::Other => Failure::Image(said),
+                }
+            }
+            other => Failure::Away(other.to_string()),
+        }
+    }
 }
 
-fn failure(error: EngineError, with_credentials: bool) -> Failure {
-    match error {
-        EngineError::Refused { message, .. } => Failure::Image(with_advice(message, with_credentials)),
-        other => Failure::Engine(other.to_string()),
+/// What a failure comes from, as far as its words tell: the engine passes on those of registries and networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The registry does not let this node have it.
+    Access,
+    /// The registry has no such image.
+    Name,
+    /// The registry is not reached, or cannot serve anybody now.
+    Away,
+    Other,
+}
+
+impl Cause {
+    fn of(words: &str) -> Self {
+        let lower = words.to_lowercase();
+        let has = |signs: &[&str]| signs.iter().any(|sign| lower.contains(sign));
+        if has(&["unauthorized", "denied", "no basic auth", "authentication required"]) {
+            Self::Access
+        } else if has(&["not found", "manifest unknown"]) {
+            Self::Name
+        } else if has(&[
+            "no such host",
+            "server misbehaving",
+            "temporary failure in name resolution",
+            "connection refused",
+            "connection reset",
+            "unreachable",
+            "no route to host",
+            "timeout",
+            "deadline exceeded",
+            ": eof",
+            "unexpected eof",
+            "unexpected http status: 5",
+            "toomanyrequests",
+            "too many requests",
+        ]) {
+            Self::Away
+        } else {
+            Self::Other
+        }
     }
 }
 
 /// The registry's own words, and what to do.
-fn with_advice(words: String, with_credentials: bool) -> String {
-    let lower = words.to_lowercase();
-    let has = |signs: &[&str]| signs.iter().any(|sign| lower.contains(sign));
-    let advice = if has(&["unauthorized", "denied", "no basic auth", "authentication required"]) {
-        if with_credentials {
+fn with_advice(words: String, cause: Cause, with_credentials: bool) -> String {
+    let advice = match cause {
+        Cause::Access if with_credentials => {
             "the registry does not take this node's credentials: check them, and the image's name"
-        } else {
+        }
+        Cause::Access => {
             "this node has no credentials for the registry: run docker login as the executor's user, or check the \
              image's name"
         }
-    } else if has(&["not found", "manifest unknown"]) {
-        "check the image's name and tag"
-    } else if has(&[
-        "no such host",
-        "connection refused",
-        "timeout",
-        "i/o",
-        "unreachable",
-        "server misbehaving",
-    ]) {
-        "check that this node reaches the registry"
-    } else {
-        return words;
+        Cause::Name => "check the image's name and tag",
+        Cause::Away => "check that this node reaches the registry",
+        Cause::Other => return words,
     };
     format!("{words}; {advice}")
 }
@@ -238,6 +281,28 @@ mod tests {
     }
 
     #[test]
+    fn a_registry_that_is_away_is_told_from_an_image_that_cannot_be_had() {
+        for words in [
+            "Get \"https://r/v2/\": dial tcp 10.0.0.1:443: connect: connection refused",
+            "Get \"https://r/v2/\": net/http: request canceled (Client.Timeout exceeded while awaiting headers)",
+            "Head \"https://r/v2/x\": dial tcp: lookup r on 10.0.0.2:53: server misbehaving",
+            "Get \"https://r/v2/\": EOF",
+            "received unexpected HTTP status: 503 Service Unavailable",
+            "toomanyrequests: You have reached your pull rate limit",
+        ] {
+            assert_eq!(Cause::of(words), Cause::Away, "{words}");
+        }
+        for (words, cause) in [
+            ("unauthorized: authentication required", Cause::Access),
+            ("manifest for web/timeout:1 not found: manifest unknown", Cause::Name),
+            ("no space left on device", Cause::Other),
+            ("invalid reference format", Cause::Other),
+        ] {
+            assert_eq!(Cause::of(words), cause, "{words}");
+        }
+    }
+
+    #[test]
     fn a_refusal_keeps_its_words_and_says_what_to_do() {
         for (words, known, advice) in [
             ("pull access denied for x", false, "docker login"),
@@ -246,7 +311,7 @@ mod tests {
             ("dial tcp: lookup r.invalid: no such host", false, "reaches the registry"),
             ("no space left on device", false, ""),
         ] {
-            let said = with_advice(words.to_owned(), known);
+            let said = with_advice(words.to_owned(), Cause::of(words), known);
             assert!(said.starts_with(words) && said.contains(advice), "{said}");
         }
     }

@@ -6,7 +6,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
-const PRIVATE: u32 = 0o700;
+/// For the owner alone.
+pub(super) const PRIVATE: u32 = 0o700;
 /// Others may pass on to a name that they know; they may not look around.
 const PASSAGE: u32 = 0o711;
 const PERMISSIONS: u32 = 0o777;

@@ -21,6 +21,7 @@ use super::limits::ProcessLimits;
 use super::shim::DEFAULT_PATH;
 use super::user::Account;
 use crate::runner::mark;
+use crate::want::named;
 
 /// The variable that tells such a process from a shim. Neither hands it down.
 const VARIABLE: &str = "MUSTER_SHIM_ENTERS";
@@ -101,10 +102,10 @@ impl Entry {
         let Some((program, arguments)) = self.command.split_first() else {
             return Err(io::Error::other("the command is empty"));
         };
-        self.limits.apply().map_err(|error| named("set its limits", &error))?;
-        self.group.join().map_err(|error| named("enter its control group", &error))?;
+        self.limits.apply().map_err(|error| named("set its limits".to_owned(), error))?;
+        self.group.join().map_err(|error| named("enter its control group".to_owned(), error))?;
         if let Some(account) = &self.account {
-            account.assume().map_err(|error| named("switch user", &error))?;
+            account.assume().map_err(|error| named("switch user".to_owned(), error))?;
         }
         ear.write_all(READY.as_bytes())?;
         let error = Command::new(program)
@@ -115,15 +116,8 @@ impl Entry {
             .current_dir(&self.working_directory)
             .stdin(Stdio::null())
             .exec();
-        Err(io::Error::new(
-            error.kind(),
-            format!("{program} in {}: {error}", self.working_directory.display()),
-        ))
+        Err(named(format!("{program} in {}", self.working_directory.display()), error))
     }
-}
-
-fn named(what: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 /// What a process said before it closed its stdout, and whether it could be told what it is.

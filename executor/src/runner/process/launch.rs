@@ -42,6 +42,8 @@ pub(super) enum Reply {
     Started(Pids),
     /// It does not, and nothing is left of it: the words for a person.
     Failed(String),
+    /// The same, because the node was short of what a start takes.
+    InWant(String),
 }
 
 /// `pid.json`: who runs for an instance.

@@ -8,8 +8,8 @@
 //! | `entry` | what becomes the workload |
 //! | `cgroup` | limits by control groups |
 //! | `limits` | limits that a process carries itself |
+//! | `scratch` | the workload's own directory |
 //! | `start` | what is done to start one |
-//! | `under_way` | what goes on although nobody may wait for it |
 //! | `watch` | the tasks that see a shim end |
 //! | `dirs` | who may enter which directory |
 //! | `command` | a command beside the workload |
@@ -29,9 +29,9 @@ mod entry;
 mod launch;
 mod limits;
 mod rundir;
+mod scratch;
 pub mod shim;
 mod start;
-mod under_way;
 mod user;
 mod watch;
 
@@ -55,10 +55,11 @@ use self::entry::Entry;
 use self::launch::Pids;
 use self::limits::ProcessLimits;
 use self::rundir::RunDir;
-use self::under_way::UnderWay;
 use self::watch::{ExitReceiver, Watches};
 use super::kin::{self, ProcessId};
+use super::look::Looks;
 use super::mark::CommandMark;
+use super::under_way::UnderWay;
 use super::{
     CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, LogEnd, Place, ProvisionError, Runner,
     RunnerError, RunnerEvent, StartError, Workload,
@@ -71,9 +72,6 @@ const KILL_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a shim that lives may take to write down whom it started.
 const SETTLE_WAIT: Duration = Duration::from_secs(10);
-
-/// How long the disk may take to say whether a program is there.
-const PROGRAM_WAIT: Duration = Duration::from_secs(10);
 
 /// How often a condition on the disk is looked at again.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(10);
@@ -105,8 +103,7 @@ struct Inner {
     cgroups: Cgroups,
     mark: CommandMark,
     starts: UnderWay<InstanceId>,
-    /// A disk that hangs keeps one look for each service, and no more.
-    looks: UnderWay<ServiceId>,
+    looks: Looks,
     watches: Watches,
     _sweep: AbortOnDropHandle<()>,
 }
@@ -149,7 +146,7 @@ impl ProcessRunner {
             _sweep: sweep,
             boot_id: boot_id.trim().to_owned(),
             starts: UnderWay::default(),
-            looks: UnderWay::default(),
+            looks: Looks::default(),
             watches: Watches::new(events),
         };
         Ok(Self(Arc::new(inner), HostAccess::default()))
@@ -193,27 +190,9 @@ impl Inner {
     /// Looks for the program, which may be on a disk that hangs: that costs this service alone.
     async fn provision(&self, plan: &LaunchPlan) -> Result<(), ProvisionError> {
         let service = &plan.place.service;
-        let look = async {
-            let under_way = loop {
-                match self.looks.begin(service) {
-                    Some(look) => break look,
-                    None => sleep(SETTLE_INTERVAL).await,
-                }
-            };
-            let (plan, directory) = (plan.clone(), self.working_directory(plan));
-            tokio::task::spawn_blocking(move || {
-                let _under_way = under_way;
-                start::check_program(&plan, &directory)
-            })
-            .await
-        };
-        match timeout(PROGRAM_WAIT, look).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => Err(ProvisionError::RunnerUnavailable(error.to_string())),
-            Err(_) => Err(ProvisionError::RunnerUnavailable(format!(
-                "the disk has not said within {PROGRAM_WAIT:?} whether the program of {service} is there"
-            ))),
-        }
+        let (launch, directory) = (plan.clone(), self.working_directory(plan));
+        let question = format!("whether the program of {service} is there");
+        self.looks.look(service, question, move || start::check_program(&launch, &directory)).await?
     }
 
     /// Finds out, finishes what a killed shim left unfinished, and watches what runs.
@@ -229,11 +208,14 @@ impl Inner {
             sleep(SETTLE_INTERVAL).await;
         }
         loop {
-            if !run.exists() {
+            let seen = run.clone();
+            let read = move || {
+                if seen.exists() { Ok(Some((seen.lock()?, seen.pids()))) } else { Ok(None) }
+            };
+            let Some((lock, pids)) = off_worker(read).await.map_err(failed)? else {
                 return Ok(Condition::Nothing);
-            }
-            let lock = run.lock().map_err(failed)?;
-            let pids = match run.pids() {
+            };
+            let pids = match pids {
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     // Who runs there cannot be told, and not be looked after: nobody may go on.
                     tracing::error!(%instance, %error, "it cannot be read who runs for an instance; killing it");
@@ -250,7 +232,7 @@ impl Inner {
                 }
                 // The machine was started anew since. Who ended before it went down left its exit status.
                 (_, Some(pids)) if pids.boot_id != self.boot_id => {
-                    let ended = run.ended().ok().flatten();
+                    let ended = off_worker(move || run.ended()).await.ok().flatten();
                     return Ok(ended.map_or(Condition::Nothing, |ended| Condition::Ended(pids, ended.exit)));
                 }
                 (Some(_free), Some(pids)) => {
@@ -314,7 +296,8 @@ impl Inner {
         // Whom the shim could not end, and checks and hooks that an executor before this one left behind.
         let failed = |error: io::Error| RunnerError::at("remove process", &error);
         let run = self.run_dir(instance);
-        let pids = match run.pids() {
+        let kept = run.clone();
+        let pids = match off_worker(move || kept.pids()).await {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
             answer => answer.map_err(failed)?,
         };
@@ -416,7 +399,10 @@ impl Runner for ProcessRunner {
 
     /// Dropping the future does not cancel a start: it goes on, and `find` tells what came of it.
     fn start<'a>(&'a self, plan: &'a LaunchPlan) -> BoxFuture<'a, Result<Workload, StartError>> {
-        Box::pin(async move { start::start(Arc::clone(&self.0), self.1.admit(plan).await?).await })
+        Box::pin(async move {
+            let plan = self.1.admit(plan, &self.0.looks).await?;
+            start::start(Arc::clone(&self.0), plan).await
+        })
     }
 
     fn stop<'a>(
@@ -470,7 +456,7 @@ impl Runner for ProcessRunner {
                 .map_err(|error| command::failed("its account and groups", &error))?;
             let entry = Entry {
                 command: argv.to_vec(),
-                env: plan.env.clone(),
+                env: self.1.environment(plan),
                 working_directory: self.0.working_directory(plan),
                 account,
                 group,

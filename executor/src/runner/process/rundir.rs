@@ -15,14 +15,16 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cgroup::Group;
+use super::dirs::PRIVATE;
 use super::launch::{Ended, Pids};
 use crate::runner::Place;
 
@@ -196,10 +198,14 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives the owner back what he needs to remove what is below `path`. Symlinks are not followed.
+/// Gives the owner back what he needs to remove what is below `path`. Symlinks are not followed, nor one that takes the
+/// place of a directory meanwhile: each is changed and read by what was opened.
 fn open_up(path: &Path) -> io::Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(path)? {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = open(path, flags, Mode::empty())?;
+    let opened = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    fs::set_permissions(&opened, Permissions::from_mode(PRIVATE))?;
+    for entry in fs::read_dir(&opened)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             open_up(&entry.path())?;

@@ -31,6 +31,7 @@ use super::rundir::RunDir;
 use crate::logs::{LogDir, OutputLog};
 use crate::runner::Exit;
 use crate::runner::kin::{self, ProcessId};
+use crate::want::{is_full, is_want, named};
 
 /// The signals that would end the shim, or that only a terminal sends.
 const DEAF_TO: [fn() -> SignalKind; 8] = [
@@ -75,7 +76,8 @@ pub fn main() -> ExitCode {
     // Stderr is `shim.log`, for whoever looks later. Stdout leads to the executor, until the start was
     // reported; if it died meanwhile, nothing was started, and there is nobody to tell.
     let _ = writeln!(io::stderr(), "{error}");
-    let _ = answer(&Reply::Failed(error.to_string()));
+    let why = error.to_string();
+    let _ = answer(&if is_want(&error) || is_full(&error) { Reply::InWant(why) } else { Reply::Failed(why) });
     ExitCode::FAILURE
 }
 
@@ -100,9 +102,8 @@ async fn tend(launch: Launch) -> io::Result<()> {
     // A handler, unlike an ignored signal, is not handed down to the workload.
     let _deaf = DEAF_TO.iter().map(|kind| unix::signal(kind())).collect::<io::Result<Vec<_>>>()?;
     let run = RunDir::new(launch.run_dir.clone());
-    let mut log = OutputLog::open(LogDir::new(launch.log_dir.clone()), launch.rotation).map_err(|error| {
-        io::Error::other(format!("cannot write to {}: {error}", launch.log_dir.display()))
-    })?;
+    let mut log = OutputLog::open(LogDir::new(launch.log_dir.clone()), launch.rotation)
+        .map_err(|error| named(format!("cannot write to {}", launch.log_dir.display()), error))?;
 
     let (reader, writer) = io::pipe()?;
     let mut output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
@@ -175,7 +176,7 @@ fn announce(run: &RunDir, launch: &Launch, workload: ProcessId) -> io::Result<()
     let (boot_id, warnings) = (launch.boot_id.clone(), launch.warnings.clone());
     let pids = Pids { boot_id, shim, workload, warnings };
     run.write_pids(&pids)
-        .map_err(|error| io::Error::other(format!("cannot write to {}: {error}", run.path().display())))?;
+        .map_err(|error| named(format!("cannot write to {}", run.path().display()), error))?;
     // An executor that died meanwhile finds `pid.json`: the workload runs, and that is what it wanted.
     let _ = answer(&Reply::Started(pids));
     let nowhere = std::fs::File::options().read(true).write(true).open("/dev/null")?;

@@ -1,11 +1,11 @@
 //! The start of a process: what is prepared on the disk, and the exchange with the new shim.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,13 +18,13 @@ use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
 use super::cgroup::Limits;
-use super::dirs;
 use super::entry::Entry;
 use super::launch::{Launch, MAX_REPLY_BYTES, Pids, Reply};
 use super::limits::ProcessLimits;
 use super::rundir::RunDir;
+use super::scratch;
 use super::shim::DEFAULT_PATH;
-use super::user::{self, Account};
+use super::user::{self, AccountError};
 use super::{Condition, Inner, SETTLE_INTERVAL, SETTLE_WAIT, watch, workload};
 use crate::logs::Rotation;
 use crate::runner::file::{self, PlacedFile};
@@ -76,14 +76,15 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
             return Ok(workload(&pids));
         }
         Ok(Condition::Nothing | Condition::NeverStarted) => {}
-        Err(RunnerError::Failed { why, .. } | RunnerError::Unavailable(why)) => {
-            return Err(StartError::Failed { step: "prepare", why });
-        }
+        Err(RunnerError::Failed { why, .. }) => return Err(StartError::Failed { step: "prepare", why }),
+        Err(RunnerError::Unavailable(why)) => return Err(StartError::RunnerUnavailable(why)),
     }
     // Before the task: a start that is let go while the disk is slow leaves nothing behind.
-    let files = file::read_all(&plan.spec.configs).await?;
+    let files = file::read_all(&plan.spec.configs, &plan.place.service, &inner.looks).await?;
     // In a task of its own: a start that was let go half-way would leave nobody to tell what came of it.
-    let under_way = inner.starts.begin(&plan.instance);
+    let under_way = inner.starts.begin(&plan.instance).ok_or_else(|| {
+        StartError::RunnerUnavailable(format!("another start of {} is under way", plan.instance))
+    })?;
     let task = tokio::spawn(async move {
         let _under_way = under_way;
         let preparing = Step::begin(RunnerKind::Process, "prepare");
@@ -98,7 +99,8 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
         let pids = converse(shim, &description).await?;
         spawning.done();
         let run = inner.run_dir(&plan.instance);
-        let failed = |error: io::Error| StartError::Failed { step: "watch process", why: error.to_string() };
+        // Whoever starts it again finds it running.
+        let failed = |error: io::Error| StartError::at("watch process", &error);
         if inner.watches.watch(&plan.instance, &run, &pids).map_err(failed)?.is_none() {
             // It was too quick to be watched: nobody else will tell of its end.
             let exit = watch::conclude(&plan.instance, &run, &pids, None).await.map_err(failed)?;
@@ -116,13 +118,18 @@ fn cut_short(error: &tokio::task::JoinError) -> StartError {
 /// Everything on the disk, then the shim itself. Blocks.
 fn prepare(inner: &Inner, plan: &LaunchPlan, files: &[PlacedFile]) -> Result<(Child, Vec<u8>), StartError> {
     let failed = |step: &'static str| move |why: String| StartError::Failed { step, why };
-    let on_disk = |error: io::Error| StartError::Failed { step: "prepare", why: error.to_string() };
+    let on_disk = |error: io::Error| StartError::at("prepare", &error);
     let Some(Executable::Process { command, working_directory }) = &plan.spec.executable else {
         return Err(failed("prepare")("it is not a PROCESS executable".to_owned()));
     };
     refuse_container_only(plan, working_directory.is_some()).map_err(failed("prepare"))?;
-    let account = user::account(plan.spec.user_spec.as_ref())
-        .map_err(|error| failed("switch user")(error.to_string()))?;
+    let no_account = |error: AccountError| match &error {
+        AccountError::Unread { source, .. } => StartError::told("switch user", source, error.to_string()),
+        AccountError::Refused(_) => failed("switch user")(error.to_string()),
+    };
+    let account = user::account(plan.spec.user_spec.as_ref()).map_err(no_account)?;
+    // Only here: what runs already is checked as whom it runs, whatever the configuration says since.
+    user::permit(account.as_ref(), inner.config.users.as_deref()).map_err(no_account)?;
     let rotation = Rotation::of(plan.spec.logging.as_ref()).map_err(failed("prepare log"))?;
 
     let run = inner.run_dir(&plan.instance);
@@ -130,9 +137,7 @@ fn prepare(inner: &Inner, plan: &LaunchPlan, files: &[PlacedFile]) -> Result<(Ch
         .map_err(on_disk)?
         .ok_or_else(|| failed("prepare")("another start of the same instance is under way".to_owned()))?;
     run.write_place(&plan.place).map_err(on_disk)?;
-    let scratch = inner.scratch(&plan.instance);
-    make_scratch(&scratch, account.as_ref()).map_err(on_disk)?;
-    place(&scratch, files, account.as_ref())?;
+    scratch::make(&inner.scratch(&plan.instance), files, account.as_ref())?;
     // Written down before they are made: nobody forgets to remove them.
     run.write_group(&inner.cgroups.group(&plan.instance)).map_err(on_disk)?;
     let limits = Limits::of(plan, inner.config.max_pids);
@@ -154,8 +159,9 @@ fn prepare(inner: &Inner, plan: &LaunchPlan, files: &[PlacedFile]) -> Result<(Ch
         boot_id: inner.boot_id.clone(),
     };
     let description = serde_json::to_vec(&launch).map_err(|error| on_disk(error.into()))?;
-    let shim = spawn(&inner.shim, plan, lock)
-        .map_err(|error| failed("start shim")(format!("{}: {error}", inner.shim.display())))?;
+    let shim = spawn(&inner.shim, plan, lock).map_err(|error| {
+        StartError::told("start shim", &error, format!("{}: {error}", inner.shim.display()))
+    })?;
     Ok((shim, description))
 }
 
@@ -189,53 +195,6 @@ fn refuse_container_only(plan: &LaunchPlan, has_directory: bool) -> Result<(), S
     Ok(())
 }
 
-fn make_scratch(scratch: &Path, account: Option<&Account>) -> io::Result<()> {
-    dirs::make_private(scratch)?;
-    give(scratch, account)
-}
-
-fn give(path: &Path, account: Option<&Account>) -> io::Result<()> {
-    account.map_or(Ok(()), |account| chown(path, Some(account.uid), Some(account.gid)))
-}
-
-/// Places files under the scratch directory: `/etc/x` becomes `<scratch>/etc/x`, readable by their
-/// owner alone.
-fn place(scratch: &Path, files: &[PlacedFile], account: Option<&Account>) -> Result<(), StartError> {
-    for placed in files {
-        let failed =
-            |why: String| StartError::Failed { step: "place config", why: format!("{}: {why}", placed.path) };
-        let below = below(&placed.path)
-            .ok_or_else(|| failed("it must name a file inside the scratch directory".to_owned()))?;
-        write(scratch, &below, &placed.content, account).map_err(|error| failed(error.to_string()))?;
-    }
-    Ok(())
-}
-
-/// The path without its root; `None` when it would leave the directory or names nothing.
-fn below(path: &str) -> Option<PathBuf> {
-    let mut below = PathBuf::new();
-    for component in Path::new(path).components() {
-        match component {
-            Component::Normal(name) => below.push(name),
-            Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => return None,
-        }
-    }
-    (!below.as_os_str().is_empty()).then_some(below)
-}
-
-fn write(scratch: &Path, below: &Path, content: &[u8], account: Option<&Account>) -> io::Result<()> {
-    let mut directory = scratch.to_owned();
-    for name in below.parent().into_iter().flat_map(Path::components) {
-        directory.push(name);
-        fs::create_dir_all(&directory)?;
-        give(&directory, account)?;
-    }
-    let path = scratch.join(below);
-    File::options().create(true).write(true).truncate(true).mode(0o600).open(&path)?.write_all(content)?;
-    give(&path, account)
-}
-
 fn spawn(program: &Path, plan: &LaunchPlan, lock: File) -> io::Result<Child> {
     Command::new(program)
         // What `ps` shows: which instance it is for.
@@ -256,7 +215,10 @@ async fn converse(mut shim: Child, description: &[u8]) -> Result<Pids, StartErro
     let reply = match timeout(REPLY_WAIT, exchange(&mut shim, description)).await {
         Ok(Ok(Reply::Started(pids))) => return Ok(pids),
         Ok(Ok(Reply::Failed(why))) => failed("spawn", why),
-        Ok(Err(error)) => failed("start shim", format!("it gave no answer: {error}")),
+        Ok(Ok(Reply::InWant(why))) => {
+            StartError::RunnerUnavailable(format!("spawn cannot be done now: {why}"))
+        }
+        Ok(Err(error)) => StartError::told("start shim", &error, format!("it gave no answer: {error}")),
         Err(_) => failed("start shim", format!("it gave no answer within {REPLY_WAIT:?}")),
     };
     // It ends by itself after a failure; if it hangs, it does not survive this.
@@ -285,18 +247,4 @@ async fn exchange(shim: &mut Child, description: &[u8]) -> io::Result<Reply> {
         return Err(asked.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
     }
     Ok(serde_json::from_slice(&line)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_stays_inside_the_scratch_directory() {
-        assert_eq!(below("/etc/app.conf"), Some(PathBuf::from("etc/app.conf")));
-        assert_eq!(below("./app.conf"), Some(PathBuf::from("app.conf")));
-        for bad in ["", "/", "..", "../x", "/etc/../../x"] {
-            assert_eq!(below(bad), None, "{bad:?}");
-        }
-    }
 }

@@ -70,6 +70,42 @@ pub(super) fn account(wanted: Option<&UserSpec>) -> Result<Option<Account>, Acco
     }
 }
 
+/// Whether this node lets workloads run as an account, or, where that is `None`, as the executor itself. `users` is
+/// `process.users` of its configuration: nobody else, unless it is absent.
+pub(super) fn permit(account: Option<&Account>, users: Option<&[String]>) -> Result<(), AccountError> {
+    let Some(users) = users else { return Ok(()) };
+    let own = || Account {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        groups: Vec::new(),
+    };
+    let account = account.cloned().unwrap_or_else(own);
+    if is_permitted(&account, users, &read("/etc/passwd")?, &read("/etc/group")?) {
+        return Ok(());
+    }
+    let Account { uid, gid, .. } = account;
+    Err(AccountError::Refused(format!(
+        "user {uid} with group {gid} is none of those as whom PROCESS executables may run on this node ({}); name one of \
+         them in userSpec, or this one in process.users of its executor's configuration",
+        users.join(", ")
+    )))
+}
+
+/// With all of its groups: one of them may open more than its user does.
+fn is_permitted(account: &Account, permitted: &[String], users: &str, groups: &str) -> bool {
+    permitted.iter().any(|entry| {
+        let (user, group) = match entry.split_once(':') {
+            Some((user, group)) => (user, Some(group.to_owned())),
+            None => (entry.as_str(), None),
+        };
+        let permitted = UserSpec { user: user.to_owned(), group };
+        resolve(&permitted, users, groups).is_ok_and(|permitted| {
+            let has = |group: &u32| *group == permitted.gid || permitted.groups.contains(group);
+            account.uid == permitted.uid && has(&account.gid) && account.groups.iter().all(has)
+        })
+    })
+}
+
 fn read(path: &'static str) -> Result<String, AccountError> {
     fs::read_to_string(path).map_err(|source| AccountError::Unread { path, source })
 }
@@ -116,6 +152,26 @@ fn memberships<'a>(groups: &'a str, name: &'a str) -> impl Iterator<Item = u32> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_not_named_and_groups_that_are_not_his_are_not_permitted() {
+        let users = "root:x:0:0::/:/bin/sh\nweb:x:33:34::/:/bin/false\n";
+        let groups = "root:x:0:\nlogs:x:50:web\nadm:x:4:web\nweb:x:34:\ndisk:x:6:\n";
+        let account = |uid, gid, groups: &[u32]| Account { uid, gid, groups: groups.to_vec() };
+        let may = |account: &Account, permitted: &[&str]| {
+            let permitted: Vec<String> = permitted.iter().map(|&entry| entry.to_owned()).collect();
+            is_permitted(account, &permitted, users, groups)
+        };
+        let web = account(33, 34, &[50, 4]);
+        assert!(may(&web, &["web"]) && may(&web, &["nobody-here", "33"]));
+        assert!(may(&account(33, 50, &[]), &["web"]) && may(&account(33, 50, &[]), &["web:logs"]));
+        assert!(!may(&account(33, 6, &[]), &["web"]), "a group that is not its own");
+        assert!(may(&account(33, 6, &[]), &["web:disk"]));
+        assert!(!may(&web, &["web:web"]), "further groups");
+        assert!(!may(&account(0, 0, &[]), &["web"]) && may(&account(0, 0, &[]), &["root"]));
+        assert!(!may(&web, &[]));
+        assert!(may(&account(1234, 5678, &[]), &["1234:5678"]) && !may(&account(1234, 5678, &[]), &["1234"]));
+    }
 
     #[test]
     fn users_and_groups_may_be_names_or_numbers() {

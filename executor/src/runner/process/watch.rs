@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::launch::{Ended, Pids};
+use super::off_worker;
 use super::rundir::RunDir;
 use crate::runner::kin::{self, ProcessId};
 use crate::runner::{Exit, RunnerEvent};
@@ -130,7 +131,8 @@ pub(super) async fn conclude(
     pids: &Pids,
     session: Option<u32>,
 ) -> io::Result<Exit> {
-    let ended = match run.ended() {
+    let kept = run.clone();
+    let ended = match off_worker(move || kept.ended()).await {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             tracing::warn!(%instance, %error, "the exit status cannot be read");
             None
@@ -197,8 +199,7 @@ async fn strike(
         left.iter().try_for_each(|process| process.signal(Signal::KILL))?;
         Ok(left)
     };
-    // The task itself fails only when the runtime is shutting down.
-    tokio::task::spawn_blocking(blow).await?
+    off_worker(blow).await
 }
 
 #[cfg(test)]

@@ -116,6 +116,15 @@ fn which_files_and_devices_it_gets() {
             ("/logging/maxFiles", json!(0), &["logging.maxFiles must be between 1 and 100"]),
             ("/logging/maxFiles", json!(101), &["logging.maxFiles must be between 1 and 100"]),
             ("/logging", json!({"type": "rsyslog"}), &["logging.server - Specify the syslog server"]),
+            ("/logging", json!({"type": "RSYSLOG", "server": "udp://logs.example.org:514"}), &[]),
+            ("/logging", json!({"type": "RSYSLOG", "server": "tcp+tls://[2001:db8::1]:6514"}), &[]),
+            (
+                "/logging",
+                json!({"type": "RSYSLOG", "server": "unix:///run/docker.sock"}),
+                &[
+                    "logging.server - 'unix:///run/docker.sock' must be udp://HOST:PORT, tcp://HOST:PORT or tcp+tls://HOST:PORT",
+                ],
+            ),
         ],
     );
 }

@@ -13,6 +13,7 @@ use super::hierarchy::Version;
 use super::{inherit_cpuset, make_dir};
 use crate::runner::Exit;
 use crate::runner::kin::{self, ProcessId};
+use crate::want::named;
 
 /// How long a group may take to be empty after everybody in it was killed: the kernel takes the dead out of it a
 /// moment later.
@@ -221,18 +222,6 @@ pub(super) fn put(path: &Path, value: &str) -> io::Result<()> {
         .open(path)
         .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()));
     written.map_err(|error| named(format!("cannot write {value} to {}", path.display()), error))
-}
-
-/// An error with what was tried, and the kernel's own word still in it.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}: {source}")]
-struct Named {
-    what: String,
-    source: io::Error,
-}
-
-pub(super) fn named(what: String, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), Named { what, source: error })
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ use self::group::{BESIDE, Place, REMOVE_WAIT, WORKLOAD, named, put, remove_tree}
 use self::hierarchy::{Controller, Hierarchy, Version};
 pub(super) use self::plan::Limits;
 use crate::runner::mark::data_dir_id;
+use crate::want::named;
 
 /// Where the executor itself goes, so that the group above has no processes.
 const AGENT: &str = "muster-agent";

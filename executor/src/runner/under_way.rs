@@ -1,4 +1,4 @@
-//! What is under way: the starts, and the looks for a program. Whoever asked for one may have let it go; it goes on, and
+//! What is under way: starts of processes, and looks at the disk. Whoever asked for one may have let it go; it goes on, and
 //! until it is over nobody can say what comes of it, nor begin another beside it.
 
 use std::collections::BTreeSet;
