@@ -7,7 +7,7 @@ use muster_common::executor::{ExecutorRecord, NodeLayout};
 use muster_common::id::{ClusterId, ControllerId, ExecutorId};
 use muster_common::identity::{Identity, Role};
 use muster_common::instance::InstanceState;
-use muster_platform::{Authority, PeerIdentity, TlsIdentity, World, bind, serve_cluster};
+use muster_platform::{Authority, Crowd, PeerIdentity, TlsIdentity, World, bind, serve_cluster};
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body as Down;
 use muster_proto::v1::executor_message::Body as Up;
@@ -103,7 +103,7 @@ impl Controller {
         let service = SessionsServer::new(Script(opened));
         let router = tonic::service::Routes::new(service).prepare().into_axum_router();
         let ends = CancellationToken::new();
-        tokio::spawn(serve_cluster(listener, tls, router, ends.clone()));
+        tokio::spawn(serve_cluster(listener, tls, Crowd::default(), router, ends.clone()));
         Self { address, sessions, _ends: ends.drop_guard() }
     }
 
