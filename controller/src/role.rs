@@ -12,7 +12,9 @@ use std::time::Duration;
 use muster_common::exit::Exit;
 use muster_platform::systemd::{Notice, Notifier};
 use muster_platform::tls::keep_current;
-use muster_platform::{DataDir, Listener, RoleError, TlsIdentity, World, bind, serve_cluster, serve_plain};
+use muster_platform::{
+    Crowd, DataDir, Listener, RoleError, TlsIdentity, World, bind, serve_cluster, serve_plain,
+};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -181,8 +183,15 @@ impl Controller {
             unknown_after: config.liveness.unknown_after.as_duration(),
             lost_after: config.liveness.lost_after.as_duration(),
         };
-        let (sessions, hub) =
-            session::sessions(config.id, world.clone(), consensus.clone(), state.clone(), limits);
+        let crowd = Crowd::default();
+        let (sessions, hub) = session::sessions(
+            config.id,
+            world.clone(),
+            crowd.clone(),
+            consensus.clone(),
+            state.clone(),
+            limits,
+        );
         tasks.spawn(hub.run(peers.clone()));
         let reconciler = Reconciler::new(
             state.clone(),
@@ -196,7 +205,7 @@ impl Controller {
 
         let files = FileService::routes(state.clone(), config.spec_limits.allowed_fetch_urls.clone());
         let cluster_routes = consensus.routes().merge(sessions).merge(files);
-        tasks.spawn(serve_cluster(cluster, tls, cluster_routes, peers.clone()));
+        tasks.spawn(serve_cluster(cluster, tls, crowd, cluster_routes, peers.clone()));
 
         let routes = api::router(Api::new(api::Parts {
             id: config.id,

@@ -4,10 +4,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustls::server::{Acceptor, ClientHello};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -21,8 +22,8 @@ const AT_ONCE: usize = 64;
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// Nor is one that does not finish what it began.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
-/// A peer that waits longer for its turn is turned away. Executors give up after 5 s (`QUEUE_TIMEOUT` in `channel.rs`,
-/// `OPEN_TIMEOUT` in `executor/src/session/link.rs`): the first in a queue that is longer than that would always be one
+/// A peer that waits longer for its turn is turned away. Executors give up after 5 s (`QUEUE_TIMEOUT` in `channel.rs`): the
+/// first in a queue that is longer than that would always be one
 /// that is gone, and nobody would get in. The rest of the 5 s is for the handshake and the register.
 const TURN_WITHIN: Duration = Duration::from_secs(3);
 
@@ -39,16 +40,33 @@ pub(crate) enum HandshakeError {
     Failed(#[from] io::Error),
 }
 
+/// Whether more come than can be served at once, for whoever would blame them for their silence. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Crowd(Arc<AtomicU64>);
+
+impl Crowd {
+    /// How often somebody found others before him or was turned away, so far.
+    #[must_use]
+    pub fn signs(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn note(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Does handshakes. Clones share one queue.
 #[derive(Clone)]
 pub(crate) struct Handshakes {
     tls: TlsIdentity,
     turns: Arc<Semaphore>,
+    crowd: Crowd,
 }
 
 impl Handshakes {
-    pub(crate) fn new(tls: TlsIdentity) -> Self {
-        Self { tls, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub(crate) fn new(tls: TlsIdentity, crowd: Crowd) -> Self {
+        Self { tls, turns: Arc::new(Semaphore::new(AT_ONCE)), crowd }
     }
 
     /// Whose certificate is used.
@@ -59,15 +77,21 @@ impl Handshakes {
     pub(crate) async fn accept(&self, stream: Stream) -> Result<TlsStream<Stream>, HandshakeError> {
         let hello = timeout(HELLO_WITHIN, LazyConfigAcceptor::new(Acceptor::default(), stream));
         let hello = hello.await.map_err(|_| HandshakeError::Silent)??;
-        let _turn = if is_urgent(&hello.client_hello()) {
-            None
-        } else {
-            let turn =
-                timeout(TURN_WITHIN, self.turns.acquire()).await.map_err(|_| HandshakeError::Queued)?;
-            Some(turn.map_err(io::Error::other)?)
-        };
+        let _turn = if is_urgent(&hello.client_hello()) { None } else { Some(self.turn().await?) };
         let rest = timeout(FINISH_WITHIN, hello.into_stream(self.tls.server_config()));
         Ok(rest.await.map_err(|_| HandshakeError::Slow)??)
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, HandshakeError> {
+        if let Ok(turn) = self.turns.try_acquire() {
+            return Ok(turn);
+        }
+        self.crowd.note();
+        let turn = timeout(TURN_WITHIN, self.turns.acquire()).await.map_err(|_| {
+            self.crowd.note();
+            HandshakeError::Queued
+        })?;
+        Ok(turn.map_err(io::Error::other)?)
     }
 }
 
@@ -109,7 +133,10 @@ mod tests {
         };
         let controller = identity(Role::Controller(ControllerId(1)));
         let executor = identity(Role::Executor(ExecutorId::new("e1").unwrap()));
-        let handshakes = Handshakes::new(controller.clone());
+        let crowd = Crowd::default();
+        let handshakes = Handshakes::new(controller.clone(), crowd.clone());
+        assert!(matches!(come(&handshakes, &executor).await, (None, true)));
+        assert_eq!(crowd.signs(), 0);
 
         let others = handshakes.turns.acquire_many(u32::try_from(AT_ONCE).unwrap()).await.unwrap();
         let begun = Instant::now();
@@ -117,7 +144,9 @@ mod tests {
         assert!(matches!(why, Some(HandshakeError::Queued)), "{why:?}");
         assert!(!connected, "it need not wait for the end of its own patience");
         assert_eq!(begun.elapsed(), TURN_WITHIN);
+        assert_eq!(crowd.signs(), 2, "it found others before it, and was turned away");
         assert!(matches!(come(&handshakes, &controller).await, (None, true)), "controllers do not queue");
+        assert_eq!(crowd.signs(), 2);
 
         drop(others);
         assert!(matches!(come(&handshakes, &executor).await, (None, true)));

@@ -47,6 +47,7 @@ pub mod world;
 pub use bind::{BindError, bind};
 pub use channel::{ExpectedPeer, channel};
 pub use datadir::DataDir;
+pub use handshake::Crowd;
 pub use role_error::RoleError;
 pub use runtime::run_to_end;
 pub use serve::{serve_cluster, serve_plain};

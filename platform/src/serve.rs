@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::handshake::{HandshakeError, Handshakes};
+use crate::handshake::{Crowd, HandshakeError, Handshakes};
 use crate::stalled::Unstalled;
 use crate::tls::peer::{PeerError, peer_of};
 use crate::tls::{PeerIdentity, TlsIdentity};
@@ -44,14 +44,16 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const MAX_STREAMS: u32 = 4096;
 
-/// Serves `router` over mTLS until `shutdown`. Every request carries its [`PeerIdentity`].
+/// Serves `router` over mTLS until `shutdown`. Every request carries its [`PeerIdentity`]; `crowd` is told who has to
+/// wait.
 pub async fn serve_cluster(
     listener: Box<dyn Listener>,
     tls: TlsIdentity,
+    crowd: Crowd,
     router: Router,
     shutdown: CancellationToken,
 ) {
-    accept_loop(listener, Security::Mutual(Handshakes::new(tls)), router, shutdown).await;
+    accept_loop(listener, Security::Mutual(Handshakes::new(tls, crowd)), router, shutdown).await;
 }
 
 /// Serves `router` without TLS until `shutdown`.

@@ -146,6 +146,9 @@ impl Entropy for SystemEntropy {
 
 struct Tcp;
 
+/// Connections that wait to be accepted. The kernel takes what it allows (`net.core.somaxconn`).
+const BACKLOG: i32 = 16_384;
+
 impl Network for Tcp {
     fn connect<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Stream>> {
         Box::pin(async move {
@@ -158,6 +161,9 @@ impl Network for Tcp {
     fn bind<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
             let listener = tokio::net::TcpListener::bind(address).await?;
+            // Tokio's own number is 1,024: of a fleet that comes at once, the rest would be dropped and try again a
+            // second later.
+            rustix::net::listen(&listener, BACKLOG)?;
             Ok(Box::new(TcpListener(listener)) as Box<dyn Listener>)
         })
     }

@@ -11,7 +11,7 @@ use http::Request;
 use muster_common::id::{ClusterId, ControllerId, ExecutorId};
 use muster_common::identity::{Identity, Role};
 use muster_platform::{
-    Authority, ExpectedPeer, PeerIdentity, TlsError, TlsFiles, TlsIdentity, World, bind, channel,
+    Authority, Crowd, ExpectedPeer, PeerIdentity, TlsError, TlsFiles, TlsIdentity, World, bind, channel,
     serve_cluster,
 };
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,7 @@ async fn server(tls: TlsIdentity) -> (String, CancellationToken, tokio::task::Jo
     let router = Router::new()
         .route("/whoami", get(|Extension(peer): Extension<PeerIdentity>| async move { peer.0.to_string() }));
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(serve_cluster(listener, tls, router, shutdown.clone()));
+    let task = tokio::spawn(serve_cluster(listener, tls, Crowd::default(), router, shutdown.clone()));
     (address, shutdown, task)
 }
 

@@ -12,7 +12,9 @@ use muster_common::identity::{Identity, Role};
 use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotTable;
 use muster_common::time::Timestamp;
-use muster_platform::{Authority, IssuedCertificate, TlsIdentity, Validity, World, bind, serve_cluster};
+use muster_platform::{
+    Authority, Crowd, IssuedCertificate, TlsIdentity, Validity, World, bind, serve_cluster,
+};
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body as Down;
 use muster_proto::v1::executor_message::Body as Up;
@@ -131,7 +133,7 @@ impl Controller {
         let desk = Desk { table: watching, records: Arc::clone(&records), news: Arc::clone(&news) };
         let router = tonic::service::Routes::new(SessionsServer::new(desk)).prepare().into_axum_router();
         let ends = CancellationToken::new();
-        tokio::spawn(serve_cluster(listener, tls, router, ends.clone()));
+        tokio::spawn(serve_cluster(listener, tls, Crowd::default(), router, ends.clone()));
         Self { address, authority, table, records, news, _ends: ends.drop_guard() }
     }
 

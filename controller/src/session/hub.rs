@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::id::ControllerId;
-use muster_platform::World;
+use muster_platform::{Crowd, World};
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body;
 use tokio::sync::{mpsc, watch};
@@ -32,6 +32,7 @@ const JUDGEMENTS_PER_UNKNOWN_AFTER: u32 = 20;
 pub(crate) struct Hub {
     pub(super) id: ControllerId,
     pub(super) world: World,
+    pub(super) crowd: Crowd,
     pub(super) consensus: Consensus,
     pub(super) status: watch::Receiver<RaftStatus>,
     pub(super) state: watch::Receiver<Arc<State>>,
@@ -49,6 +50,7 @@ impl Hub {
         judgement.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut leadership = None;
         let mut messages = Vec::with_capacity(INBOX_BATCH);
+        let mut signs = 0;
         self.follow(&mut leadership);
         loop {
             // In a fixed order, so that a simulation replays; nothing here can starve the rest, since
@@ -66,8 +68,11 @@ impl Hub {
                     }
                 }
                 _ = judgement.tick() => {
+                    let before = std::mem::replace(&mut signs, self.crowd.signs());
+                    // Many wait at the door, or what they said waits here.
+                    let is_crowded = signs != before || self.inbox.len() >= INBOX_BATCH;
                     match &mut leadership {
-                        Some(leadership) => leadership.judge(&self.state.borrow().clone()),
+                        Some(leadership) => leadership.judge(&self.state.borrow().clone(), is_crowded),
                         None => self.send_away_the_weary(),
                     }
                 }

@@ -25,7 +25,7 @@ use super::message::{self, Message, Registration};
 use super::pace::{Pace, Turn};
 use super::roster::{Admission, Outgoing, Phase, Roster, Session, SessionKey};
 use crate::raft::Consensus;
-use crate::state::{Command, Contact, Reply, State, as_ms, slot_table};
+use crate::state::{Command, Contact, Executor, Reply, State, as_ms, slot_table};
 
 /// How long a proposal may take. Longer than an election, so that what was proposed just before one
 /// is not given up needlessly; shorter than `unknownAfter`.
@@ -77,6 +77,10 @@ pub(super) struct Leadership {
     proposals: JoinSet<Done>,
     /// Verdicts or skews are under way; until they are through the state does not show them.
     judging: bool,
+    /// Somebody was told to wait since everybody was last judged.
+    is_deferring: bool,
+    /// By how many ms executors' clocks are ahead of this controller's, where that is worth recording.
+    skews: BTreeMap<ExecutorId, i64>,
     /// The last state whose tables were compared with what the sessions were sent.
     seen: Arc<State>,
 }
@@ -105,6 +109,8 @@ impl Leadership {
             gather: Gather::default(),
             proposals: JoinSet::new(),
             judging: false,
+            is_deferring: false,
+            skews: BTreeMap::new(),
             seen: state,
         }
     }
@@ -137,8 +143,9 @@ impl Leadership {
             }
             Message::Heartbeat { executor, key, table, now } => {
                 if self.heard(&executor, key) {
-                    self.measure_skew(&executor, key, now);
-                    self.compare_table(&executor, key, table, state);
+                    let Some(known) = state.executor(&executor) else { return };
+                    self.measure_skew(known, now);
+                    self.compare_table(known, key, table, state);
                 }
             }
             Message::Closed { executor, key } => {
@@ -167,6 +174,7 @@ impl Leadership {
         self.liveness.hear(&executor, now);
         if let Turn::Later(wait) = self.pace.turn(&executor, self.registering, now) {
             counter!("muster_sessions_deferred_total").increment(1);
+            self.is_deferring = true;
             return self.say(&outgoing, Body::Wait(v1::Wait { retry_after_ms: as_ms(wait) }));
         }
         let session = Session {
@@ -175,7 +183,6 @@ impl Leadership {
             phase: Phase::Registering,
             table,
             table_sent: None,
-            skew_ms: None,
             outgoing,
             _reader: reader,
         };
@@ -220,32 +227,30 @@ impl Leadership {
         true
     }
 
-    fn measure_skew(&mut self, executor: &ExecutorId, key: SessionKey, now: Option<Timestamp>) {
-        let Some(session) = self.roster.get(executor, key) else { return };
+    fn measure_skew(&mut self, known: &Executor, now: Option<Timestamp>) {
         let Some(now) = now else { return };
         let (theirs, ours) = (now.as_ms(), self.world.clock.now().as_ms());
         let distance = i64::try_from(theirs.abs_diff(ours)).unwrap_or(i64::MAX);
-        session.skew_ms = Some(if theirs < ours { -distance } else { distance });
+        let skew_ms = if theirs < ours { -distance } else { distance };
+        if known.clock_skew_ms.abs_diff(skew_ms) >= SHOWN_SKEW_MS {
+            self.skews.insert(known.record.id.clone(), skew_ms);
+        }
     }
 
     /// Proposes what is worth showing of the skews that were measured.
-    fn note_skews(&mut self, state: &State) {
-        let measured = self.roster.iter().filter_map(|(id, session)| Some((id, session.skew_ms?)));
-        let is_news = |(id, skew): &(&ExecutorId, i64)| {
-            state.executor(id).is_some_and(|known| known.clock_skew_ms.abs_diff(*skew) >= SHOWN_SKEW_MS)
-        };
-        let skews: Vec<_> = measured.filter(is_news).map(|(id, skew)| (id.clone(), skew)).collect();
-        if !skews.is_empty() && !self.judging {
+    fn note_skews(&mut self) {
+        if !self.skews.is_empty() && !self.judging {
             self.judging = true;
             let at = self.world.clock.now();
+            let skews = std::mem::take(&mut self.skews).into_iter().collect();
             self.propose(Proposed::Verdicts, &Command::NoteSkews { at, skews });
         }
     }
 
     /// The executor says which table it works on. If that is not the present one, and the present one
     /// was not sent just now, it is sent again.
-    fn compare_table(&mut self, executor: &ExecutorId, key: SessionKey, table: Revision, state: &State) {
-        let Some(known) = state.executor(executor) else { return };
+    fn compare_table(&mut self, known: &Executor, key: SessionKey, table: Revision, state: &State) {
+        let executor = &known.record.id;
         let on_its_way = self.limits.unknown_after / HEARTBEATS_PER_UNKNOWN_AFTER;
         let Some(session) = self.roster.get(executor, key) else { return };
         let sent_just_now = session.table_sent.is_some_and(|sent| sent.elapsed() < on_its_way);
@@ -290,16 +295,21 @@ impl Leadership {
     }
 
     /// Judges everybody, and proposes what is not recorded yet. Who is silent for too long loses its
-    /// session too: nothing comes from it any more.
-    pub(super) fn judge(&mut self, state: &State) {
-        self.liveness.retain(|executor| state.executor(executor).is_some() || self.roster.has(executor));
+    /// session too: nothing comes from it any more. `is_crowded` says that somebody waits elsewhere.
+    pub(super) fn judge(&mut self, state: &State, is_crowded: bool) {
+        if self.liveness.len() > state.executor_count() {
+            self.liveness.retain(|executor| state.executor(executor).is_some() || self.roster.has(executor));
+        }
         let now = Instant::now();
         self.pace.tidy(now);
-        self.liveness.listen(now);
+        let is_rush = std::mem::take(&mut self.is_deferring) || is_crowded;
+        self.liveness.listen(now, is_rush);
+        let judged = self.liveness.verdicts(state.executors().map(|executor| &executor.record.id), now);
         let mut verdicts = Vec::new();
-        for executor in state.executors() {
+        for (executor, verdict) in state.executors().zip(judged) {
             let id = &executor.record.id;
-            let contact = match self.liveness.verdict(id, now) {
+            let contact = match verdict {
+                Verdict::Connected if executor.contact == Contact::Connected => continue,
                 // Who waits for his turn is not missed, but is here only once he registers: what he holds comes with that.
                 Verdict::Connected if self.roster.open(id).is_none() => continue,
                 Verdict::Connected => Contact::Connected,
@@ -328,7 +338,7 @@ impl Leadership {
             let at = self.world.clock.now();
             self.propose(Proposed::Verdicts, &Command::ExecutorContact { at, verdicts });
         }
-        self.note_skews(state);
+        self.note_skews();
     }
 
     fn propose(&mut self, what: Proposed, command: &Command) {

@@ -6,7 +6,8 @@
 //! proposals, and never sees a clock of another machine.
 //!
 //! Silence is counted in time spent listening. A leader that was stopped, starved or suspended heard
-//! nobody, and that is nobody else's fault: what was said meanwhile is still waiting to be heard.
+//! nobody, and that is nobody else's fault: what was said meanwhile is still waiting to be heard. Nor can be heard who
+//! waits in a [`Rush`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use std::time::Duration;
 use muster_common::id::ExecutorId;
 use muster_platform::channel::LOSS_NOTICED_WITHIN;
 use tokio::time::Instant;
+
+use super::rush::Rush;
 
 /// How long silence is tolerated (DESIGN §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +46,8 @@ const FIRST_WORD_WITHIN: Duration = LOSS_NOTICED_WITHIN.saturating_add(Duration:
 /// A fleet that comes back after the loss of its leader comes at least so fast: connections take time to be made, and a
 /// leader lets everybody in one by one. How long a return may take at most follows from it.
 const RETURNS_PER_SECOND: u32 = 100;
-/// Who listens at least this often within `unknown_after` has listened all the time.
-const LOOKS_PER_UNKNOWN_AFTER: u32 = 4;
+/// Who listens at least this often within `unknown_after` has listened all the time. The hub looks twice as often.
+const LOOKS_PER_UNKNOWN_AFTER: u32 = 10;
 
 /// The last time that each executor was heard, during one leadership.
 #[derive(Debug)]
@@ -59,23 +62,25 @@ pub(crate) struct Liveness {
     heard: BTreeMap<ExecutorId, Duration>,
     /// After how much listening the last one was heard for the first time: until then the fleet comes back.
     returned: Duration,
-    /// The longest that this may take.
-    longest_return: Duration,
+    /// How many executors there were when it began.
+    expected: usize,
+    rush: Rush,
 }
 
 impl Liveness {
     /// Begins a leadership over so many executors: nobody was heard yet, and everybody has the full grace.
     pub(crate) fn begin(limits: Limits, executors: usize, now: Instant) -> Self {
-        let executors = u32::try_from(executors).unwrap_or(u32::MAX);
-        let longest_return = Duration::from_secs(1) * executors / RETURNS_PER_SECOND;
         let (listened, returned) = (Duration::ZERO, Duration::ZERO);
-        Self { limits, noted: now, listened, heard: BTreeMap::new(), returned, longest_return }
+        let (heard, rush) = (BTreeMap::new(), Rush::default());
+        Self { limits, noted: now, listened, heard, returned, expected: executors, rush }
     }
 
     /// Notes that this leader is listening. To be said several times within `unknown_after`: of a longer
-    /// gap only a part counts.
-    pub(crate) fn listen(&mut self, now: Instant) {
-        self.listened = self.listened_at(now);
+    /// gap only a part counts. `is_rush` says that somebody had to wait since it was last noted.
+    pub(crate) fn listen(&mut self, now: Instant, is_rush: bool) {
+        let elapsed = self.listened_at(now).saturating_sub(self.listened);
+        let longest_return = longest_return(self.expected.max(self.heard.len()));
+        self.listened += self.rush.counted(elapsed, is_rush, longest_return, now);
         self.noted = now;
     }
 
@@ -86,8 +91,13 @@ impl Liveness {
             *last = (*last).max(at);
         } else {
             self.heard.insert(executor.clone(), at);
-            self.returned = self.returned.max(at.min(self.longest_return));
+            self.returned = self.returned.max(at.min(longest_return(self.expected)));
         }
+    }
+
+    /// Of how many executors it remembers when they were heard.
+    pub(crate) fn len(&self) -> usize {
+        self.heard.len()
     }
 
     /// Forgets executors that are no longer known, so that this map is bounded by the state's.
@@ -95,9 +105,23 @@ impl Liveness {
         self.heard.retain(|executor, _| known(executor));
     }
 
-    /// What should be recorded of `executor`.
-    pub(crate) fn verdict(&self, executor: &ExecutorId, now: Instant) -> Verdict {
-        let heard = self.heard.get(executor).copied();
+    /// What should be recorded of each of `executors`, which are in the order of their ids.
+    pub(crate) fn verdicts<'a>(
+        &'a self,
+        executors: impl Iterator<Item = &'a ExecutorId>,
+        now: Instant,
+    ) -> impl Iterator<Item = Verdict> {
+        // Both in one order: each is passed once, and nobody is looked up.
+        let mut heard = self.heard.iter().peekable();
+        executors.map(move |executor| {
+            while heard.next_if(|(other, _)| *other < executor).is_some() {}
+            let heard = heard.next_if(|(other, _)| *other == executor).map(|(_, at)| *at);
+            self.verdict(heard, now)
+        })
+    }
+
+    /// What should be recorded of an executor that was last heard after so much listening.
+    fn verdict(&self, heard: Option<Duration>, now: Instant) -> Verdict {
         let silence = self.listened_at(now).saturating_sub(heard.unwrap_or(self.returned));
         // Who was not heard yet may not know yet where to speak, however little silence is tolerated.
         let least = if heard.is_some() { Duration::ZERO } else { FIRST_WORD_WITHIN };
@@ -118,6 +142,11 @@ impl Liveness {
     }
 }
 
+/// The longest that so many executors may take to come back.
+fn longest_return(executors: usize) -> Duration {
+    Duration::from_secs(1) * u32::try_from(executors).unwrap_or(u32::MAX) / RETURNS_PER_SECOND
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,11 +160,20 @@ mod tests {
 
     /// Listens all the time.
     fn listen(liveness: &mut Liveness, from: Instant, to: Instant) {
+        listen_in(liveness, from, to, false);
+    }
+
+    /// The same, in a rush or not.
+    fn listen_in(liveness: &mut Liveness, from: Instant, to: Instant, is_rush: bool) {
         let mut now = from;
         while now < to {
-            now = to.min(now + Duration::from_secs(2));
-            liveness.listen(now);
+            now = to.min(now + Duration::from_secs(1));
+            liveness.listen(now, is_rush);
         }
+    }
+
+    fn verdict(liveness: &Liveness, name: &str, now: Instant) -> Verdict {
+        liveness.verdicts([executor(name)].iter(), now).next().unwrap()
     }
 
     #[test]
@@ -164,7 +202,7 @@ mod tests {
                 liveness.hear(&executor("e"), at(heard));
             }
             listen(&mut liveness, at(heard.unwrap_or(0)), at(judged));
-            let verdict = liveness.verdict(&executor("e"), at(judged));
+            let verdict = verdict(&liveness, "e", at(judged));
             assert_eq!(verdict, expected, "heard {heard:?}, judged {judged}");
         }
     }
@@ -177,8 +215,8 @@ mod tests {
         listen(&mut liveness, begin, heard);
         liveness.hear(&executor("a"), heard);
         listen(&mut liveness, heard, now);
-        assert_eq!(liveness.verdict(&executor("a"), now), Verdict::Connected);
-        assert_eq!(liveness.verdict(&executor("b"), now), Verdict::Unreachable);
+        assert_eq!(verdict(&liveness, "a", now), Verdict::Connected);
+        assert_eq!(verdict(&liveness, "b", now), Verdict::Unreachable);
     }
 
     #[test]
@@ -188,14 +226,14 @@ mod tests {
         let at = |ms: u64| begin + Duration::from_millis(ms);
         let mut liveness = Liveness::begin(limits, 1, begin);
         let listen = |liveness: &mut Liveness, from: u64, to: u64| {
-            (from..=to).step_by(100).for_each(|ms| liveness.listen(at(ms)));
+            (from..=to).step_by(100).for_each(|ms| liveness.listen(at(ms), false));
         };
         listen(&mut liveness, 0, 11_900);
-        assert_eq!(liveness.verdict(&executor("a"), at(11_900)), Verdict::Undecided);
+        assert_eq!(verdict(&liveness, "a", at(11_900)), Verdict::Undecided);
         liveness.hear(&executor("a"), at(11_900));
         listen(&mut liveness, 11_900, 13_900);
-        assert_eq!(liveness.verdict(&executor("a"), at(13_900)), Verdict::Unreachable);
-        assert_eq!(liveness.verdict(&executor("b"), at(13_900)), Verdict::Lost);
+        assert_eq!(verdict(&liveness, "a", at(13_900)), Verdict::Unreachable);
+        assert_eq!(verdict(&liveness, "b", at(13_900)), Verdict::Lost);
     }
 
     #[test]
@@ -207,7 +245,7 @@ mod tests {
         liveness.hear(&executor("a"), heard);
         liveness.hear(&executor("a"), begin + Duration::from_secs(3));
         listen(&mut liveness, heard, now);
-        assert_eq!(liveness.verdict(&executor("a"), now), Verdict::Connected);
+        assert_eq!(verdict(&liveness, "a", now), Verdict::Connected);
     }
 
     #[test]
@@ -220,8 +258,8 @@ mod tests {
         let later = takeover + Duration::from_millis(9_999);
         listen(&mut old, begin, later);
         listen(&mut new, takeover, later);
-        assert_eq!(old.verdict(&executor("a"), later), Verdict::Unreachable);
-        assert_eq!(new.verdict(&executor("a"), later), Verdict::Undecided);
+        assert_eq!(verdict(&old, "a", later), Verdict::Unreachable);
+        assert_eq!(verdict(&new, "a", later), Verdict::Undecided);
     }
 
     #[test]
@@ -233,16 +271,16 @@ mod tests {
         // The leader could hear this one only now; the next in line are not silent, they wait.
         liveness.hear(&executor("a"), at(12));
         listen(&mut liveness, at(12), at(23));
-        assert_eq!(liveness.verdict(&executor("b"), at(23)), Verdict::Undecided);
+        assert_eq!(verdict(&liveness, "b", at(23)), Verdict::Undecided);
         listen(&mut liveness, at(23), at(24));
-        assert_eq!(liveness.verdict(&executor("b"), at(24)), Verdict::Unreachable);
+        assert_eq!(verdict(&liveness, "b", at(24)), Verdict::Unreachable);
         // Two thousand are back after 20 s at most: who comes later is new, or was away.
         liveness.hear(&executor("c"), at(24));
         listen(&mut liveness, at(24), at(31));
-        assert_eq!(liveness.verdict(&executor("b"), at(31)), Verdict::Undecided);
+        assert_eq!(verdict(&liveness, "b", at(31)), Verdict::Undecided);
         listen(&mut liveness, at(31), at(32));
         liveness.hear(&executor("d"), at(32));
-        assert_eq!(liveness.verdict(&executor("b"), at(32)), Verdict::Unreachable);
+        assert_eq!(verdict(&liveness, "b", at(32)), Verdict::Unreachable);
     }
 
     #[test]
@@ -252,15 +290,47 @@ mod tests {
         liveness.hear(&executor("a"), begin);
         // Stopped for an hour; what was said meanwhile is heard right after the first look.
         let resumed = begin + Duration::from_secs(3_600);
-        liveness.listen(resumed);
-        assert_eq!(liveness.verdict(&executor("a"), resumed), Verdict::Connected);
+        liveness.listen(resumed, false);
+        assert_eq!(verdict(&liveness, "a", resumed), Verdict::Connected);
         liveness.hear(&executor("a"), resumed);
         let later = resumed + Duration::from_millis(9_999);
         listen(&mut liveness, resumed, later);
-        assert_eq!(liveness.verdict(&executor("a"), later), Verdict::Connected);
+        assert_eq!(verdict(&liveness, "a", later), Verdict::Connected);
         let silent = later + Duration::from_millis(1);
         listen(&mut liveness, later, silent);
-        assert_eq!(liveness.verdict(&executor("a"), silent), Verdict::Unreachable);
+        assert_eq!(verdict(&liveness, "a", silent), Verdict::Unreachable);
+    }
+
+    #[test]
+    fn who_cannot_come_in_a_rush_is_not_silent_and_who_is_dead_is_found_after_it() {
+        let begin = Instant::now();
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        let mut liveness = Liveness::begin(LIMITS, 0, begin);
+        liveness.hear(&executor("a"), begin);
+        listen_in(&mut liveness, begin, at(20), true);
+        assert_eq!(verdict(&liveness, "a", at(20)), Verdict::Connected);
+        // Nobody waits any more: who was turned away last has time to come, and then his grace.
+        listen(&mut liveness, at(20), at(38));
+        assert_eq!(verdict(&liveness, "a", at(38)), Verdict::Connected);
+        listen(&mut liveness, at(38), at(39));
+        assert_eq!(verdict(&liveness, "a", at(39)), Verdict::Unreachable);
+        // Where it never ends, nobody is believed for ever.
+        liveness.hear(&executor("a"), at(39));
+        listen_in(&mut liveness, at(39), at(39 + 15), true);
+        assert_eq!(verdict(&liveness, "a", at(39 + 15)), Verdict::Unreachable);
+    }
+
+    #[test]
+    fn verdicts_come_in_the_order_of_the_executors_also_of_those_that_one_side_does_not_know() {
+        let begin = Instant::now();
+        let mut liveness = Liveness::begin(LIMITS, 0, begin);
+        for name in ["a", "c", "d", "f"] {
+            liveness.hear(&executor(name), begin);
+        }
+        let asked = ["b", "c", "e", "f", "g"].map(executor);
+        let (here, unknown) = (Verdict::Connected, Verdict::Undecided);
+        let verdicts: Vec<_> = liveness.verdicts(asked.iter(), begin).collect();
+        assert_eq!(verdicts, [unknown, here, unknown, here, unknown]);
     }
 
     #[test]
@@ -270,7 +340,7 @@ mod tests {
         liveness.hear(&executor("a"), begin);
         liveness.hear(&executor("b"), begin);
         liveness.retain(|executor| executor.as_str() == "b");
-        assert_eq!(liveness.verdict(&executor("a"), begin), Verdict::Undecided);
-        assert_eq!(liveness.verdict(&executor("b"), begin), Verdict::Connected);
+        assert_eq!(verdict(&liveness, "a", begin), Verdict::Undecided);
+        assert_eq!(verdict(&liveness, "b", begin), Verdict::Connected);
     }
 }

@@ -16,6 +16,7 @@
 //! | `pace` | who is let in when |
 //! | `gather` | reports on their way into one proposal |
 //! | `liveness` | who is in contact, judged on the leader's monotonic clock |
+//! | `rush` | the time in which nobody is missed, because many come |
 
 mod gather;
 mod hub;
@@ -25,6 +26,7 @@ mod lobby;
 mod message;
 mod pace;
 mod roster;
+mod rush;
 mod stream;
 mod threshold;
 
@@ -32,7 +34,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use muster_common::id::ControllerId;
-use muster_platform::World;
+use muster_platform::{Crowd, World};
 use tokio::sync::{mpsc, watch};
 
 use crate::raft::Consensus;
@@ -47,10 +49,12 @@ pub(crate) use liveness::Limits;
 /// How many messages of all streams wait for the hub; readers wait while it is full.
 const INBOX: usize = 4_096;
 
-/// The service and the hub behind it. The service's calls wait until the hub runs.
+/// The service and the hub behind it. The service's calls wait until the hub runs; `crowd` is that at the port where
+/// executors come.
 pub(crate) fn sessions(
     id: ControllerId,
     world: World,
+    crowd: Crowd,
     consensus: Consensus,
     state: watch::Receiver<Arc<State>>,
     limits: Limits,
@@ -59,5 +63,5 @@ pub(crate) fn sessions(
     let status = consensus.status();
     let routes = Router::new().route_service("/muster.v1.Sessions/{*call}", Streams::server(sender));
     let lobby = Lobby::default();
-    (routes, Hub { id, world, consensus, status, state, limits, inbox, lobby })
+    (routes, Hub { id, world, crowd, consensus, status, state, limits, inbox, lobby })
 }

@@ -40,8 +40,6 @@ pub(super) struct Session {
     pub table: Revision,
     /// When it was last sent a table.
     pub table_sent: Option<Instant>,
-    /// How many ms the executor's clock was ahead of this controller's at its last heartbeat.
-    pub skew_ms: Option<i64>,
     /// The way down; bounded.
     pub outgoing: Outgoing,
     /// Dropped with the session, which ends the task that reads the stream.
@@ -138,7 +136,6 @@ mod tests {
             phase: Phase::Registering,
             table: Revision(0),
             table_sent: None,
-            skew_ms: None,
             outgoing: mpsc::channel(1).0,
             _reader: token.clone().drop_guard(),
         };

@@ -252,6 +252,12 @@ impl State {
         self.executors.values()
     }
 
+    /// How many executors there are.
+    #[must_use]
+    pub fn executor_count(&self) -> usize {
+        self.executors.len()
+    }
+
     /// The executors of which anything, their slot table's revision included, is not as it was in `before`; also
     /// those that are gone. What that costs follows from how many they are.
     pub fn executors_changed_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a ExecutorId> {

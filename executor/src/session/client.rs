@@ -49,6 +49,15 @@ pub(crate) struct Session {
 struct Complaints(BTreeMap<String, String>);
 
 impl Complaints {
+    /// Says it once, not with every try.
+    fn note(&mut self, address: &str, why: &str) {
+        if self.is_news(address, why) {
+            tracing::info!(%address, %why, "no session with this controller");
+        } else {
+            tracing::debug!(%address, %why, "still no session with this controller");
+        }
+    }
+
     /// Whether that is something else than before.
     fn is_news(&mut self, address: &str, why: &str) -> bool {
         if self.0.len() >= COMPLAINTS_MAX {
@@ -94,13 +103,12 @@ async fn keep_connected(session: &Session) {
                 tracing::debug!(%address, %leader, "not the leader");
                 session.world.jitter(targets.hinted(leader), JITTER)
             }
+            End::TurnedAway { why } => {
+                complaints.note(&address, &why);
+                session.world.jitter(targets.turned_away(), JITTER)
+            }
             End::Lost { why } => {
-                // Said once, not with every try.
-                if complaints.is_news(&address, &why) {
-                    tracing::info!(%address, %why, "no session with this controller");
-                } else {
-                    tracing::debug!(%address, %why, "still no session with this controller");
-                }
+                complaints.note(&address, &why);
                 let pause = targets.failed();
                 if was_proven {
                     session.world.jitter(AFTER_SESSION, 100)

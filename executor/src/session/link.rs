@@ -1,5 +1,6 @@
 //! One connection to one controller, from the register to its end.
 
+use std::io;
 use std::time::Duration;
 
 use muster_common::id::{InstanceId, ServiceId};
@@ -24,8 +25,11 @@ use crate::supervisor::{Handle, Message};
 
 /// How many messages may wait for the connection; reports are read from the standing when there is room.
 const UP_QUEUE: usize = 8;
-/// For the connection and the answer to the register.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the connection and the first sign of life on it.
+const REACHED_WITHIN: Duration = Duration::from_secs(10);
+/// For the answer to the register. Whoever is to give it is there, and is missed sooner when it vanishes: in a fleet
+/// that comes at once it has much to do, and to begin anew would give it more.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// A connection that takes nothing for so long is lost.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a Welcome that names no interval means, and the bounds for one that does.
@@ -46,6 +50,8 @@ const FAR: Duration = Duration::from_secs(3600);
 pub(super) enum End {
     /// The other one does not lead; who does, if it knows.
     NotLeader { leader: String },
+    /// It has no time for us: there were too many others.
+    TurnedAway { why: String },
     /// It broke, or was never there.
     Lost { why: String },
     /// The executor is shutting down.
@@ -60,6 +66,27 @@ impl End {
     fn broken(status: &Status) -> Self {
         Self::Lost { why: words_of(status) }
     }
+
+    /// Why there is no stream.
+    fn not_reached(status: &Status) -> Self {
+        let why = words_of(status);
+        if was_cut_short(status) { Self::TurnedAway { why } } else { Self::Lost { why } }
+    }
+}
+
+/// Whether the other end took the connection, and ended it before it was made.
+fn was_cut_short(status: &Status) -> bool {
+    let is_cut = |error: &io::Error| {
+        matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+    };
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if error.downcast_ref().is_some_and(is_cut) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// What became of a stream that was opened.
@@ -114,8 +141,8 @@ impl<'a> Link<'a> {
         let mut client = SessionsClient::new(channel).max_decoding_message_size(MAX_TABLE_BYTES);
         for _ in 0..MAX_WAITS {
             let (up, queue) = mpsc::channel(UP_QUEUE);
-            match timeout(OPEN_TIMEOUT, self.open(&mut client, &up, queue)).await {
-                Ok(Ok(Opened::Session(mut down))) => {
+            match self.open(&mut client, &up, queue).await {
+                Ok(Opened::Session(mut down)) => {
                     tracing::info!(%address, term = *self.highest_term, "in session with the leader");
                     self.session.leader.send_replace(Some(address.to_owned()));
                     match self.live(&up, &mut down).await {
@@ -124,9 +151,8 @@ impl<'a> Link<'a> {
                     }
                 }
                 // The connection stays: making it anew is what costs.
-                Ok(Ok(Opened::Later(wait))) => sleep(wait + world.jitter(wait / WAIT_JITTER, 100)).await,
-                Ok(Err(end)) => return end,
-                Err(_) => return End::lost("no answer to the register in time"),
+                Ok(Opened::Later(wait)) => sleep(wait + world.jitter(wait / WAIT_JITTER, 100)).await,
+                Err(end) => return end,
             }
         }
         End::lost("it is the leader and does not let this executor in")
@@ -141,16 +167,24 @@ impl<'a> Link<'a> {
     ) -> Result<Opened, End> {
         let register = self.register();
         self.say(up, Up::Register(register)).await?;
-        let answer = client.open(ReceiverStream::new(queue)).await.map_err(|status| End::broken(&status))?;
-        let mut down = answer.into_inner();
+        let reached = timeout(REACHED_WITHIN, client.open(ReceiverStream::new(queue))).await;
+        let answer = reached.map_err(|_| End::lost("it was not reached in time"))?;
+        let mut down = answer.map_err(|status| End::not_reached(&status))?.into_inner();
+        let answered = timeout(ANSWERED_WITHIN, self.answer(&mut down)).await;
+        let wait = answered.map_err(|_| End::lost("no answer to the register in time"))??;
+        Ok(wait.map_or_else(|| Opened::Session(Box::new(down)), Opened::Later))
+    }
+
+    /// Waits for the Welcome; or how long to wait, if that is the answer.
+    async fn answer(&mut self, down: &mut Streaming<v1::ControllerMessage>) -> Result<Option<Duration>, End> {
         while !self.welcomed {
             let message = down.message().await.map_err(|status| End::broken(&status))?;
             self.hear(message).await?;
             if let Some(wait) = self.told_to_wait.take() {
-                return Ok(Opened::Later(wait));
+                return Ok(Some(wait));
             }
         }
-        Ok(Opened::Session(Box::new(down)))
+        Ok(None)
     }
 
     fn register(&mut self) -> v1::Register {

@@ -14,13 +14,15 @@ pub(super) struct Targets {
     controllers: Vec<String>,
     next: usize,
     hint: Option<String>,
+    /// The last one that was named, while it may be asked again.
+    named: Option<String>,
     hints: u32,
     pause: Duration,
 }
 
 impl Targets {
     pub(super) fn new(controllers: Vec<String>) -> Self {
-        Self { controllers, next: 0, hint: None, hints: 0, pause: FIRST_PAUSE }
+        Self { controllers, next: 0, hint: None, named: None, hints: 0, pause: FIRST_PAUSE }
     }
 
     /// Whom to try now; none when no controller is configured.
@@ -44,9 +46,17 @@ impl Targets {
         if leader.is_empty() {
             return self.failed();
         }
-        self.hint = Some(leader);
+        self.hint = Some(leader.clone());
+        self.named = Some(leader);
         self.hints += 1;
         if self.hints > HINTS_IN_A_ROW { self.failed() } else { Duration::ZERO }
+    }
+
+    /// It lives, and has no time for us: how long to pause before going on. The one that was named is asked once more, since
+    /// each that is asked for the way to it has no more time.
+    pub(super) fn turned_away(&mut self) -> Duration {
+        self.hint = self.named.take();
+        self.failed()
     }
 
     /// It did not work: how long to pause before going on.
@@ -80,6 +90,22 @@ mod tests {
         let pauses: Vec<_> = (0..5).map(|_| targets.hinted("b:1".to_owned())).collect();
         assert!(pauses[..3].iter().all(Duration::is_zero));
         assert!(pauses[3..].iter().all(|pause| !pause.is_zero()));
+    }
+
+    #[test]
+    fn the_leader_that_has_no_time_is_asked_once_more_and_then_the_others() {
+        let mut targets = Targets::new(vec!["a:1".to_owned(), "b:1".to_owned()]);
+        assert_eq!(targets.next().unwrap(), "a:1");
+        targets.turned_away();
+        assert_eq!(targets.next().unwrap(), "b:1", "nobody was named");
+        for _ in 0..2 {
+            targets.hinted("c:1".to_owned());
+            assert_eq!(targets.next().unwrap(), "c:1");
+            assert!(!targets.turned_away().is_zero());
+            assert_eq!(targets.next().unwrap(), "c:1");
+            targets.turned_away();
+            assert_ne!(targets.next().unwrap(), "c:1");
+        }
     }
 
     #[test]

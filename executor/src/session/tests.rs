@@ -7,11 +7,12 @@ use muster_common::executor::{ExecutorRecord, NodeLayout};
 use muster_common::id::{ClusterId, ControllerId, ExecutorId};
 use muster_common::identity::{Identity, Role};
 use muster_common::instance::InstanceState;
-use muster_platform::{Authority, PeerIdentity, TlsIdentity, World, bind, serve_cluster};
+use muster_platform::{Authority, Crowd, PeerIdentity, TlsIdentity, World, bind, serve_cluster};
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body as Down;
 use muster_proto::v1::executor_message::Body as Up;
 use muster_proto::v1::sessions_server::{Sessions, SessionsServer};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -122,7 +123,7 @@ impl Controller {
         let service = SessionsServer::new(Script(opened));
         let router = tonic::service::Routes::new(service).prepare().into_axum_router();
         let ends = CancellationToken::new();
-        tokio::spawn(serve_cluster(listener, tls, router, ends.clone()));
+        tokio::spawn(serve_cluster(listener, tls, Crowd::default(), router, ends.clone()));
         Self { address, sessions, _ends: ends.drop_guard() }
     }
 
@@ -209,6 +210,23 @@ async fn a_table_goes_down_and_reports_come_up_until_they_are_acknowledged() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn a_leader_that_has_no_time_is_asked_again_before_others_are_asked_for_it() {
+    let authority = Authority::new(&cluster()).unwrap();
+    let mut follower = Controller::start(&authority, 1).await;
+    let leader = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let leader_address = leader.local_addr().unwrap().to_string();
+    let bench = Bench::new().await;
+    let _session = connect(&bench, &authority, vec![follower.address.clone()]);
+    follower.session().await.say(1, Down::NotLeader(v1::NotLeader { leader_address })).await;
+    for _ in 0..2 {
+        let (mut stream, _) = timeout(PATIENCE, leader.accept()).await.expect("nobody came").unwrap();
+        assert!(follower.sessions.is_empty());
+        assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0, "its hello");
+    }
+    follower.session().await;
 }
 
 #[tokio::test]

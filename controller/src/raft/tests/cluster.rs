@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use muster_common::id::{ClusterId, ControllerId, ExecutorId};
 use muster_common::identity::{Identity, Role as PeerRole};
-use muster_platform::{Authority, TlsIdentity, World, serve_cluster};
+use muster_platform::{Authority, Crowd, TlsIdentity, World, serve_cluster};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -159,7 +159,7 @@ impl Cluster {
             let machine = Adder::default();
             let seen = Arc::clone(&machine.seen);
             let consensus = Consensus::start(config, world, tls.clone(), machine).await?;
-            tokio::spawn(serve_cluster(listener, tls, consensus.routes(), stopping));
+            tokio::spawn(serve_cluster(listener, tls, Crowd::default(), consensus.routes(), stopping));
             Ok::<_, StartError>((consensus, seen))
         });
         let (consensus, seen) = start.await.unwrap().unwrap();
