@@ -65,7 +65,7 @@ impl Bench {
         let (sender, events) = mpsc::channel(256);
         let runner = DockerRunner::open(socket, &self.executor, self.dir.path(), CALL_LIMIT, sender);
         let open = vec![self.dir.path().to_owned()];
-        let paths = HostAccessConfig { volumes: open.clone(), files: open };
+        let paths = HostAccessConfig { volumes: open.clone(), files: open, env: Vec::new() };
         (runner.allowing(HostAccess { paths, devices: false }), events)
     }
 
