@@ -126,7 +126,7 @@ wire_enum! {
         RolledBack = "ROLLED_BACK",
         /// Could not be done.
         Failed = "FAILED",
-        /// Its executor is away; counted apart, does not fail the operation.
+        /// Its executor is away, or those are that its zone holds it back for; counted apart, does not fail the operation.
         Away = "AWAY",
     }
 }

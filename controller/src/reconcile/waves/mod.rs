@@ -10,7 +10,10 @@
 //! A slot whose executor is not heard is away: it is passed over, taken up again should the executor
 //! come back in time, and never fails the operation. It keeps its place in the wave only if it may be
 //! down by our doing, which start-first never is. A slot that was through and is not HEALTHY any more takes its place
-//! again: what is good for a moment only never gets everywhere.
+//! again: what is good for a moment only never gets everywhere. One that was begun and whose instances fail one after the
+//! other has failed, whether its executor gave up or goes on. What an earlier rollout of the same spec began and left is
+//! begun already. A zone holds back the last slot that serves: users are told for whom it waits, and where that is for
+//! executors that are away only, it counts as they do.
 //!
 //! Canaries go first, and the rest only once somebody promoted the operation. After a failure nothing more is begun;
 //! what was begun is awaited, or, where the strategy says so and there is another spec to go back to, every slot that
