@@ -342,6 +342,22 @@ fn a_workload_has_its_whole_grace_however_long_its_runner_was_away() {
 }
 
 #[test]
+fn an_engine_that_hangs_is_waited_for_until_it_is_said_to_hang() {
+    let steps = [
+        (50, Event::StopRequested(intent()), Stopping),
+        (51, Event::HookDone { index: 0, outcome: answer(true) }, Stopping),
+        (52, Event::HookDone { index: 1, outcome: answer(true) }, Stopping),
+        (2_052, Event::Woke, Stopping),
+        // The longest that a stop with a grace of 10 s takes until it is answered.
+        (72_052, Event::Woke, Stopping),
+        (72_052, Event::Stopped(Err(Trouble::Unavailable("no answer within 40s".to_owned()))), Stopping),
+        (72_552, Event::Woke, Stopping),
+    ];
+    let (_, effects) = script(healthy(), &steps);
+    assert_eq!(effects, [Effect::Stop { grace: Duration::from_secs(10) }]);
+}
+
+#[test]
 fn an_exit_ends_the_wait_for_the_stop() {
     let steps = [
         (50, Event::StopRequested(intent()), Stopping),
