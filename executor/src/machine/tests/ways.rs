@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use muster_common::evidence::ProbeKind;
+use muster_common::id::InstanceId;
 use muster_common::instance::InstanceState::*;
 use muster_common::reason::Reason;
 
@@ -40,7 +41,7 @@ fn up_to_healthy_without_waiting_for_a_period() {
     assert_eq!(instance.record.started, Some(at(4).wall));
     assert_eq!(instance.record.error_message, "");
     let wake = instance.next_wake().unwrap();
-    assert!((Duration::from_millis(500)..=Duration::from_millis(1006)).contains(&wake), "{wake:?}");
+    assert!((Duration::from_millis(6)..=Duration::from_millis(1006)).contains(&wake), "{wake:?}");
 }
 
 #[test]
@@ -125,6 +126,39 @@ fn three_failures_in_a_row_make_a_healthy_instance_unhealthy_and_hooks_run_in_or
     let evidence = instance.record.evidence.unwrap();
     assert_eq!((evidence.signal, evidence.log_tail.as_str()), (Some(15), "bye\n"));
     assert_eq!(instance.record.reason, Some(Reason::HealthCheckFailed));
+}
+
+/// When an instance is checked next, as a part of its second.
+fn phase(instance: &Instance) -> u32 {
+    instance.next_wake().unwrap().subsec_millis()
+}
+
+#[test]
+fn checks_are_spread_and_stay_so_when_something_holds_all_of_them_up() {
+    let of_id = |number: u32| {
+        let mut instance = healthy();
+        instance.record.id = InstanceId::new(&format!("SI-{number}")).unwrap();
+        // Asked for the first time once its id is known.
+        let (instance, _) = step(&instance, Event::Woke, at(2_000));
+        step(&instance, probed(ProbeKind::Health, true), at(2_001)).0
+    };
+    let instances: Vec<Instance> = (0..100).map(of_id).collect();
+    let mut tenths = [0; 10];
+    for instance in &instances {
+        tenths[usize::try_from(phase(instance) / 100).unwrap()] += 1;
+    }
+    assert!(tenths.iter().all(|count| (1..=30).contains(count)), "{tenths:?}");
+    for mut instance in instances {
+        let own = phase(&instance);
+        // Nothing for three seconds; then all are asked at once.
+        for (now, expected) in [(5_500, own), (7_900, own)] {
+            (instance, _) = step(&instance, Event::Woke, at(now));
+            (instance, _) = step(&instance, probed(ProbeKind::Health, true), at(now + 10));
+            assert_eq!(phase(&instance), expected);
+            let next = instance.next_wake().unwrap() - at(now).mono;
+            assert!((500..=1510).contains(&next.as_millis()), "{next:?}");
+        }
+    }
 }
 
 #[test]
