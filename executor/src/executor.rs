@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ExecutorConfig;
 use crate::fetched::{Controllers, Fetched};
-use crate::journal::{Journal, OpenError};
+use crate::journal::{CommitError, Journal, OpenError};
 use crate::lease::{Room, discover, outgoing_overlap};
 use crate::probe::Prober;
 use crate::runner::{Logs, Runners};
@@ -34,13 +34,16 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// How long a drained executor waits until controllers have confirmed what it told them: a commit takes milliseconds.
 const TELL_LIMIT: Duration = Duration::from_secs(5);
 
+/// What goes on until it is told to end; an error is that the journal is damaged.
+type Task = JoinHandle<Result<(), CommitError>>;
+
 /// A running executor.
 pub struct Executor {
     supervisor: Handle,
     leader: watch::Receiver<Option<String>>,
     logs: Logs,
     shutdown: CancellationToken,
-    tasks: Vec<(&'static str, JoinHandle<()>)>,
+    tasks: Vec<(&'static str, Task)>,
     _data_dir: DataDir,
 }
 
@@ -127,8 +130,8 @@ impl Executor {
         };
         let tasks = vec![
             ("supervisor", supervising),
-            ("session", tokio::spawn(session::run(session, shutdown.clone()))),
-            ("api", tokio::spawn(serve(listener, handle.clone(), shutdown.clone()))),
+            ("session", task(session::run(session, shutdown.clone()))),
+            ("api", task(serve(listener, handle.clone(), shutdown.clone()))),
         ];
         Ok(Self { supervisor: handle, leader: seen_leader, logs, shutdown, tasks, _data_dir: data_dir })
     }
@@ -206,7 +209,11 @@ impl Executor {
         let tasks = self.tasks.iter_mut().map(|(_, task)| task);
         let (outcome, index, _) = futures::future::select_all(tasks).await;
         let (task, _) = self.tasks.swap_remove(index);
-        let why = outcome.map_or_else(|error| error.to_string(), |()| "it just returned".to_owned());
+        let why = match outcome {
+            Ok(Ok(())) => "it just returned".to_owned(),
+            Ok(Err(damage)) => format!("the journal is damaged: {damage}; the next start puts it aside"),
+            Err(panic) => panic.to_string(),
+        };
         TaskEnded { task, why }
     }
 
@@ -219,6 +226,13 @@ impl Executor {
             }
         }
     }
+}
+
+fn task(work: impl Future<Output = ()> + Send + 'static) -> Task {
+    tokio::spawn(async move {
+        work.await;
+        Ok(())
+    })
 }
 
 /// Answers from the supervisor's first turn on.

@@ -1,6 +1,11 @@
 //! For this crate's tests: a node that outlives the supervisor, as containers and processes do, and the
 //! bench around it.
 
+/// One home for all tests; in its own crate it is public.
+#[path = "../../tests/src/small_disk.rs"]
+#[allow(unreachable_pub)]
+pub(crate) mod small_disk;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +26,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::fetched::{Fetched, Fetcher, NotFetched, WantedFile};
-use crate::journal::Journal;
+use crate::journal::{CommitError, Journal};
 use crate::lease::Room;
 use crate::probe::{ProbeOutcome, Prober};
 use crate::runner::{
@@ -383,7 +388,7 @@ pub(crate) struct Bench {
     world: World,
     dir: tempfile::TempDir,
     boot_id: String,
-    running: Option<(Handle, JoinHandle<()>, CancellationToken)>,
+    running: Option<(Handle, JoinHandle<Result<(), CommitError>>, CancellationToken)>,
 }
 
 impl Bench {
@@ -432,6 +437,17 @@ impl Bench {
         assert!(task.await.unwrap_err().is_cancelled());
         drop(handle);
         self.node.state().announce = None;
+    }
+
+    /// Waits until the supervisor ends by itself.
+    pub(crate) async fn ended(&mut self) -> Result<(), CommitError> {
+        let (_, task, _) = self.running.take().unwrap();
+        task.await.unwrap()
+    }
+
+    /// Its data directory.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// Somebody removes the journal, or its disk does not hold it any more.

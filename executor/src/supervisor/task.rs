@@ -150,8 +150,12 @@ impl Handle {
 #[error("the executor is shutting down")]
 pub struct SupervisorGone;
 
-/// Starts the supervisor; it ends when `shutdown` is cancelled, and drops every effect in flight.
-pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinHandle<()>) {
+/// Starts the supervisor; it ends when `shutdown` is cancelled, or with an error when its journal is damaged, and drops
+/// every effect in flight.
+pub(crate) fn spawn(
+    parts: Parts,
+    shutdown: CancellationToken,
+) -> (Handle, JoinHandle<Result<(), CommitError>>) {
     let (sender, messages) = mpsc::channel(QUEUE);
     let (standing, watching) = watch::channel(parts.core.standing().clone());
     let epoch = Instant::now();
@@ -178,8 +182,8 @@ pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinH
     metrics::gauge!("muster_executor_journal_writable").set(1.0);
     let task = tokio::spawn(async move {
         tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = supervisor.run() => {}
+            () = shutdown.cancelled() => Ok(()),
+            damage = supervisor.run() => Err(damage),
         }
     });
     (Handle { messages: sender, standing: watching }, task)
@@ -205,9 +209,12 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn run(mut self) {
+    /// Until its journal is damaged.
+    async fn run(mut self) -> CommitError {
         loop {
-            self.turn().await;
+            if let Err(damage) = self.turn().await {
+                return damage;
+            }
             self.gather().await;
         }
     }
@@ -280,7 +287,7 @@ impl Supervisor {
     }
 
     /// Decides, writes, publishes, and lets the effects happen: in this order.
-    async fn turn(&mut self) {
+    async fn turn(&mut self) -> Result<(), CommitError> {
         let now = self.now();
         self.core.wake(now);
         let entropy = self.world.entropy.clone();
@@ -288,7 +295,7 @@ impl Supervisor {
             self.core.decide(now, &mut || entropy.next_u64());
         if !batch.is_empty() {
             let begun = Instant::now();
-            self.write(batch).await;
+            self.write(batch).await?;
             metrics::histogram!("muster_executor_journal_commit_seconds")
                 .record(begun.elapsed().as_secs_f64());
         }
@@ -323,13 +330,18 @@ impl Supervisor {
                 self.fetched.retain(calls).await;
             }
         }
+        Ok(())
     }
 
     /// Writes what was decided. While the disk does not take it, nothing new is decided and nothing takes effect,
-    /// but the loop turns: it says what is wrong, answers, takes in what happens, and tries again.
-    async fn write(&mut self, batch: Batch) {
+    /// but the loop turns: it says what is wrong, answers, takes in what happens, and tries again. A file that is damaged
+    /// takes nothing, however often it is tried.
+    async fn write(&mut self, batch: Batch) -> Result<(), CommitError> {
         let batch = Arc::new(batch);
         while let Err(error) = self.journal.commit(Arc::clone(&batch)).await {
+            if error.is_damage() {
+                return Err(error);
+            }
             self.held_up_by(&error);
             let retry = Instant::now() + COMMIT_RETRY;
             while Instant::now() < retry {
@@ -343,6 +355,7 @@ impl Supervisor {
             metrics::gauge!("muster_executor_journal_writable").set(1.0);
             self.standing.send_modify(|standing| standing.journal_trouble = None);
         }
+        Ok(())
     }
 
     fn held_up_by(&mut self, error: &CommitError) {

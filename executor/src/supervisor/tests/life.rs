@@ -12,6 +12,7 @@ use muster_common::spec::LocalServiceSpec;
 use tokio::time::{Instant, sleep};
 
 use crate::supervisor::Message;
+use crate::testing::small_disk::SmallDisk;
 use crate::testing::{Bench, table};
 
 #[tokio::test(start_paused = true)]
@@ -222,6 +223,37 @@ async fn a_lost_journal_restarts_nothing() {
         assert!(before.version < after.version, "it is news to the controllers");
     }
     assert_eq!((bench.node.starts(), bench.node.most_at_once()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_is_damaged_while_it_is_used_ends_the_supervisor_and_costs_no_workload() {
+    let mut bench = Bench::new().await;
+    bench.kill().await;
+    let Some(disk) = SmallDisk::mount(bench.dir(), "16m") else { return };
+    bench.start().await;
+    bench.table(table(1, 1, 1)).await;
+    let before = bench.until_state(Healthy).await;
+    // While its disk is full the file is opened anew with every try.
+    let filler = disk.fill();
+    let mut wide = table(2, 1, 1);
+    for row in &mut wide.rows {
+        let spec = Arc::make_mut(&mut row.spec);
+        spec.env = (0..20).map(|nth| (format!("V{nth}"), "x".repeat(30_000))).collect();
+    }
+    bench.table(wide).await;
+    let mut standing = bench.handle().standing();
+    standing.wait_for(|standing| standing.journal_trouble.is_some()).await.unwrap();
+    std::fs::write(bench.dir().join("journal.redb"), "x".repeat(8192)).unwrap();
+    let damage = bench.ended().await.unwrap_err();
+    assert!(damage.is_damage(), "{damage}");
+
+    std::fs::remove_file(filler).unwrap();
+    bench.start().await;
+    assert!(bench.dir().join("journal.redb.damaged").exists());
+    bench.table(table(3, 1, 1)).await;
+    let after = bench.until_state(Healthy).await;
+    assert_eq!((after.id, bench.node.starts()), (before.id, 1));
+    bench.kill().await;
 }
 
 #[tokio::test(start_paused = true)]
