@@ -26,6 +26,7 @@
 //! | the engine hangs | calls end at their limits; checks through the engine are not asked, and count neither way |
 //! | its containerd is away | as if the engine were away |
 //! | somebody removes the container | it ended, and its exit says that it was removed |
+//! | somebody starts the container again that has ended | it is killed: another one may be taking its place |
 //! | somebody pauses the container | its checks tell; a stop wakes it for its end |
 //!
 //! Nothing about a container is kept here but which ones are watched: its
