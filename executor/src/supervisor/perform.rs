@@ -175,15 +175,11 @@ impl Performer {
         Some(Box::pin(async move { Message::Told { instance: id, event: work.await } }))
     }
 
-    /// Whether a runner has still to say what it knows.
-    pub(super) fn is_listing(&self) -> bool {
-        self.listings.values().any(|listing| !listing.is_finished())
-    }
-
     /// Asks every runner what it knows, but for those that were asked before and take their time: asked anew, they
-    /// would never come to an end. What a node has no runner for, nothing is known of.
-    pub(super) fn list(&mut self) {
+    /// would never come to an end. What a node has no runner for, nothing is known of. How many were asked: each answers.
+    pub(super) fn list(&mut self) -> usize {
         self.listings.retain(|_, listing| !listing.is_finished());
+        let before = self.listings.len();
         for kind in [RunnerKind::Docker, RunnerKind::Process] {
             if self.listings.contains_key(&kind) {
                 continue;
@@ -198,6 +194,7 @@ impl Performer {
             }));
             self.listings.insert(kind, listing);
         }
+        self.listings.len() - before
     }
 
     /// Takes away what an instance left that is over, or that nothing is known of.

@@ -321,10 +321,7 @@ impl Supervisor {
         if self.next_listing <= Instant::now() {
             let soon = if self.core.awaits_listing() { LISTING_RETRY } else { LISTING_INTERVAL };
             self.next_listing = Instant::now() + soon;
-            if !self.performer.is_listing() {
-                self.core.listing_begins();
-            }
-            self.performer.list();
+            self.core.listings_begin(self.performer.list());
             // Waited for here, where neither a slot nor an instance comes meanwhile: what starts write is among these.
             if let Some(calls) = self.core.fetching_calls() {
                 self.fetched.retain(calls).await;

@@ -75,8 +75,10 @@ pub(crate) struct Core {
     ends: Ends,
     acked: BTreeMap<String, u64>,
     strays: BTreeMap<InstanceId, Stray>,
-    /// Instances that were forgotten since the runners were last asked: a late answer may name them still.
+    /// Instances that were forgotten while a runner was being asked what it knows: its answer may name them still.
     forgotten: BTreeSet<InstanceId>,
+    /// How many such answers are on their way.
+    answers_due: usize,
     hearing: Hearing,
     draining: bool,
     port_cursor: u16,
@@ -111,6 +113,7 @@ impl Core {
             acked: contents.acked,
             strays: BTreeMap::new(),
             forgotten: BTreeSet::new(),
+            answers_due: 0,
             hearing: Hearing::after(contents.is_whole),
             draining: false,
             avoid_ports: BTreeMap::new(),

@@ -86,14 +86,23 @@ impl Core {
         self.hearing.unheard.contains(&kind)
     }
 
-    /// The runners are about to be asked what they know, and no earlier answer is still on its way.
-    pub(crate) fn listing_begins(&mut self) {
-        self.forgotten.clear();
+    /// So many runners have been asked what they know.
+    pub(crate) fn listings_begin(&mut self, asked: usize) {
+        self.answers_due += asked;
     }
 
     /// A runner could not be asked what it knows.
     pub(crate) fn listing_failed(&mut self, kind: RunnerKind) {
         self.hearing.unasked.remove(&kind);
+        self.answer_came();
+    }
+
+    /// With the last answer on its way nothing can name who was forgotten meanwhile.
+    fn answer_came(&mut self) {
+        self.answers_due = self.answers_due.saturating_sub(1);
+        if self.answers_due == 0 {
+            self.forgotten.clear();
+        }
     }
 
     /// Everything that a runner knows. Answers with what is to be cleared away without a record.
@@ -118,6 +127,7 @@ impl Core {
         if self.hearing.unheard.remove(&kind) {
             self.offer_room();
         }
+        self.answer_came();
         leftovers
     }
 

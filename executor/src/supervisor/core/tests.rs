@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use muster_common::executor::NodeLayout;
 use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId};
-use muster_common::instance::InstanceState;
+use muster_common::instance::{InstanceState, RunnerKind};
 use muster_common::slot::UnreadableRow;
 use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
@@ -15,8 +15,8 @@ use super::{Core, Details};
 use crate::journal::Contents;
 use crate::lease::Room;
 use crate::machine::{Event, Instance, Now};
-use crate::runner::{Exit, LogEnd, Workload};
-use crate::testing::table;
+use crate::runner::{Exit, Listed, LogEnd, Workload};
+use crate::testing::{place, table};
 
 /// A core whose one slot crashes again and again while no controller listens.
 struct CrashLoop {
@@ -219,6 +219,31 @@ fn an_acknowledgement_of_a_later_version_is_answered_with_what_is_true_now() {
     crashing.core.acknowledge(vec![(id.clone(), later + 1)], vec![(key.clone(), later_slot + 1)]);
     assert_eq!(told(&crashing.core), (None, None));
     assert!(crashing.core.instance(&id).is_none(), "it is over and told");
+}
+
+#[test]
+fn a_late_answer_of_a_runner_does_not_revive_who_was_forgotten() {
+    let mut looped = CrashLoop::new();
+    looped.core.listings_begin(2);
+    looped.crash();
+    let id = looped.ended[0].clone();
+    let was = Listed { instance: id.clone(), place: Some(place()), runs: true };
+    let version = looped.core.instance(&id).unwrap().record.version;
+    looped.core.acknowledge(vec![(id.clone(), version)], Vec::new());
+    looped.turn();
+    assert!(looped.core.instance(&id).is_none(), "it is forgotten");
+    // The one runner answers, and is asked again, before the other one's answer is taken in.
+    assert!(looped.core.take_listing(RunnerKind::Docker, Vec::new()).is_empty());
+    looped.core.listings_begin(1);
+    assert!(looped.core.take_listing(RunnerKind::Process, vec![was.clone()]).is_empty());
+    looped.turn();
+    assert!(looped.core.instance(&id).is_none(), "it is not taken in again");
+    // Whatever names it once all have answered is there.
+    assert!(looped.core.take_listing(RunnerKind::Docker, Vec::new()).is_empty());
+    looped.core.listings_begin(1);
+    looped.core.take_listing(RunnerKind::Process, vec![was]);
+    looped.turn();
+    assert!(looped.core.instance(&id).is_some());
 }
 
 #[test]
