@@ -13,18 +13,19 @@ use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
 use muster_platform::{DataDir, Listener, RoleError, TlsIdentity, World, bind, serve_plain, telemetry};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ExecutorConfig;
 use crate::fetched::{Controllers, Fetched};
-use crate::journal::{CommitError, Journal, OpenError};
+use crate::journal::{Journal, OpenError};
 use crate::lease::{Room, discover, outgoing_overlap};
 use crate::probe::Prober;
 use crate::runner::{Logs, Runners};
 use crate::session::{self, Session};
-use crate::supervisor::{self, Core, Handle, JOURNAL_TROUBLE, Message, Parts, Standing, SupervisorGone};
+use crate::supervisor::{
+    self, Core, Handle, JOURNAL_TROUBLE, Message, Parts, Standing, SupervisorGone, Task,
+};
 use crate::systemd::Subject;
 use std::sync::Arc;
 
@@ -33,9 +34,6 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a drained executor waits until controllers have confirmed what it told them: a commit takes milliseconds.
 const TELL_LIMIT: Duration = Duration::from_secs(5);
-
-/// What goes on until it is told to end; an error is that the journal is damaged.
-type Task = JoinHandle<Result<(), CommitError>>;
 
 /// A running executor.
 pub struct Executor {

@@ -21,7 +21,6 @@ use muster_common::spec::{CheckMode, LocalServiceSpec};
 use muster_common::time::Timestamp;
 use muster_platform::{Clock, Disk, Entropy, Listener, Network, Stream, World};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +32,7 @@ use crate::runner::{
     CommandOutput, Exit, Found, LaunchPlan, Listed, LogEnd, Place, ProvisionError, Runner, RunnerError,
     RunnerEvent, Runners, StartError, Workload,
 };
-use crate::supervisor::{Core, Handle, Message, Parts, spawn};
+use crate::supervisor::{Core, Handle, Message, Parts, Task, spawn};
 
 /// The machine under a supervisor.
 #[derive(Clone, Default)]
@@ -50,6 +49,7 @@ struct NodeState {
     removed: usize,
     announce: Option<mpsc::Sender<RunnerEvent>>,
     unwell: bool,
+    checks_take: Duration,
     never_provisions: bool,
     unlistable: bool,
     listing_takes: Duration,
@@ -94,6 +94,11 @@ impl Node {
     /// Checks fail from now on, or pass again.
     pub(crate) fn set_unwell(&self, unwell: bool) {
         self.state().unwell = unwell;
+    }
+
+    /// How long each of the two ways of a check takes.
+    pub(crate) fn set_checks_take(&self, takes: Duration) {
+        self.state().checks_take = takes;
     }
 
     pub(crate) fn set_never_provisions(&self, never: bool) {
@@ -266,6 +271,11 @@ impl Prober for Node {
     ) -> BoxFuture<'a, ProbeOutcome> {
         Box::pin(async move {
             sleep(Duration::from_millis(1)).await;
+            let takes = self.state().checks_take;
+            if !takes.is_zero() {
+                sleep(takes).await;
+                sleep(takes).await;
+            }
             let mut state = self.state();
             if matches!(mode, CheckMode::Cmd { .. }) {
                 state.hooks += 1;
@@ -388,7 +398,7 @@ pub(crate) struct Bench {
     world: World,
     dir: tempfile::TempDir,
     boot_id: String,
-    running: Option<(Handle, JoinHandle<Result<(), CommitError>>, CancellationToken)>,
+    running: Option<(Handle, Task, CancellationToken)>,
 }
 
 impl Bench {

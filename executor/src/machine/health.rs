@@ -146,6 +146,16 @@ impl Turn {
         }
     }
 
+    /// A check that was in flight while this program stood still may be late through no fault of the workload: whatever
+    /// its answer is, it is not waited for, and the next one comes in its turn.
+    pub(super) fn drop_question(&mut self) {
+        let Some((_, check)) = self.instance.check() else { return };
+        let interval = patience::interval(check);
+        if let Some(asked) = self.instance.pace.probe.asked.take() {
+            self.next_probe(asked, interval);
+        }
+    }
+
     fn check_failed(&mut self, check: &CheckSpec, asked: Duration, answer: &str) {
         let interval = patience::interval(check);
         let every_one_counts = self.instance.state() == InstanceState::Healthy;

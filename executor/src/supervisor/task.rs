@@ -37,6 +37,8 @@ const LISTING_RETRY: Duration = Duration::from_secs(5);
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
 /// The longest sleep; a timer further away is looked at again after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// Who wakes so late did not run meanwhile: stopped by a signal, say, or its virtual machine was.
+const STANDSTILL: Duration = Duration::from_secs(3);
 
 /// What the supervisor is told.
 #[derive(Debug)]
@@ -150,12 +152,12 @@ impl Handle {
 #[error("the executor is shutting down")]
 pub struct SupervisorGone;
 
+/// What goes on until it is told to end; an error is that the journal is damaged.
+pub(crate) type Task = JoinHandle<Result<(), CommitError>>;
+
 /// Starts the supervisor; it ends when `shutdown` is cancelled, or with an error when its journal is damaged, and drops
 /// every effect in flight.
-pub(crate) fn spawn(
-    parts: Parts,
-    shutdown: CancellationToken,
-) -> (Handle, JoinHandle<Result<(), CommitError>>) {
+pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, Task) {
     let (sender, messages) = mpsc::channel(QUEUE);
     let (standing, watching) = watch::channel(parts.core.standing().clone());
     let epoch = Instant::now();
@@ -175,6 +177,7 @@ pub(crate) fn spawn(
         runner_events: parts.runners.events,
         standing,
         epoch,
+        looked_at: epoch,
         held_up_since: None,
         leftovers: Vec::new(),
         next_listing: epoch,
@@ -201,11 +204,20 @@ struct Supervisor {
     standing: watch::Sender<Standing>,
     /// [`Now::mono`] counts from here.
     epoch: Instant,
+    /// When the last turn began.
+    looked_at: Instant,
     /// Since when the journal cannot be written. No time passes for what waits until it can.
     held_up_since: Option<Instant>,
     /// To be cleared away after the next turn. At most what two listings name.
     leftovers: Vec<(RunnerKind, InstanceId)>,
     next_listing: Instant,
+}
+
+/// What ended a wait.
+enum First {
+    Message(Message),
+    Announcement(RunnerEvent),
+    Timer,
 }
 
 impl Supervisor {
@@ -233,10 +245,16 @@ impl Supervisor {
 
     /// Waits until `wake` for something to happen, and takes in all that is at hand.
     async fn take_in(&mut self, wake: Instant) {
-        tokio::select! {
-            Some(message) = self.messages.recv() => self.take(message),
-            Some(event) = self.runner_events.recv() => self.take_announcement(event),
-            () = tokio::time::sleep_until(wake) => {}
+        let first = tokio::select! {
+            Some(message) = self.messages.recv() => First::Message(message),
+            Some(event) = self.runner_events.recv() => First::Announcement(event),
+            () = tokio::time::sleep_until(wake) => First::Timer,
+        };
+        self.notice_standstill(wake);
+        match first {
+            First::Message(message) => self.take(message),
+            First::Announcement(event) => self.take_announcement(event),
+            First::Timer => {}
         }
         for _ in 0..TURN {
             if let Ok(message) = self.messages.try_recv() {
@@ -247,6 +265,18 @@ impl Supervisor {
                 break;
             }
         }
+    }
+
+    /// A wake that is late by seconds means that this program stood still. Since when nobody can say, so no time has
+    /// passed since the last turn: what waits has all that was left of its time, and its answers are heard first.
+    fn notice_standstill(&mut self, wake: Instant) {
+        let now = Instant::now();
+        if self.held_up_since.is_some() || now.duration_since(wake) < STANDSTILL {
+            return;
+        }
+        self.epoch += now.duration_since(self.looked_at);
+        tracing::warn!(late = ?now.duration_since(wake), "this program did not run for a while; that time counts for nothing");
+        self.core.stood_still();
     }
 
     fn take_announcement(&mut self, event: RunnerEvent) {
@@ -288,6 +318,7 @@ impl Supervisor {
 
     /// Decides, writes, publishes, and lets the effects happen: in this order.
     async fn turn(&mut self) -> Result<(), CommitError> {
+        self.looked_at = Instant::now();
         let now = self.now();
         self.core.wake(now);
         let entropy = self.world.entropy.clone();
@@ -348,6 +379,7 @@ impl Supervisor {
         if let Some(since) = self.held_up_since.take() {
             let lasted = since.elapsed();
             self.epoch += lasted;
+            self.looked_at += lasted;
             tracing::info!(?lasted, "the journal can be written again");
             metrics::gauge!("muster_executor_journal_writable").set(1.0);
             self.standing.send_modify(|standing| standing.journal_trouble = None);

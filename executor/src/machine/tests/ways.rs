@@ -137,7 +137,7 @@ fn phase(instance: &Instance) -> u32 {
 fn checks_are_spread_and_stay_so_when_something_holds_all_of_them_up() {
     let of_id = |number: u32| {
         let mut instance = healthy();
-        instance.record.id = InstanceId::new(&format!("SI-{number}")).unwrap();
+        instance.record.id = InstanceId::new(format!("SI-{number}")).unwrap();
         // Asked for the first time once its id is known.
         let (instance, _) = step(&instance, Event::Woke, at(2_000));
         step(&instance, probed(ProbeKind::Health, true), at(2_001)).0
@@ -155,7 +155,7 @@ fn checks_are_spread_and_stay_so_when_something_holds_all_of_them_up() {
             (instance, _) = step(&instance, Event::Woke, at(now));
             (instance, _) = step(&instance, probed(ProbeKind::Health, true), at(now + 10));
             assert_eq!(phase(&instance), expected);
-            let next = instance.next_wake().unwrap() - at(now).mono;
+            let next = instance.next_wake().unwrap().saturating_sub(at(now).mono);
             assert!((500..=1510).contains(&next.as_millis()), "{next:?}");
         }
     }

@@ -259,6 +259,12 @@ impl Core {
         self.dirty.extend(self.slots.keys().chain(self.by_slot.keys()).cloned());
     }
 
+    /// This program did not run for a while: what is told from now on may be late.
+    pub(crate) fn stood_still(&mut self) {
+        let live: Vec<InstanceId> = self.live().map(|instance| instance.id().clone()).collect();
+        self.events.extend(live.into_iter().map(|id| (id, Event::StoodStill)));
+    }
+
     /// When anything wants to be looked at although nothing happened.
     #[must_use]
     pub(crate) fn next_wake(&self) -> Option<Duration> {

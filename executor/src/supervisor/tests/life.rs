@@ -257,6 +257,32 @@ async fn a_journal_that_is_damaged_while_it_is_used_ends_the_supervisor_and_cost
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_workload_does_not_answer_for_the_time_that_its_executor_stood_still() {
+    let bench = Bench::new().await;
+    bench.node.set_checks_take(Duration::from_millis(200));
+    let mut strict = table(1, 1, 3);
+    for row in &mut strict.rows {
+        let check = Arc::make_mut(&mut row.spec).healthcheck.as_mut().unwrap();
+        check.attempts = 1;
+    }
+    bench.table(strict).await;
+    let all_healthy = |records: &[InstanceRecord], _: &[SlotStatus]| {
+        records.len() == 3 && records.iter().all(|record| record.state == Healthy)
+    };
+    bench.until("three healthy", all_healthy).await;
+    for _ in 0..40 {
+        // As after a SIGSTOP: all that waited for this long is due at once.
+        tokio::time::advance(Duration::from_secs(20)).await;
+        sleep(Duration::from_millis(730)).await;
+        let (records, slots) = bench.inspect().await;
+        assert!(all_healthy(&records, &slots), "{records:#?}");
+    }
+    // One that fails by itself is taken down all the same.
+    bench.node.set_unwell(true);
+    bench.until_state(Stopped).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_no_slot_asks_for_leaves_its_record() {
     let mut bench = Bench::new().await;
     bench.table(table(1, 1, 2)).await;
