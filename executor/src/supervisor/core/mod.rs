@@ -412,7 +412,7 @@ impl Core {
     /// The records of all instances that are held, for whoever wants to look.
     #[must_use]
     pub(crate) fn records(&self) -> Vec<InstanceRecord> {
-        self.instances.values().map(|instance| instance.record.clone()).collect()
+        self.instances.values().map(Instance::shown).collect()
     }
 }
 

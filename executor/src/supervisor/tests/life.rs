@@ -58,6 +58,21 @@ async fn a_crash_leaves_evidence_and_is_replaced_after_the_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_looks_sees_the_last_checks_of_a_steady_instance_which_cost_no_report() {
+    let bench = Bench::new().await;
+    bench.table(table(1, 1, 1)).await;
+    let first = bench.until_state(Healthy).await;
+    sleep(Duration::from_secs(60)).await;
+    let later = bench.until_state(Healthy).await;
+    assert_eq!((later.probes.len(), later.version), (10, first.version));
+    let since = |record: &InstanceRecord| record.probes[0].at.since(first.updated);
+    assert!(since(&later) > Duration::from_secs(45), "{later:#?}");
+    let standing = bench.handle().standing();
+    let told = &standing.borrow().unacked_instances[&first.id].record;
+    assert_eq!(told.probes, first.probes);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_acknowledged_and_over_is_forgotten_and_nothing_else() {
     let bench = Bench::new().await;
     bench.table(table(1, 1, 1)).await;
