@@ -245,6 +245,8 @@ impl Supervisor {
 
     /// Waits until `wake` for something to happen, and takes in all that is at hand.
     async fn take_in(&mut self, wake: Instant) {
+        let waiting = u32::try_from(self.runner_events.len()).unwrap_or(u32::MAX);
+        metrics::gauge!("muster_executor_queue_depth", "queue" => "runner_events").set(f64::from(waiting));
         let first = tokio::select! {
             Some(message) = self.messages.recv() => First::Message(message),
             Some(event) = self.runner_events.recv() => First::Announcement(event),

@@ -133,10 +133,29 @@ struct Work {
     state: watch::Sender<State>,
 }
 
+/// Counts a pull that waits for its turn, for as long as it does.
+struct Waiting(metrics::Gauge);
+
+impl Waiting {
+    fn begin() -> Self {
+        let depth = metrics::gauge!("muster_executor_queue_depth", "queue" => "pulls");
+        depth.increment(1.0);
+        Self(depth)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
 impl Work {
     async fn run(self) {
+        let waiting = Waiting::begin();
         // Never closed.
         let _permit = self.permits.acquire().await;
+        drop(waiting);
         let begun = Instant::now();
         let done = self.fetch().await;
         let outcome = if done.is_ok() { "pulled" } else { "failed" };

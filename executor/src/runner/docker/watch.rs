@@ -192,6 +192,8 @@ impl Watcher {
 
     /// Watches a container from now on.
     fn note(&mut self, Watch { container, instance }: Watch) -> String {
+        let waiting = u32::try_from(self.wishes.len()).unwrap_or(u32::MAX);
+        metrics::gauge!("muster_executor_queue_depth", "queue" => "docker_watch").set(f64::from(waiting));
         let watched = Watched { instance, out_of_memory: false, announced: None };
         self.watched.entry(container.clone()).or_insert(watched);
         container
