@@ -27,19 +27,21 @@ pub(crate) struct Decision {
     pub look_again_in: Option<Duration>,
 }
 
-/// Decides about one slot, given all of its instances (live ones, and ended ones not yet accounted for).
+/// Decides about one slot, given all of its instances (live ones, and ended ones not yet accounted for). However short
+/// its policy's waits are, after a failure it waits for `least_wait`.
 #[must_use]
 pub(crate) fn keep(
     wanted: Wanted<'_>,
     slot: Option<&Slot>,
     instances: &[&Instance],
     now: Timestamp,
+    least_wait: Duration,
     random: &mut dyn FnMut() -> u64,
 ) -> Decision {
     match wanted {
         Wanted::Empty(reason) => empty(reason, slot, instances),
         Wanted::Unreadable(key, row) => leave_alone(key, row, slot, instances, now),
-        Wanted::Filled(row) => Keeper::new(row, slot, instances, now).decide(random),
+        Wanted::Filled(row) => Keeper::new(row, slot, instances, now, least_wait).decide(random),
     }
 }
 
@@ -96,6 +98,7 @@ struct Keeper<'a> {
     row: &'a SlotAssignment,
     instances: &'a [&'a Instance],
     now: Timestamp,
+    least_wait: Duration,
     before: Option<&'a Slot>,
     slot: Slot,
     decision: Decision,
@@ -107,6 +110,7 @@ impl<'a> Keeper<'a> {
         before: Option<&'a Slot>,
         instances: &'a [&'a Instance],
         now: Timestamp,
+        least_wait: Duration,
     ) -> Self {
         let mut slot = before.cloned().unwrap_or_else(|| Slot::assigned(row, now));
         if slot.status.epoch != row.epoch || slot.generation != row.generation {
@@ -117,7 +121,7 @@ impl<'a> Keeper<'a> {
             slot.status.retry_at = None;
             slot.generation = row.generation;
         }
-        Self { row, instances, now, before, slot, decision: Decision::default() }
+        Self { row, instances, now, least_wait, before, slot, decision: Decision::default() }
     }
 
     fn decide(mut self, random: &mut dyn FnMut() -> u64) -> Decision {
@@ -164,7 +168,8 @@ impl<'a> Keeper<'a> {
             self.slot.status.retry_at = if is_spent(&policy, self.slot.failures) {
                 None
             } else {
-                Some(self.now.plus(backoff(&policy, self.slot.failures, random())))
+                let wait = backoff(&policy, self.slot.failures, random());
+                Some(self.now.plus(wait.max(self.least_wait)))
             };
         }
     }
@@ -231,7 +236,7 @@ impl<'a> Keeper<'a> {
             return;
         }
         let wait = self.slot.status.retry_at.map_or(Duration::ZERO, |at| at.since(self.now));
-        if !wait.is_zero() && wait <= longest(&policy) {
+        if !wait.is_zero() && wait <= longest(&policy).max(self.least_wait) {
             self.slot.status.phase = SlotPhase::Backoff;
             self.decision.look_again_in = Some(wait);
             return;

@@ -1,5 +1,6 @@
 //! The supervisor's task and its handle. The loop: gather, decide, write, publish, act.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -424,10 +425,13 @@ impl Supervisor {
             metrics::histogram!("muster_executor_state_seconds", "state" => from.as_str())
                 .record(lasted.as_secs_f64());
         }
-        for &state in InstanceState::ALL.iter().filter(|state| !state.is_terminal()) {
-            let count = self.core.instances().filter(|instance| instance.state() == state).count();
-            metrics::gauge!("muster_executor_instances", "state" => state.as_str())
-                .set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+        let mut counts: BTreeMap<InstanceState, u32> = BTreeMap::new();
+        for instance in self.core.live() {
+            *counts.entry(instance.state()).or_default() += 1;
+        }
+        for state in InstanceState::ALL.iter().filter(|state| !state.is_terminal()) {
+            let count = counts.get(state).copied().unwrap_or_default();
+            metrics::gauge!("muster_executor_instances", "state" => state.as_str()).set(f64::from(count));
         }
     }
 }

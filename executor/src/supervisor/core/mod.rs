@@ -31,7 +31,7 @@ use crate::fetched::{CallName, calls_of};
 use crate::journal::{Batch, Contents};
 use crate::lease::Room;
 use crate::machine::{Effect, Event, Instance, Now, step};
-use crate::slots::{Slot, SlotKey, Wanted, keep};
+use crate::slots::{Slot, SlotKey, Wanted, keep, least_wait};
 
 /// One change of state, for the metrics.
 #[derive(Debug, Clone)]
@@ -68,8 +68,9 @@ pub(crate) struct Core {
     /// Whether there ever was a table; without one nothing is known to be unwanted.
     has_table: bool,
     slots: BTreeMap<SlotKey, Slot>,
-    /// Instances that live, or whose end has not been taken into account.
+    /// Instances that live, or whose end has not been confirmed.
     instances: BTreeMap<InstanceId, Instance>,
+    /// The same by slot. The others, of whom there may be many, nobody walks through.
     by_slot: BTreeMap<SlotKey, BTreeSet<InstanceId>>,
     /// Instances that are over and wait for their acknowledgement.
     ends: Ends,
@@ -152,8 +153,10 @@ impl Core {
         core
     }
 
-    fn live(&self) -> impl Iterator<Item = &Instance> {
-        self.instances.values().filter(|instance| !instance.is_over())
+    /// All instances that are not over.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Instance> {
+        let ids = self.by_slot.values().flatten();
+        ids.filter_map(|id| self.instances.get(id)).filter(|instance| !instance.is_over())
     }
 
     fn in_slot(&self, key: &SlotKey) -> impl Iterator<Item = &Instance> {
@@ -163,8 +166,10 @@ impl Core {
 
     fn adopt(&mut self, instance: Instance) {
         let key = key_of(&instance.record.slot);
-        self.dirty.insert(key.clone());
-        self.by_slot.entry(key).or_default().insert(instance.id().clone());
+        if !is_settled(&instance) {
+            self.dirty.insert(key.clone());
+            self.by_slot.entry(key).or_default().insert(instance.id().clone());
+        }
         self.standing.holds.insert(instance.id().clone());
         self.has_news = true;
         self.instances.insert(instance.id().clone(), instance);
@@ -187,7 +192,8 @@ impl Core {
         self.instances.get(id)
     }
 
-    /// All instances that are held.
+    /// All instances that are held, those that are over among them.
+    #[cfg(test)]
     pub(crate) fn instances(&self) -> impl Iterator<Item = &Instance> {
         self.instances.values()
     }
@@ -268,16 +274,16 @@ impl Core {
     /// When anything wants to be looked at although nothing happened.
     #[must_use]
     pub(crate) fn next_wake(&self) -> Option<Duration> {
-        let instances = self.instances.values().filter_map(Instance::next_wake);
+        let instances = self.live().filter_map(Instance::next_wake);
         instances.chain(self.look_again.values().copied()).min()
     }
 
     /// Wakes what is due.
     pub(crate) fn wake(&mut self, now: Now) {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now.mono);
-        for instance in self.instances.values().filter(|instance| due(instance.next_wake())) {
-            self.events.push_back((instance.id().clone(), Event::Woke));
-        }
+        let woken: Vec<InstanceId> =
+            self.live().filter(|one| due(one.next_wake())).map(|one| one.id().clone()).collect();
+        self.events.extend(woken.into_iter().map(|id| (id, Event::Woke)));
         let slots = self.look_again.iter().filter(|(_, at)| **at <= now.mono);
         let slots: Vec<SlotKey> = slots.map(|(key, _)| key.clone()).collect();
         for key in slots {
@@ -356,6 +362,7 @@ impl Core {
         if ended {
             self.output.over.push(id.clone());
             self.bound_details();
+            self.leave_slot_if_settled(id);
         }
         for effect in effects {
             match effect {
@@ -377,7 +384,8 @@ impl Core {
             (None, None) => return,
         };
         let instances: Vec<&Instance> = self.in_slot(key).collect();
-        let decision = keep(wanted, self.slots.get(key), &instances, now.wall, random);
+        let least_wait = least_wait(self.instances.len().saturating_sub(self.standing.live));
+        let decision = keep(wanted, self.slots.get(key), &instances, now.wall, least_wait, random);
         let minted = decision.mint.and_then(|_| self.rows.get(key)).map(|row| {
             let slot =
                 SlotId { service: key.service.clone(), executor: self.executor.clone(), index: key.index };
@@ -390,6 +398,7 @@ impl Core {
                 instance.accounted = true;
                 self.output.batch.instance(instance);
             }
+            self.leave_slot_if_settled(id);
             self.forget_if_done(id);
         }
         match decision.look_again_in {
@@ -409,6 +418,18 @@ impl Core {
         }
     }
 
+    /// Nothing of it is to be decided any more: it only waits for its acknowledgement.
+    fn leave_slot_if_settled(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get(id).filter(|instance| is_settled(instance)) else { return };
+        let key = key_of(&instance.record.slot);
+        if let Some(ids) = self.by_slot.get_mut(&key) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_slot.remove(&key);
+            }
+        }
+    }
+
     /// The records of all instances that are held, for whoever wants to look.
     #[must_use]
     pub(crate) fn records(&self) -> Vec<InstanceRecord> {
@@ -423,6 +444,11 @@ fn unreadable_of(table: &SlotTable) -> BTreeMap<SlotKey, UnreadableRow> {
         Some((SlotKey { service, index: row.index }, row.clone()))
     });
     rows.collect()
+}
+
+/// Whether it is over, and its slot's keeper knows.
+fn is_settled(instance: &Instance) -> bool {
+    instance.is_over() && instance.accounted
 }
 
 fn key_of(slot: &SlotId) -> SlotKey {

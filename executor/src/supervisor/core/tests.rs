@@ -1,6 +1,7 @@
 //! What the supervisor's mind does that neither a life nor a search shows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::executor::NodeLayout;
@@ -22,6 +23,8 @@ use crate::testing::{place, table};
 struct CrashLoop {
     core: Core,
     now: Duration,
+    /// Between two turns.
+    pause: Duration,
     /// What people's clock says of it.
     wall: fn(Duration) -> Timestamp,
     /// Who ended, in order.
@@ -33,13 +36,14 @@ impl CrashLoop {
         Self {
             core: filled(Details::default()),
             now: Duration::ZERO,
+            pause: Duration::from_secs(1000),
             wall: |now| Timestamp(1_000_000_000).plus(now),
             ended: Vec::new(),
         }
     }
 
     fn turn(&mut self) {
-        self.turn_after(Duration::from_secs(1000));
+        self.turn_after(self.pause);
     }
 
     fn turn_after(&mut self, pause: Duration) {
@@ -113,11 +117,33 @@ fn while_nobody_listens_detail_is_dropped_and_no_end_whatever_the_clock_does() {
     for wall in [on, back] {
         let logs = Bound { ends: 3, bytes: usize::MAX };
         let core = filled(Details { logs, outlines: Bound { ends: 6, ..logs } });
-        let mut crashing = CrashLoop { core, now: Duration::ZERO, wall, ended: Vec::new() };
+        let mut crashing = CrashLoop { core, wall, ..CrashLoop::new() };
         for _ in 0..10 {
             crashing.crash();
         }
         crashing.assert_kept(3, 6);
+    }
+}
+
+#[test]
+fn ends_that_nobody_confirms_slow_down_who_makes_them_and_are_walked_through_by_nobody() {
+    let mut crashing = CrashLoop::new();
+    let mut eager = table(2, 1, 1);
+    for row in &mut eager.rows {
+        let spec = Arc::make_mut(&mut row.spec);
+        spec.restart_policy = serde_json::from_str(r#"{"backoff": ["0s"], "budget": "UNLIMITED"}"#).unwrap();
+    }
+    crashing.core.take_table(1, eager);
+    for _ in 0..1000 {
+        crashing.crash();
+        assert!(crashing.core.by_slot.values().flatten().count() <= 1);
+    }
+    assert_eq!(crashing.core.instances().count(), 1000 + crashing.core.live().count());
+    crashing.pause = Duration::ZERO;
+    crashing.crash();
+    for (pause, live) in [(0, 0), (500, 0), (500, 1)] {
+        crashing.turn_after(Duration::from_millis(pause));
+        assert_eq!(crashing.core.live().count(), live);
     }
 }
 
