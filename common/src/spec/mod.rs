@@ -22,6 +22,7 @@ mod volume;
 
 use std::collections::BTreeMap;
 
+use std::time::Duration;
 use serde::Serialize;
 
 use crate::duration::DroveDuration;
@@ -212,6 +213,16 @@ impl LocalServiceSpec {
     pub fn restart_policy(&self) -> RestartPolicy {
         self.restart_policy.clone().unwrap_or_default()
     }
+    /// What an instance has between the stop signal and the kill.
+    #[must_use]
+    pub fn stop_grace(&self) -> Duration {
+        self.pre_shutdown
+            .as_ref()
+            .and_then(|before| before.grace)
+            .unwrap_or(shutdown::DEFAULT_STOP_GRACE)
+            .as_duration()
+    }
+
 }
 
 impl Read for UserSpec {

@@ -179,8 +179,13 @@ fn placement() -> impl Strategy<Value = PlacementPolicy> {
 }
 
 fn pre_shutdown() -> impl Strategy<Value = PreShutdownSpec> {
-    (vec(check_mode(), 0..3), option::of(duration()), duration()).prop_map(
-        |(hooks, hook_timeout, wait_before_kill)| PreShutdownSpec { hooks, hook_timeout, wait_before_kill },
+    (vec(check_mode(), 0..3), option::of(duration()), duration(), option::of(duration())).prop_map(
+        |(hooks, hook_timeout, wait_before_kill, grace)| PreShutdownSpec {
+            hooks,
+            hook_timeout,
+            wait_before_kill,
+            grace,
+        },
     )
 }
 

@@ -19,8 +19,6 @@ pub(super) const LEASE_TRIES: u32 = 8;
 const PROCESS_PROVISION: Duration = Duration::from_secs(30);
 /// How long after its start a workload may fail its checks, unless its spec says otherwise.
 const GRACE: Duration = Duration::from_secs(60);
-/// What a workload has between the stop signal and the kill (the engine's own default).
-pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
 /// For reading the end of a log while the runner is away: an engine that is restarted ends its containers first, and is back within a
 /// minute or so.
 pub(super) const EVIDENCE_AWAY: Duration = Duration::from_secs(120);

@@ -376,6 +376,21 @@ fn a_workload_has_its_whole_grace_however_long_its_runner_was_away() {
 }
 
 #[test]
+fn a_workload_has_the_grace_that_its_spec_gives_it() {
+    for (grace, expected) in [(None, 10), (Some("0s"), 0), (Some("5m"), 300)] {
+        let mut healthy = healthy();
+        let spec = std::sync::Arc::make_mut(&mut healthy.spec);
+        let before = spec.pre_shutdown.as_mut().unwrap();
+        (before.hooks, before.wait_before_kill) = (Vec::new(), "0s".parse().unwrap());
+        before.grace = grace.map(|grace| grace.parse().unwrap());
+        let (stopping, effects) = step(&healthy, Event::StopRequested(intent()), at(50));
+        let grace = Duration::from_secs(expected);
+        assert_eq!(effects, [Effect::Stop { grace }]);
+        assert!(stopping.deadline().unwrap() > at(50).mono + grace + crate::limits::STOP_MARGIN);
+    }
+}
+
+#[test]
 fn an_engine_that_hangs_is_waited_for_until_it_is_said_to_hang() {
     let steps = [
         (50, Event::StopRequested(intent()), Stopping),
