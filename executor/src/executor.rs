@@ -11,6 +11,7 @@ use muster_common::executor::ExecutorRecord;
 use muster_common::exit::Exit;
 use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
+use muster_common::spec::DrainPolicy;
 use muster_platform::{DataDir, Listener, RoleError, TlsIdentity, World, bind, serve_plain, telemetry};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -156,24 +157,24 @@ impl Executor {
         self.supervisor.inspect().await
     }
 
-    /// Stops every workload in its ordinary way, hooks included, and waits for their end. All of them at once:
-    /// between instances there is no order, within one there is its own. Then controllers that listen are told of it.
-    pub async fn drain(&self, limit: Duration) -> Result<(), DrainIncomplete> {
+    /// Stops workloads in their ordinary way, hooks included, and waits for their end: one drain policy after the other, up
+    /// to `last`, those of one policy at once. Then controllers that listen are told of it. How many are left to run.
+    pub async fn drain(&self, last: DrainPolicy, limit: Duration) -> Result<usize, DrainIncomplete> {
         let begun = Instant::now();
         let mut standing = self.standing();
         let drained = async {
-            self.supervisor.tell(Message::Drain).await.ok()?;
-            standing.wait_for(|standing| standing.is_drained).await.ok()?;
-            Some(())
+            self.supervisor.tell(Message::Drain(last)).await.ok()?;
+            let drained = standing.wait_for(|standing| standing.is_drained).await.ok()?;
+            Some(drained.live)
         };
         match tokio::time::timeout(limit, drained).await {
-            Ok(Some(())) => {
+            Ok(Some(left)) => {
                 self.tell_all(limit.saturating_sub(begun.elapsed()).min(TELL_LIMIT)).await;
-                Ok(())
+                Ok(left)
             }
             // Time is up, or the supervisor is gone and nobody is left to ask: what runs keeps running.
             Ok(None) | Err(_) => {
-                Err(DrainIncomplete { left: self.standing().borrow().live, after: begun.elapsed() })
+                Err(DrainIncomplete { left: self.standing().borrow().undrained, after: begun.elapsed() })
             }
         }
     }

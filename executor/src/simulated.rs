@@ -96,7 +96,7 @@ impl Machine {
             Message::Told { .. }
             | Message::PortsChecked { .. }
             | Message::Listed { .. }
-            | Message::Drain
+            | Message::Drain(_)
             | Message::Beat(_)
             | Message::Inspect(_) => {}
         }

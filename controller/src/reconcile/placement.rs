@@ -18,13 +18,17 @@ pub(super) fn plan(state: &State, executors: &BTreeSet<ExecutorId>, plan: &mut P
             return;
         }
         let before = plan.changes.len();
+        let turn = state.executor(id).and_then(|executor| state.drain_turn(executor));
         let unwanted = state.slots_on(id).filter(|(slot, _)| !state.wants(slot));
-        plan.changes.extend(unwanted.map(|(slot, held)| Change::RemoveSlot { slot, epoch: held.epoch }));
+        let (later, now): (Vec<_>, Vec<_>) =
+            unwanted.partition(|(slot, _)| turn.is_some_and(|turn| state.goes_later(slot, turn)));
+        plan.changes
+            .extend(now.into_iter().map(|(slot, held)| Change::RemoveSlot { slot, epoch: held.epoch }));
         let wanted = state.executor(id).into_iter().flat_map(|executor| state.wanted_slots(executor));
         let missing = wanted.filter(|slot| state.slot(slot).is_none());
         plan.changes.extend(missing.map(|slot| Change::AssignSlot { slot }));
         let is_behind = state.slots_on(id).any(|(slot, held)| state.is_behind(&slot, held));
-        if plan.changes.len() == before && !is_behind {
+        if plan.changes.len() == before && !is_behind && later.is_empty() {
             plan.settled.push(id.clone());
         }
     }

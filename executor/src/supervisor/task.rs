@@ -7,6 +7,7 @@ use std::time::Duration;
 use muster_common::id::InstanceId;
 use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::slot::{SlotStatus, SlotTable};
+use muster_common::spec::DrainPolicy;
 use muster_platform::World;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -79,8 +80,8 @@ pub(crate) enum Message {
         /// Of slots.
         slots: Vec<(SlotKey, u64)>,
     },
-    /// Every slot is to be emptied.
-    Drain,
+    /// Slots are to be emptied, up to those of this policy.
+    Drain(DrainPolicy),
     /// Does the loop still turn?
     Beat(oneshot::Sender<()>),
     /// How does everything stand?
@@ -307,7 +308,7 @@ impl Supervisor {
             }
             Message::Table { term, table } => self.core.take_table(term, table),
             Message::Acknowledged { instances, slots } => self.core.acknowledge(instances, slots),
-            Message::Drain => self.core.drain(),
+            Message::Drain(last) => self.core.drain(last),
             Message::Beat(reply) => {
                 // An error means that nobody waits for the answer any more.
                 let _ = reply.send(());

@@ -2,8 +2,10 @@
 //!
 //! It holds the instances and the slots, steps the machine, asks the slot keeper, and gives out leases, until
 //! nothing is left to decide; [`Core::decide`] then hands over the turn's [`Output`]. `room` gives out leases,
-//! `reports` keeps account of what controllers have confirmed, `ends` of what is over, `strays` takes in what no record stands for.
+//! `reports` keeps account of what controllers have confirmed, `ends` of what is over, `strays` takes in what no record stands for,
+//! `drain` empties slots in their order.
 
+mod drain;
 mod ends;
 mod reports;
 mod room;
@@ -22,6 +24,7 @@ use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::reason::Reason;
 use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable, UnreadableRow};
 
+use self::drain::Drain;
 use self::ends::Ends;
 use self::reports::Details;
 pub(super) use self::strays::StrayFate;
@@ -81,7 +84,7 @@ pub(crate) struct Core {
     /// How many such answers are on their way.
     answers_due: usize,
     hearing: Hearing,
-    draining: bool,
+    drain: Option<Drain>,
     port_cursor: u16,
     avoid_ports: BTreeMap<u16, Duration>,
     look_again: BTreeMap<SlotKey, Duration>,
@@ -116,7 +119,7 @@ impl Core {
             forgotten: BTreeSet::new(),
             answers_due: 0,
             hearing: Hearing::after(contents.is_whole),
-            draining: false,
+            drain: None,
             avoid_ports: BTreeMap::new(),
             look_again: BTreeMap::new(),
             events: VecDeque::new(),
@@ -259,12 +262,6 @@ impl Core {
         self.dirty.extend(self.by_slot.keys().cloned());
     }
 
-    /// From now on every slot is to be empty.
-    pub(crate) fn drain(&mut self) {
-        self.draining = true;
-        self.dirty.extend(self.slots.keys().chain(self.by_slot.keys()).cloned());
-    }
-
     /// This program did not run for a while: what is told from now on may be late.
     pub(crate) fn stood_still(&mut self) {
         let live: Vec<InstanceId> = self.live().map(|instance| instance.id().clone()).collect();
@@ -313,19 +310,23 @@ impl Core {
     #[cfg(test)]
     pub(crate) fn outline(&self) -> String {
         let slots: Vec<_> = self.slots.values().map(|slot| (slot.failures, slot.kept_old)).collect();
-        format!("{slots:?}{}{:?}{}", self.draining, self.hearing, self.strays.len())
+        format!("{slots:?}{:?}{:?}{}", self.drain, self.hearing, self.strays.len())
     }
 
     fn look_at_live(&mut self) {
-        let Standing { live, is_settled, is_drained, .. } = self.standing;
-        let was = (live, is_settled, is_drained);
+        let Standing { live, undrained, is_settled, is_drained, .. } = self.standing;
+        let was = (live, undrained, is_settled, is_drained);
         let live = self.live().count();
         let is_settled = is_settled
             || (self.hearing.is_over() && !self.live().any(|one| one.state() == InstanceState::Unknown));
-        let is_drained = self.draining && live == 0 && self.strays.is_empty() && self.hearing.is_over();
-        self.has_news |= was != (live, is_settled, is_drained);
-        (self.standing.live, self.standing.is_settled, self.standing.is_drained) =
-            (live, is_settled, is_drained);
+        let undrained = self.undrained();
+        let is_drained =
+            self.drain.is_some() && undrained == 0 && self.strays.is_empty() && self.hearing.is_over();
+        self.has_news |= was != (live, undrained, is_settled, is_drained);
+        self.standing.live = live;
+        self.standing.undrained = undrained;
+        self.standing.is_settled = is_settled;
+        self.standing.is_drained = is_drained;
     }
 
     fn step(&mut self, id: &InstanceId, event: Event, now: Now) {
@@ -358,6 +359,7 @@ impl Core {
         }
         if moved {
             self.dirty.insert(key);
+            self.advance_drain();
         }
         if ended {
             self.output.over.push(id.clone());
@@ -377,7 +379,7 @@ impl Core {
 
     fn keep(&mut self, key: &SlotKey, now: Now, random: &mut dyn FnMut() -> u64) {
         let wanted = match (self.rows.get(key), self.unreadable.get(key)) {
-            _ if self.draining => Wanted::Empty(Reason::Draining),
+            _ if self.is_drained_of(key) => Wanted::Empty(Reason::Draining),
             (Some(row), _) => Wanted::Filled(row),
             (None, Some(row)) => Wanted::Unreadable(key, row),
             (None, None) if self.has_table => Wanted::Empty(Reason::SlotRemoved),

@@ -134,7 +134,7 @@ impl Core {
     /// Takes in what waited for a slot table, once there is one.
     pub(super) fn take_in_strays(&mut self, now: Now) {
         // Whoever is drained needs nobody to say what is wanted.
-        if !self.has_table && !self.draining {
+        if !self.has_table && self.drain.is_none() {
             return;
         }
         while let Some((id, Stray { kind, place })) = self.strays.pop_first() {
@@ -148,8 +148,8 @@ impl Core {
 
     fn take_in(&mut self, id: InstanceId, kind: RunnerKind, place: Place, now: Now) {
         let key = SlotKey { service: place.service.clone(), index: place.index };
-        let row =
-            self.rows.get(&key).filter(|row| !self.draining && self.is_asked_for(row, &key, kind, &place));
+        let row = self.rows.get(&key);
+        let row = row.filter(|row| !self.is_drained_of(&key) && self.is_asked_for(row, &key, kind, &place));
         let spec = row.map(|row| Arc::clone(&row.spec));
         let slot = SlotId { service: key.service.clone(), executor: self.executor.clone(), index: key.index };
         let instance = Instance::found(id.clone(), slot, place, kind, spec.clone(), now);
