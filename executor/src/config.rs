@@ -6,6 +6,7 @@ use muster_common::duration::DroveDuration;
 use muster_common::exit::Exit;
 use muster_common::id::{ClusterId, ExecutorId};
 use muster_common::size::ByteSize;
+use muster_common::spec::DrainPolicy;
 use muster_platform::{RoleError, TlsFiles};
 use serde::{Deserialize, Serialize};
 
@@ -251,8 +252,21 @@ pub enum OnTerminate {
     /// They go on running; the next start finds them.
     #[default]
     Keep,
-    /// They are stopped first.
+    /// They are stopped first, but for those that a drain is to keep.
     Drain,
+    /// They are all stopped first: the node goes away.
+    Empty,
+}
+
+impl OnTerminate {
+    /// The drain policy up to which workloads are stopped.
+    pub(crate) const fn drains_up_to(self) -> Option<DrainPolicy> {
+        match self {
+            Self::Keep => None,
+            Self::Drain => Some(DrainPolicy::Last),
+            Self::Empty => Some(DrainPolicy::Keep),
+        }
+    }
 }
 
 fn one() -> u32 {

@@ -11,9 +11,9 @@ use muster_common::executor::ExecutorRecord;
 use muster_common::exit::Exit;
 use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
+use muster_common::spec::DrainPolicy;
 use muster_platform::{DataDir, Listener, RoleError, TlsIdentity, World, bind, serve_plain, telemetry};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,9 @@ use crate::lease::{Room, discover, outgoing_overlap};
 use crate::probe::Prober;
 use crate::runner::{Logs, Runners};
 use crate::session::{self, Session};
-use crate::supervisor::{self, Core, Handle, JOURNAL_TROUBLE, Message, Parts, Standing, SupervisorGone};
+use crate::supervisor::{
+    self, Core, Handle, JOURNAL_TROUBLE, Message, Parts, Standing, SupervisorGone, Task,
+};
 use crate::systemd::Subject;
 use std::sync::Arc;
 
@@ -40,7 +42,7 @@ pub struct Executor {
     leader: watch::Receiver<Option<String>>,
     logs: Logs,
     shutdown: CancellationToken,
-    tasks: Vec<(&'static str, JoinHandle<()>)>,
+    tasks: Vec<(&'static str, Task)>,
     _data_dir: DataDir,
 }
 
@@ -127,8 +129,8 @@ impl Executor {
         };
         let tasks = vec![
             ("supervisor", supervising),
-            ("session", tokio::spawn(session::run(session, shutdown.clone()))),
-            ("api", tokio::spawn(serve(listener, handle.clone(), shutdown.clone()))),
+            ("session", task(session::run(session, shutdown.clone()))),
+            ("api", task(serve(listener, handle.clone(), shutdown.clone()))),
         ];
         Ok(Self { supervisor: handle, leader: seen_leader, logs, shutdown, tasks, _data_dir: data_dir })
     }
@@ -155,24 +157,24 @@ impl Executor {
         self.supervisor.inspect().await
     }
 
-    /// Stops every workload in its ordinary way, hooks included, and waits for their end. All of them at once:
-    /// between instances there is no order, within one there is its own. Then controllers that listen are told of it.
-    pub async fn drain(&self, limit: Duration) -> Result<(), DrainIncomplete> {
+    /// Stops workloads in their ordinary way, hooks included, and waits for their end: one drain policy after the other, up
+    /// to `last`, those of one policy at once. Then controllers that listen are told of it. How many are left to run.
+    pub async fn drain(&self, last: DrainPolicy, limit: Duration) -> Result<usize, DrainIncomplete> {
         let begun = Instant::now();
         let mut standing = self.standing();
         let drained = async {
-            self.supervisor.tell(Message::Drain).await.ok()?;
-            standing.wait_for(|standing| standing.is_drained).await.ok()?;
-            Some(())
+            self.supervisor.tell(Message::Drain(last)).await.ok()?;
+            let drained = standing.wait_for(|standing| standing.is_drained).await.ok()?;
+            Some(drained.live)
         };
         match tokio::time::timeout(limit, drained).await {
-            Ok(Some(())) => {
+            Ok(Some(left)) => {
                 self.tell_all(limit.saturating_sub(begun.elapsed()).min(TELL_LIMIT)).await;
-                Ok(())
+                Ok(left)
             }
             // Time is up, or the supervisor is gone and nobody is left to ask: what runs keeps running.
             Ok(None) | Err(_) => {
-                Err(DrainIncomplete { left: self.standing().borrow().live, after: begun.elapsed() })
+                Err(DrainIncomplete { left: self.standing().borrow().undrained, after: begun.elapsed() })
             }
         }
     }
@@ -206,7 +208,11 @@ impl Executor {
         let tasks = self.tasks.iter_mut().map(|(_, task)| task);
         let (outcome, index, _) = futures::future::select_all(tasks).await;
         let (task, _) = self.tasks.swap_remove(index);
-        let why = outcome.map_or_else(|error| error.to_string(), |()| "it just returned".to_owned());
+        let why = match outcome {
+            Ok(Ok(())) => "it just returned".to_owned(),
+            Ok(Err(damage)) => format!("the journal is damaged: {damage}; the next start puts it aside"),
+            Err(panic) => panic.to_string(),
+        };
         TaskEnded { task, why }
     }
 
@@ -219,6 +225,13 @@ impl Executor {
             }
         }
     }
+}
+
+fn task(work: impl Future<Output = ()> + Send + 'static) -> Task {
+    tokio::spawn(async move {
+        work.await;
+        Ok(())
+    })
 }
 
 /// Answers from the supervisor's first turn on.

@@ -23,6 +23,7 @@
 //! | [`simulated`] | an executor without workloads, for measuring controllers |
 //! | [`fetched`] | files that this node, or controllers for it, fetch from servers, and what is kept of them |
 //! | [`runner`], [`probe`] | what starts workloads and asks them: traits, and what implements them |
+//! | [`limits`] | how long calls may take, and how long they are waited for |
 //! | [`want`] | errors that are about this node, and say nothing of a workload |
 //! | [`systemd`] | what the service manager is told |
 //! | [`logs`] | what processes write: rotation, retention, reading |
@@ -38,6 +39,7 @@ mod executor;
 mod fetched;
 mod journal;
 mod lease;
+mod limits;
 mod logs;
 mod machine;
 mod probe;
@@ -57,10 +59,11 @@ pub use config::{
     ProcessConfig, RunnerChoice,
 };
 pub use executor::{DrainIncomplete, Executor, TaskEnded};
+pub use limits::CALL_LIMIT;
 pub use logs::{LogFollower, LogPiece, LogPosition, LogReader};
 pub use probe::{NodeProber, ProbeOutcome, Prober};
 pub use role::{DRAINED, ExecutorArgs, run};
-pub use runner::docker::{CALL_LIMIT, DockerRunner};
+pub use runner::docker::DockerRunner;
 pub use runner::process::{ProcessRunner, shim};
 pub use runner::{
     COMMAND_OUTPUT_MAX, CommandOutput, Exit, Following, Found, HostAccess, InstanceLog, LaunchPlan, Listed,

@@ -23,7 +23,7 @@ pub struct ExecutorArgs {
     /// The configuration file (YAML)
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// On SIGTERM stop every workload first, whatever the configuration's onTerminate says
+    /// On SIGTERM stop workloads first (in the order of their drainPolicy), even if the configuration's onTerminate says keep
     #[arg(long)]
     pub drain: bool,
 }
@@ -31,7 +31,10 @@ pub struct ExecutorArgs {
 impl ExecutorArgs {
     /// What happens to workloads when the executor is told to end.
     fn on_terminate(&self, configured: OnTerminate) -> OnTerminate {
-        if self.drain { OnTerminate::Drain } else { configured }
+        match configured {
+            OnTerminate::Keep if self.drain => OnTerminate::Drain,
+            configured => configured,
+        }
     }
 }
 
@@ -84,17 +87,21 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
         () = ended.cancelled() => None,
         failed = executor.failed() => Some(failed),
     };
-    let drains = failed.is_none() && on_terminate == OnTerminate::Drain;
-    manager.ending(if drains { limit } else { Duration::ZERO });
+    let drains_up_to = on_terminate.drains_up_to().filter(|_| failed.is_none());
+    manager.ending(if drains_up_to.is_some() { limit } else { Duration::ZERO });
     if let Some(failed) = failed {
         executor.shutdown().await;
         return Err(RoleError::new(Exit::Failure, failed.to_string()));
     }
-    let outcome = match on_terminate {
-        OnTerminate::Keep => Ok(()),
-        OnTerminate::Drain => match executor.drain(limit).await {
+    let outcome = match drains_up_to {
+        None => Ok(()),
+        Some(last) => match executor.drain(last, limit).await {
             // As long as the directory is still this executor's: the next one takes the file away.
-            Ok(()) => note_drain(&drained),
+            Ok(0) => note_drain(&drained),
+            Ok(kept) => {
+                tracing::info!(kept, "the node is drained; what a drain is to keep goes on running");
+                Ok(())
+            }
             Err(error) => {
                 let sentence = format!("the node was not drained: {error}; they keep running");
                 Err(RoleError::new(Exit::Timeout, sentence))

@@ -97,7 +97,7 @@ impl Machine {
             | Message::Welcomed { .. }
             | Message::PortsChecked { .. }
             | Message::Listed { .. }
-            | Message::Drain
+            | Message::Drain(_)
             | Message::Beat(_)
             | Message::Inspect(_) => {}
         }

@@ -117,11 +117,11 @@ fn status(standing: &Standing, leader: Option<&str>, out_of_date: Option<&str>) 
     format!("{instances}{settled}; {connection}{trouble}{certificate}")
 }
 
-/// Twice within the limit, and only while `turns` says so: not once the supervisor is gone, when the executor
-/// is ending or about to say why.
+/// Four times within the limit, so that only a stall of most of it is the end, and only while `turns` says so: not once
+/// the supervisor is gone, when the executor is ending or about to say why.
 async fn beat<F: Future<Output = bool>>(notifier: &Notifier, limit: Option<Duration>, turns: impl Fn() -> F) {
     let Some(limit) = limit else { return };
-    let mut due = interval(limit / 2);
+    let mut due = interval(limit / 4);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         due.tick().await;
@@ -173,6 +173,15 @@ mod tests {
         let hour = Duration::from_secs(3600);
         assert!(tokio::time::timeout(hour, beat(&notifier, limit, turns)).await.is_err());
         assert_eq!((asked.load(Ordering::Relaxed), beats(&socket)), (4, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sign_of_life_is_late_only_after_three_quarters_of_the_limit() {
+        let (_dir, socket, notifier) = manager();
+        let beating = beat(&notifier, Some(Duration::from_secs(20)), || async { true });
+        // By the paused clock: at 0, 5, 10 and 15 s.
+        assert!(tokio::time::timeout(Duration::from_secs(19), beating).await.is_err());
+        assert_eq!(beats(&socket), 4);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,11 @@
 //! For this crate's tests: a node that outlives the supervisor, as containers and processes do, and the
 //! bench around it.
 
+/// One home for all tests; in its own crate it is public.
+#[path = "../../tests/src/small_disk.rs"]
+#[allow(unreachable_pub)]
+pub(crate) mod small_disk;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,19 +21,18 @@ use muster_common::spec::{CheckMode, LocalServiceSpec};
 use muster_common::time::Timestamp;
 use muster_platform::{Clock, Disk, Entropy, Listener, Network, Stream, World};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::fetched::{Fetched, Fetcher, NotFetched, WantedFile};
-use crate::journal::Journal;
+use crate::journal::{CommitError, Journal};
 use crate::lease::Room;
 use crate::probe::{ProbeOutcome, Prober};
 use crate::runner::{
     CommandOutput, Exit, Found, LaunchPlan, Listed, LogEnd, Place, ProvisionError, Runner, RunnerError,
     RunnerEvent, Runners, StartError, Workload,
 };
-use crate::supervisor::{Core, Handle, Message, Parts, spawn};
+use crate::supervisor::{Core, Handle, Message, Parts, Task, spawn};
 
 /// The machine under a supervisor.
 #[derive(Clone, Default)]
@@ -45,6 +49,7 @@ struct NodeState {
     removed: usize,
     announce: Option<mpsc::Sender<RunnerEvent>>,
     unwell: bool,
+    checks_take: Duration,
     never_provisions: bool,
     unlistable: bool,
     listing_takes: Duration,
@@ -89,6 +94,11 @@ impl Node {
     /// Checks fail from now on, or pass again.
     pub(crate) fn set_unwell(&self, unwell: bool) {
         self.state().unwell = unwell;
+    }
+
+    /// How long each of the two ways of a check takes.
+    pub(crate) fn set_checks_take(&self, takes: Duration) {
+        self.state().checks_take = takes;
     }
 
     pub(crate) fn set_never_provisions(&self, never: bool) {
@@ -261,6 +271,11 @@ impl Prober for Node {
     ) -> BoxFuture<'a, ProbeOutcome> {
         Box::pin(async move {
             sleep(Duration::from_millis(1)).await;
+            let takes = self.state().checks_take;
+            if !takes.is_zero() {
+                sleep(takes).await;
+                sleep(takes).await;
+            }
             let mut state = self.state();
             if matches!(mode, CheckMode::Cmd { .. }) {
                 state.hooks += 1;
@@ -383,7 +398,7 @@ pub(crate) struct Bench {
     world: World,
     dir: tempfile::TempDir,
     boot_id: String,
-    running: Option<(Handle, JoinHandle<()>, CancellationToken)>,
+    running: Option<(Handle, Task, CancellationToken)>,
 }
 
 impl Bench {
@@ -432,6 +447,17 @@ impl Bench {
         assert!(task.await.unwrap_err().is_cancelled());
         drop(handle);
         self.node.state().announce = None;
+    }
+
+    /// Waits until the supervisor ends by itself.
+    pub(crate) async fn ended(&mut self) -> Result<(), CommitError> {
+        let (_, task, _) = self.running.take().unwrap();
+        task.await.unwrap()
+    }
+
+    /// Its data directory.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// Somebody removes the journal, or its disk does not hold it any more.

@@ -39,7 +39,7 @@ impl Clock for SteadyClock {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let went = now.saturating_duration_since(shown.at);
-        let (slowest, fastest) = (went - went / SLEW, went + went / SLEW);
+        let (slowest, fastest) = (went.saturating_sub(went / SLEW), went + went / SLEW);
         let wall = since_epoch(&*self.wall);
         shown.since_epoch = wall.clamp(shown.since_epoch + slowest, shown.since_epoch + fastest);
         shown.at = now;

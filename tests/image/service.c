@@ -7,6 +7,7 @@
  *   cat PATH       prints a file
  *   lines COUNT    prints so many numbered lines and ends; with a third argument as many microseconds apart
  *   deaf           ignores SIGTERM
+ *   linger CODE    ends with the code, two seconds after SIGTERM
  *   eat            takes memory until it is killed
  *   sleep          does nothing, for an hour
  */
@@ -21,6 +22,20 @@
 static void end(int signal) {
     (void)signal;
     _exit(0);
+}
+
+static volatile sig_atomic_t told = 0;
+
+static void note(int signal) {
+    (void)signal;
+    told = 1;
+}
+
+static int linger(int code) {
+    signal(SIGTERM, note);
+    while (!told) sleep(1);
+    sleep(2);
+    return code;
 }
 
 static int serve(int port) {
@@ -70,6 +85,7 @@ int main(int count, char **arguments) {
     const char *what = count > 1 ? arguments[1] : "", *argument = count > 2 ? arguments[2] : "";
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (strcmp(what, "serve") == 0) return serve(atoi(argument));
+    if (strcmp(what, "linger") == 0) return linger(atoi(argument));
     if (strcmp(what, "exit") == 0) {
         for (int i = 1; i < count; i++) printf("%s ", arguments[i]);
         printf("\n");

@@ -135,7 +135,7 @@ fn executor_config(layout: Layout, number: u16, role: &RoleEntry) -> Value {
         // Who may start processes as this user has the user's files and variables anyway.
         "hostAccess": {"volumes": ["/"], "files": ["/"], "env": ["*"]},
         "ports": {"from": ports.start(), "to": ports.end()},
-        "onTerminate": "drain",
+        "onTerminate": "empty",
         "drainTimeout": DroveDuration::from_secs(DRAIN_TIMEOUT.as_secs()),
     })
 }

@@ -7,6 +7,7 @@
 mod check;
 mod config;
 mod device;
+mod drain;
 mod executable;
 mod fetch;
 mod header;
@@ -22,6 +23,7 @@ mod validate;
 mod volume;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -34,6 +36,7 @@ pub use crate::problem::FieldError;
 pub use check::{CheckMode, CheckSpec, HttpVerb, Protocol};
 pub use config::{ConfigSource, ConfigSpec, HttpCallSpec, MAX_CONTROLLER_FETCH_BYTES};
 pub use device::{DevicePermissions, DeviceSpec};
+pub use drain::DrainPolicy;
 pub use executable::Executable;
 pub use fetch::{FetchRefusal, FetchUrl, InvalidFetchUrl};
 pub use header::Headers;
@@ -130,6 +133,9 @@ pub struct LocalServiceSpec {
     /// Addition: when and how often a failed instance is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
+    /// Addition: when a drain takes its instances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_policy: Option<DrainPolicy>,
 }
 
 impl LocalServiceSpec {
@@ -208,10 +214,26 @@ impl LocalServiceSpec {
         matches!(self.placement_policy, Some(PlacementPolicy::Local { host_level: true, .. }))
     }
 
+    /// What an instance has between the stop signal and the kill.
+    #[must_use]
+    pub fn stop_grace(&self) -> Duration {
+        self.pre_shutdown
+            .as_ref()
+            .and_then(|before| before.grace)
+            .unwrap_or(shutdown::DEFAULT_STOP_GRACE)
+            .as_duration()
+    }
+
     /// The restart policy, or the default one.
     #[must_use]
     pub fn restart_policy(&self) -> RestartPolicy {
         self.restart_policy.clone().unwrap_or_default()
+    }
+
+    /// When a drain takes its instances.
+    #[must_use]
+    pub fn drain_policy(&self) -> DrainPolicy {
+        self.drain_policy.unwrap_or(DrainPolicy::Normal)
     }
 }
 
@@ -246,6 +268,7 @@ impl Read for LocalServiceSpec {
             user_spec: spec.get("userSpec"),
             grace: spec.get("grace"),
             restart_policy: spec.get("restartPolicy"),
+            drain_policy: spec.get("drainPolicy"),
         }
     }
 }

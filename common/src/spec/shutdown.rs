@@ -11,7 +11,11 @@ use crate::read::{Node, Read};
 /// How long a hook may take when the spec does not say (drove-wire.md §4.3).
 const DEFAULT_HOOK_TIMEOUT: DroveDuration = DroveDuration::from_secs(30);
 
-/// Hooks, in order, and a pause.
+/// What a workload has between the stop signal and the kill when the spec does not say: an engine's own default, as in
+/// Drove.
+pub(super) const DEFAULT_STOP_GRACE: DroveDuration = DroveDuration::from_secs(10);
+
+/// Hooks, in order, a pause, and the grace of the stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PreShutdownSpec {
@@ -24,6 +28,9 @@ pub struct PreShutdownSpec {
     pub hook_timeout: Option<DroveDuration>,
     /// Time between the hooks' end and the stop signal.
     pub wait_before_kill: DroveDuration,
+    /// Addition: time between the stop signal and the kill; 10 s when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace: Option<DroveDuration>,
 }
 
 impl PreShutdownSpec {
@@ -41,6 +48,7 @@ impl Read for PreShutdownSpec {
             hooks: before.get_or_default("hooks"),
             hook_timeout: before.get("hookTimeout"),
             wait_before_kill: before.get_or_default("waitBeforeKill"),
+            grace: before.get("grace"),
         }
     }
 }

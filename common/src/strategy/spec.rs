@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::{any_of, text};
 use crate::duration::DroveDuration;
 use crate::spec::{
-    CheckMode, CheckSpec, ConfigSource, ConfigSpec, CpuCount, DevicePermissions, DeviceSpec, Executable,
-    HttpCallSpec, HttpVerb, JobType, LocalServiceSpec, LoggingSpec, MountMode, MountedVolume,
+    CheckMode, CheckSpec, ConfigSource, ConfigSpec, CpuCount, DevicePermissions, DeviceSpec, DrainPolicy,
+    Executable, HttpCallSpec, HttpVerb, JobType, LocalServiceSpec, LoggingSpec, MountMode, MountedVolume,
     PlacementPolicy, PortSpec, PortType, PreShutdownSpec, Protocol, ResourceRequirement, RestartPolicy,
     TagMatch, UserSpec,
 };
@@ -179,8 +179,13 @@ fn placement() -> impl Strategy<Value = PlacementPolicy> {
 }
 
 fn pre_shutdown() -> impl Strategy<Value = PreShutdownSpec> {
-    (vec(check_mode(), 0..3), option::of(duration()), duration()).prop_map(
-        |(hooks, hook_timeout, wait_before_kill)| PreShutdownSpec { hooks, hook_timeout, wait_before_kill },
+    (vec(check_mode(), 0..3), option::of(duration()), duration(), option::of(duration())).prop_map(
+        |(hooks, hook_timeout, wait_before_kill, grace)| PreShutdownSpec {
+            hooks,
+            hook_timeout,
+            wait_before_kill,
+            grace,
+        },
     )
 }
 
@@ -205,6 +210,7 @@ pub fn local_service_spec() -> impl Strategy<Value = LocalServiceSpec> {
         option::of(pre_shutdown()),
         option::of(duration()),
         option::of(restart_policy()),
+        option::of(any_of(DrainPolicy::ALL)),
     );
     let rest = (
         btree_map(text(), text(), 0..3),
@@ -217,7 +223,7 @@ pub fn local_service_spec() -> impl Strategy<Value = LocalServiceSpec> {
             (name, version, job_type),
             (executable, exposed_ports, resources, placement_policy),
             (volumes, configs, logging, devices),
-            (healthcheck, readiness, pre_shutdown, grace, restart_policy),
+            (healthcheck, readiness, pre_shutdown, grace, restart_policy, drain_policy),
             (tags, env, args, user_spec),
         )| LocalServiceSpec {
             name,
@@ -240,6 +246,7 @@ pub fn local_service_spec() -> impl Strategy<Value = LocalServiceSpec> {
             user_spec,
             grace,
             restart_policy,
+            drain_policy,
         },
     )
 }

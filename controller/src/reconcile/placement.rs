@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use muster_common::id::ExecutorId;
+use muster_common::id::{ExecutorId, SlotId};
 use muster_common::service::ActivationState;
 
 use super::{MAX_CHANGES, Plan};
@@ -18,9 +18,11 @@ pub(super) fn plan(state: &State, executors: &BTreeSet<ExecutorId>, plan: &mut P
             return;
         }
         let before = plan.changes.len();
+        let turn = state.executor(id).and_then(|executor| state.drain_turn(executor));
         let unwanted = state.slots_on(id).filter(|(slot, _)| !state.wants(slot));
+        let is_later = |slot: &SlotId| turn.is_some_and(|turn| state.goes_later(slot, turn));
         let (staying, leaving): (Vec<_>, Vec<_>) =
-            unwanted.partition(|(slot, _)| state.stays_for(slot).is_some());
+            unwanted.partition(|(slot, _)| state.stays_for(slot).is_some() || is_later(slot));
         let removed = leaving.into_iter().map(|(slot, held)| Change::RemoveSlot { slot, epoch: held.epoch });
         plan.changes.extend(removed);
         let wanted = state.executor(id).into_iter().flat_map(|executor| state.wanted_slots(executor));

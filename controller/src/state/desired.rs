@@ -18,9 +18,13 @@ impl Service {
     /// How many slots it wants on `executor`.
     #[must_use]
     pub fn wanted_on(&self, executor: &Executor) -> u32 {
+        if self.may_be_on(executor) { self.share_of(executor) } else { 0 }
+    }
+
+    /// The same, did nothing keep it from there.
+    pub(super) fn share_of(&self, executor: &Executor) -> u32 {
         match self.activation {
             _ if matches!(self.state, ServiceState::DestroyRequested | ServiceState::Destroyed) => 0,
-            _ if !self.may_be_on(executor) => 0,
             ActivationState::Active => self.instances_per_host,
             ActivationState::ConfigTesting => u32::from(self.test_host.as_ref() == Some(&executor.record.id)),
             ActivationState::Inactive => 0,

@@ -1,14 +1,15 @@
 //! What users want of executors: that they take instances, or are emptied, or are gone for good.
 //!
 //! An executor that is to be emptied takes no slots, so the reconciler takes away those that it has; when nothing is
-//! left there, it is BLACKLISTED. A drain is the same with a deadline. Being away is no reason for any of it.
+//! left there, it is BLACKLISTED. Services go in the order of their `drainPolicy`. A drain is the same with a deadline. Being away is no reason for any of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::executor::{Contact, ExecutorState};
-use muster_common::id::ExecutorId;
+use muster_common::id::{ExecutorId, ServiceId, SlotId};
 use muster_common::reason::Reason;
+use muster_common::spec::DrainPolicy;
 use muster_common::time::Timestamp;
 
 use super::clock::as_ms;
@@ -146,6 +147,33 @@ impl State {
         executor.given_tags = tags.to_vec();
         executor.updated = at;
         Reply::Done
+    }
+
+    /// The first drain policy of which something is left on an executor that is being emptied: those after it are left
+    /// alone until then. None: there is no such order.
+    #[must_use]
+    pub fn drain_turn(&self, executor: &Executor) -> Option<DrainPolicy> {
+        if !executor.is_being_emptied() {
+            return None;
+        }
+        let id = &executor.record.id;
+        let assigned = self.slots.on_executor(id).map(|(slot, _)| self.drain_policy(&slot.service));
+        let live = self.live_instances_on(id).map(|one| self.drain_policy(&one.record.slot.service));
+        assigned.chain(live).min()
+    }
+
+    /// Whether a slot would be wanted, were its executor not being emptied, and is left alone until its `turn`.
+    #[must_use]
+    pub fn goes_later(&self, slot: &SlotId, turn: DrainPolicy) -> bool {
+        let (Some(service), Some(executor)) = (self.service(&slot.service), self.executor(&slot.executor))
+        else {
+            return false;
+        };
+        slot.index < service.share_of(executor) && service.spec().drain_policy() > turn
+    }
+
+    fn drain_policy(&self, service: &ServiceId) -> DrainPolicy {
+        self.service(service).map_or(DrainPolicy::Normal, |service| service.spec().drain_policy())
     }
 
     /// Whether nothing is left on an executor. While it is not heard, nobody knows, however long that lasts: what counts

@@ -30,7 +30,7 @@ use muster_platform::call::{FetchError, Reach, fetch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::kept::Kept;
-use crate::machine::START_LIMIT;
+use crate::limits::START;
 use crate::runner::{LaunchPlan, MAX_FILE_BYTES, MAX_FILES_BYTES, StartError};
 
 pub(crate) use controllers::Controllers;
@@ -38,7 +38,7 @@ pub(crate) use kept::CallName;
 
 /// How long the files of one start may take together, whatever the calls allow: less than the start itself has, so that
 /// it ends with the reason.
-const LIMIT: Duration = Duration::from_secs(START_LIMIT.as_secs() - 20);
+const LIMIT: Duration = Duration::from_secs(START.as_secs() - 20);
 /// Between two rounds through the controllers; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

@@ -70,12 +70,17 @@ pub(crate) enum OpenError {
     },
 }
 
-/// The disk does not take what is to be written: it is full, say.
+/// The disk does not take what is to be written: it is full, say, or the file is damaged.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct CommitError(#[source] redb::Error);
 
 impl CommitError {
+    /// Whether it is the file that is damaged, so that no other try goes better. The next start puts it aside.
+    pub(crate) fn is_damage(&self) -> bool {
+        is_damage(&self.0)
+    }
+
     /// What is wrong, as one of a few words.
     pub(crate) fn kind(&self) -> String {
         match &self.0 {
@@ -223,13 +228,19 @@ fn open_or_set_aside(path: &Path) -> Result<Opened, OpenError> {
     match open_checked(path) {
         Ok(opened) => Ok(opened),
         Err(DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse { path: path.to_owned() }),
-        Err(error @ DatabaseError::Storage(StorageError::Corrupted(_))) => set_aside(path, &error),
-        Err(DatabaseError::Storage(StorageError::Io(error)))
-            if error.kind() == std::io::ErrorKind::InvalidData =>
-        {
-            set_aside(path, &error)
-        }
-        Err(error) => Err(failed(error.into())),
+        Err(error) => match error.into() {
+            error if is_damage(&error) => set_aside(path, &error),
+            error => Err(failed(error)),
+        },
+    }
+}
+
+/// Whether a file is no journal, or not one any more.
+fn is_damage(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Corrupted(_) => true,
+        redb::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
     }
 }
 

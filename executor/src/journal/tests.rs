@@ -1,10 +1,5 @@
 //! The journal on a real file.
 
-/// One home for all tests; in its own crate it is public.
-#[allow(unreachable_pub)]
-#[path = "../../../tests/src/small_disk.rs"]
-mod small_disk;
-
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +13,13 @@ use muster_common::time::Timestamp;
 use muster_platform::Disk;
 use proptest::prelude::*;
 
-use self::small_disk::SmallDisk;
 use super::batch::Drawer;
 use super::store::{self, Incarnation};
 use super::*;
 use crate::machine::{Descent, Instance, Now, Resume, StopIntent};
 use crate::runner::{Exit, Workload};
 use crate::slots::Slot;
+use crate::testing::small_disk::SmallDisk;
 
 fn row() -> SlotAssignment {
     SlotAssignment {

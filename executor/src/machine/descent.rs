@@ -228,7 +228,7 @@ impl Turn {
     fn stop_grace(&self) -> Duration {
         match self.instance.state() {
             InstanceState::Deprovisioning => Duration::ZERO,
-            _ => patience::STOP_GRACE,
+            _ => self.instance.spec.stop_grace(),
         }
     }
 

@@ -92,6 +92,8 @@ pub(crate) enum Event {
     },
     /// Answers [`Effect::Find`].
     Found(Result<Found, Trouble>),
+    /// This program did not run for a while, and hears only now what happened meanwhile.
+    StoodStill,
     /// [`super::Instance::next_wake`] has come.
     Woke,
 }

@@ -9,8 +9,9 @@
 //! A check that could not be asked, because the engine was away, counts neither way: a healthy workload goes on,
 //! and one that comes up says so and has its time anew, since however long that lasts it is no fault of its own.
 //!
-//! *HEALTHY*, every check counts, grace or not, and one that passes starts the count anew. The first one
-//! comes at a fraction of the interval that the instance's id decides: checks are spread in time.
+//! *HEALTHY*, every check counts, grace or not, and one that passes starts the count anew. They come at moments of the
+//! instance's own, an interval apart, which its id decides: the checks of a node are spread in time, and are so again
+//! after whatever held all of them up.
 
 use std::time::Duration;
 
@@ -88,9 +89,8 @@ impl Turn {
     /// Starts the rhythm of HEALTHY.
     pub(super) fn keep_checking(&mut self) {
         let Some((_, check)) = self.instance.check() else { return };
-        let interval = patience::interval(check);
-        let due = self.now.mono.saturating_add(spread(self.instance.id(), interval));
-        self.instance.pace.probe = ProbePace { due: Some(due), gap: interval, ..ProbePace::default() };
+        let due = own_moment_after(self.now.mono, self.instance.id(), patience::interval(check));
+        self.instance.pace.probe = ProbePace { due: Some(due), ..ProbePace::default() };
     }
 
     pub(super) fn probe_if_due(&mut self) {
@@ -146,10 +146,21 @@ impl Turn {
         }
     }
 
+    /// A check that was in flight while this program stood still may be late through no fault of the workload: whatever
+    /// its answer is, it is not waited for, and the next one comes in its turn.
+    pub(super) fn drop_question(&mut self) {
+        let Some((_, check)) = self.instance.check() else { return };
+        let interval = patience::interval(check);
+        if let Some(asked) = self.instance.pace.probe.asked.take() {
+            self.next_probe(asked, interval);
+        }
+    }
+
     fn check_failed(&mut self, check: &CheckSpec, asked: Duration, answer: &str) {
         let interval = patience::interval(check);
+        let every_one_counts = self.instance.state() == InstanceState::Healthy;
         let probe = &mut self.instance.pace.probe;
-        if probe.counted.is_none_or(|counted| counted.saturating_add(interval) <= asked) {
+        if every_one_counts || probe.counted.is_none_or(|counted| counted.saturating_add(interval) <= asked) {
             probe.counted = Some(asked);
             probe.failures += 1;
         }
@@ -181,8 +192,16 @@ impl Turn {
         }
     }
 
+    /// The next check comes `gap` after the last one, or at once if it is late; in HEALTHY at the next moment of the
+    /// instance's own, but not soon after one that was late.
     fn next_probe(&mut self, asked: Duration, gap: Duration) {
-        self.instance.pace.probe.due = Some(asked.saturating_add(gap).max(self.now.mono));
+        let due = if self.instance.state() == InstanceState::Healthy {
+            let earliest = asked.saturating_add(gap / 2).max(self.now.mono);
+            own_moment_after(earliest, self.instance.id(), gap)
+        } else {
+            asked.saturating_add(gap).max(self.now.mono)
+        };
+        self.instance.pace.probe.due = Some(due);
     }
 
     fn remember(&mut self, kind: ProbeKind, outcome: &ProbeOutcome) {
@@ -212,11 +231,13 @@ impl Turn {
     }
 }
 
-/// Where in its interval an instance's checks lie: in its second half, as the id decides (FNV-1a).
-fn spread(id: &InstanceId, interval: Duration) -> Duration {
+/// The first of an instance's own moments after `at`. They are an `interval` apart, and where in it they lie its id
+/// decides (FNV-1a).
+fn own_moment_after(at: Duration, id: &InstanceId, interval: Duration) -> Duration {
     let hash = id.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    let half = interval / 2;
-    half + half / 1024 * u32::try_from(hash >> 54).unwrap_or(0)
+    let interval = interval.as_nanos();
+    let since_last = (at.as_nanos() + interval - u128::from(hash) % interval) % interval;
+    at.saturating_add(Duration::from_nanos(u64::try_from(interval - since_last).unwrap_or(u64::MAX)))
 }

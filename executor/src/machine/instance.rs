@@ -204,6 +204,16 @@ impl Instance {
         }
     }
 
+    /// The record with the last results of its checks, which a steady instance neither writes down nor reports.
+    #[must_use]
+    pub fn shown(&self) -> InstanceRecord {
+        let mut record = self.record.clone();
+        if !self.is_over() {
+            record.probes.clone_from(&self.pace.recent);
+        }
+        record
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &InstanceId {

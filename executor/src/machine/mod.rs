@@ -28,7 +28,6 @@ mod tests;
 
 pub(crate) use event::{Effect, Event, Lease, NoRoom, Trouble};
 pub(crate) use instance::{Descent, Instance, Now, Resume, StopIntent};
-pub(crate) use patience::START as START_LIMIT;
 
 use turn::Turn;
 

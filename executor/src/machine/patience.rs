@@ -1,8 +1,12 @@
-//! How long an instance waits for what: every deadline has its home here.
+//! How long an instance waits for what: every deadline of the machine has its home here, but for those that must outlast
+//! the limit of somebody else (`limits`).
 
 use std::time::Duration;
 
 use muster_common::spec::{CheckSpec, Executable, LocalServiceSpec, PreShutdownSpec};
+
+pub(super) use crate::limits::{COPY, EVIDENCE, FIND, REMOVE, START};
+use crate::limits::{PROBE_SLACK, PULL_SLACK, PULL_TURN, STOP_SLACK};
 
 /// For the bind check of leased ports. A bind does not block; this only covers a machine that hangs.
 pub(super) const PORT_CHECK: Duration = Duration::from_secs(10);
@@ -13,40 +17,16 @@ pub(super) const LEASE_RETRY: Duration = Duration::from_secs(5);
 pub(super) const LEASE_TRIES: u32 = 8;
 /// For finding a PROCESS executable on the node's own disk.
 const PROCESS_PROVISION: Duration = Duration::from_secs(30);
-/// What the runner may take beyond the pull's own timeout: it first asks whether the image is there, which an engine
-/// that hangs answers with silence (`CALL_LIMIT` in `runner/docker`), and it knows how far the pull came, and says so.
-const PULL_SLACK: Duration = Duration::from_secs(35);
-/// How long a pull may wait for its turn behind those of others, which the runner answers itself (`TURN_LIMIT` in
-/// `runner/docker/pull.rs`).
-const PULL_TURN: Duration = Duration::from_secs(10 * 60);
-/// For creating, configuring and starting. A busy engine takes seconds; configs that are fetched by
-/// HTTP have their own shorter limits.
-pub(crate) const START: Duration = Duration::from_secs(120);
 /// How long after its start a workload may fail its checks, unless its spec says otherwise.
 const GRACE: Duration = Duration::from_secs(60);
-/// For the runner to say what there is of an instance.
-pub(super) const FIND: Duration = Duration::from_secs(30);
-/// What a workload has between the stop signal and the kill (the engine's own default).
-pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
-/// What the runner may take beyond that grace.
-const STOP_SLACK: Duration = Duration::from_secs(20);
-/// For reading the end of a log.
-pub(super) const EVIDENCE: Duration = Duration::from_secs(10);
-/// For the same while the runner is away: an engine that is restarted ends its containers first, and is back within a
+/// For reading the end of a log while the runner is away: an engine that is restarted ends its containers first, and is back within a
 /// minute or so.
 pub(super) const EVIDENCE_AWAY: Duration = Duration::from_secs(120);
-/// For copying what is left of a log, waiting for others included. The copier gives up long before when it does not get
-/// on; this only bounds one that gets on and finds no end.
-pub(super) const COPY: Duration = Duration::from_secs(30 * 60);
-/// For taking away what is left.
-pub(super) const REMOVE: Duration = Duration::from_secs(60);
 /// The first wait before an action that did not work is tried again; doubles up to [`RETRY_MAX`].
 const RETRY: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// The first distance between two checks of an instance that comes up; doubles up to its interval.
 pub(super) const FIRST_GAP: Duration = Duration::from_millis(10);
-/// What an answer to a check or hook may take beyond its own timeout before it is given up for lost.
-const PROBE_SLACK: Duration = Duration::from_secs(5);
 
 /// For fetching the executable.
 pub(super) fn provision(spec: &LocalServiceSpec) -> Duration {

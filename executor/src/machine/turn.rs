@@ -52,6 +52,7 @@ impl Turn {
                 self.restarted(rebooted);
             }
             Event::Found(answer) => self.found(answer),
+            Event::StoodStill => self.drop_question(),
             Event::Woke => self.woke(),
         }
     }

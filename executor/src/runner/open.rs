@@ -8,10 +8,11 @@ use tokio::sync::mpsc;
 
 use super::Runners;
 use super::access::HostAccess;
-use super::docker::{CALL_LIMIT, DockerRunner};
+use super::docker::DockerRunner;
 use super::mark::CommandMark;
 use super::process::{OpenError, ProcessRunner};
 use crate::config::{DockerConfig, HostAccessConfig, LogsConfig, ProcessConfig, RunnerChoice};
+use crate::limits::CALL_LIMIT;
 
 /// Events that may wait for the supervisor, which takes them in between two turns; then the runners wait.
 const EVENT_QUEUE: usize = 256;

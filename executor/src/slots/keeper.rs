@@ -27,19 +27,21 @@ pub(crate) struct Decision {
     pub look_again_in: Option<Duration>,
 }
 
-/// Decides about one slot, given all of its instances (live ones, and ended ones not yet accounted for).
+/// Decides about one slot, given all of its instances (live ones, and ended ones not yet accounted for). However short
+/// its policy's waits are, after a failure it waits for `least_wait`.
 #[must_use]
 pub(crate) fn keep(
     wanted: Wanted<'_>,
     slot: Option<&Slot>,
     instances: &[&Instance],
     now: Timestamp,
+    least_wait: Duration,
     random: &mut dyn FnMut() -> u64,
 ) -> Decision {
     match wanted {
         Wanted::Empty(reason) => empty(reason, slot, instances),
         Wanted::Unreadable(key, row) => leave_alone(key, row, slot, instances, now),
-        Wanted::Filled(row) => Keeper::new(row, slot, instances, now).decide(random),
+        Wanted::Filled(row) => Keeper::new(row, slot, instances, now, least_wait).decide(random),
     }
 }
 
@@ -99,6 +101,7 @@ struct Keeper<'a> {
     epoch: Epoch,
     instances: &'a [&'a Instance],
     now: Timestamp,
+    least_wait: Duration,
     before: Option<&'a Slot>,
     slot: Slot,
     decision: Decision,
@@ -110,6 +113,7 @@ impl<'a> Keeper<'a> {
         before: Option<&'a Slot>,
         instances: &'a [&'a Instance],
         now: Timestamp,
+        least_wait: Duration,
     ) -> Self {
         let mut slot = before.cloned().unwrap_or_else(|| Slot::assigned(row, now));
         if slot.status.epoch != row.epoch || slot.generation != row.generation {
@@ -122,7 +126,7 @@ impl<'a> Keeper<'a> {
         }
         let stays = instances.iter().filter(|instance| !instance.is_spent() && instance.stop.is_none());
         let epoch = stays.map(|instance| instance.epoch()).fold(row.epoch, Epoch::max);
-        Self { row, epoch, instances, now, before, slot, decision: Decision::default() }
+        Self { row, epoch, instances, now, least_wait, before, slot, decision: Decision::default() }
     }
 
     fn decide(mut self, random: &mut dyn FnMut() -> u64) -> Decision {
@@ -168,7 +172,8 @@ impl<'a> Keeper<'a> {
             self.slot.status.retry_at = if is_spent(&policy, self.slot.failures) {
                 None
             } else {
-                Some(self.now.plus(backoff(&policy, self.slot.failures, random())))
+                let wait = backoff(&policy, self.slot.failures, random());
+                Some(self.now.plus(wait.max(self.least_wait)))
             };
         }
     }
@@ -235,7 +240,7 @@ impl<'a> Keeper<'a> {
             return;
         }
         let wait = self.slot.status.retry_at.map_or(Duration::ZERO, |at| at.since(self.now));
-        if !wait.is_zero() && wait <= longest(&policy) {
+        if !wait.is_zero() && wait <= longest(&policy).max(self.least_wait) {
             self.slot.status.phase = SlotPhase::Backoff;
             self.decision.look_again_in = Some(wait);
             return;

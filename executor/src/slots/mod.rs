@@ -13,4 +13,5 @@ mod slot;
 mod tests;
 
 pub(crate) use keeper::keep;
+pub(crate) use policy::least_wait;
 pub(crate) use slot::{Slot, SlotKey, Wanted};

@@ -8,6 +8,9 @@ use muster_common::spec::RestartPolicy;
 
 use crate::machine::Instance;
 
+/// How many unconfirmed ends make the least wait a second longer.
+const ENDS_FOR_A_SECOND: usize = 1000;
+
 /// Whether an instance whose workload is no more ended by its own fault: nobody asked it to, and the machine did
 /// not boot under it.
 pub(super) fn has_failed(instance: &Instance) -> bool {
@@ -43,6 +46,12 @@ pub(super) fn backoff(policy: &RestartPolicy, failures: u32, random: u64) -> Dur
     let wide = u64::try_from(span.as_millis()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4) * 2;
     let moved = Duration::from_millis(random % (wide + 1));
     wait.saturating_sub(span).saturating_add(moved)
+}
+
+/// The least wait while so many ends have been confirmed by nobody. None of them is ever dropped, so what crashes again and
+/// again at once gets slower instead: their number grows with the root of the time.
+pub(crate) fn least_wait(unconfirmed_ends: usize) -> Duration {
+    Duration::from_secs(u64::try_from(unconfirmed_ends / ENDS_FOR_A_SECOND).unwrap_or(u64::MAX))
 }
 
 /// The longest wait that the policy can ask for: a longer one is a clock that went back.

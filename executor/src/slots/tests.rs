@@ -1,6 +1,7 @@
 //! The slot keeper, by example and by random lives.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, ServiceId, SlotId};
 use muster_common::instance::InstanceState::{self, *};
@@ -38,18 +39,27 @@ struct Bench {
     slot: Option<Slot>,
     instances: Vec<Instance>,
     now: u64,
+    least_wait: Duration,
     minted: u64,
 }
 
 impl Bench {
     fn new(mode: ReplaceMode) -> Self {
-        Self { row: Some(row(1, mode)), slot: None, instances: Vec::new(), now: 1_000_000, minted: 0 }
+        Self {
+            row: Some(row(1, mode)),
+            slot: None,
+            instances: Vec::new(),
+            now: 1_000_000,
+            least_wait: Duration::ZERO,
+            minted: 0,
+        }
     }
 
     fn keep(&mut self) -> Decision {
         let wanted = self.row.as_ref().map_or(Wanted::Empty(Reason::SlotRemoved), Wanted::Filled);
         let instances: Vec<&Instance> = self.instances.iter().collect();
-        let decision = keep(wanted, self.slot.as_ref(), &instances, Timestamp(self.now), &mut || 0);
+        let decision =
+            keep(wanted, self.slot.as_ref(), &instances, Timestamp(self.now), self.least_wait, &mut || 0);
         self.slot.clone_from(&decision.slot);
         for id in &decision.accounted {
             self.find(id).accounted = true;
@@ -128,7 +138,7 @@ fn a_drain_forgets_no_counter_and_no_version_comes_twice() {
     let crashed = bench.slot.clone().unwrap();
     assert_eq!((crashed.status.restarts, crashed.failures), (1, 1));
     let at = Timestamp(bench.now);
-    let drained = keep(Wanted::Empty(Reason::Draining), Some(&crashed), &[], at, &mut || 0);
+    let drained = keep(Wanted::Empty(Reason::Draining), Some(&crashed), &[], at, Duration::ZERO, &mut || 0);
     assert_eq!(drained.slot.as_ref(), Some(&crashed));
     // Taken away, or lost with a damaged record: what comes after is newer all the same.
     bench.row = None;
@@ -169,6 +179,28 @@ fn a_slot_is_filled_and_a_crash_is_replaced_after_the_backoff() {
     assert_eq!(bench.phase(), SlotPhase::Failed);
     // A new epoch is a new chance.
     assert_eq!(bench.raise().mint, Some(Epoch(2)));
+}
+
+#[test]
+fn a_policy_without_waits_waits_when_too_many_ends_are_confirmed_by_nobody() {
+    assert_eq!([0, 999, 1000, 60_500].map(|ends| least_wait(ends).as_secs()), [0, 0, 1, 60]);
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    let policy = br#"{"restartPolicy": {"backoff": ["0s"], "budget": "UNLIMITED"}}"#;
+    let row = bench.row.as_mut().unwrap();
+    row.spec = Arc::new(LocalServiceSpec::from_json(policy).unwrap());
+    bench.keep();
+    assert!(bench.becomes(Stopped).mint.is_some());
+    bench.least_wait = least_wait(2500);
+    for _ in 0..3 {
+        let decision = bench.becomes(Stopped);
+        assert_eq!((decision.mint, decision.look_again_in), (None, Some(Duration::from_secs(2))));
+        bench.now += 2000;
+        assert!(bench.keep().mint.is_some());
+    }
+    // Controllers are back, and have confirmed all of them.
+    bench.becomes(Stopped);
+    bench.least_wait = Duration::ZERO;
+    assert!(bench.keep().mint.is_some());
 }
 
 #[test]

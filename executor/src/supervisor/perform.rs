@@ -22,6 +22,7 @@ use super::task::Message;
 use crate::environment::environment;
 use crate::fetched::Fetched;
 use crate::lease::check_ports;
+use crate::limits::{LISTING, PROBE_CUT};
 use crate::machine::{Effect, Event, Instance, Trouble};
 use crate::probe::{HookCaller, ProbeOutcome, Prober};
 use crate::runner::{
@@ -31,11 +32,6 @@ use crate::runner::{
 
 /// What a leftover that runs has between the stop signal and the kill: nobody drains it.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(10);
-/// How long a runner may take to say what it knows; slots may be waiting for it.
-const LISTING_LIMIT: Duration = Duration::from_secs(30);
-/// How far beyond its timeout a check may go before its asker is cut off: a runner may have to find out whether it
-/// was the command that took too long, or its engine.
-const PROBE_SLACK: Duration = Duration::from_secs(4);
 
 /// Of a start that was held.
 const STOPPED_BEFORE_IT_BEGAN: &str = "it was to stop before its start had begun";
@@ -181,15 +177,11 @@ impl Performer {
         Some(Box::pin(async move { Message::Told { instance: id, event: work.await } }))
     }
 
-    /// Whether a runner has still to say what it knows.
-    pub(super) fn is_listing(&self) -> bool {
-        self.listings.values().any(|listing| !listing.is_finished())
-    }
-
     /// Asks every runner what it knows, but for those that were asked before and take their time: asked anew, they
-    /// would never come to an end. What a node has no runner for, nothing is known of.
-    pub(super) fn list(&mut self) {
+    /// would never come to an end. What a node has no runner for, nothing is known of. How many were asked: each answers.
+    pub(super) fn list(&mut self) -> usize {
         self.listings.retain(|_, listing| !listing.is_finished());
+        let before = self.listings.len();
         for kind in [RunnerKind::Docker, RunnerKind::Process] {
             if self.listings.contains_key(&kind) {
                 continue;
@@ -204,6 +196,7 @@ impl Performer {
             }));
             self.listings.insert(kind, listing);
         }
+        self.listings.len() - before
     }
 
     /// Takes away what an instance left that is over, or that nothing is known of.
@@ -240,13 +233,13 @@ async fn ask(
     };
     let Some(workload) = workload else { return failed("there is no workload to ask") };
     let asked = prober.probe(&mode, timeout, &plan, &workload);
-    let limit = timeout.saturating_add(PROBE_SLACK);
+    let limit = timeout.saturating_add(PROBE_CUT);
     tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| failed("no answer within the timeout"))
 }
 
 async fn known(runner: &dyn Runner) -> Option<Vec<Listed>> {
     let kind = runner.kind();
-    match tokio::time::timeout(LISTING_LIMIT, runner.list()).await {
+    match tokio::time::timeout(LISTING, runner.list()).await {
         Ok(Ok(known)) => return Some(known),
         // A node without an engine is no news, however often it is asked.
         Ok(Err(RunnerError::Unavailable(error))) => {
@@ -254,7 +247,7 @@ async fn known(runner: &dyn Runner) -> Option<Vec<Listed>> {
         }
         Ok(Err(error)) => tracing::warn!(%error, runner = %kind, "the runner cannot be asked what it knows"),
         Err(_) => {
-            tracing::warn!(runner = %kind, "the runner has not said what it knows within {LISTING_LIMIT:?}");
+            tracing::warn!(runner = %kind, "the runner has not said what it knows within {LISTING:?}");
         }
     }
     None

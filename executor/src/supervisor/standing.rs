@@ -41,6 +41,8 @@ pub struct Standing {
     pub term: u64,
     /// Instances that are not over.
     pub live: usize,
+    /// Those of them that a drain has still to stop; 0 where none was asked for.
+    pub undrained: usize,
     /// Whether it has been found out what became of every instance while the executor was away.
     pub is_settled: bool,
     /// Whether a drain was asked for, and nothing is left of what it had to stop.

@@ -1,11 +1,13 @@
 //! The supervisor's task and its handle. The loop: gather, decide, write, publish, act.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::id::InstanceId;
 use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::slot::{SlotStatus, SlotTable};
+use muster_common::spec::DrainPolicy;
 use muster_platform::World;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -37,6 +39,8 @@ const LISTING_RETRY: Duration = Duration::from_secs(5);
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
 /// The longest sleep; a timer further away is looked at again after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// Who wakes so late did not run meanwhile: stopped by a signal, say, or its virtual machine was.
+const STANDSTILL: Duration = Duration::from_secs(3);
 
 /// What the supervisor is told.
 #[derive(Debug)]
@@ -81,8 +85,8 @@ pub(crate) enum Message {
         /// Of slots.
         slots: Vec<(SlotKey, u64)>,
     },
-    /// Every slot is to be emptied.
-    Drain,
+    /// Slots are to be emptied, up to those of this policy.
+    Drain(DrainPolicy),
     /// Does the loop still turn?
     Beat(oneshot::Sender<()>),
     /// How does everything stand?
@@ -155,8 +159,12 @@ impl Handle {
 #[error("the executor is shutting down")]
 pub struct SupervisorGone;
 
-/// Starts the supervisor; it ends when `shutdown` is cancelled, and drops every effect in flight.
-pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinHandle<()>) {
+/// What goes on until it is told to end; an error is that the journal is damaged.
+pub(crate) type Task = JoinHandle<Result<(), CommitError>>;
+
+/// Starts the supervisor; it ends when `shutdown` is cancelled, or with an error when its journal is damaged, and drops
+/// every effect in flight.
+pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, Task) {
     let (sender, messages) = mpsc::channel(QUEUE);
     let (standing, watching) = watch::channel(parts.core.standing().clone());
     let epoch = Instant::now();
@@ -176,6 +184,7 @@ pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinH
         runner_events: parts.runners.events,
         standing,
         epoch,
+        looked_at: epoch,
         held_up_since: None,
         leftovers: Vec::new(),
         next_listing: epoch,
@@ -183,8 +192,8 @@ pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, JoinH
     metrics::gauge!("muster_executor_journal_writable").set(1.0);
     let task = tokio::spawn(async move {
         tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = supervisor.run() => {}
+            () = shutdown.cancelled() => Ok(()),
+            damage = supervisor.run() => Err(damage),
         }
     });
     (Handle { messages: sender, standing: watching }, task)
@@ -202,6 +211,8 @@ struct Supervisor {
     standing: watch::Sender<Standing>,
     /// [`Now::mono`] counts from here.
     epoch: Instant,
+    /// When the last turn began.
+    looked_at: Instant,
     /// Since when the journal cannot be written. No time passes for what waits until it can.
     held_up_since: Option<Instant>,
     /// To be cleared away after the next turn. At most what two listings name.
@@ -209,10 +220,20 @@ struct Supervisor {
     next_listing: Instant,
 }
 
+/// What ended a wait.
+enum First {
+    Message(Message),
+    Announcement(RunnerEvent),
+    Timer,
+}
+
 impl Supervisor {
-    async fn run(mut self) {
+    /// Until its journal is damaged.
+    async fn run(mut self) -> CommitError {
         loop {
-            self.turn().await;
+            if let Err(damage) = self.turn().await {
+                return damage;
+            }
             self.gather().await;
         }
     }
@@ -231,10 +252,18 @@ impl Supervisor {
 
     /// Waits until `wake` for something to happen, and takes in all that is at hand.
     async fn take_in(&mut self, wake: Instant) {
-        tokio::select! {
-            Some(message) = self.messages.recv() => self.take(message),
-            Some(event) = self.runner_events.recv() => self.take_announcement(event),
-            () = tokio::time::sleep_until(wake) => {}
+        let waiting = u32::try_from(self.runner_events.len()).unwrap_or(u32::MAX);
+        metrics::gauge!("muster_executor_queue_depth", "queue" => "runner_events").set(f64::from(waiting));
+        let first = tokio::select! {
+            Some(message) = self.messages.recv() => First::Message(message),
+            Some(event) = self.runner_events.recv() => First::Announcement(event),
+            () = tokio::time::sleep_until(wake) => First::Timer,
+        };
+        self.notice_standstill(wake);
+        match first {
+            First::Message(message) => self.take(message),
+            First::Announcement(event) => self.take_announcement(event),
+            First::Timer => {}
         }
         for _ in 0..TURN {
             if let Ok(message) = self.messages.try_recv() {
@@ -245,6 +274,18 @@ impl Supervisor {
                 break;
             }
         }
+    }
+
+    /// A wake that is late by seconds means that this program stood still. Since when nobody can say, so no time has
+    /// passed since the last turn: what waits has all that was left of its time, and its answers are heard first.
+    fn notice_standstill(&mut self, wake: Instant) {
+        let now = Instant::now();
+        if self.held_up_since.is_some() || now.duration_since(wake) < STANDSTILL {
+            return;
+        }
+        self.epoch += now.duration_since(self.looked_at);
+        tracing::warn!(late = ?now.duration_since(wake), "this program did not run for a while; that time counts for nothing");
+        self.core.stood_still();
     }
 
     fn take_announcement(&mut self, event: RunnerEvent) {
@@ -273,7 +314,7 @@ impl Supervisor {
             Message::Welcomed { history } => self.core.enter_history(history),
             Message::Table { term, table } => self.core.take_table(term, table),
             Message::Acknowledged { instances, slots } => self.core.acknowledge(instances, slots),
-            Message::Drain => self.core.drain(),
+            Message::Drain(last) => self.core.drain(last),
             Message::Beat(reply) => {
                 // An error means that nobody waits for the answer any more.
                 let _ = reply.send(());
@@ -286,7 +327,8 @@ impl Supervisor {
     }
 
     /// Decides, writes, publishes, and lets the effects happen: in this order.
-    async fn turn(&mut self) {
+    async fn turn(&mut self) -> Result<(), CommitError> {
+        self.looked_at = Instant::now();
         let now = self.now();
         self.core.wake(now);
         let entropy = self.world.entropy.clone();
@@ -294,7 +336,7 @@ impl Supervisor {
             self.core.decide(now, &mut || entropy.next_u64());
         if !batch.is_empty() {
             let begun = Instant::now();
-            self.write(batch).await;
+            self.write(batch).await?;
             metrics::histogram!("muster_executor_journal_commit_seconds")
                 .record(begun.elapsed().as_secs_f64());
         }
@@ -320,22 +362,24 @@ impl Supervisor {
         if self.next_listing <= Instant::now() {
             let soon = if self.core.awaits_listing() { LISTING_RETRY } else { LISTING_INTERVAL };
             self.next_listing = Instant::now() + soon;
-            if !self.performer.is_listing() {
-                self.core.listing_begins();
-            }
-            self.performer.list();
+            self.core.listings_begin(self.performer.list());
             // Waited for here, where neither a slot nor an instance comes meanwhile: what starts write is among these.
             if let Some(calls) = self.core.fetching_calls() {
                 self.fetched.retain(calls).await;
             }
         }
+        Ok(())
     }
 
     /// Writes what was decided. While the disk does not take it, nothing new is decided and nothing takes effect,
-    /// but the loop turns: it says what is wrong, answers, takes in what happens, and tries again.
-    async fn write(&mut self, batch: Batch) {
+    /// but the loop turns: it says what is wrong, answers, takes in what happens, and tries again. A file that is damaged
+    /// takes nothing, however often it is tried.
+    async fn write(&mut self, batch: Batch) -> Result<(), CommitError> {
         let batch = Arc::new(batch);
         while let Err(error) = self.journal.commit(Arc::clone(&batch)).await {
+            if error.is_damage() {
+                return Err(error);
+            }
             self.held_up_by(&error);
             let retry = Instant::now() + COMMIT_RETRY;
             while Instant::now() < retry {
@@ -345,10 +389,12 @@ impl Supervisor {
         if let Some(since) = self.held_up_since.take() {
             let lasted = since.elapsed();
             self.epoch += lasted;
+            self.looked_at += lasted;
             tracing::info!(?lasted, "the journal can be written again");
             metrics::gauge!("muster_executor_journal_writable").set(1.0);
             self.standing.send_modify(|standing| standing.journal_trouble = None);
         }
+        Ok(())
     }
 
     fn held_up_by(&mut self, error: &CommitError) {
@@ -386,10 +432,13 @@ impl Supervisor {
             metrics::histogram!("muster_executor_state_seconds", "state" => from.as_str())
                 .record(lasted.as_secs_f64());
         }
-        for &state in InstanceState::ALL.iter().filter(|state| !state.is_terminal()) {
-            let count = self.core.instances().filter(|instance| instance.state() == state).count();
-            metrics::gauge!("muster_executor_instances", "state" => state.as_str())
-                .set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+        let mut counts: BTreeMap<InstanceState, u32> = BTreeMap::new();
+        for instance in self.core.live() {
+            *counts.entry(instance.state()).or_default() += 1;
+        }
+        for state in InstanceState::ALL.iter().filter(|state| !state.is_terminal()) {
+            let count = counts.get(state).copied().unwrap_or_default();
+            metrics::gauge!("muster_executor_instances", "state" => state.as_str()).set(f64::from(count));
         }
     }
 }

@@ -101,6 +101,7 @@ async fn a_hook_that_a_kill_cut_short_is_ended_and_run_again() {
         hooks: vec![CheckMode::Cmd { command: hook, shell_disabled: false }],
         hook_timeout: Some(DroveDuration::from_secs(60)),
         wait_before_kill: DroveDuration::from_secs(0),
+        grace: None,
     });
     controller.set_table(table(1, vec![steady]));
     controller.until("it is healthy", |records| healthy(records, "steady").count() == 1).await;

@@ -40,8 +40,10 @@ async fn a_scrape_shows_what_the_executor_takes_and_what_waits() {
         let value = value(&scraped, series);
         assert!(value >= at_least, "{series} {value}");
     }
-    let waiting = value(&scraped, r#"muster_executor_queue_depth{queue="supervisor"}"#);
-    assert!((0.0..=1024.0).contains(&waiting), "{waiting}");
+    for queue in ["supervisor", "runner_events"] {
+        let waiting = value(&scraped, &format!(r#"muster_executor_queue_depth{{queue="{queue}"}}"#));
+        assert!((0.0..=1024.0).contains(&waiting), "{queue} {waiting}");
+    }
     // The same process, whenever it is asked.
     let start = value(&scraped, "process_start_time_seconds");
     let again = value(&scrape(agent.port), "process_start_time_seconds");

@@ -8,6 +8,7 @@ mod configured;
 mod copies;
 mod logs;
 mod slow_engine;
+mod started_again;
 
 use std::collections::BTreeMap;
 use std::path::Path;

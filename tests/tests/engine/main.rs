@@ -168,6 +168,31 @@ async fn docker_containers_go_on_while_their_engine_hangs() {
 }
 
 #[tokio::test]
+async fn docker_containers_have_their_whole_grace_once_an_engine_that_hung_can_tell_them() {
+    let test = "docker_containers_have_their_whole_grace_once_an_engine_that_hung_can_tell_them";
+    let Some(node) = Node::new(test, true).await else { return };
+    node.controller.set_table(table(1, vec![slot(&node.lingering(), 0, 1)]));
+    let all_healthy = |records: &Records| healthy(records).count() == 1;
+    node.until("it is healthy", all_healthy).await;
+    node.engine.freeze().unwrap();
+    node.controller.set_table(table(2, vec![]));
+    // An engine that hangs says so itself, in the end: the workload is not given up before.
+    let is_decided = |records: &Records| {
+        records.values().all(|record| {
+            record.state == InstanceState::Deprovisioning || record.reason == Some(Reason::RunnerUnavailable)
+        })
+    };
+    node.until("its stop is answered, or given up", is_decided).await;
+    node.engine.thaw().unwrap();
+    let all_over = |records: &Records| records.values().all(|record| record.state == InstanceState::Stopped);
+    let records = node.until("it is over", all_over).await;
+    for record in records.values() {
+        let evidence = record.evidence.as_ref().unwrap();
+        assert_eq!((evidence.exit_code, evidence.signal), (Some(7), None), "{record:#?}");
+    }
+}
+
+#[tokio::test]
 async fn docker_containers_that_somebody_removes_or_pauses_are_seen_for_what_they_are() {
     let test = "docker_containers_that_somebody_removes_or_pauses_are_seen_for_what_they_are";
     let Some(node) = Node::new(test, true).await else { return };

@@ -106,6 +106,12 @@ impl Node {
         self.spec("cmd", &json!(["sleep"]), &json!([]), &mode)
     }
 
+    /// Ends with 7, a while after it was told to stop.
+    pub(crate) fn lingering(&self) -> Arc<LocalServiceSpec> {
+        let mode = json!({"type": "CMD", "command": "/service exit 0", "shellDisabled": true});
+        self.spec("lingering", &json!(["linger", "7"]), &json!([]), &mode)
+    }
+
     fn spec(&self, name: &str, args: &Value, ports: &Value, mode: &Value) -> Arc<LocalServiceSpec> {
         let check =
             json!({"mode": mode, "timeout": "2s", "interval": "1s", "attempts": 3, "initialDelay": "0s"});

@@ -48,6 +48,9 @@ fn pre_shutdown(place: Place<'_>, before: &PreShutdownSpec, ports: &[PortSpec]) 
         form::positive(place.member("hookTimeout"), limit, MISSING, MAX_HOOK_TIMEOUT);
     }
     form::capped(place.member("waitBeforeKill"), before.wait_before_kill, HOUR);
+    if let Some(grace) = before.grace {
+        form::capped(place.member("grace"), grace, HOUR);
+    }
 }
 
 fn mode(place: Place<'_>, mode: &CheckMode, ports: &[PortSpec]) {

@@ -8,6 +8,7 @@ use muster_common::executor::{Contact, ExecutorState};
 use muster_common::id::{Revision, SlotId};
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
+use muster_common::spec::{DrainPolicy, LocalServiceSpec};
 
 use crate::state::testing::*;
 use crate::state::{Change, Command, Refusal, Reply, Retention, Wish, view};
@@ -32,6 +33,38 @@ fn stop(fixture: &mut Fixture, slot: &SlotId) {
 fn told_since(fixture: &Fixture, since: Revision) -> Vec<EventType> {
     let told = fixture.state.events_after(since).map(|(_, event)| event.what.kind());
     told.filter(|kind| *kind != EventType::LocalServiceInstanceStateChange).collect()
+}
+
+#[test]
+fn services_leave_an_executor_in_the_order_of_their_drain_policies() {
+    let mut fixture = Fixture::with_executors(2);
+    for policy in [DrainPolicy::Keep, DrainPolicy::Last, DrainPolicy::First] {
+        let name = policy.as_str().to_lowercase();
+        fixture.running(LocalServiceSpec { drain_policy: Some(policy), ..spec(&name) }, 1);
+    }
+    fixture.running(spec("web"), 1);
+    fixture.running(spec("unused"), 1);
+    let left = |fixture: &Fixture| -> Vec<String> {
+        let executor = executor_id("e1");
+        fixture.state.slots_on(&executor).map(|(slot, _)| slot.service.to_string()).collect()
+    };
+    fixture.change_duty("e1", Wish::Drain { within: Duration::from_secs(60) }).unwrap();
+    fixture.settle();
+    assert_eq!(left(&fixture), ["keep-1", "last-1", "unused-1", "web-1"]);
+    // What nobody wants any more goes at once.
+    fixture.deactivate("last-1");
+    fixture.settle();
+    assert_eq!(left(&fixture), ["keep-1", "unused-1", "web-1"]);
+    stop(&mut fixture, &slot_id("last-1", "e1", 0));
+    for (gone, then) in [("first-1", vec!["keep-1"]), ("web-1", vec!["keep-1"]), ("unused-1", vec![])] {
+        stop(&mut fixture, &slot_id(gone, "e1", 0));
+        fixture.settle();
+        assert_eq!(left(&fixture), then, "after {gone}");
+    }
+    stop(&mut fixture, &slot_id("keep-1", "e1", 0));
+    fixture.settle();
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::Blacklisted);
+    assert_eq!(fixture.state.slots_on(&executor_id("e2")).count(), 4, "nobody else is touched");
 }
 
 #[test]

@@ -104,6 +104,7 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::PortsChecked(Ok(())),
         Event::PortsChecked(Err(taken)),
         Event::RoomFreed,
+        Event::StoodStill,
         Event::Provisioned(Ok(())),
         Event::Provisioned(Err(unavailable())),
         Event::Provisioned(Err(failed())),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use muster_common::evidence::ProbeKind;
+use muster_common::id::InstanceId;
 use muster_common::instance::InstanceState::*;
 use muster_common::reason::Reason;
 
@@ -40,7 +41,7 @@ fn up_to_healthy_without_waiting_for_a_period() {
     assert_eq!(instance.record.started, Some(at(4).wall));
     assert_eq!(instance.record.error_message, "");
     let wake = instance.next_wake().unwrap();
-    assert!((Duration::from_millis(500)..=Duration::from_millis(1006)).contains(&wake), "{wake:?}");
+    assert!((Duration::from_millis(6)..=Duration::from_millis(1006)).contains(&wake), "{wake:?}");
 }
 
 #[test]
@@ -125,6 +126,39 @@ fn three_failures_in_a_row_make_a_healthy_instance_unhealthy_and_hooks_run_in_or
     let evidence = instance.record.evidence.unwrap();
     assert_eq!((evidence.signal, evidence.log_tail.as_str()), (Some(15), "bye\n"));
     assert_eq!(instance.record.reason, Some(Reason::HealthCheckFailed));
+}
+
+/// When an instance is checked next, as a part of its second.
+fn phase(instance: &Instance) -> u32 {
+    instance.next_wake().unwrap().subsec_millis()
+}
+
+#[test]
+fn checks_are_spread_and_stay_so_when_something_holds_all_of_them_up() {
+    let of_id = |number: u32| {
+        let mut instance = healthy();
+        instance.record.id = InstanceId::new(format!("SI-{number}")).unwrap();
+        // Asked for the first time once its id is known.
+        let (instance, _) = step(&instance, Event::Woke, at(2_000));
+        step(&instance, probed(ProbeKind::Health, true), at(2_001)).0
+    };
+    let instances: Vec<Instance> = (0..100).map(of_id).collect();
+    let mut tenths = [0; 10];
+    for instance in &instances {
+        tenths[usize::try_from(phase(instance) / 100).unwrap()] += 1;
+    }
+    assert!(tenths.iter().all(|count| (1..=30).contains(count)), "{tenths:?}");
+    for mut instance in instances {
+        let own = phase(&instance);
+        // Nothing for three seconds; then all are asked at once.
+        for (now, expected) in [(5_500, own), (7_900, own)] {
+            (instance, _) = step(&instance, Event::Woke, at(now));
+            (instance, _) = step(&instance, probed(ProbeKind::Health, true), at(now + 10));
+            assert_eq!(phase(&instance), expected);
+            let next = instance.next_wake().unwrap().saturating_sub(at(now).mono);
+            assert!((500..=1510).contains(&next.as_millis()), "{next:?}");
+        }
+    }
 }
 
 #[test]
@@ -339,6 +373,37 @@ fn a_workload_has_its_whole_grace_however_long_its_runner_was_away() {
         assert_eq!(killed.state(), Deprovisioning);
         assert_eq!(effects, [Effect::Stop { grace: Duration::ZERO }]);
     }
+}
+
+#[test]
+fn a_workload_has_the_grace_that_its_spec_gives_it() {
+    for (grace, expected) in [(None, 10), (Some("0s"), 0), (Some("5m"), 300)] {
+        let mut healthy = healthy();
+        let spec = std::sync::Arc::make_mut(&mut healthy.spec);
+        let before = spec.pre_shutdown.as_mut().unwrap();
+        (before.hooks, before.wait_before_kill) = (Vec::new(), "0s".parse().unwrap());
+        before.grace = grace.map(|grace| grace.parse().unwrap());
+        let (stopping, effects) = step(&healthy, Event::StopRequested(intent()), at(50));
+        let grace = Duration::from_secs(expected);
+        assert_eq!(effects, [Effect::Stop { grace }]);
+        assert!(stopping.deadline().unwrap() > at(50).mono + grace + crate::limits::STOP_MARGIN);
+    }
+}
+
+#[test]
+fn an_engine_that_hangs_is_waited_for_until_it_is_said_to_hang() {
+    let steps = [
+        (50, Event::StopRequested(intent()), Stopping),
+        (51, Event::HookDone { index: 0, outcome: answer(true) }, Stopping),
+        (52, Event::HookDone { index: 1, outcome: answer(true) }, Stopping),
+        (2_052, Event::Woke, Stopping),
+        // The longest that a stop with a grace of 10 s takes until it is answered.
+        (72_052, Event::Woke, Stopping),
+        (72_052, Event::Stopped(Err(Trouble::Unavailable("no answer within 40s".to_owned()))), Stopping),
+        (72_552, Event::Woke, Stopping),
+    ];
+    let (_, effects) = script(healthy(), &steps);
+    assert_eq!(effects, [Effect::Stop { grace: Duration::from_secs(10) }]);
 }
 
 #[test]

@@ -20,13 +20,10 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::engine::{Engine, EngineError};
+use crate::limits::PROBE_VERDICT;
 use crate::runner::kin::{self, ProcessId};
 use crate::runner::mark::{CommandMark, VARIABLE};
 use crate::runner::{COMMAND_OUTPUT_MAX, CommandOutput, RunnerError};
-
-/// How long the engine may take to say whether a command that is late still runs. Within what a check may take
-/// beyond its timeout (`PROBE_SLACK` in `supervisor/perform.rs`).
-const VERDICT_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long a command that the engine had not begun when its time was up is waited for, so that it ends as soon as
 /// it begins; and how often the engine is asked for it.
@@ -111,7 +108,7 @@ async fn attend(engine: &Engine, exec: &str, kept: &mut Vec<u8>) -> Result<(), E
 
 async fn look(engine: &Engine, exec: &str) -> Result<ExecInspectResponse, EngineError> {
     let asked =
-        engine.call_within("inspect_exec", VERDICT_LIMIT, async |client| client.inspect_exec(exec).await);
+        engine.call_within("inspect_exec", PROBE_VERDICT, async |client| client.inspect_exec(exec).await);
     asked.await.map_err(|error| forgotten(engine, error))
 }
 

@@ -10,9 +10,9 @@
 //!
 //! | step | copies | a full disk |
 //! |---|---|---|
-//! | `collect`, with the evidence | as much as [`COLLECT_LIMIT`] allows; nearly always all | it comes again |
-//! | `copy_on`, if that was not all | for as long as it gets on (see `progress`), at most [`COPY_LIMIT`] | ends it |
-//! | `complete`, before the removal | what is left, for [`COMPLETE_LIMIT`]; then the rest is given up | lost, and counted |
+//! | `collect`, with the evidence | as much as [`LOG_COLLECT`] allows; nearly always all | it comes again |
+//! | `copy_on`, if that was not all | for as long as it gets on (see `progress`), at most [`LOG_COPY`] | ends it |
+//! | `complete`, before the removal | what is left, for [`LOG_COMPLETE`]; then the rest is given up | lost, and counted |
 
 use std::collections::BTreeMap;
 use std::io;
@@ -31,23 +31,12 @@ use super::container::label;
 use super::engine::{Engine, EngineError};
 use super::pour::{copy, has_news, on_disk, tail};
 use super::progress::Progress;
+use crate::limits::{LOG_COLLECT, LOG_COMPLETE, LOG_COPY};
 use crate::logs::{Bookmark, LogCopy, LogDir, LogReader, NoRoom, Rotation};
 use crate::runner::{LaunchPlan, LogEnd, RunnerError};
 
 #[cfg(test)]
 mod tests;
-
-/// How long a log may take to be copied before its end is asked for alone, waiting for others included: within the time
-/// that evidence has.
-const COLLECT_LIMIT: Duration = Duration::from_secs(6);
-
-/// How long the rest of a log may take that is copied for as long as that gets on: some tens of gigabytes. Waiting for
-/// others does not count.
-const COPY_LIMIT: Duration = Duration::from_secs(15 * 60);
-
-/// How long what is left of it then may take before the container is removed all the same: within the time that a
-/// removal has. Waiting for others does not count.
-const COMPLETE_LIMIT: Duration = Duration::from_secs(45);
 
 /// How long one copy of a container that runs may take to be brought up to date; then it goes on the next time.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(20);
@@ -260,7 +249,7 @@ impl Logs {
             tail_bytes: max_bytes,
             no_room: NoRoom::ComeAgain,
             queue: Queue::Hurried,
-            limit: COLLECT_LIMIT,
+            limit: LOG_COLLECT,
         };
         match self.copy_to_end(engine, instance, container, terms).await {
             Ok(tail) => Ok(LogEnd::kept(String::from_utf8_lossy(&tail))),
@@ -287,12 +276,8 @@ impl Logs {
         container: &str,
         max_bytes: usize,
     ) -> Result<Option<String>, RunnerError> {
-        let terms = Terms {
-            tail_bytes: max_bytes,
-            no_room: NoRoom::ComeAgain,
-            queue: Queue::Long,
-            limit: COPY_LIMIT,
-        };
+        let terms =
+            Terms { tail_bytes: max_bytes, no_room: NoRoom::ComeAgain, queue: Queue::Long, limit: LOG_COPY };
         match self.copy_to_end(engine, instance, container, terms).await {
             Ok(tail) => Ok(Some(String::from_utf8_lossy(&tail).into_owned())),
             Err(error) if error.is_gone() => {
@@ -311,7 +296,7 @@ impl Logs {
         container: &str,
     ) -> Result<(), CopyError> {
         let terms =
-            Terms { tail_bytes: 0, no_room: NoRoom::Lost, queue: Queue::Patient, limit: COMPLETE_LIMIT };
+            Terms { tail_bytes: 0, no_room: NoRoom::Lost, queue: Queue::Patient, limit: LOG_COMPLETE };
         self.copy_to_end(engine, instance, container, terms).await.map(drop)
     }
 

@@ -26,6 +26,7 @@
 //! | the engine hangs | calls end at their limits; checks through the engine are not asked, and count neither way |
 //! | its containerd is away | as if the engine were away |
 //! | somebody removes the container | it ended, and its exit says that it was removed |
+//! | somebody starts the container again that has ended | it is killed: another one may be taking its place |
 //! | somebody pauses the container | its checks tell; a stop wakes it for its end |
 //!
 //! Nothing about a container is kept here but which ones are watched: its
@@ -79,14 +80,8 @@ use super::{
     RunnerEvent, StartError, Workload,
 };
 use crate::config::{DockerConfig, LogsConfig};
+use crate::limits::STOP_MARGIN;
 use crate::logs::keep_swept;
-
-/// How long an ordinary call may take. Creating a container took 2.4 s while an engine started fifty
-/// others on two cores.
-pub const CALL_LIMIT: Duration = Duration::from_secs(30);
-
-/// How much longer than the grace a stop may take: the engine's kill and clean-up.
-const STOP_MARGIN: Duration = Duration::from_secs(30);
 
 /// Wishes to the watching task that may wait.
 const WATCH_QUEUE: usize = 256;
@@ -111,7 +106,7 @@ pub struct DockerRunner {
 
 impl DockerRunner {
     /// A runner on the engine at `socket`, which need not answer yet. Containers are told apart from
-    /// those of others by `executor` and `data_dir`. `limit` bounds an ordinary call ([`CALL_LIMIT`]).
+    /// those of others by `executor` and `data_dir`. `limit` bounds an ordinary call ([`crate::CALL_LIMIT`]).
     ///
     /// Must be called in a Tokio runtime.
     pub fn open(

@@ -20,14 +20,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::credentials::{self, Credentials};
 use super::engine::{Engine, EngineError};
+use crate::limits::PULL_TURN;
 use crate::runner::ProvisionError;
 
 /// The bytes of the engine's words about its progress that are kept.
 const MAX_PROGRESS: usize = 200;
-
-/// How long a pull waits for its turn. What waits is told to come again then: as much as may be ahead of it, it should
-/// not look as if it were being fetched. `PULL_TURN` in `machine/patience.rs` is as long.
-const TURN_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// The pulls under way on this node.
 pub(super) struct Pulls {
@@ -74,9 +71,9 @@ impl Pulls {
         let pull = self.join(image);
         let mut state = pull.state.clone();
         let turn = async { state.wait_for(|state| !matches!(state, State::Waits)).await.is_ok() };
-        if timeout(TURN_LIMIT, turn).await.is_err() {
+        if timeout(PULL_TURN, turn).await.is_err() {
             return Err(ProvisionError::RunnerUnavailable(format!(
-                "image {image} has waited {TURN_LIMIT:?} for its turn behind other pulls of this node, and comes \
+                "image {image} has waited {PULL_TURN:?} for its turn behind other pulls of this node, and comes \
                  again; docker.pullsInFlight of the executor's configuration says how many there are at once"
             )));
         }
@@ -138,10 +135,29 @@ struct Work {
     state: watch::Sender<State>,
 }
 
+/// Counts a pull that waits for its turn, for as long as it does.
+struct Waiting(metrics::Gauge);
+
+impl Waiting {
+    fn begin() -> Self {
+        let depth = metrics::gauge!("muster_executor_queue_depth", "queue" => "pulls");
+        depth.increment(1.0);
+        Self(depth)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
 impl Work {
     async fn run(self) {
+        let waiting = Waiting::begin();
         // Never closed.
         let _permit = self.permits.acquire().await;
+        drop(waiting);
         let begun = Instant::now();
         let done = self.fetch().await;
         let outcome = if done.is_ok() { "pulled" } else { "failed" };
@@ -273,7 +289,7 @@ mod tests {
             Err(ProvisionError::RunnerUnavailable(why)) => assert!(why.contains("for its turn"), "{why}"),
             other => panic!("{other:?}"),
         }
-        assert_eq!(begun.elapsed(), TURN_LIMIT);
+        assert_eq!(begun.elapsed(), PULL_TURN);
         // Its turn comes, and then it is tried.
         let (pulled, ()) = tokio::join!(pulls.pull("web:1", Duration::from_secs(1)), async { drop(others) });
         let why = pulled.unwrap_err().to_string();

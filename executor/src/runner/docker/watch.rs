@@ -7,10 +7,13 @@
 //! again. Who was killed is looked at in any case: want of memory, or a removal by hand, may show only then, and
 //! is announced as a second word about the same end.
 //!
+//! A container whose end was announced is over: another one may be taking its place. Should somebody start it again by
+//! hand, it is killed.
+//!
 //! The container's own process is not watched. The kernel would tell sooner that it is gone, but not how it ended, nor
 //! whether all of its output has come (`bench/RESULTS.md` says what that would cost).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -43,6 +46,9 @@ const OVERLAP: Duration = Duration::from_secs(5);
 /// How many containers are looked at at once: after a reconnect it may be all of them.
 const LOOKS: usize = 8;
 
+/// How many containers whose end was announced are remembered; each is removed soon.
+const ENDED: usize = 1024;
+
 /// Watch this container.
 pub(super) struct Watch {
     /// The engine's id of it.
@@ -72,6 +78,8 @@ pub(super) struct Watcher {
     wishes: mpsc::Receiver<Watch>,
     events: mpsc::Sender<RunnerEvent>,
     watched: BTreeMap<String, Watched>,
+    /// Those whose end was announced last, as long as they are there.
+    ended: VecDeque<String>,
     looks: FuturesUnordered<Look>,
     looking: Arc<Semaphore>,
     /// Since when the present stream is followed, by the clock. What it tells of before is a repetition, and may be
@@ -95,6 +103,7 @@ impl Watcher {
             wishes,
             events,
             watched: BTreeMap::new(),
+            ended: VecDeque::new(),
             looks: FuturesUnordered::new(),
             looking: Arc::new(Semaphore::new(LOOKS)),
             since: Duration::ZERO,
@@ -130,7 +139,7 @@ impl Watcher {
     fn subscription(&self) -> bollard::query_parameters::EventsOptions {
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
-            ("event".to_owned(), ["die", "oom", "destroy"].map(str::to_owned).into()),
+            ("event".to_owned(), ["start", "die", "oom", "destroy"].map(str::to_owned).into()),
             ("label".to_owned(), self.owner.filter()),
         ]);
         EventsOptionsBuilder::default()
@@ -183,6 +192,8 @@ impl Watcher {
 
     /// Watches a container from now on.
     fn note(&mut self, Watch { container, instance }: Watch) -> String {
+        let waiting = u32::try_from(self.wishes.len()).unwrap_or(u32::MAX);
+        metrics::gauge!("muster_executor_queue_depth", "queue" => "docker_watch").set(f64::from(waiting));
         let watched = Watched { instance, out_of_memory: false, announced: None };
         self.watched.entry(container.clone()).or_insert(watched);
         container
@@ -192,6 +203,16 @@ impl Watcher {
     async fn hear(&mut self, event: EventMessage) -> Result<(), Closed> {
         let actor = event.actor.unwrap_or_default();
         let container = actor.id.unwrap_or_default();
+        match event.action.as_deref() {
+            Some("start") => {
+                if self.is_over(&container) {
+                    self.end_again(container);
+                }
+                return Ok(());
+            }
+            Some("destroy") => self.ended.retain(|ended| *ended != container),
+            _ => {}
+        }
         let Some(watched) = self.watched.get_mut(&container) else { return Ok(()) };
         let told = event.time_nano.and_then(|nanos| u64::try_from(nanos).ok()).map(Duration::from_nanos);
         if told.is_none_or(|told| told < self.since) {
@@ -240,7 +261,7 @@ impl Watcher {
 
     /// Asks once who runs, and looks at those that are watched but do not. Whether the engine answered.
     async fn sweep(&mut self) -> bool {
-        if self.watched.is_empty() {
+        if self.watched.is_empty() && self.ended.is_empty() {
             return true;
         }
         let filters = HashMap::from([("label".to_owned(), self.owner.filter())]);
@@ -256,6 +277,9 @@ impl Watcher {
                 return false;
             }
         };
+        for container in running.iter().filter(|container| self.is_over(container)) {
+            self.end_again(container.clone());
+        }
         let silent: Vec<String> = self.watched.keys().filter(|id| !running.contains(*id)).cloned().collect();
         for container in silent {
             self.look(container);
@@ -273,6 +297,34 @@ impl Watcher {
             let shown = engine
                 .call("inspect_container", async |client| client.inspect_container(&container, None).await)
                 .await;
+            (container, shown)
+        }));
+    }
+
+    /// Whether the end of a container was announced.
+    fn is_over(&self, container: &str) -> bool {
+        self.ended.iter().any(|ended| ended == container)
+            || self.watched.get(container).is_some_and(|watched| watched.announced.is_some())
+    }
+
+    /// Kills a container that is over, if somebody started it again: the engine shows when it ended before, and that it
+    /// runs. One that cannot be killed now is tried again with the next sweep.
+    fn end_again(&self, container: String) {
+        let engine = Arc::clone(&self.engine);
+        self.looks.push(Box::pin(async move {
+            let shown = engine
+                .call("inspect_container", async |client| client.inspect_container(&container, None).await)
+                .await;
+            let state = shown.as_ref().ok().and_then(|found| found.state.as_ref());
+            if state.is_some_and(|state| state.running == Some(true) && container::exit_of(state).at.is_some()) {
+                let killed = engine
+                    .call("kill_container", async |client| client.kill_container(&container, None).await)
+                    .await;
+                match killed {
+                    Ok(()) => tracing::warn!(%container, "somebody started a container again that was over; it was killed"),
+                    Err(error) => tracing::warn!(%container, %error, "a container that was over runs again, and cannot be killed"),
+                }
+            }
             (container, shown)
         }));
     }
@@ -308,6 +360,10 @@ impl Watcher {
 
     /// A container ended, and nothing more is to be learnt of it.
     async fn end(&mut self, container: &str, exit: Exit) -> Result<(), Closed> {
+        if !exit.removed {
+            self.ended.truncate(ENDED - 1);
+            self.ended.push_front(container.to_owned());
+        }
         match self.watched.remove(container) {
             Some(Watched { instance, announced, .. }) if announced.as_ref() != Some(&exit) => {
                 self.announce(instance, exit).await

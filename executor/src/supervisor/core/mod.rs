@@ -3,8 +3,9 @@
 //! It holds the instances and the slots, steps the machine, asks the slot keeper, and gives out leases, until
 //! nothing is left to decide; [`Core::decide`] then hands over the turn's [`Output`]. `room` gives out leases,
 //! `reports` keeps account of what controllers have confirmed, `history` of who they are that did, `ends` of what is over,
-//! `strays` takes in what no record stands for.
+//! `strays` takes in what no record stands for, `drain` empties slots in their order.
 
+mod drain;
 mod ends;
 mod history;
 mod reports;
@@ -24,6 +25,7 @@ use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::reason::Reason;
 use muster_common::slot::{SlotAssignment, SlotStatus, SlotTable, UnreadableRow};
 
+use self::drain::Drain;
 use self::ends::Ends;
 use self::history::Telling;
 use self::reports::Details;
@@ -34,7 +36,7 @@ use crate::fetched::{CallName, calls_of};
 use crate::journal::{Batch, Contents};
 use crate::lease::Room;
 use crate::machine::{Effect, Event, Instance, Now, step};
-use crate::slots::{Slot, SlotKey, Wanted, keep};
+use crate::slots::{Slot, SlotKey, Wanted, keep, least_wait};
 
 /// One change of state, for the metrics.
 #[derive(Debug, Clone)]
@@ -71,8 +73,9 @@ pub(crate) struct Core {
     /// Whether there ever was a table; without one nothing is known to be unwanted.
     has_table: bool,
     slots: BTreeMap<SlotKey, Slot>,
-    /// Instances that live, or whose end has not been taken into account.
+    /// Instances that live, or whose end has not been confirmed.
     instances: BTreeMap<InstanceId, Instance>,
+    /// The same by slot. The others, of whom there may be many, nobody walks through.
     by_slot: BTreeMap<SlotKey, BTreeSet<InstanceId>>,
     /// Instances that are over and wait for their acknowledgement.
     ends: Ends,
@@ -80,10 +83,12 @@ pub(crate) struct Core {
     /// What controllers of another history have still to be told.
     telling: Option<Telling>,
     strays: BTreeMap<InstanceId, Stray>,
-    /// Instances that were forgotten since the runners were last asked: a late answer may name them still.
+    /// Instances that were forgotten while a runner was being asked what it knows: its answer may name them still.
     forgotten: BTreeSet<InstanceId>,
+    /// How many such answers are on their way.
+    answers_due: usize,
     hearing: Hearing,
-    draining: bool,
+    drain: Option<Drain>,
     port_cursor: u16,
     avoid_ports: BTreeMap<u16, Duration>,
     look_again: BTreeMap<SlotKey, Duration>,
@@ -117,8 +122,9 @@ impl Core {
             telling: None,
             strays: BTreeMap::new(),
             forgotten: BTreeSet::new(),
+            answers_due: 0,
             hearing: Hearing::after(contents.is_whole),
-            draining: false,
+            drain: None,
             avoid_ports: BTreeMap::new(),
             look_again: BTreeMap::new(),
             events: VecDeque::new(),
@@ -150,8 +156,10 @@ impl Core {
         core
     }
 
-    fn live(&self) -> impl Iterator<Item = &Instance> {
-        self.instances.values().filter(|instance| !instance.is_over())
+    /// All instances that are not over.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Instance> {
+        let ids = self.by_slot.values().flatten();
+        ids.filter_map(|id| self.instances.get(id)).filter(|instance| !instance.is_over())
     }
 
     fn in_slot(&self, key: &SlotKey) -> impl Iterator<Item = &Instance> {
@@ -161,8 +169,10 @@ impl Core {
 
     fn adopt(&mut self, instance: Instance) {
         let key = key_of(&instance.record.slot);
-        self.dirty.insert(key.clone());
-        self.by_slot.entry(key).or_default().insert(instance.id().clone());
+        if !is_settled(&instance) {
+            self.dirty.insert(key.clone());
+            self.by_slot.entry(key).or_default().insert(instance.id().clone());
+        }
         self.standing.holds.insert(instance.id().clone());
         self.has_news = true;
         self.instances.insert(instance.id().clone(), instance);
@@ -185,7 +195,8 @@ impl Core {
         self.instances.get(id)
     }
 
-    /// All instances that are held.
+    /// All instances that are held, those that are over among them.
+    #[cfg(test)]
     pub(crate) fn instances(&self) -> impl Iterator<Item = &Instance> {
         self.instances.values()
     }
@@ -251,25 +262,25 @@ impl Core {
         self.dirty.extend(self.by_slot.keys().cloned());
     }
 
-    /// From now on every slot is to be empty.
-    pub(crate) fn drain(&mut self) {
-        self.draining = true;
-        self.dirty.extend(self.slots.keys().chain(self.by_slot.keys()).cloned());
+    /// This program did not run for a while: what is told from now on may be late.
+    pub(crate) fn stood_still(&mut self) {
+        let live: Vec<InstanceId> = self.live().map(|instance| instance.id().clone()).collect();
+        self.events.extend(live.into_iter().map(|id| (id, Event::StoodStill)));
     }
 
     /// When anything wants to be looked at although nothing happened.
     #[must_use]
     pub(crate) fn next_wake(&self) -> Option<Duration> {
-        let instances = self.instances.values().filter_map(Instance::next_wake);
+        let instances = self.live().filter_map(Instance::next_wake);
         instances.chain(self.look_again.values().copied()).min()
     }
 
     /// Wakes what is due.
     pub(crate) fn wake(&mut self, now: Now) {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now.mono);
-        for instance in self.instances.values().filter(|instance| due(instance.next_wake())) {
-            self.events.push_back((instance.id().clone(), Event::Woke));
-        }
+        let woken: Vec<InstanceId> =
+            self.live().filter(|one| due(one.next_wake())).map(|one| one.id().clone()).collect();
+        self.events.extend(woken.into_iter().map(|id| (id, Event::Woke)));
         let slots = self.look_again.iter().filter(|(_, at)| **at <= now.mono);
         let slots: Vec<SlotKey> = slots.map(|(key, _)| key.clone()).collect();
         for key in slots {
@@ -299,19 +310,23 @@ impl Core {
     #[cfg(test)]
     pub(crate) fn outline(&self) -> String {
         let slots: Vec<_> = self.slots.values().map(|slot| (slot.failures, slot.kept_old)).collect();
-        format!("{slots:?}{}{:?}{}", self.draining, self.hearing, self.strays.len())
+        format!("{slots:?}{:?}{:?}{}", self.drain, self.hearing, self.strays.len())
     }
 
     fn look_at_live(&mut self) {
-        let Standing { live, is_settled, is_drained, .. } = self.standing;
-        let was = (live, is_settled, is_drained);
+        let Standing { live, undrained, is_settled, is_drained, .. } = self.standing;
+        let was = (live, undrained, is_settled, is_drained);
         let live = self.live().count();
         let is_settled = is_settled
             || (self.hearing.is_over() && !self.live().any(|one| one.state() == InstanceState::Unknown));
-        let is_drained = self.draining && live == 0 && self.strays.is_empty() && self.hearing.is_over();
-        self.has_news |= was != (live, is_settled, is_drained);
-        (self.standing.live, self.standing.is_settled, self.standing.is_drained) =
-            (live, is_settled, is_drained);
+        let undrained = self.undrained();
+        let is_drained =
+            self.drain.is_some() && undrained == 0 && self.strays.is_empty() && self.hearing.is_over();
+        self.has_news |= was != (live, undrained, is_settled, is_drained);
+        self.standing.live = live;
+        self.standing.undrained = undrained;
+        self.standing.is_settled = is_settled;
+        self.standing.is_drained = is_drained;
     }
 
     fn step(&mut self, id: &InstanceId, event: Event, now: Now) {
@@ -344,10 +359,12 @@ impl Core {
         }
         if moved {
             self.dirty.insert(key);
+            self.advance_drain();
         }
         if ended {
             self.output.over.push(id.clone());
             self.bound_details();
+            self.leave_slot_if_settled(id);
         }
         for effect in effects {
             match effect {
@@ -362,14 +379,15 @@ impl Core {
 
     fn keep(&mut self, key: &SlotKey, now: Now, random: &mut dyn FnMut() -> u64) {
         let wanted = match (self.rows.get(key), self.unreadable.get(key)) {
-            _ if self.draining => Wanted::Empty(Reason::Draining),
+            _ if self.is_drained_of(key) => Wanted::Empty(Reason::Draining),
             (Some(row), _) => Wanted::Filled(row),
             (None, Some(row)) => Wanted::Unreadable(key, row),
             (None, None) if self.has_table => Wanted::Empty(Reason::SlotRemoved),
             (None, None) => return,
         };
         let instances: Vec<&Instance> = self.in_slot(key).collect();
-        let decision = keep(wanted, self.slots.get(key), &instances, now.wall, random);
+        let least_wait = least_wait(self.instances.len().saturating_sub(self.standing.live));
+        let decision = keep(wanted, self.slots.get(key), &instances, now.wall, least_wait, random);
         let minted = decision.mint.and_then(|_| self.rows.get(key)).map(|row| {
             let slot =
                 SlotId { service: key.service.clone(), executor: self.executor.clone(), index: key.index };
@@ -382,6 +400,7 @@ impl Core {
                 instance.accounted = true;
                 self.output.batch.instance(instance);
             }
+            self.leave_slot_if_settled(id);
             self.forget_if_done(id);
         }
         match decision.look_again_in {
@@ -401,10 +420,22 @@ impl Core {
         }
     }
 
+    /// Nothing of it is to be decided any more: it only waits for its acknowledgement.
+    fn leave_slot_if_settled(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get(id).filter(|instance| is_settled(instance)) else { return };
+        let key = key_of(&instance.record.slot);
+        if let Some(ids) = self.by_slot.get_mut(&key) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_slot.remove(&key);
+            }
+        }
+    }
+
     /// The records of all instances that are held, for whoever wants to look.
     #[must_use]
     pub(crate) fn records(&self) -> Vec<InstanceRecord> {
-        self.instances.values().map(|instance| instance.record.clone()).collect()
+        self.instances.values().map(Instance::shown).collect()
     }
 }
 
@@ -415,6 +446,11 @@ fn unreadable_of(table: &SlotTable) -> BTreeMap<SlotKey, UnreadableRow> {
         Some((SlotKey { service, index: row.index }, row.clone()))
     });
     rows.collect()
+}
+
+/// Whether it is over, and its slot's keeper knows.
+fn is_settled(instance: &Instance) -> bool {
+    instance.is_over() && instance.accounted
 }
 
 fn key_of(slot: &SlotId) -> SlotKey {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use muster_common::id::InstanceId;
 use muster_common::instance::InstanceRecord;
 
+use super::Core;
 use super::ends::Bound;
-use super::{Core, key_of};
 use crate::slots::{Slot, SlotKey};
 use crate::supervisor::standing::Unacked;
 
@@ -129,7 +129,6 @@ impl Core {
         if !instance.is_over() || !instance.accounted || instance.record.version > acked {
             return;
         }
-        let key = key_of(&instance.record.slot);
         self.ends.remove(instance);
         self.output.batch.forget_instance(id);
         self.instances.remove(id);
@@ -138,12 +137,6 @@ impl Core {
         self.standing.holds.remove(id);
         self.standing.unacked_instances.remove(id);
         self.has_news = true;
-        if let Some(ids) = self.by_slot.get_mut(&key) {
-            ids.remove(id);
-            if ids.is_empty() {
-                self.by_slot.remove(&key);
-            }
-        }
     }
 
     /// Drops detail of the instances that have become too many.

@@ -37,7 +37,7 @@ impl Core {
     }
 
     fn room_for(&self, instance: &Instance, now: Now) -> Result<Lease, NoRoom> {
-        let held = Held::by(self.instances.values());
+        let held = Held::by(self.live());
         let avoid: BTreeSet<u16> =
             self.avoid_ports.iter().filter(|(_, until)| **until > now.mono).map(|(port, _)| *port).collect();
         self.room.lease(&instance.spec, &held, self.port_cursor, &avoid)
@@ -69,8 +69,7 @@ impl Core {
         let waits =
             |instance: &&Instance| instance.state() == InstanceState::Pending && !instance.holds_lease();
         let mut waiting: Vec<_> = self
-            .instances
-            .values()
+            .live()
             .filter(waits)
             .map(|instance| (instance.record.created, instance.id().clone()))
             .collect();

@@ -86,14 +86,23 @@ impl Core {
         self.hearing.unheard.contains(&kind)
     }
 
-    /// The runners are about to be asked what they know, and no earlier answer is still on its way.
-    pub(crate) fn listing_begins(&mut self) {
-        self.forgotten.clear();
+    /// So many runners have been asked what they know.
+    pub(crate) fn listings_begin(&mut self, asked: usize) {
+        self.answers_due += asked;
     }
 
     /// A runner could not be asked what it knows.
     pub(crate) fn listing_failed(&mut self, kind: RunnerKind) {
         self.hearing.unasked.remove(&kind);
+        self.answer_came();
+    }
+
+    /// With the last answer on its way nothing can name who was forgotten meanwhile.
+    fn answer_came(&mut self) {
+        self.answers_due = self.answers_due.saturating_sub(1);
+        if self.answers_due == 0 {
+            self.forgotten.clear();
+        }
     }
 
     /// Everything that a runner knows. Answers with what is to be cleared away without a record.
@@ -118,13 +127,14 @@ impl Core {
         if self.hearing.unheard.remove(&kind) {
             self.offer_room();
         }
+        self.answer_came();
         leftovers
     }
 
     /// Takes in what waited for a slot table, once there is one.
     pub(super) fn take_in_strays(&mut self, now: Now) {
         // Whoever is drained needs nobody to say what is wanted.
-        if !self.has_table && !self.draining {
+        if !self.has_table && self.drain.is_none() {
             return;
         }
         while let Some((id, Stray { kind, place })) = self.strays.pop_first() {
@@ -138,8 +148,8 @@ impl Core {
 
     fn take_in(&mut self, id: InstanceId, kind: RunnerKind, place: Place, now: Now) {
         let key = SlotKey { service: place.service.clone(), index: place.index };
-        let row =
-            self.rows.get(&key).filter(|row| !self.draining && self.is_asked_for(row, &key, kind, &place));
+        let row = self.rows.get(&key);
+        let row = row.filter(|row| !self.is_drained_of(&key) && self.is_asked_for(row, &key, kind, &place));
         let spec = row.map(|row| Arc::clone(&row.spec));
         let slot = SlotId { service: key.service.clone(), executor: self.executor.clone(), index: key.index };
         let instance = Instance::found(id.clone(), slot, place, kind, spec.clone(), now);

@@ -1,11 +1,12 @@
 //! What the supervisor's mind does that neither a life nor a search shows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::executor::NodeLayout;
 use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId};
-use muster_common::instance::InstanceState;
+use muster_common::instance::{InstanceState, RunnerKind};
 use muster_common::slot::UnreadableRow;
 use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
@@ -15,14 +16,16 @@ use super::{Core, Details};
 use crate::journal::{Contents, Drawer, Drawers};
 use crate::lease::Room;
 use crate::machine::{Event, Instance, Now};
-use crate::runner::{Exit, LogEnd, Workload};
+use crate::runner::{Exit, Listed, LogEnd, Workload};
 use crate::supervisor::Standing;
-use crate::testing::table;
+use crate::testing::{place, table};
 
 /// A core whose one slot crashes again and again while no controller listens.
 struct CrashLoop {
     core: Core,
     now: Duration,
+    /// Between two turns.
+    pause: Duration,
     /// What people's clock says of it.
     wall: fn(Duration) -> Timestamp,
     /// Who ended, in order.
@@ -34,13 +37,14 @@ impl CrashLoop {
         Self {
             core: filled(Details::default()),
             now: Duration::ZERO,
+            pause: Duration::from_secs(1000),
             wall: |now| Timestamp(1_000_000_000).plus(now),
             ended: Vec::new(),
         }
     }
 
     fn turn(&mut self) {
-        self.turn_after(Duration::from_secs(1000));
+        self.turn_after(self.pause);
     }
 
     fn turn_after(&mut self, pause: Duration) {
@@ -114,11 +118,33 @@ fn while_nobody_listens_detail_is_dropped_and_no_end_whatever_the_clock_does() {
     for wall in [on, back] {
         let logs = Bound { ends: 3, bytes: usize::MAX };
         let core = filled(Details { logs, outlines: Bound { ends: 6, ..logs } });
-        let mut crashing = CrashLoop { core, now: Duration::ZERO, wall, ended: Vec::new() };
+        let mut crashing = CrashLoop { core, wall, ..CrashLoop::new() };
         for _ in 0..10 {
             crashing.crash();
         }
         crashing.assert_kept(3, 6);
+    }
+}
+
+#[test]
+fn ends_that_nobody_confirms_slow_down_who_makes_them_and_are_walked_through_by_nobody() {
+    let mut crashing = CrashLoop::new();
+    let mut eager = table(2, 1, 1);
+    for row in &mut eager.rows {
+        let spec = Arc::make_mut(&mut row.spec);
+        spec.restart_policy = serde_json::from_str(r#"{"backoff": ["0s"], "budget": "UNLIMITED"}"#).unwrap();
+    }
+    crashing.core.take_table(1, eager);
+    for _ in 0..1000 {
+        crashing.crash();
+        assert!(crashing.core.by_slot.values().flatten().count() <= 1);
+    }
+    assert_eq!(crashing.core.instances().count(), 1000 + crashing.core.live().count());
+    crashing.pause = Duration::ZERO;
+    crashing.crash();
+    for (pause, live) in [(0, 0), (500, 0), (500, 1)] {
+        crashing.turn_after(Duration::from_millis(pause));
+        assert_eq!(crashing.core.live().count(), live);
     }
 }
 
@@ -220,6 +246,31 @@ fn an_acknowledgement_of_a_later_version_is_answered_with_what_is_true_now() {
     crashing.core.acknowledge(vec![(id.clone(), later + 1)], vec![(key.clone(), later_slot + 1)]);
     assert_eq!(told(&crashing.core), (None, None));
     assert!(crashing.core.instance(&id).is_none(), "it is over and told");
+}
+
+#[test]
+fn a_late_answer_of_a_runner_does_not_revive_who_was_forgotten() {
+    let mut looped = CrashLoop::new();
+    looped.core.listings_begin(2);
+    looped.crash();
+    let id = looped.ended[0].clone();
+    let was = Listed { instance: id.clone(), place: Some(place()), runs: true };
+    let version = looped.core.instance(&id).unwrap().record.version;
+    looped.core.acknowledge(vec![(id.clone(), version)], Vec::new());
+    looped.turn();
+    assert!(looped.core.instance(&id).is_none(), "it is forgotten");
+    // The one runner answers, and is asked again, before the other one's answer is taken in.
+    assert!(looped.core.take_listing(RunnerKind::Docker, Vec::new()).is_empty());
+    looped.core.listings_begin(1);
+    assert!(looped.core.take_listing(RunnerKind::Process, vec![was.clone()]).is_empty());
+    looped.turn();
+    assert!(looped.core.instance(&id).is_none(), "it is not taken in again");
+    // Whatever names it once all have answered is there.
+    assert!(looped.core.take_listing(RunnerKind::Docker, Vec::new()).is_empty());
+    looped.core.listings_begin(1);
+    looped.core.take_listing(RunnerKind::Process, vec![was]);
+    looped.turn();
+    assert!(looped.core.instance(&id).is_some());
 }
 
 #[test]

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::id::ServiceId;
 use muster_common::instance::InstanceRecord;
 use muster_common::instance::InstanceState::{self, *};
 use muster_common::reason::Reason;
 use muster_common::slot::{SlotPhase, SlotStatus, SlotTable, UnreadableRow};
-use muster_common::spec::LocalServiceSpec;
+use muster_common::spec::{DrainPolicy, LocalServiceSpec};
 use tokio::time::{Instant, sleep};
 
 use crate::supervisor::Message;
+use crate::testing::small_disk::SmallDisk;
 use crate::testing::{Bench, table};
 
 #[tokio::test(start_paused = true)]
@@ -54,6 +56,21 @@ async fn a_crash_leaves_evidence_and_is_replaced_after_the_backoff() {
     let waited = begun.elapsed().as_millis();
     assert!((900..1300).contains(&waited), "{waited}");
     assert_eq!(bench.inspect().await.1[0].restarts, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_looks_sees_the_last_checks_of_a_steady_instance_which_cost_no_report() {
+    let bench = Bench::new().await;
+    bench.table(table(1, 1, 1)).await;
+    let first = bench.until_state(Healthy).await;
+    sleep(Duration::from_secs(60)).await;
+    let later = bench.until_state(Healthy).await;
+    assert_eq!((later.probes.len(), later.version), (10, first.version));
+    let since = |record: &InstanceRecord| record.probes[0].at.since(first.updated);
+    assert!(since(&later) > Duration::from_secs(45), "{later:#?}");
+    let standing = bench.handle().standing();
+    let told = &standing.borrow().unacked_instances[&first.id].record;
+    assert_eq!(told.probes, first.probes);
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,6 +242,63 @@ async fn a_lost_journal_restarts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_journal_that_is_damaged_while_it_is_used_ends_the_supervisor_and_costs_no_workload() {
+    let mut bench = Bench::new().await;
+    bench.kill().await;
+    let Some(disk) = SmallDisk::mount(bench.dir(), "16m") else { return };
+    bench.start().await;
+    bench.table(table(1, 1, 1)).await;
+    let before = bench.until_state(Healthy).await;
+    // While its disk is full the file is opened anew with every try.
+    let filler = disk.fill();
+    let mut wide = table(2, 1, 1);
+    for row in &mut wide.rows {
+        let spec = Arc::make_mut(&mut row.spec);
+        spec.env = (0..20).map(|nth| (format!("V{nth}"), "x".repeat(30_000))).collect();
+    }
+    bench.table(wide).await;
+    let mut standing = bench.handle().standing();
+    standing.wait_for(|standing| standing.journal_trouble.is_some()).await.unwrap();
+    std::fs::write(bench.dir().join("journal.redb"), "x".repeat(8192)).unwrap();
+    let damage = bench.ended().await.unwrap_err();
+    assert!(damage.is_damage(), "{damage}");
+
+    std::fs::remove_file(filler).unwrap();
+    bench.start().await;
+    assert!(bench.dir().join("journal.redb.damaged").exists());
+    bench.table(table(3, 1, 1)).await;
+    let after = bench.until_state(Healthy).await;
+    assert_eq!((after.id, bench.node.starts()), (before.id, 1));
+    bench.kill().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_does_not_answer_for_the_time_that_its_executor_stood_still() {
+    let bench = Bench::new().await;
+    bench.node.set_checks_take(Duration::from_millis(200));
+    let mut strict = table(1, 1, 3);
+    for row in &mut strict.rows {
+        let check = Arc::make_mut(&mut row.spec).healthcheck.as_mut().unwrap();
+        check.attempts = 1;
+    }
+    bench.table(strict).await;
+    let all_healthy = |records: &[InstanceRecord], _: &[SlotStatus]| {
+        records.len() == 3 && records.iter().all(|record| record.state == Healthy)
+    };
+    bench.until("three healthy", all_healthy).await;
+    for _ in 0..40 {
+        // As after a SIGSTOP: all that waited for this long is due at once.
+        tokio::time::advance(Duration::from_secs(20)).await;
+        sleep(Duration::from_millis(730)).await;
+        let (records, slots) = bench.inspect().await;
+        assert!(all_healthy(&records, &slots), "{records:#?}");
+    }
+    // One that fails by itself is taken down all the same.
+    bench.node.set_unwell(true);
+    bench.until_state(Stopped).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_no_slot_asks_for_leaves_its_record() {
     let mut bench = Bench::new().await;
     bench.table(table(1, 1, 2)).await;
@@ -304,12 +378,52 @@ async fn a_drain_empties_the_node_with_hooks_and_the_next_start_fills_it_again()
     let mut bench = Bench::new().await;
     bench.table(table(1, 1, 2)).await;
     bench.until("two", |records, _| records.len() == 2 && records.iter().all(|r| r.state == Healthy)).await;
-    bench.handle().tell(Message::Drain).await.unwrap();
+    bench.handle().tell(Message::Drain(DrainPolicy::Last)).await.unwrap();
     bench.handle().standing().wait_for(|standing| standing.is_drained).await.unwrap();
     assert_eq!((bench.node.known(), bench.node.hooks()), (0, 2));
     bench.kill().await;
     bench.start().await;
     bench.until_state(Healthy).await;
+}
+
+/// One service with each policy.
+fn one_of_each() -> SlotTable {
+    let policies = DrainPolicy::ALL.iter();
+    let rows = policies.flat_map(|policy| {
+        let mut rows = table(1, 1, 1).rows;
+        for row in &mut rows {
+            row.service = ServiceId::new(format!("{}-1", policy.as_str())).unwrap();
+            Arc::make_mut(&mut row.spec).drain_policy = Some(*policy);
+        }
+        rows
+    });
+    SlotTable { rows: rows.collect(), ..table(1, 1, 0) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_takes_one_policy_after_the_other_and_leaves_those_to_keep() {
+    for (last, left) in [(DrainPolicy::Last, 1), (DrainPolicy::Keep, 0)] {
+        let bench = Bench::new().await;
+        bench.table(one_of_each()).await;
+        let all_healthy = |records: &[InstanceRecord], _: &[SlotStatus]| {
+            records.len() == 4 && records.iter().all(|record| record.state == Healthy)
+        };
+        bench.until("one of each", all_healthy).await;
+        bench.handle().tell(Message::Drain(last)).await.unwrap();
+        bench.handle().standing().wait_for(|standing| standing.is_drained).await.unwrap();
+        assert_eq!(bench.node.known(), left, "{last}");
+        assert_eq!(bench.handle().standing().borrow().live, left);
+        let (records, _) = bench.inspect().await;
+        let told = |policy: &str| {
+            let of = records.iter().find(|record| record.slot.service.as_str() == format!("{policy}-1"));
+            let step = |to| of.and_then(|one| one.timeline.iter().find(|step| step.to == to));
+            (step(Stopping).map(|step| step.at), step(Deprovisioning).map(|step| step.at))
+        };
+        for pair in ["FIRST", "NORMAL", "LAST", "KEEP"].windows(2).take(if left == 0 { 3 } else { 2 }) {
+            assert!(told(pair[0]).1.unwrap() <= told(pair[1]).0.unwrap(), "{pair:?}");
+        }
+        assert_eq!(told("KEEP").0.is_some(), left == 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,7 +435,7 @@ async fn a_drain_right_after_a_restart_waits_for_what_the_journal_holds() {
     bench.start().await;
     let mut standing = bench.handle().standing();
     assert_eq!(standing.borrow().live, 2, "it is known before the first turn");
-    bench.handle().tell(Message::Drain).await.unwrap();
+    bench.handle().tell(Message::Drain(DrainPolicy::Last)).await.unwrap();
     standing.wait_for(|standing| standing.is_drained).await.unwrap();
     assert_eq!(bench.node.known(), 0);
 }

@@ -141,6 +141,7 @@ fn how_a_service_is_checked() {
                 json!("2h"),
                 &["preShutdown.waitBeforeKill - Cannot be more than 1 hour"],
             ),
+            ("/preShutdown/grace", json!("61m"), &["preShutdown.grace - Cannot be more than 1 hour"]),
         ],
     );
 }

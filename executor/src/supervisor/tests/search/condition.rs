@@ -10,6 +10,7 @@ use muster_common::id::{Epoch, InstanceId};
 use muster_common::instance::{InstanceRecord, InstanceState, RunnerKind};
 use muster_common::reason::Reason;
 use muster_common::slot::{ReplaceMode, SlotTable};
+use muster_common::spec::DrainPolicy;
 use muster_common::time::Timestamp;
 
 use super::ways::{
@@ -481,7 +482,7 @@ impl Condition {
                     after.table = table.clone();
                     after.core.take_table(1, table);
                 }
-                None => after.core.drain(),
+                None => after.core.drain(DrainPolicy::Keep),
             }
             after.turn(&format!("{wish:?}"));
             next.push(after);

@@ -14,6 +14,7 @@ mod condition;
 mod ways;
 
 use std::collections::{BTreeSet, HashSet};
+use std::io::Write as _;
 
 use muster_common::instance::InstanceState;
 
@@ -60,13 +61,18 @@ fn search(budget: Budget) -> Seen {
 }
 
 fn report(name: &str, seen: &Seen) {
-    println!(
+    say(&format!(
         "{name}: {} conditions, {} crash points, {} states, {} pairs of a state and an effect under way",
         seen.conditions.len(),
         seen.crash_points,
         seen.states.len(),
         seen.under_way.len()
-    );
+    ));
+}
+
+/// In every log, also of a search that found nothing: what a test prints is shown only when it fails.
+fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").unwrap();
 }
 
 /// Searches of every combination that a CI run has time for; `MUSTER_SEARCH=deep` adds those that take minutes.
@@ -111,7 +117,7 @@ fn a_crash_in_any_condition_loses_nothing_and_doubles_nothing() {
         all.states.extend(seen.states);
         all.under_way.extend(seen.under_way);
     }
-    println!("in all: {conditions} conditions, {} crash points", all.crash_points);
+    say(&format!("in all: {conditions} conditions, {} crash points", all.crash_points));
     assert!(conditions > 40_000 && all.crash_points > 10_000, "it did not look everywhere");
     for (state, effect) in &all.under_way {
         println!("crashed before and after {effect} in {state}");
