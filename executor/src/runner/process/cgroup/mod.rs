@@ -31,7 +31,7 @@ use std::time::Instant;
 use muster_common::id::InstanceId;
 
 pub(super) use self::group::Group;
-use self::group::{BESIDE, Place, REMOVE_WAIT, WORKLOAD, named, put, remove_tree};
+use self::group::{BESIDE, Place, REMOVE_WAIT, WORKLOAD, put, remove_tree};
 use self::hierarchy::{Controller, Hierarchy, Version};
 pub(super) use self::plan::Limits;
 use crate::runner::mark::data_dir_id;
