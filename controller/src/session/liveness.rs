@@ -100,9 +100,11 @@ impl Liveness {
         self.heard.len()
     }
 
-    /// Forgets executors that are no longer known, so that this map is bounded by the state's.
+    /// Forgets executors that are not known, so that this map is bounded by the state's. Who was heard just now may be
+    /// known in a moment, also when his session ended before he was registered; he was heard all the same.
     pub(crate) fn retain(&mut self, known: impl Fn(&ExecutorId) -> bool) {
-        self.heard.retain(|executor, _| known(executor));
+        let (listened, kept_for) = (self.listened, self.limits.unknown_after.max(FIRST_WORD_WITHIN));
+        self.heard.retain(|executor, at| known(executor) || listened.saturating_sub(*at) < kept_for);
     }
 
     /// What should be recorded of each of `executors`, which are in the order of their ids.
@@ -334,13 +336,21 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_longer_known_is_forgotten() {
+    fn who_is_no_longer_known_is_forgotten_but_not_who_was_heard_just_now() {
         let begin = Instant::now();
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
         let mut liveness = Liveness::begin(LIMITS, 1, begin);
         liveness.hear(&executor("a"), begin);
         liveness.hear(&executor("b"), begin);
+        listen(&mut liveness, begin, at(20));
+        liveness.hear(&executor("c"), at(20));
         liveness.retain(|executor| executor.as_str() == "b");
-        assert_eq!(verdict(&liveness, "a", begin), Verdict::Undecided);
-        assert_eq!(verdict(&liveness, "b", begin), Verdict::Connected);
+        assert_eq!(liveness.len(), 2);
+        // Its session ended before it was registered; now it is.
+        assert_eq!(verdict(&liveness, "c", at(20)), Verdict::Connected);
+        listen(&mut liveness, at(20), at(32));
+        liveness.retain(|executor| executor.as_str() == "b");
+        assert_eq!(liveness.len(), 1);
+        assert_eq!(verdict(&liveness, "b", at(32)), Verdict::Unreachable);
     }
 }
