@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::Vector;
 use muster_common::cluster::ClusterState;
 use muster_common::event::EventType;
 use muster_common::executor::ExecutorState;
@@ -219,10 +219,11 @@ pub struct EventRecord {
 /// Where an event stands: the revision that caused it, and which of that revision's it is.
 pub(crate) type EventPosition = (Revision, u32);
 
-/// The window of events.
+/// The window of events: added at one end, forgotten at the other.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Events {
-    log: OrdMap<EventPosition, Arc<EventRecord>>,
+    /// By position.
+    log: Vector<(EventPosition, Arc<EventRecord>)>,
     /// Events up to and with this revision may be missing.
     compacted: Revision,
 }
@@ -232,11 +233,11 @@ impl Events {
     /// the newest time they saw. Keeps at most `max` events.
     pub(super) fn push(&mut self, revision: Revision, at: Timestamp, what: Happening, max: u32) {
         let at = self.newest().map_or(at, |newest| newest.max(at));
-        let n = match self.log.get_max() {
+        let n = match self.log.back() {
             Some(((last, n), _)) if *last == revision => n + 1,
             _ => 0,
         };
-        self.insert((revision, n), EventRecord { at, what });
+        self.append((revision, n), EventRecord { at, what });
         self.trim(max);
     }
 
@@ -247,8 +248,9 @@ impl Events {
         }
     }
 
-    pub(super) fn insert(&mut self, position: EventPosition, event: EventRecord) {
-        self.log.insert(position, Arc::new(event));
+    /// Adds an event that comes after all others.
+    pub(super) fn append(&mut self, position: EventPosition, event: EventRecord) {
+        self.log.push_back((position, Arc::new(event)));
     }
 
     pub(super) fn compacted(&self) -> Revision {
@@ -261,7 +263,7 @@ impl Events {
 
     /// Oldest first.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
-        self.log.iter()
+        self.log.iter().map(|(position, event)| (position, event))
     }
 
     /// Those after `position`, oldest first.
@@ -269,7 +271,11 @@ impl Events {
         &self,
         position: EventPosition,
     ) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
-        self.log.range((std::ops::Bound::Excluded(position), std::ops::Bound::Unbounded))
+        let first = match self.log.binary_search_by_key(&position, |(position, _)| *position) {
+            Ok(place) => place + 1,
+            Err(place) => place,
+        };
+        self.log.focus().narrow(first..).into_iter().map(|(position, event)| (position, event))
     }
 
     /// Whether nothing that came after `position` is missing.
@@ -279,12 +285,12 @@ impl Events {
 
     /// The newest event's time.
     pub(super) fn newest(&self) -> Option<Timestamp> {
-        self.log.get_max().map(|(_, event)| event.at)
+        self.log.back().map(|(_, event)| event.at)
     }
 
     /// The oldest event's time, to know when retention is due.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        self.log.get_min().map(|(_, event)| event.at)
+        self.log.front().map(|(_, event)| event.at)
     }
 
     /// Forgets the oldest events as long as they are from before `moment`; says how many.
@@ -298,9 +304,8 @@ impl Events {
     }
 
     fn drop_oldest(&mut self) {
-        if let Some((position, _)) = self.log.get_min().cloned() {
+        if let Some((position, _)) = self.log.pop_front() {
             self.compacted = position.0;
-            self.log.remove(&position);
         }
     }
 }
