@@ -1,9 +1,11 @@
 //! What the streams tell the hub, in the words of the domain; and the answers' way back to the wire.
 
 use std::mem;
+use std::sync::Arc;
 
 use muster_common::executor::ExecutorRecord;
 use muster_common::id::{ExecutorId, InstanceId, Revision};
+use muster_common::instance::InstanceRecord;
 use muster_common::time::Timestamp;
 use muster_proto::{Malformed, v1};
 use prost::Message as _;
@@ -139,8 +141,8 @@ pub(super) fn report(executor: &ExecutorId, report: v1::Report) -> (ExecutorRepo
     let mut instances = Vec::with_capacity(report.instances.len());
     for record in report.instances {
         let of = record.id.clone();
-        match record.try_into() {
-            Ok(record) => instances.push(record),
+        match InstanceRecord::try_from(record) {
+            Ok(record) => instances.push(Arc::new(record)),
             Err(problem) => unreadable.push(Unreadable { of, problem }),
         }
     }

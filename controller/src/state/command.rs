@@ -1,6 +1,7 @@
 //! What is proposed to the log. Commands carry their time and their ids: applying one twice, on two
 //! machines, gives the same state.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::cluster::ClusterState;
@@ -185,7 +186,7 @@ pub struct ExecutorReport {
     /// Who speaks.
     pub executor: ExecutorId,
     /// The present state of some of its instances.
-    pub instances: Vec<InstanceRecord>,
+    pub instances: Vec<Arc<InstanceRecord>>,
     /// The present state of some of its slots.
     pub slots: Vec<SlotStatus>,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use imbl::OrdMap;
+use imbl::Vector;
 use muster_common::cluster::ClusterState;
 use muster_common::event::EventType;
 use muster_common::executor::ExecutorState;
@@ -223,10 +223,11 @@ pub(crate) type EventPosition = (Revision, u32);
 /// What tells the times of two revisions apart.
 const TICK: Duration = Duration::from_millis(1);
 
-/// The window of events.
+/// The window of events: added at one end, forgotten at the other.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Events {
-    log: OrdMap<EventPosition, Arc<EventRecord>>,
+    /// By position.
+    log: Vector<(EventPosition, Arc<EventRecord>)>,
     /// Events up to and with this revision may be missing.
     compacted: Revision,
 }
@@ -236,12 +237,12 @@ impl Events {
     /// from revision to revision, also when the next leader's clock is behind or two come in one millisecond, and
     /// those of one revision have the same. Keeps at most `max` events.
     pub(super) fn push(&mut self, revision: Revision, at: Timestamp, what: Happening, max: u32) {
-        let (n, at) = match self.log.get_max() {
+        let (n, at) = match self.log.back() {
             Some(((last, n), newest)) if *last == revision => (n + 1, newest.at),
             Some((_, newest)) => (0, at.max(newest.at.plus(TICK))),
             None => (0, at),
         };
-        self.insert((revision, n), EventRecord { at, what });
+        self.append((revision, n), EventRecord { at, what });
         self.trim(max);
     }
 
@@ -252,8 +253,9 @@ impl Events {
         }
     }
 
-    pub(super) fn insert(&mut self, position: EventPosition, event: EventRecord) {
-        self.log.insert(position, Arc::new(event));
+    /// Adds an event that comes after all others.
+    pub(super) fn append(&mut self, position: EventPosition, event: EventRecord) {
+        self.log.push_back((position, Arc::new(event)));
     }
 
     pub(super) fn compacted(&self) -> Revision {
@@ -266,7 +268,7 @@ impl Events {
 
     /// Oldest first.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
-        self.log.iter()
+        self.log.iter().map(|(position, event)| (position, event))
     }
 
     /// Those after `position`, oldest first.
@@ -274,7 +276,11 @@ impl Events {
         &self,
         position: EventPosition,
     ) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
-        self.log.range((std::ops::Bound::Excluded(position), std::ops::Bound::Unbounded))
+        let first = match self.log.binary_search_by_key(&position, |(position, _)| *position) {
+            Ok(place) => place + 1,
+            Err(place) => place,
+        };
+        self.log.focus().narrow(first..).into_iter().map(|(position, event)| (position, event))
     }
 
     /// Whether nothing that came after `position` is missing.
@@ -284,7 +290,7 @@ impl Events {
 
     /// The oldest event's time, to know when retention is due.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        self.log.get_min().map(|(_, event)| event.at)
+        self.log.front().map(|(_, event)| event.at)
     }
 
     /// Forgets the oldest events as long as they are from before `moment`; says how many.
@@ -298,9 +304,8 @@ impl Events {
     }
 
     fn drop_oldest(&mut self) {
-        if let Some((position, _)) = self.log.get_min().cloned() {
+        if let Some((position, _)) = self.log.pop_front() {
             self.compacted = position.0;
-            self.log.remove(&position);
         }
     }
 }

@@ -109,8 +109,8 @@ impl Instances {
     /// Stores `instance` under its record's id and files it as live or old. The caller has set
     /// `ended` accordingly. Keeps at most `max_old` old ones of its service.
     pub(super) fn put(&mut self, instance: Instance, max_old: u32) {
-        let id = instance.record.id.clone();
-        let before = self.records.get(&id).cloned();
+        let instance = Arc::new(instance);
+        let before = self.records.insert(instance.record.id.clone(), Arc::clone(&instance));
         let unmoved = before.as_ref().is_some_and(|before| {
             before.ended == instance.ended
                 && before.record.slot == instance.record.slot
@@ -121,14 +121,12 @@ impl Instances {
                 self.unfile(before);
             }
             self.file(&instance);
+            if instance.ended.is_some() {
+                self.trim(&instance.record.slot.service, max_old);
+            }
         } else if let Some(before) = before.filter(|before| before.record.state != instance.record.state) {
             self.count_out(&before);
             self.count_in(&instance);
-        }
-        let service = (!unmoved && instance.ended.is_some()).then(|| instance.record.slot.service.clone());
-        self.records.insert(id, Arc::new(instance));
-        if let Some(service) = service {
-            self.trim(&service, max_old);
         }
     }
 

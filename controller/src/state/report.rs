@@ -16,9 +16,11 @@ use super::{ExecutorReport, Happening, Instance, ReportAck, State};
 impl State {
     pub(super) fn report(&mut self, at: Timestamp, report: &ExecutorReport) -> ReportAck {
         let mut ack = ReportAck::default();
+        let is_known = self.executor(&report.executor).is_some();
         for record in &report.instances {
-            if self.may_speak_for(&report.executor, record) {
-                let version = self.report_instance(at, record);
+            let known = self.instances.get(&record.id).cloned();
+            if is_known && may_speak_for(&report.executor, known.as_deref(), record) {
+                let version = self.report_instance(at, known, record);
                 ack.instances.push((record.id.clone(), version));
             } else {
                 ack.refused.push(record.id.clone());
@@ -31,20 +33,17 @@ impl State {
         ack
     }
 
-    /// An executor speaks for its own instances only, and an instance never moves.
-    fn may_speak_for(&self, executor: &ExecutorId, record: &InstanceRecord) -> bool {
-        record.slot.executor == *executor
-            && self.executor(executor).is_some()
-            && self.instances.get(&record.id).is_none_or(|known| known.record.slot == record.slot)
-    }
-
-    /// Stores `record` unless something newer is known; answers the version that is stored then.
-    fn report_instance(&mut self, at: Timestamp, record: &InstanceRecord) -> u64 {
-        let known = self.instances.get(&record.id).cloned();
+    /// Stores `record` unless something newer than it is `known`; answers the version that is stored then.
+    fn report_instance(
+        &mut self,
+        at: Timestamp,
+        known: Option<Arc<Instance>>,
+        record: &Arc<InstanceRecord>,
+    ) -> u64 {
         let mut instance = match known {
             None => {
                 self.emit_transitions(at, None, record);
-                Instance::new(Arc::new(record.clone()))
+                Instance::new(Arc::clone(record))
             }
             Some(known) if known.record.version > record.version => return known.record.version,
             Some(known) if known.record.version == record.version && known.lost.is_none() => {
@@ -52,7 +51,7 @@ impl State {
             }
             Some(known) => {
                 self.emit_transitions(at, Some(&known.record), record);
-                Instance { record: Arc::new(record.clone()), ..Instance::clone(&known) }
+                Instance { record: Arc::clone(record), ..Instance::clone(&known) }
             }
         };
         self.note_found(at, &mut instance);
@@ -111,4 +110,9 @@ impl State {
             }
         }
     }
+}
+
+/// An executor speaks for its own instances only, and an instance never moves.
+fn may_speak_for(executor: &ExecutorId, known: Option<&Instance>, record: &InstanceRecord) -> bool {
+    record.slot.executor == *executor && known.is_none_or(|known| known.record.slot == record.slot)
 }

@@ -1,6 +1,7 @@
 //! A state with a clock and a log index, and short words for what tests do to it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use muster_common::cluster::ClusterState;
@@ -317,6 +318,7 @@ impl Fixture {
         instances: Vec<InstanceRecord>,
         slots: Vec<SlotStatus>,
     ) -> ReportAck {
+        let instances = instances.into_iter().map(Arc::new).collect();
         let reports = vec![ExecutorReport { executor: executor_id(executor), instances, slots }];
         match self.apply(&Command::Reports { at: self.now, reports }) {
             Reply::Reported(mut acks) if acks.len() == 1 => acks.remove(0),

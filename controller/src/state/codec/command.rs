@@ -1,5 +1,6 @@
 //! Commands.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::executor::ExecutorRecord;
@@ -180,7 +181,7 @@ impl From<&ExecutorReport> for v1::ExecutorReport {
     fn from(report: &ExecutorReport) -> Self {
         Self {
             executor: report.executor.to_string(),
-            instances: report.instances.iter().map(Into::into).collect(),
+            instances: report.instances.iter().map(|record| (&**record).into()).collect(),
             slots: report.slots.iter().map(Into::into).collect(),
         }
     }
@@ -192,7 +193,11 @@ impl TryFrom<v1::ExecutorReport> for ExecutorReport {
     fn try_from(message: v1::ExecutorReport) -> Result<Self, Malformed> {
         Ok(Self {
             executor: Fields("ExecutorReport").parse("executor", &message.executor)?,
-            instances: all::<_, InstanceRecord>(message.instances)?,
+            instances: message
+                .instances
+                .into_iter()
+                .map(|record| InstanceRecord::try_from(record).map(Arc::new))
+                .collect::<Result<_, _>>()?,
             slots: all::<_, SlotStatus>(message.slots)?,
         })
     }

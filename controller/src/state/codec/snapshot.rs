@@ -176,7 +176,7 @@ impl Reader {
             Body::Operation(message) => state.operations.put(operation::read(message)?),
             Body::Event(message) => {
                 let (position, event) = record::read_event(message)?;
-                state.events.insert(position, event);
+                state.events.append(position, event);
             }
             Body::End(_) => {}
         }

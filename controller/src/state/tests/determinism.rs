@@ -216,7 +216,8 @@ fn log(steps: &[Step]) -> Vec<Bytes> {
                 let way: Vec<InstanceState> = UP_AND_DOWN[..*way.min(&UP_AND_DOWN.len())].to_vec();
                 let record = record(&name, id, slot.epoch, &way);
                 let executor = id.executor.clone();
-                let report = ExecutorReport { executor, instances: vec![record], slots: Vec::new() };
+                let report =
+                    ExecutorReport { executor, instances: vec![Arc::new(record)], slots: Vec::new() };
                 Command::Reports { at: now, reports: vec![report] }
             }
             Step::Reconcile(seconds) => {
