@@ -10,7 +10,7 @@ use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 use muster_common::time::Timestamp;
 
-use super::{Contact, Executor, Happening, Instance, State};
+use super::{Change, Contact, Executor, Happening, Instance, State};
 
 impl State {
     pub(super) fn register(&mut self, at: Timestamp, record: &ExecutorRecord, holds: Option<&[InstanceId]>) {
@@ -38,10 +38,20 @@ impl State {
             self.executors.insert(id.clone(), Arc::new(executor));
             let (hostname, port) = (record.hostname.clone(), record.api_port);
             self.emit(at, Happening::ExecutorAdded { executor: id.clone(), hostname, port });
+            self.take_in(at, &id);
         }
         self.contact(at, &id, Contact::Connected);
         if let Some(holds) = holds {
             self.take_inventory(at, &id, holds);
+        }
+    }
+
+    /// A newcomer has its slots at once. One that an older backup does not know may hold instances, and a table without
+    /// their slots would have them all stopped before the first plan.
+    fn take_in(&mut self, at: Timestamp, id: &ExecutorId) {
+        let wanted: Vec<_> = self.executor(id).into_iter().flat_map(|one| self.wanted_slots(one)).collect();
+        for slot in wanted {
+            self.change(at, &Change::AssignSlot { slot });
         }
     }
 

@@ -23,7 +23,7 @@ impl State {
     }
 
     /// `None`: the condition does not hold any more.
-    fn change(&mut self, at: Timestamp, change: &Change) -> Option<()> {
+    pub(super) fn change(&mut self, at: Timestamp, change: &Change) -> Option<()> {
         if self.forbids(change) {
             return None;
         }

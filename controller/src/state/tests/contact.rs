@@ -174,3 +174,15 @@ fn who_may_come_back_is_not_forgotten_however_many_and_however_long() {
     fixture.settle();
     assert_eq!(fixture.state.old_instances(&id).count(), 0);
 }
+
+#[test]
+fn a_newcomer_is_told_of_its_slots_with_its_first_table() {
+    let mut fixture = running();
+    fixture.register("e3", Some(&["of-before-the-backup"]));
+    let rows = crate::state::slot_table(&fixture.state, &executor_id("e3")).rows;
+    assert_eq!(rows.iter().map(|row| row.service.as_str()).collect::<Vec<_>>(), ["web-1"]);
+    assert!(fixture.reconcile().is_empty(), "nothing is left to plan");
+    fixture.set_cluster_state(muster_common::cluster::ClusterState::Maintenance);
+    fixture.register("e4", None);
+    assert_eq!(crate::state::slot_table(&fixture.state, &executor_id("e4")).rows.len(), 0);
+}

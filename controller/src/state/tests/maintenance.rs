@@ -32,7 +32,8 @@ fn no_operation_is_accepted_until_it_is_over_and_then_at_once() {
 fn nothing_is_assigned_taken_away_or_raised_also_by_a_plan_that_was_made_before() {
     let mut fixture = running();
     let operation = fixture.restart(ID, ClusterOpSpec::default(), false);
-    fixture.register("e3", None);
+    fixture.create(spec("log"), 1);
+    fixture.activate("log-1");
     let made_before = plan(&fixture.state, fixture.now).changes;
     assert!(!made_before.is_empty());
 
@@ -42,11 +43,11 @@ fn nothing_is_assigned_taken_away_or_raised_also_by_a_plan_that_was_made_before(
     assert_eq!(late, Reply::Planned { applied: 0, skipped });
     fixture.contact("e2", muster_common::executor::Contact::Lost);
     assert_eq!(fixture.reconcile(), []);
-    assert_eq!(fixture.state.slots_of(&service_id(ID)).count(), 2, "slots stay where they are");
+    assert_eq!(fixture.state.slots().count(), 2, "slots stay where they are");
 
     fixture.set_cluster_state(ClusterState::Normal);
     fixture.settle();
-    assert_eq!(fixture.state.slots_of(&service_id(ID)).count(), 3);
+    assert_eq!(fixture.state.slots().count(), 4);
     assert_eq!(fixture.operation(&operation).state, OperationState::Running);
 }
 
