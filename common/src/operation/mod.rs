@@ -151,7 +151,7 @@ pub struct SlotProgress {
     /// How often its slot had been restarted when it was begun: what failed since then is the operation's.
     #[serde(skip)]
     pub restarts: u64,
-    /// Since when the new instance is HEALTHY, by the leader's clock (outcome SETTLING).
+    /// Since when it is at work, or the new instance is HEALTHY (outcome SETTLING), by the leader's clock.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub since: Option<Timestamp>,
     /// Why it is not done.

@@ -4,17 +4,25 @@
 use std::time::Duration;
 
 use muster_common::id::OperationId;
-use muster_common::operation::{Operation, OperationState, SlotOutcome, SlotProgress};
+use muster_common::operation::{Operation, OperationState};
 use muster_common::time::Timestamp;
 
+use super::progress::{goes_in_waves, is_begun};
 use super::{Happening, State};
 
 /// How long an operation may wait for a user's word before it fails.
 const HELD_FOR_AT_MOST: Duration = Duration::from_secs(7 * 86_400);
 
-/// What an operation that begins has.
-pub(super) fn whole(operation: &Operation) -> u64 {
-    as_ms(operation.op_spec.timeout.as_duration())
+/// What an operation that begins has: users say what each slot may take (drove-wire.md §4.1), and those that go in waves take
+/// that for each wave.
+pub(crate) fn whole(operation: &Operation) -> Duration {
+    let op_spec = &operation.op_spec;
+    let (each, slots) = (op_spec.timeout.as_duration(), operation.slots.len());
+    if !goes_in_waves(operation.kind) {
+        return each;
+    }
+    let waves = slots.div_ceil(op_spec.parallelism.of(slots)).max(1);
+    each.saturating_add(op_spec.settle.as_duration()).saturating_mul(u32::try_from(waves).unwrap_or(u32::MAX))
 }
 
 impl State {
@@ -39,7 +47,7 @@ impl State {
         for id in running {
             if let Some(operation) = self.operations.get_running_mut(&id) {
                 stop_clock(operation, now);
-                settle_anew(operation);
+                time_anew(operation);
             }
         }
         self.stop_drain_clocks();
@@ -67,12 +75,11 @@ fn stop_clock(operation: &mut Operation, now: Timestamp) {
     }
 }
 
-/// Since when a slot is HEALTHY, by the next leader's clock, is for that to say.
-fn settle_anew(operation: &mut Operation) {
-    let settles = |progress: &SlotProgress| progress.outcome == SlotOutcome::Settling;
+/// Since when a slot is at work, or HEALTHY, by the next leader's clock, is for that to say.
+fn time_anew(operation: &mut Operation) {
     // Copies share what is not touched.
-    if operation.slots.iter().any(settles) {
-        for progress in operation.slots.iter_mut().filter(|progress| settles(progress)) {
+    if operation.slots.iter().any(is_begun) {
+        for progress in operation.slots.iter_mut().filter(|progress| is_begun(progress)) {
             progress.since = None;
         }
     }

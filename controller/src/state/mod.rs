@@ -71,14 +71,14 @@ use instances::Instances;
 use operations::Operations;
 use slots::Slots;
 
-pub(crate) use clock::as_ms;
+pub(crate) use clock::{as_ms, whole};
 pub(crate) use command::{Change, ExecutorReport};
 pub use command::{Command, Wish};
 pub(crate) use events::{EventPosition, EventRecord, Happening};
 pub(crate) use executor::{Drain, Executor};
 pub(crate) use instances::{Instance, Remark};
 pub(crate) use muster_common::executor::Contact;
-pub(crate) use progress::{brief, goes_in_waves};
+pub(crate) use progress::{brief, goes_in_waves, is_begun};
 pub(crate) use refusal::{Refusal, allowed_operations};
 pub(crate) use replica::Replica;
 pub use reply::Reply;

@@ -9,7 +9,7 @@ use muster_common::service::{ActivationState, ServiceState};
 use muster_common::time::Timestamp;
 
 use super::command::Change;
-use super::progress::{goes_in_waves, occupies};
+use super::progress::{goes_in_waves, is_begun, occupies};
 use super::{Reply, Slot, State};
 
 impl State {
@@ -51,6 +51,7 @@ impl State {
                     progress.outcome = SlotOutcome::InProgress;
                 }
                 progress.epoch = Some(raised);
+                progress.since = Some(at);
                 progress.restarts = current.restarts();
                 progress.reason = None;
                 progress.message.clear();
@@ -62,13 +63,12 @@ impl State {
             Change::SettleSlot { operation, slot, from, outcome, reason, message } => {
                 let progress = self.slot_of(operation, slot).filter(|progress| progress.outcome == *from)?;
                 // What is as it was is told again only to have its time begin, or for another reason.
-                let settles = *outcome == SlotOutcome::Settling;
-                let is_timed = progress.since.is_some() || !settles;
+                let is_timed = progress.since.is_some() || !is_begun(progress);
                 if outcome == from && is_timed && progress.message == *message {
                     return None;
                 }
-                progress.since = settles.then_some(at);
                 progress.outcome = *outcome;
+                progress.since = is_begun(progress).then_some(at);
                 progress.reason = *reason;
                 progress.message.clone_from(message);
                 Some(())

@@ -59,6 +59,20 @@ pub(super) const fn is_open(outcome: SlotOutcome) -> bool {
     }
 }
 
+/// Begun, and not through: its time runs.
+#[must_use]
+pub(crate) const fn is_begun(progress: &SlotProgress) -> bool {
+    match progress.outcome {
+        SlotOutcome::InProgress | SlotOutcome::Settling => true,
+        SlotOutcome::RollingBack => progress.epoch.is_some(),
+        SlotOutcome::Waiting
+        | SlotOutcome::Done
+        | SlotOutcome::RolledBack
+        | SlotOutcome::Failed
+        | SlotOutcome::Away => false,
+    }
+}
+
 impl State {
     /// How far `operation` is in each of its slots, ordered by slot.
     #[must_use]

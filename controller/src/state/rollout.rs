@@ -13,6 +13,7 @@ use muster_common::spec::LocalServiceSpec;
 use muster_common::time::Timestamp;
 
 use super::chosen::newest_per_slot;
+use super::clock::{as_ms, whole};
 use super::submit::{How, Submission};
 use super::{Happening, Refusal, Service, Slot, SpecVersion, State, brief};
 
@@ -245,7 +246,7 @@ impl State {
         operation.state = OperationState::RollingBack;
         message.clone_into(&mut operation.message);
         operation.deadline = None;
-        operation.time_left_ms = super::clock::whole(operation);
+        operation.time_left_ms = as_ms(whole(operation));
         let what = Happening::operation(operation);
         self.emit(at, what);
         for (id, _) in given.iter().filter(|(_, way)| !matches!(way, WayBack::Replaced)) {

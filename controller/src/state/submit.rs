@@ -16,7 +16,7 @@ use muster_common::time::Timestamp;
 use uuid::Uuid;
 
 use super::chosen::waiting;
-use super::clock::whole;
+use super::clock::{as_ms, whole};
 use super::progress::occupies;
 use super::rollout::choose_canaries;
 use super::{Refusal, Reply, Service, SpecVersion, Specs, State, allowed_operations};
@@ -433,7 +433,7 @@ impl Submission<'_> {
             message: String::new(),
             slots: slots.into(),
         };
-        operation.time_left_ms = whole(&operation);
+        operation.time_left_ms = as_ms(whole(&operation));
         operation
     }
 }

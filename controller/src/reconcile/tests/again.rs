@@ -161,7 +161,7 @@ fn what_came_to_be_for_nobody_is_not_taken_for_good() {
     fixture.tag("e2", &[]);
     fixture.settle();
     assert_eq!(outcomes(&fixture, &operation), [Done, Done]);
-    fixture.advance(300);
+    fixture.advance(600);
     fixture.settle();
     let finished = fixture.operation(&operation);
     assert_eq!(finished.state, OperationState::Failed);

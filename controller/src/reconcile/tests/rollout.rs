@@ -4,7 +4,7 @@ use muster_common::duration::DroveDuration;
 use muster_common::executor::Contact;
 use muster_common::id::{OperationId, SlotId};
 use muster_common::operation::SlotOutcome::{
-    Done, Failed, InProgress, RolledBack, RollingBack, Settling, Waiting,
+    Away, Done, Failed, InProgress, RolledBack, RollingBack, Settling, Waiting,
 };
 use muster_common::operation::{
     Canary, ClusterOpSpec, FailureStrategy, OperationRequest, OperationState, Parallelism, SlotOutcome, Steer,
@@ -301,22 +301,27 @@ fn a_slot_is_done_when_its_instance_stayed_healthy() {
 fn what_did_not_stay_healthy_long_enough_by_the_deadline_has_timed_out() {
     let mut fixture = running(2);
     let settle = DroveDuration::from_secs(10);
+    for executor in ["e1", "e2"] {
+        fixture.contact(executor, Contact::Unreachable);
+    }
     let operation = update(&mut fixture, "new", ClusterOpSpec { settle, ..ClusterOpSpec::default() });
-    fixture.advance(295);
+    fixture.advance(615);
+    fixture.contact("e1", Contact::Connected);
+    fixture.settle();
     replaced(&mut fixture, "e1");
     fixture.advance(5);
     fixture.settle();
     let finished = fixture.operation(&operation);
-    assert_eq!(outcomes(&fixture, &operation), [Failed, Waiting]);
+    assert_eq!(outcomes(&fixture, &operation), [Failed, Away]);
     assert_eq!(finished.slots[0].reason, Some(Reason::TimedOut));
     assert_eq!(
         finished.slots[0].message,
-        "timed out in UPDATE_SPEC after 300 seconds; it was HEALTHY, but not yet for 10 seconds"
+        "timed out in UPDATE_SPEC after 620 seconds; it was HEALTHY, but not yet for 10 seconds"
     );
     assert!(
-        finished.message.starts_with("timed out in UPDATE_SPEC after 300 seconds; ")
+        finished.message.starts_with("timed out in UPDATE_SPEC after 620 seconds; ")
             && finished.message.contains("1 failed: e1/0 (TIMED_OUT: ")
-            && finished.message.contains("1 were not touched: e2/0"),
+            && finished.message.contains("1 are away: e2/0"),
         "{}",
         finished.message
     );
@@ -330,14 +335,46 @@ fn what_the_deadline_of_a_way_back_leaves_is_named() {
         parallelism: Parallelism::Slots(1),
         ..wide()
     };
-    let operation = update(&mut fixture, "new", op_spec);
+    let (spec, op_spec) = (Box::new(content("new")), Some(op_spec));
+    let request = OperationRequest::UpdateSpec { spec, stop_first: true, op_spec };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
     replaced(&mut fixture, "e1");
-    kept_old(&mut fixture, "e2");
-    fixture.advance(300);
+    fixture.report_status(&slot_id(ID, "e2", 0), SlotPhase::Failed, "readiness check failed");
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::RollingBack);
+    // It may be down, and keeps its place; the other one waits for it.
+    fixture.contact("e2", Contact::Unreachable);
+    fixture.advance(599);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).finished, None);
+    fixture.advance(1);
     fixture.settle();
     let finished = fixture.operation(&operation);
-    assert_eq!(outcomes(&fixture, &operation), [RollingBack, Failed]);
+    assert_eq!(outcomes(&fixture, &operation), [RollingBack, Away]);
     assert!(finished.message.contains("1 were not rolled back: e1/0"), "{}", finished.message);
+}
+
+#[test]
+fn each_slot_has_the_whole_timeout_for_itself() {
+    let mut fixture = running(3);
+    let operation = update(&mut fixture, "new", ClusterOpSpec::default());
+    for executor in ["e1", "e2"] {
+        fixture.advance(299);
+        fixture.settle();
+        replaced(&mut fixture, executor);
+    }
+    fixture.lead_at(fixture.now);
+    fixture.settle();
+    fixture.advance(299);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Done, Done, InProgress], "by the clock of one leader");
+    fixture.advance(1);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Done, Done, Failed]);
+    let finished = fixture.operation(&operation);
+    assert_eq!(finished.state, OperationState::Failed);
+    assert!(finished.slots[2].message.starts_with("timed out in UPDATE_SPEC after 300 seconds; "));
 }
 
 #[test]

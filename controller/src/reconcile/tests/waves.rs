@@ -194,7 +194,7 @@ fn with_stop_first_a_silent_node_keeps_its_place_in_the_wave() {
     fixture.settle();
     assert_eq!(outcomes(&fixture, &operation), [Away, Waiting]);
     assert_eq!(fixture.operation(&operation).state, OperationState::Running);
-    fixture.advance(300);
+    fixture.advance(600);
     fixture.settle();
     let finished = fixture.operation(&operation);
     assert_eq!(finished.state, OperationState::Failed);

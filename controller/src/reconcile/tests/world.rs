@@ -275,7 +275,7 @@ impl World {
 
     /// Calms down until every deadline that there was has passed.
     pub(super) fn come_to_an_end(&mut self) {
-        for wait in [0, 60, 400, 1000, 8 * 86_400, 400] {
+        for wait in [0, 60, 400, 1000, 8 * 86_400, 4000, 4000] {
             self.fixture.now = self.fixture.now.plus(Duration::from_secs(wait));
             self.calm_down();
         }

@@ -1,11 +1,13 @@
 //! Where a slot of an operation stands.
 
+use std::time::Duration;
+
 use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
 use muster_common::reason::Reason;
 use muster_common::slot::{SlotPhase, SlotStatus};
 use muster_common::time::Timestamp;
 
-use crate::state::{Slot, State, brief};
+use crate::state::{Slot, State, brief, whole};
 
 /// How many instances one after the other may fail in a slot that was begun.
 const MAX_FAILURES: u64 = 3;
@@ -74,14 +76,16 @@ fn judge_at_work(
             message: brief(&status.message),
         });
     }
-    if !late || !state.is_connected(&progress.slot.executor) {
+    let time = super::time_of(operation, progress.outcome);
+    let is_over = progress.since.is_some_and(|since| now.since(since) >= time);
+    if !(late || is_over) || !state.is_connected(&progress.slot.executor) {
         return None;
     }
     let last = status.map_or_else(
         || "its executor did not say anything about it".to_owned(),
         |status| format!("it was {} {}", status.phase, status.message).trim_end().to_owned(),
     );
-    Some(timed_out(operation, &last))
+    Some(timed_out(operation, if is_over { time } else { whole(operation) }, &last))
 }
 
 /// Whether the executor gave up, or fails again and again: it may go on with that for far longer than operations last.
@@ -112,18 +116,18 @@ fn judge_settling(
         return Some(Verdict { outcome: SlotOutcome::Failed, reason, message: brief(message.trim_end()) });
     }
     let settled =
-        progress.since.is_some_and(|since| now.since(since) >= operation.op_spec.settle.as_duration());
+        progress.since.is_some_and(|since| now.since(since) >= super::time_of(operation, progress.outcome));
     if settled {
         return Some(verdict(SlotOutcome::Done, ""));
     }
     late.then(|| {
         let last = format!("it was HEALTHY, but not yet for {}", operation.op_spec.settle);
-        timed_out(operation, &last)
+        timed_out(operation, whole(operation), &last)
     })
 }
 
-fn timed_out(operation: &Operation, last: &str) -> Verdict {
-    let message = format!("timed out in {} after {}; {last}", operation.kind, operation.op_spec.timeout);
+fn timed_out(operation: &Operation, time: Duration, last: &str) -> Verdict {
+    let message = format!("timed out in {} after {} seconds; {last}", operation.kind, time.as_secs());
     Verdict { outcome: SlotOutcome::Failed, reason: Some(Reason::TimedOut), message: brief(&message) }
 }
 

@@ -7,6 +7,8 @@
 //! | `judge` | where a slot stands |
 //! | `pick` | which slots are next |
 //!
+//! A slot has failed when it is not through within the operation's `timeout`; the operation has that for each wave.
+//!
 //! A slot whose executor is not heard is away: it is passed over, taken up again should the executor
 //! come back in time, and never fails the operation. It keeps its place in the wave only if it may be
 //! down by our doing, which start-first never is. A slot that was through and is not HEALTHY any more takes its place
@@ -23,6 +25,8 @@
 mod judge;
 mod pick;
 
+use std::time::Duration;
+
 use muster_common::operation::{
     FailureStrategy, Operation, OperationKind, OperationState, SlotOutcome, SlotProgress,
 };
@@ -32,7 +36,7 @@ use muster_common::time::Timestamp;
 
 use super::convergence::Tally;
 use super::{Plan, is_late};
-use crate::state::{Change, State};
+use crate::state::{Change, State, is_begun, whole};
 use judge::{Verdict, judge};
 use pick::Wave;
 
@@ -93,15 +97,24 @@ fn judged(
             progress.message = verdict.message;
             progress.since = Some(now);
         }
-        if progress.outcome == SlotOutcome::Settling {
-            match progress.since {
-                Some(since) => plan.wake_at(since.plus(operation.op_spec.settle.as_duration())),
-                // Another leader's clock began it.
-                None => plan.changes.push(settle_anew(operation, progress)),
+        match progress.since {
+            // Who is not heard is judged when it is.
+            Some(since) if is_at_work(state, progress) => {
+                plan.wake_at(since.plus(time_of(operation, progress.outcome)));
             }
+            // Another leader's clock began it.
+            None if is_begun(progress) => plan.changes.push(time_anew(operation, progress)),
+            Some(_) | None => {}
         }
     }
     slots
+}
+
+/// How long a slot that was begun may stay where it is.
+fn time_of(operation: &Operation, outcome: SlotOutcome) -> Duration {
+    let op_spec = &operation.op_spec;
+    let time = if outcome == SlotOutcome::Settling { op_spec.settle } else { op_spec.timeout };
+    time.as_duration()
 }
 
 /// Only a rollout has something to go back to: all others replace instances by instances of the same spec.
@@ -200,19 +213,6 @@ fn mode(state: &State, operation: &Operation) -> ReplaceMode {
     if stops_first { ReplaceMode::StopFirst } else { ReplaceMode::StartFirst }
 }
 
-/// Begun, and not through.
-fn is_begun(progress: &SlotProgress) -> bool {
-    match progress.outcome {
-        SlotOutcome::InProgress | SlotOutcome::Settling => true,
-        SlotOutcome::RollingBack => progress.epoch.is_some(),
-        SlotOutcome::Waiting
-        | SlotOutcome::Done
-        | SlotOutcome::RolledBack
-        | SlotOutcome::Failed
-        | SlotOutcome::Away => false,
-    }
-}
-
 /// At work, and its executor is heard: worth waiting for.
 fn is_at_work(state: &State, progress: &SlotProgress) -> bool {
     is_begun(progress) && state.is_connected(&progress.slot.executor)
@@ -264,7 +264,7 @@ fn is_to_come(state: &State, operation: &Operation, progress: &SlotProgress) -> 
     waits && state.is_connected(&progress.slot.executor) && state.slot(&progress.slot).is_some()
 }
 
-fn settle_anew(operation: &Operation, progress: &SlotProgress) -> Change {
+fn time_anew(operation: &Operation, progress: &SlotProgress) -> Change {
     let (outcome, reason, message) = (progress.outcome, progress.reason, progress.message.clone());
     settle(operation, progress, &Verdict { outcome, reason, message })
 }
@@ -298,7 +298,8 @@ fn account(state: &State, operation: &Operation, shown: &[SlotProgress], late: b
     if late && operation.state.is_held() {
         format!("nobody said how to go on while it was {}; {message}", operation.state)
     } else if late {
-        format!("timed out in {} after {}; {message}", operation.kind, operation.op_spec.timeout)
+        let seconds = whole(operation).as_secs();
+        format!("timed out in {} after {seconds} seconds; {message}", operation.kind)
     } else {
         message
     }

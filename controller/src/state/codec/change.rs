@@ -8,7 +8,8 @@ use muster_proto::v1::plan_change::Body;
 use muster_proto::{Fields, Malformed, v1};
 
 use super::{name_or_empty, no_body};
-use crate::state::{Change, Retention};
+
+use crate::state::{Change, Retention, as_ms};
 
 impl Change {
     /// How much room it takes in a command, in bytes.
@@ -179,10 +180,6 @@ impl From<v1::Retention> for Retention {
                 .filter(|time| !time.is_zero()),
         }
     }
-}
-
-fn as_ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn about(executor: &ExecutorId) -> v1::ExecutorChange {
