@@ -61,3 +61,4 @@ pub(crate) use error::{ChangeError, ProposeError, ReadError, StartError};
 pub(crate) use machine::{Encode, Machine, RestoreError, UnreadableCommand};
 pub(crate) use members::Standing;
 pub use status::RaftStatus;
+pub(crate) use status::Role;

@@ -20,13 +20,17 @@ use super::liveness::Limits;
 use super::lobby::Lobby;
 use super::message::Message;
 use super::roster::Outgoing;
-use crate::raft::{Consensus, RaftStatus};
+use crate::raft::{Consensus, RaftStatus, Role};
 use crate::state::State;
 
 /// How many messages are taken in one go, so that their reports travel together.
 const INBOX_BATCH: usize = 256;
 /// How often silence is judged: a twentieth of `unknownAfter`, so that a verdict is at most 5 % late.
 const JUDGEMENTS_PER_UNKNOWN_AFTER: u32 = 20;
+
+/// How long a leader that has no quorum keeps its sessions: a third of `unknownAfter`. Where another one leads by then,
+/// everybody has time enough to find it.
+const ALONE_PER_UNKNOWN_AFTER: u32 = 3;
 
 /// What the hub is made of.
 pub(crate) struct Hub {
@@ -39,6 +43,8 @@ pub(crate) struct Hub {
     pub(super) limits: Limits,
     pub(super) inbox: mpsc::Receiver<Message>,
     pub(super) lobby: Lobby<Message>,
+    /// Since when this leader has no quorum's answer, while its sessions are kept.
+    pub(super) alone_since: Option<Instant>,
 }
 
 impl Hub {
@@ -71,6 +77,9 @@ impl Hub {
                     let before = std::mem::replace(&mut signs, self.crowd.signs());
                     // Many wait at the door, or what they said waits here.
                     let is_crowded = signs != before || self.inbox.len() >= INBOX_BATCH;
+                    if self.alone_since.is_some() {
+                        self.follow(&mut leadership);
+                    }
                     match &mut leadership {
                         Some(leadership) => leadership.judge(&self.state.borrow().clone(), is_crowded),
                         None => self.send_away_the_weary(),
@@ -100,11 +109,16 @@ impl Hub {
         }
     }
 
-    /// Begins or ends a leadership as Raft says.
+    /// Begins or ends a leadership as Raft says. A leader that its peers do not answer for a moment, be it for a slow disk,
+    /// keeps its sessions: making those of a whole fleet anew costs more than to wait. Nothing can be proposed meanwhile.
     fn follow(&mut self, leadership: &mut Option<Leadership>) {
         let status = self.status.borrow_and_update().clone();
         let leads = status.is_ready_leader;
-        if leadership.as_ref().is_some_and(|present| !leads || present.term() != status.term)
+        let waits = !leads && status.role == Role::Leader && leadership.is_some();
+        self.alone_since = waits.then(|| self.alone_since.unwrap_or_else(Instant::now));
+        let is_left = |since: Instant| since.elapsed() >= self.limits.unknown_after / ALONE_PER_UNKNOWN_AFTER;
+        let ends = !leads && self.alone_since.is_none_or(is_left);
+        if leadership.as_ref().is_some_and(|present| ends || present.term() != status.term)
             && let Some(ended) = leadership.take()
         {
             ended.end(&self.another_leader(&status));

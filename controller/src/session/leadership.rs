@@ -317,6 +317,8 @@ impl Leadership {
                 // Lost stays lost until it is heard.
                 Verdict::Unreachable if executor.contact == Contact::Lost => continue,
                 Verdict::Unreachable => Contact::Unreachable,
+                // One step after the other: so a verdict that a registration overtook takes nothing for lost.
+                Verdict::Lost if executor.contact == Contact::Connected => Contact::Unreachable,
                 Verdict::Lost => Contact::Lost,
             };
             if contact != Contact::Connected

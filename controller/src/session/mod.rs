@@ -63,5 +63,5 @@ pub(crate) fn sessions(
     let status = consensus.status();
     let routes = Router::new().route_service("/muster.v1.Sessions/{*call}", Streams::server(sender));
     let lobby = Lobby::default();
-    (routes, Hub { id, world, crowd, consensus, status, state, limits, inbox, lobby })
+    (routes, Hub { id, world, crowd, consensus, status, state, limits, inbox, lobby, alone_since: None })
 }

@@ -57,7 +57,9 @@ impl State {
 
     pub(super) fn contact(&mut self, at: Timestamp, id: &ExecutorId, contact: Contact) {
         let Some(executor) = self.executors.get_mut(id).map(Arc::make_mut) else { return };
-        if executor.contact == contact {
+        // Whoever registered since a leader took it for lost is here.
+        let is_overtaken = contact == Contact::Lost && executor.contact == Contact::Connected;
+        if executor.contact == contact || is_overtaken {
             return;
         }
         executor.contact = contact;

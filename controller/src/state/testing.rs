@@ -202,6 +202,10 @@ impl Fixture {
     }
 
     pub(crate) fn contact(&mut self, executor: &str, contact: Contact) {
+        let is_here = || self.state.is_connected(&executor_id(executor));
+        if contact == Contact::Lost && is_here() {
+            self.contact(executor, Contact::Unreachable);
+        }
         let verdicts = vec![(executor_id(executor), contact)];
         let reply = self.apply(&Command::ExecutorContact { at: self.now, verdicts });
         assert_eq!(reply, Reply::Done);

@@ -186,3 +186,16 @@ fn a_newcomer_is_told_of_its_slots_with_its_first_table() {
     fixture.register("e4", None);
     assert_eq!(crate::state::slot_table(&fixture.state, &executor_id("e4")).rows.len(), 0);
 }
+
+#[test]
+fn a_verdict_that_a_registration_overtook_loses_nothing() {
+    let mut fixture = running();
+    fixture.contact("e1", Contact::Unreachable);
+    fixture.advance(600);
+    fixture.register("e1", Some(&[INSTANCE]));
+    let verdicts = vec![(executor_id("e1"), Contact::Lost)];
+    fixture.apply(&Command::ExecutorContact { at: fixture.now, verdicts });
+    let info = view::instance_info(&fixture.state, fixture.state.instance(&instance_id(INSTANCE)).unwrap());
+    assert_eq!(info.state, InstanceState::Healthy);
+    assert_eq!(fixture.state.executor(&executor_id("e1")).unwrap().contact, Contact::Connected);
+}
