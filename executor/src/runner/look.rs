@@ -4,25 +4,23 @@
 //! so that no other work on disks (the journal's, say) ever waits behind it; one that hangs is the only one of its
 //! service; and whoever asked is told in time.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use muster_common::id::ServiceId;
-use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 
-use super::under_way::UnderWay;
 use super::{ProvisionError, StartError};
 
 /// How long the disk may take to answer.
 const LOOK_WAIT: Duration = Duration::from_secs(10);
 
-/// How often it is seen whether the service's look before this one is over.
-const TURN_INTERVAL: Duration = Duration::from_millis(10);
-
-/// The looks under way, at most one for each service.
+/// Whose turn it is: one look at a time for each service. Locked for moments only, never across a wait.
 #[derive(Default)]
-pub(super) struct Looks(UnderWay<ServiceId>);
+pub(super) struct Looks(Mutex<BTreeMap<ServiceId, Arc<Semaphore>>>);
 
 /// Nobody could look. The same may work later.
 #[derive(Debug, thiserror::Error)]
@@ -52,16 +50,11 @@ impl Looks {
         look: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, LookError> {
         let answered = async {
-            let under_way = loop {
-                match self.0.begin(service) {
-                    Some(look) => break look,
-                    None => sleep(TURN_INTERVAL).await,
-                }
-            };
+            let turn = self.turns(service).acquire_owned().await.map_err(io::Error::other)?;
             let (answer, answered) = oneshot::channel();
             std::thread::Builder::new().name("muster-look".to_owned()).spawn(move || {
                 let seen = look();
-                drop(under_way);
+                drop(turn);
                 // Whoever asked may be gone.
                 let _ = answer.send(seen);
             })?;
@@ -71,6 +64,13 @@ impl Looks {
             Ok(answer) => answer.map_err(|source| LookError::Unseen { question, source }),
             Err(_) => Err(LookError::Silent { question }),
         }
+    }
+
+    /// The turns of a service; those that nobody has or waits for are forgotten.
+    fn turns(&self, service: &ServiceId) -> Arc<Semaphore> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, of_one| Arc::strong_count(of_one) > 1);
+        Arc::clone(turns.entry(service.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))))
     }
 }
 

@@ -251,14 +251,15 @@ async fn a_hundred_quick_starts_leave_nothing() {
     let (runner, mut events) = node.open();
     let plans: Vec<LaunchPlan> = (0..100).map(|number| script(&format!("exit {number}"))).collect();
     let starts = plans.iter().map(|plan| start(&runner, plan));
-    futures::future::join_all(starts).await;
+    let started = futures::future::join_all(starts).await;
     for _ in &plans {
         let (instance, exit) = exited(&mut events).await;
         let number = plans.iter().position(|plan| plan.instance == instance).unwrap();
         assert_eq!(exit, code(i32::try_from(number).unwrap()));
     }
-    // Those of other tests are buried a moment after they end.
-    until("there are no zombies", || zombies().is_empty()).await;
+    let shims = started.iter().map(|workload| pids(workload).0).collect();
+    // What other tests leave when they drop a runner is not looked at.
+    until("all shims are buried", || zombies().is_disjoint(&shims)).await;
     for plan in &plans {
         assert_nothing_left(&node, &runner, plan).await;
     }

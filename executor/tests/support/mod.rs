@@ -14,7 +14,7 @@ pub(crate) mod server;
 #[path = "../../../tests/src/small_disk.rs"]
 pub(crate) mod small_disk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -135,7 +135,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// The zombies among this process's own children.
-pub(crate) fn zombies() -> Vec<u32> {
+pub(crate) fn zombies() -> BTreeSet<u32> {
     let me = std::process::id().to_string();
     std::fs::read_dir("/proc")
         .unwrap()

@@ -304,6 +304,7 @@ impl Inner {
         // Numbers of another boot are nobody's.
         let workload = pids.filter(|pids| pids.boot_id == self.boot_id).map(|pids| pids.workload);
         watch::kill_strays(instance, &run, workload, None).await.map_err(failed)?;
+        self.watches.bury(instance).await;
         self.watches.forget(instance);
         // The run directory goes last: as long as it is there, the instance is listed.
         let (scratch, run) = (self.scratch(instance), self.run_dir(instance));

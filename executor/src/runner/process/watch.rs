@@ -13,7 +13,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::launch::{Ended, Pids};
@@ -27,6 +27,9 @@ const STRAY_WAIT: Duration = Duration::from_secs(10);
 
 /// How often a kill is repeated.
 const STRAY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How long the end of a shim may take that has let go of everything.
+const BURIAL_WAIT: Duration = Duration::from_secs(5);
 
 /// How soon an end is looked into again that could not be: out of descriptors, say.
 const CONCLUDE_INTERVAL: Duration = Duration::from_secs(1);
@@ -76,6 +79,21 @@ impl Watches {
     /// Announces an end that nobody watched.
     pub(super) async fn announce(&self, instance: InstanceId, exit: Exit) {
         announce(&self.events, instance, exit).await;
+    }
+
+    /// Waits until whoever watches the shim of a workload that has ended has buried it; that is a matter of moments.
+    pub(super) async fn bury(&self, instance: &InstanceId) {
+        let watched = self
+            .watched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(instance)
+            .map(|watched| watched.exit.clone());
+        let Some(mut exit) = watched else { return };
+        // An error says that nobody watches any more.
+        if timeout(BURIAL_WAIT, exit.wait_for(Option::is_some)).await.is_err() {
+            tracing::warn!(%instance, "its shim has not ended within {BURIAL_WAIT:?}");
+        }
     }
 
     /// Forgets an instance that was removed.
