@@ -13,6 +13,7 @@
 //! | `files` | files that are fetched for executors |
 //! | `gauges` | what of the state is counted |
 //! | `described` | what each metric means |
+//! | `leaders_clock` | the time by which a leader keeps deadlines |
 //! | `address` | addresses as people write them |
 //! | [`backup`] | the state as a file |
 //! | `offline` | what is done to the files of a controller that does not run |
@@ -41,6 +42,7 @@ mod config;
 mod described;
 mod files;
 mod gauges;
+mod leaders_clock;
 mod offline;
 mod raft;
 mod reconcile;

@@ -27,6 +27,7 @@ use crate::config::ControllerConfig;
 use crate::described;
 use crate::files::FileService;
 use crate::gauges;
+use crate::leaders_clock::LeadersClock;
 use crate::offline::{self, OfflineCommand};
 use crate::raft::{Consensus, Member, RaftConfig, RaftStatus, Storage};
 use crate::reconcile::Reconciler;
@@ -179,6 +180,8 @@ impl Controller {
         let (users, peers) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
 
+        let clock = Arc::new(LeadersClock::new(Arc::clone(&world.clock), consensus.status()));
+        let leaders_world = World { clock, ..world.clone() };
         let limits = session::Limits {
             unknown_after: config.liveness.unknown_after.as_duration(),
             lost_after: config.liveness.lost_after.as_duration(),
@@ -186,7 +189,7 @@ impl Controller {
         let crowd = Crowd::default();
         let (sessions, hub) = session::sessions(
             config.id,
-            world.clone(),
+            leaders_world.clone(),
             crowd.clone(),
             consensus.clone(),
             state.clone(),
@@ -197,7 +200,7 @@ impl Controller {
             state.clone(),
             consensus.status(),
             consensus.clone(),
-            world.clone(),
+            leaders_world,
             config.kept(),
         );
         tasks.spawn(reconciler.run(peers.clone()));

@@ -167,16 +167,16 @@ impl Executor {
             let drained = standing.wait_for(|standing| standing.is_drained).await.ok()?;
             Some(drained.live)
         };
-        match tokio::time::timeout(limit, drained).await {
-            Ok(Some(left)) => {
-                self.tell_all(limit.saturating_sub(begun.elapsed()).min(TELL_LIMIT)).await;
-                Ok(left)
-            }
-            // Time is up, or the supervisor is gone and nobody is left to ask: what runs keeps running.
-            Ok(None) | Err(_) => {
-                Err(DrainIncomplete { left: self.standing().borrow().undrained, after: begun.elapsed() })
-            }
+        if let Ok(Some(left)) = tokio::time::timeout(limit, drained).await {
+            self.tell_all(limit.saturating_sub(begun.elapsed()).min(TELL_LIMIT)).await;
+            return Ok(left);
         }
+        // Time is up, or the supervisor is gone and nobody is left to ask: what runs keeps running. Where nothing could be
+        // decided, nothing is known to be left alone.
+        let standing = self.standing();
+        let now = standing.borrow();
+        let left = if now.undrained > 0 { now.undrained } else { now.live };
+        Err(DrainIncomplete { left, after: begun.elapsed() })
     }
 
     /// Waits until controllers have confirmed everything, as long as there is a session: the node may not come back

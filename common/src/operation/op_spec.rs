@@ -114,7 +114,7 @@ impl Read for Canary {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterOpSpec {
-    /// How long each slot may take (drove-wire.md §4.1). An operation that goes in waves may be at work for that long for
+    /// How long each slot may take (drove-wire.md §4.1). An operation that goes in waves may be at work for that long and `settle` for
     /// each wave; time in which it is paused does not count.
     pub timeout: DroveDuration,
     /// How many slots at a time.

@@ -72,6 +72,9 @@ pub struct UserSpec {
     pub group: Option<String>,
 }
 
+/// How long after its start an instance may fail its checks when the spec does not say.
+const DEFAULT_START_GRACE: DroveDuration = DroveDuration::from_secs(60);
+
 /// One service's spec. By default it says nothing at all, which is not valid.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -212,6 +215,12 @@ impl LocalServiceSpec {
     #[must_use]
     pub fn is_host_level(&self) -> bool {
         matches!(self.placement_policy, Some(PlacementPolicy::Local { host_level: true, .. }))
+    }
+
+    /// How long after its start an instance may fail its checks.
+    #[must_use]
+    pub fn start_grace(&self) -> Duration {
+        self.grace.unwrap_or(DEFAULT_START_GRACE).as_duration()
     }
 
     /// What an instance has between the stop signal and the kill.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metrics::{counter, histogram};
-use muster_platform::{Clock, SteadyClock, World};
+use muster_platform::World;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,7 @@ pub(crate) struct Reconciler<L> {
     state: watch::Receiver<Arc<State>>,
     status: watch::Receiver<RaftStatus>,
     log: L,
+    /// With the leaders' clock.
     world: World,
     /// What this controller's configuration says of it; the leader's word goes for all.
     retention: Retention,
@@ -91,12 +92,10 @@ impl<L: Log> Reconciler<L> {
         }
     }
 
-    /// Leads in one term. The next one has to be announced, though it be this controller's own. Deadlines are kept by a clock
-    /// that nobody can set: an hour that only the wall clock skipped ends nothing.
+    /// Leads in one term. The next one has to be announced, though it be this controller's own.
     async fn lead(&mut self) -> End {
         let term = self.status.borrow().term;
-        let clock = SteadyClock::following(Arc::clone(&self.world.clock));
-        if let Some(end) = self.announce(term, &clock).await {
+        if let Some(end) = self.announce(term).await {
             return end;
         }
         let mut unsettled = Unsettled::default();
@@ -111,7 +110,7 @@ impl<L: Log> Reconciler<L> {
                 unsettled.doubt();
                 full_pass = started + FULL_PASS;
             }
-            let mut plan = plan_on(&state, unsettled.in_state(&state), clock.now());
+            let mut plan = plan_on(&state, unsettled.in_state(&state), self.world.clock.now());
             unsettled.settled(&plan.settled);
             if state.retention() != self.retention {
                 plan.changes.insert(0, Change::Retain(self.retention));
@@ -119,14 +118,14 @@ impl<L: Log> Reconciler<L> {
             let work = started.elapsed();
             histogram!("muster_reconcile_seconds").record(work.as_secs_f64());
             if plan.changes.is_empty() {
-                let wait = plan
-                    .wake
-                    .map_or(SAFETY_PASS, |wake| wake.since(clock.now()).clamp(MIN_REST, SAFETY_PASS));
+                let wait = plan.wake.map_or(SAFETY_PASS, |wake| {
+                    wake.since(self.world.clock.now()).clamp(MIN_REST, SAFETY_PASS)
+                });
                 if let Some(end) = self.wait(wait).await {
                     return end;
                 }
             } else {
-                self.propose(term, &clock, plan).await;
+                self.propose(term, plan).await;
             }
             sleep((work * REST_PER_WORK).clamp(MIN_REST, MAX_REST)).await;
         }
@@ -138,11 +137,11 @@ impl<L: Log> Reconciler<L> {
     }
 
     /// Tells the world who leads. Nothing is planned before: the clocks of what is at work would be another leader's.
-    async fn announce(&self, term: u64, clock: &SteadyClock) -> Option<End> {
+    async fn announce(&self, term: u64) -> Option<End> {
         while self.leads(term) {
             let leader = self.status.borrow().leader.clone();
             let address = leader.map(|leader| leader.api_addr).unwrap_or_default();
-            let command = Command::AnnounceLeader { at: clock.now(), address };
+            let command = Command::AnnounceLeader { at: self.world.clock.now(), address };
             match self.log.propose(term, command.encode_in_term(term)).await {
                 Ok(_) => return None,
                 Err(error) => {
@@ -166,9 +165,9 @@ impl<L: Log> Reconciler<L> {
     }
 
     /// Failures are harmless: what is still to do is planned again.
-    async fn propose(&self, term: u64, clock: &SteadyClock, plan: super::Plan) {
+    async fn propose(&self, term: u64, plan: super::Plan) {
         let count = plan.changes.len();
-        let command = Command::Plan { at: clock.now(), changes: plan.changes };
+        let command = Command::Plan { at: self.world.clock.now(), changes: plan.changes };
         match self.log.propose(term, command.encode_in_term(term)).await {
             Ok(reply) => match Reply::decode(&reply) {
                 Ok(Reply::Planned { applied, skipped }) => {

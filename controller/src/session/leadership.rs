@@ -10,7 +10,7 @@ use bytes::Bytes;
 use metrics::{counter, gauge};
 use muster_common::id::{ExecutorId, Revision};
 use muster_common::time::Timestamp;
-use muster_platform::{SteadyClock, World};
+use muster_platform::World;
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body;
 use tokio::sync::OwnedSemaphorePermit;
@@ -95,7 +95,6 @@ impl Leadership {
         consensus: Consensus,
     ) -> Self {
         let now = Instant::now();
-        let world = World { clock: Arc::new(SteadyClock::following(world.clock)), ..world };
         let executors = state.executors().count();
         Self {
             term,
@@ -273,6 +272,11 @@ impl Leadership {
 
     fn send_table(&mut self, executor: &ExecutorId, key: SessionKey, state: &State) {
         let Some(session) = self.roster.get(executor, key) else { return };
+        // Nothing is assigned to a newcomer during maintenance, and an empty table would stop what it runs. It is sent its
+        // own as soon as it has one.
+        if state.is_in_maintenance() && state.slots_on(executor).next().is_none() {
+            return;
+        }
         if state.executor(executor).map_or(Revision(0), |known| known.table_revision) == session.table {
             return;
         }

@@ -21,7 +21,11 @@ pub(crate) fn whole(operation: &Operation) -> Duration {
     if !goes_in_waves(operation.kind) {
         return each;
     }
-    let waves = slots.div_ceil(op_spec.parallelism.of(slots)).max(1);
+    let at_once = op_spec.parallelism.of(slots);
+    let canaries = operation.slots.iter().filter(|progress| progress.canary).count();
+    // One slot of a zone stays out until the others are through.
+    let apart = usize::from(at_once > 1 && slots > 1);
+    let waves = canaries.div_ceil(at_once) + (slots - canaries).div_ceil(at_once).max(1) + apart;
     each.saturating_add(op_spec.settle.as_duration()).saturating_mul(u32::try_from(waves).unwrap_or(u32::MAX))
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use muster_common::evidence::Transition;
 use muster_common::executor::{ExecutorRecord, ExecutorState};
-use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::id::{ExecutorId, InstanceId, SlotId};
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 use muster_common::time::Timestamp;
 
+use super::progress::is_begun;
 use super::{Change, Contact, Executor, Happening, Instance, State};
 
 impl State {
@@ -65,10 +66,28 @@ impl State {
         executor.contact = contact;
         executor.contact_since = at;
         executor.updated = at;
+        if contact == Contact::Connected {
+            self.time_anew_on(id);
+        }
         if contact == Contact::Lost {
             let message = format!("no contact with executor {id}");
             for instance in self.live_on(id) {
                 self.lose(at, &instance, Reason::ExecutorUnreachable, &message);
+            }
+        }
+    }
+
+    /// Nobody heard meanwhile how it goes there: what was begun has its time again, within the operation's own.
+    fn time_anew_on(&mut self, id: &ExecutorId) {
+        let slots: Vec<_> = self.slots.on_executor(id).map(|(slot, _)| slot).collect();
+        let running_in = |slot: SlotId| {
+            let running = self.operations.running_of(&slot.service);
+            running.map(|operation| (operation.id.clone(), slot.clone())).collect::<Vec<_>>()
+        };
+        let at_work: Vec<_> = slots.into_iter().flat_map(running_in).collect();
+        for (operation, slot) in at_work {
+            if let Some(progress) = self.slot_of(&operation, &slot).filter(|progress| is_begun(progress)) {
+                progress.since = None;
             }
         }
     }

@@ -158,7 +158,9 @@ impl State {
         }
         let id = &executor.record.id;
         let assigned = self.slots.on_executor(id).map(|(slot, _)| self.drain_policy(&slot.service));
-        let live = self.live_instances_on(id).map(|one| self.drain_policy(&one.record.slot.service));
+        // The log of one that is gone may be copied for long; the drain as a whole waits for that.
+        let live = self.live_instances_on(id).filter(|one| !one.record.is_only_copied());
+        let live = live.map(|one| self.drain_policy(&one.record.slot.service));
         assigned.chain(live).min()
     }
 

@@ -305,7 +305,8 @@ impl Events {
 
     fn drop_oldest(&mut self) {
         if let Some((position, _)) = self.log.pop_front() {
-            self.compacted = position.0;
+            // What a restored group lost is later than all that is kept of it.
+            self.compacted = self.compacted.max(position.0);
         }
     }
 }

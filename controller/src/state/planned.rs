@@ -134,7 +134,7 @@ impl State {
     }
 
     /// The progress of a running operation in one of its slots.
-    fn slot_of(&mut self, operation: &OperationId, slot: &SlotId) -> Option<&mut SlotProgress> {
+    pub(super) fn slot_of(&mut self, operation: &OperationId, slot: &SlotId) -> Option<&mut SlotProgress> {
         let operation = self.operations.get_running_mut(operation)?;
         let position = operation.slots.binary_search_by(|progress| progress.slot.cmp(slot)).ok()?;
         operation.slots.get_mut(position)

@@ -177,7 +177,15 @@ impl State {
                 operation.slots[place] = joining;
             }
             Err(_) if operation.state == OperationState::RollingBack => {}
-            Err(place) => operation.slots.insert(place, joining),
+            Err(place) => {
+                let before = whole(operation);
+                operation.slots.insert(place, joining);
+                let more = whole(operation).saturating_sub(before);
+                operation.time_left_ms = operation.time_left_ms.saturating_add(as_ms(more));
+                if !operation.state.is_held() {
+                    operation.deadline = operation.deadline.map(|deadline| deadline.plus(more));
+                }
+            }
         }
     }
 

@@ -43,7 +43,7 @@ fn is_so(operation: &Operation, steer: Steer) -> bool {
     match steer {
         Steer::Pause => operation.state == OperationState::Paused,
         Steer::Resume => goes_in_waves(operation.kind) && operation.state == OperationState::Running,
-        Steer::Promote => operation.promoted && operation.state == OperationState::Running,
+        Steer::Promote => operation.promoted,
         Steer::Cancel => operation.state == OperationState::Cancelled,
     }
 }

@@ -167,7 +167,7 @@ impl Turn {
         let used_up = probe.failures >= check.attempts;
         let failures = probe.failures;
         let patient =
-            self.now.mono < self.instance.pace.launched.saturating_add(patience::grace(&self.instance.spec));
+            self.now.mono < self.instance.pace.launched.saturating_add(self.instance.spec.start_grace());
         let words = |noun: &str| format!("{noun} check failed {failures} times in a row: {answer}");
         match self.instance.state() {
             InstanceState::Unready if used_up && !patient => {

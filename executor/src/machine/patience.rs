@@ -17,8 +17,6 @@ pub(super) const LEASE_RETRY: Duration = Duration::from_secs(5);
 pub(super) const LEASE_TRIES: u32 = 8;
 /// For finding a PROCESS executable on the node's own disk.
 const PROCESS_PROVISION: Duration = Duration::from_secs(30);
-/// How long after its start a workload may fail its checks, unless its spec says otherwise.
-const GRACE: Duration = Duration::from_secs(60);
 /// For reading the end of a log while the runner is away: an engine that is restarted ends its containers first, and is back within a
 /// minute or so.
 pub(super) const EVIDENCE_AWAY: Duration = Duration::from_secs(120);
@@ -38,16 +36,11 @@ pub(super) fn provision(spec: &LocalServiceSpec) -> Duration {
     }
 }
 
-/// How long after its start a workload may fail its checks.
-pub(super) fn grace(spec: &LocalServiceSpec) -> Duration {
-    spec.grace.map_or(GRACE, Into::into)
-}
-
 /// For passing `check` for the first time: its attempts or the grace, whichever is longer. Only a
 /// watchdog: the attempts are counted one by one.
 pub(super) fn coming_up(spec: &LocalServiceSpec, check: &CheckSpec) -> Duration {
     let attempts = interval(check).saturating_mul(check.attempts);
-    let tries = attempts.max(grace(spec));
+    let tries = attempts.max(spec.start_grace());
     tries.saturating_add(check.initial_delay.as_duration()).saturating_add(answer(check))
 }
 

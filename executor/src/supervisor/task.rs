@@ -247,7 +247,9 @@ impl Supervisor {
     async fn gather(&mut self) {
         let longest = Instant::now() + LONGEST_SLEEP;
         let asked = self.core.next_wake().and_then(|wake| self.epoch.checked_add(wake));
-        self.take_in(asked.unwrap_or(longest).min(longest).min(self.next_listing)).await;
+        let wake = asked.unwrap_or(longest).min(longest).min(self.next_listing);
+        // Only a wait can be late: what came due while the turn before was written down is no standstill.
+        self.take_in(wake.max(Instant::now())).await;
     }
 
     /// Waits until `wake` for something to happen, and takes in all that is at hand.

@@ -88,7 +88,7 @@ fn canaries_that_are_away_are_named_as_what_kept_the_rest() {
     let canary = Some(Canary::Tag("e1.example.org".to_owned()));
     let operation = update(&mut fixture, "new", ClusterOpSpec { canary, ..wide() });
     assert_eq!(outcomes(&fixture, &operation), [Away, Waiting]);
-    fixture.advance(300);
+    fixture.advance(900);
     fixture.settle();
     let finished = fixture.operation(&operation);
     assert_eq!(finished.state, OperationState::Failed);
@@ -129,7 +129,7 @@ fn a_canary_that_came_to_run_nothing_is_not_through() {
     fixture.settle();
     assert_eq!(outcomes(&fixture, &operation), [Done, Waiting]);
     assert_eq!(fixture.operation(&operation).state, OperationState::Running, "there is nothing to look at");
-    fixture.advance(300);
+    fixture.advance(900);
     fixture.settle();
     let finished = fixture.operation(&operation);
     assert_eq!(finished.state, OperationState::Failed);

@@ -1,9 +1,10 @@
 //! RESTART, `REPLACE_INSTANCES`, `STOP_INSTANCES`, step by step.
 
+use muster_common::duration::DroveDuration;
 use muster_common::executor::Contact;
 use muster_common::id::{OperationId, SlotId};
 use muster_common::instance::InstanceRecord;
-use muster_common::operation::SlotOutcome::{Away, Done, Failed, InProgress, Waiting};
+use muster_common::operation::SlotOutcome::{Away, Done, Failed, InProgress, Settling, Waiting};
 use muster_common::operation::{
     ClusterOpSpec, FailureStrategy, OperationRequest, OperationState, Parallelism, SlotOutcome,
 };
@@ -194,11 +195,11 @@ fn with_stop_first_a_silent_node_keeps_its_place_in_the_wave() {
     fixture.settle();
     assert_eq!(outcomes(&fixture, &operation), [Away, Waiting]);
     assert_eq!(fixture.operation(&operation).state, OperationState::Running);
-    fixture.advance(600);
+    fixture.advance(300);
     fixture.settle();
     let finished = fixture.operation(&operation);
     assert_eq!(finished.state, OperationState::Failed);
-    assert_eq!(outcomes(&fixture, &operation), [Away, Waiting]);
+    assert_eq!(outcomes(&fixture, &operation), [Failed, Waiting]);
 }
 
 #[test]
@@ -254,4 +255,29 @@ fn a_plan_that_is_applied_twice_or_late_changes_nothing_more() {
         let reply = fixture.apply(&Command::Plan { at: fixture.now, changes });
         assert_eq!(reply, Reply::Planned { applied: 0, skipped });
     }
+}
+
+#[test]
+fn who_was_away_for_longer_than_a_slot_may_take_has_its_time_again() {
+    let mut fixture = Fixture::with_executors(3);
+    fixture.running(spec("web"), 1);
+    let op_spec = ClusterOpSpec { settle: DroveDuration::from_secs(60), ..at_a_time(1) };
+    let operation = fixture.restart(ID, op_spec, false);
+    fixture.settle();
+    fixture.contact("e1", Contact::Unreachable);
+    fixture.settle();
+    fixture.advance(400);
+    fixture.contact("e1", Contact::Connected);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation)[0], InProgress, "its executor has said nothing yet");
+    replaced(&mut fixture, &slot_id("web-1", "e1", 0));
+    assert_eq!(outcomes(&fixture, &operation)[0], Settling);
+    fixture.contact("e1", Contact::Unreachable);
+    fixture.advance(100);
+    fixture.contact("e1", Contact::Connected);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation)[0], Settling, "nobody saw whether it stayed HEALTHY");
+    fixture.advance(60);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation)[0], Done);
 }

@@ -87,7 +87,7 @@ fn what_a_rollback_began_with_the_same_spec_goes_on_when_it_is_undone() {
 }
 
 #[test]
-fn a_way_back_says_that_the_time_was_over() {
+fn a_way_back_says_whose_time_was_over() {
     let mut fixture = running(2);
     let op_spec = ClusterOpSpec { failure_strategy: FailureStrategy::Rollback, ..wide() };
     let operation = update(&mut fixture, "new", op_spec);
@@ -95,14 +95,20 @@ fn a_way_back_says_that_the_time_was_over() {
     fixture.settle();
     let message = fixture.operation(&operation).message;
     assert!(
-        message.starts_with("timed out in UPDATE_SPEC after 300 seconds; 0 of 2 slots are done; 2 failed"),
+        message.starts_with(
+            "0 of 2 slots are done; 2 failed: e1/0 (TIMED_OUT: timed out in UPDATE_SPEC after 300 s"
+        ),
         "{message}"
     );
     replaced(&mut fixture, "e1");
     replaced(&mut fixture, "e2");
     let finished = fixture.operation(&operation);
     assert_eq!(finished.state, OperationState::Failed);
-    assert!(finished.message.starts_with("timed out in UPDATE_SPEC after"), "{}", finished.message);
+    assert!(
+        finished.message.starts_with("0 of 2 slots are done; 2 failed: e1/0 (TIMED_OUT: "),
+        "{}",
+        finished.message
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
 use muster_common::reason::Reason;
-use muster_common::slot::{SlotPhase, SlotStatus};
+use muster_common::slot::{ReplaceMode, SlotPhase, SlotStatus};
 use muster_common::time::Timestamp;
 
 use crate::state::{Slot, State, brief, whole};
@@ -78,7 +78,9 @@ fn judge_at_work(
     }
     let time = super::time_of(operation, progress.outcome);
     let is_over = progress.since.is_some_and(|since| now.since(since) >= time);
-    if !(late || is_over) || !state.is_connected(&progress.slot.executor) {
+    // Who went down by our doing and is not heard keeps its place, but not for ever; who did not is passed over.
+    let blocks = is_over && slot.mode == ReplaceMode::StopFirst;
+    if !(late || is_over) || !(blocks || state.is_connected(&progress.slot.executor)) {
         return None;
     }
     let last = status.map_or_else(

@@ -98,8 +98,8 @@ fn judged(
             progress.since = Some(now);
         }
         match progress.since {
-            // Who is not heard is judged when it is.
-            Some(since) if is_at_work(state, progress) => {
+            // Who is not heard and in nobody's way is judged when it is.
+            Some(since) if is_at_work(state, progress) || blocks(state, operation, progress) => {
                 plan.wake_at(since.plus(time_of(operation, progress.outcome)));
             }
             // Another leader's clock began it.
@@ -108,6 +108,11 @@ fn judged(
         }
     }
     slots
+}
+
+/// Whether a slot that is not heard holds up others: it may be down by our doing.
+fn blocks(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
+    is_begun(progress) && progress.outcome != SlotOutcome::Settling && has_place(state, operation, progress)
 }
 
 /// How long a slot that was begun may stay where it is.

@@ -286,6 +286,10 @@ fn in_another_history_nobody_goes_on_from_before_and_revisions_do_not_go_back() 
     state.apply(begin.next(), &Command::AnnounceLeader { at: fixture.now, address: "c1:4000".to_owned() });
     let news = state.events_behind((begin, u32::MAX)).map(|(at, _)| at.0);
     assert_eq!(news.collect::<Vec<_>>(), [begin.next()]);
+    // What is forgotten of before brings nobody back.
+    let forget = Change::Retain(Retention { events: 1, ..Retention::default() });
+    state.apply(begin.next().next(), &Command::Plan { at: fixture.now, changes: vec![forget] });
+    assert!(!state.can_resume((lost, u32::MAX)));
 }
 
 #[test]

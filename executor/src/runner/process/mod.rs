@@ -395,7 +395,11 @@ impl Runner for ProcessRunner {
     }
 
     fn provision<'a>(&'a self, plan: &'a LaunchPlan) -> BoxFuture<'a, Result<(), ProvisionError>> {
-        Box::pin(self.0.provision(plan))
+        Box::pin(async move {
+            // The program is looked for where the start finds it.
+            let plan = LaunchPlan { env: self.1.environment(plan), ..plan.clone() };
+            self.0.provision(&plan).await
+        })
     }
 
     /// Dropping the future does not cancel a start: it goes on, and `find` tells what came of it.

@@ -132,7 +132,7 @@ impl Core {
         self.ends.remove(instance);
         self.output.batch.forget_instance(id);
         self.instances.remove(id);
-        self.forgotten.insert(id.clone());
+        self.forget_while_asking(id);
         self.acked.remove(id.as_str());
         self.standing.holds.remove(id);
         self.standing.unacked_instances.remove(id);

@@ -97,6 +97,13 @@ impl Core {
         self.answer_came();
     }
 
+    /// An instance is forgotten: an answer that is on its way may name it still.
+    pub(super) fn forget_while_asking(&mut self, id: &InstanceId) {
+        if self.answers_due > 0 {
+            self.forgotten.insert(id.clone());
+        }
+    }
+
     /// With the last answer on its way nothing can name who was forgotten meanwhile.
     fn answer_came(&mut self) {
         self.answers_due = self.answers_due.saturating_sub(1);
