@@ -20,6 +20,7 @@ use super::liveness::Limits;
 use super::lobby::Lobby;
 use super::message::Message;
 use super::roster::Outgoing;
+use super::rush::Sign;
 use crate::raft::{Consensus, RaftStatus, Role};
 use crate::state::State;
 
@@ -76,12 +77,18 @@ impl Hub {
                 _ = judgement.tick() => {
                     let before = std::mem::replace(&mut signs, self.crowd.signs());
                     // Many wait at the door, or what they said waits here.
-                    let is_crowded = signs != before || self.inbox.len() >= INBOX_BATCH;
+                    let sign = if signs != before {
+                        Sign::Crowd
+                    } else if self.inbox.len() >= INBOX_BATCH {
+                        Sign::Backlog
+                    } else {
+                        Sign::Quiet
+                    };
                     if self.alone_since.is_some() {
                         self.follow(&mut leadership);
                     }
                     match &mut leadership {
-                        Some(leadership) => leadership.judge(&self.state.borrow().clone(), is_crowded),
+                        Some(leadership) => leadership.judge(&self.state.borrow().clone(), sign),
                         None => self.send_away_the_weary(),
                     }
                 }

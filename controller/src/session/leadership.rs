@@ -24,6 +24,7 @@ use super::liveness::{Limits, Liveness, Verdict};
 use super::message::{self, Message, Registration};
 use super::pace::{Pace, Turn};
 use super::roster::{Admission, Outgoing, Phase, Roster, Session, SessionKey};
+use super::rush::Sign;
 use crate::raft::Consensus;
 use crate::state::{Command, Contact, Executor, Reply, State, as_ms, slot_table};
 
@@ -299,15 +300,15 @@ impl Leadership {
     }
 
     /// Judges everybody, and proposes what is not recorded yet. Who is silent for too long loses its
-    /// session too: nothing comes from it any more. `is_crowded` says that somebody waits elsewhere.
-    pub(super) fn judge(&mut self, state: &State, is_crowded: bool) {
+    /// session too: nothing comes from it any more. `sign` says who waits elsewhere.
+    pub(super) fn judge(&mut self, state: &State, sign: Sign) {
         if self.liveness.len() > state.executor_count() {
             self.liveness.retain(|executor| state.executor(executor).is_some() || self.roster.has(executor));
         }
         let now = Instant::now();
         self.pace.tidy(now);
-        let is_rush = std::mem::take(&mut self.is_deferring) || is_crowded;
-        self.liveness.listen(now, is_rush);
+        let sign = if std::mem::take(&mut self.is_deferring) { Sign::Crowd } else { sign };
+        self.liveness.listen(now, sign);
         let judged = self.liveness.verdicts(state.executors().map(|executor| &executor.record.id), now);
         let mut verdicts = Vec::new();
         for (executor, verdict) in state.executors().zip(judged) {

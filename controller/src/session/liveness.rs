@@ -16,7 +16,7 @@ use muster_common::id::ExecutorId;
 use muster_platform::channel::LOSS_NOTICED_WITHIN;
 use tokio::time::Instant;
 
-use super::rush::Rush;
+use super::rush::{Rush, Sign};
 
 /// How long silence is tolerated (DESIGN §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,11 +76,11 @@ impl Liveness {
     }
 
     /// Notes that this leader is listening. To be said several times within `unknown_after`: of a longer
-    /// gap only a part counts. `is_rush` says that somebody had to wait since it was last noted.
-    pub(crate) fn listen(&mut self, now: Instant, is_rush: bool) {
+    /// gap only a part counts. `sign` says who had to wait since it was last noted.
+    pub(crate) fn listen(&mut self, now: Instant, sign: Sign) {
         let elapsed = self.listened_at(now).saturating_sub(self.listened);
         let longest_return = longest_return(self.expected.max(self.heard.len()));
-        self.listened += self.rush.counted(elapsed, is_rush, longest_return, now);
+        self.listened += self.rush.counted(elapsed, sign, longest_return, now);
         self.noted = now;
     }
 
@@ -170,7 +170,7 @@ mod tests {
         let mut now = from;
         while now < to {
             now = to.min(now + Duration::from_secs(1));
-            liveness.listen(now, is_rush);
+            liveness.listen(now, if is_rush { Sign::Crowd } else { Sign::Quiet });
         }
     }
 
@@ -228,7 +228,7 @@ mod tests {
         let at = |ms: u64| begin + Duration::from_millis(ms);
         let mut liveness = Liveness::begin(limits, 1, begin);
         let listen = |liveness: &mut Liveness, from: u64, to: u64| {
-            (from..=to).step_by(100).for_each(|ms| liveness.listen(at(ms), false));
+            (from..=to).step_by(100).for_each(|ms| liveness.listen(at(ms), Sign::Quiet));
         };
         listen(&mut liveness, 0, 11_900);
         assert_eq!(verdict(&liveness, "a", at(11_900)), Verdict::Undecided);
@@ -292,7 +292,7 @@ mod tests {
         liveness.hear(&executor("a"), begin);
         // Stopped for an hour; what was said meanwhile is heard right after the first look.
         let resumed = begin + Duration::from_secs(3_600);
-        liveness.listen(resumed, false);
+        liveness.listen(resumed, Sign::Quiet);
         assert_eq!(verdict(&liveness, "a", resumed), Verdict::Connected);
         liveness.hear(&executor("a"), resumed);
         let later = resumed + Duration::from_millis(9_999);

@@ -14,6 +14,17 @@ const BELIEVED_FOR: Duration = Duration::from_secs(30);
 /// Of the time without a rush, this part is given back to what later ones may take.
 const RECOVERY: u32 = 10;
 
+/// What was seen of a rush since the last look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// Nobody had to wait.
+    Quiet,
+    /// Much of what was said is still to be heard. That takes a moment, and has no aftermath.
+    Backlog,
+    /// Somebody was turned away, or told to wait.
+    Crowd,
+}
+
 /// How much time rushes took.
 #[derive(Debug, Default)]
 pub(super) struct Rush {
@@ -24,19 +35,20 @@ pub(super) struct Rush {
 }
 
 impl Rush {
-    /// How much of the time `elapsed`, which ends `now`, counts as silence. `has_sign` says that somebody had to wait in it,
-    /// `longest_return` how long the whole fleet takes to come back at most.
+    /// How much of the time `elapsed`, which ends `now` and in which `sign` was seen, counts as silence. `longest_return`
+    /// says how long the whole fleet takes to come back at most.
     pub(super) fn counted(
         &mut self,
         elapsed: Duration,
-        has_sign: bool,
+        sign: Sign,
         longest_return: Duration,
         now: Instant,
     ) -> Duration {
-        if has_sign {
+        if sign == Sign::Crowd {
             self.last_sign = Some(now);
         }
-        if self.last_sign.is_some_and(|sign| now.saturating_duration_since(sign) < AFTERMATH) {
+        let is_near = |last: Instant| now.saturating_duration_since(last) < AFTERMATH;
+        if sign == Sign::Backlog || self.last_sign.is_some_and(is_near) {
             let left = (BELIEVED_FOR + longest_return).saturating_sub(self.taken);
             let excused = elapsed.min(left);
             self.taken += excused;
@@ -58,7 +70,8 @@ mod tests {
     /// What counts of `seconds`, looked at twice a second, with signs at those that `has_sign` says.
     fn counted(rush: &mut Rush, begin: Instant, seconds: u64, has_sign: impl Fn(u64) -> bool) -> Duration {
         let looks = (1..=seconds * 2).map(|look| LOOK * u32::try_from(look).unwrap());
-        looks.map(|at| rush.counted(LOOK, has_sign(at.as_secs()), RETURN, begin + at)).sum()
+        let sign = |at: Duration| if has_sign(at.as_secs()) { Sign::Crowd } else { Sign::Quiet };
+        looks.map(|at| rush.counted(LOOK, sign(at), RETURN, begin + at)).sum()
     }
 
     #[test]
@@ -72,6 +85,13 @@ mod tests {
         // Signs from second 5 to the end of second 9; ten more seconds after the last, at 9.5 s.
         let all = counted(&mut Rush::default(), begin, 30, |second| (5..10).contains(&second));
         assert_eq!(all + LOOK * 2 * 5 + AFTERMATH, Duration::from_secs(30) + LOOK);
+    }
+
+    #[test]
+    fn a_backlog_has_no_aftermath() {
+        let (mut rush, begin) = (Rush::default(), Instant::now());
+        assert_eq!(rush.counted(LOOK, Sign::Backlog, RETURN, begin), Duration::ZERO);
+        assert_eq!(rush.counted(LOOK, Sign::Quiet, RETURN, begin + LOOK), LOOK);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What users want of executors: that they take instances, or are emptied, or are gone for good.
 //!
 //! An executor that is to be emptied takes no slots, so the reconciler takes away those that it has; when nothing is
-//! left there, it is BLACKLISTED. Services go in the order of their `drainPolicy`. A drain is the same with a deadline. Being away is no reason for any of it.
+//! left there, it is BLACKLISTED. Services go in the order of their `drainPolicy`. A drain is the same with a deadline.
+//! Being away is no reason for any of it.
 
 use std::sync::Arc;
 use std::time::Duration;
