@@ -10,9 +10,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Whether this executor, or its node, was out of descriptors, memory, processes or free ports. What an error
 /// was caused by counts, too.
 pub(crate) fn is_want(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(|errno| {
+    want_of(error).is_some()
+}
+
+/// The kernel's word for it.
+pub(crate) fn want_of(error: &(dyn Error + 'static)) -> Option<Errno> {
+    causes(error).find(|errno| {
         matches!(
-            errno,
+            *errno,
             Errno::MFILE
                 | Errno::NFILE
                 | Errno::NOMEM

@@ -21,7 +21,7 @@ use super::limits::ProcessLimits;
 use super::shim::DEFAULT_PATH;
 use super::user::Account;
 use crate::runner::mark;
-use crate::want::named;
+use crate::want::{named, want_of};
 
 /// The variable that tells such a process from a shim. Neither hands it down.
 const VARIABLE: &str = "MUSTER_SHIM_ENTERS";
@@ -124,13 +124,41 @@ impl Entry {
 pub(super) fn judge(said: &str, told: io::Result<()>) -> io::Result<()> {
     match said.strip_prefix(READY) {
         Some("") => Ok(()),
-        Some(why) => Err(io::Error::other(why)),
+        Some(why) => Err(refused(why)),
         None if said.is_empty() => {
             told?;
             Err(io::Error::other("the new process ended before it was under the workload's limits"))
         }
-        None => Err(io::Error::other(said)),
+        None => Err(refused(said)),
     }
+}
+
+/// Stands between the words of a refusal and the kernel's number for what the node was short of. In no words.
+const WANT: char = '\0';
+
+/// What a process that did not become the workload says: why, and what the node was short of, if that is why.
+fn refusal(error: &io::Error) -> String {
+    want_of(error).map_or_else(|| error.to_string(), |want| format!("{error}{WANT}{}", want.raw_os_error()))
+}
+
+/// The same as an error again.
+fn refused(said: &str) -> io::Error {
+    let split = said.rsplit_once(WANT);
+    match split.and_then(|(words, want)| Some((words, want.parse().ok()?))) {
+        Some((words, want)) => {
+            let source = io::Error::from_raw_os_error(want);
+            io::Error::new(source.kind(), Refused { words: words.to_owned(), source })
+        }
+        None => io::Error::other(said),
+    }
+}
+
+/// A process did not become the workload because the node was short of something.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}")]
+struct Refused {
+    words: String,
+    source: io::Error,
 }
 
 /// Whether this process is to become a workload.
@@ -152,7 +180,7 @@ pub(super) fn main() -> ExitCode {
     });
     let Err(error) = outcome;
     // Nobody listens any more: then nobody minds.
-    let _ = ear.write_all(error.to_string().as_bytes());
+    let _ = ear.write_all(refusal(&error).as_bytes());
     ExitCode::FAILURE
 }
 
@@ -167,6 +195,10 @@ mod tests {
         assert_eq!(why("ready\n/no/such in /: not found"), Err("/no/such in /: not found".to_owned()));
         assert_eq!(why("switch user: not permitted"), Err("switch user: not permitted".to_owned()));
         assert!(why("").unwrap_err().contains("ended before"));
+        let short = named("switch user".to_owned(), io::Error::from_raw_os_error(11));
+        let told = judge(&format!("{READY}{}", refusal(&short)), Ok(())).unwrap_err();
+        assert!(want_of(&told).is_some(), "the node is to blame, and not the workload");
+        assert_eq!(told.to_string(), short.to_string());
         let broken = Err(io::ErrorKind::BrokenPipe.into());
         assert!(judge("ready\n", broken).is_ok(), "it did not need to read to the end");
     }
