@@ -5,9 +5,9 @@
 //! |---|---|---|
 //! | [`FIND`], [`LISTING`] | what a runner knows | a few calls |
 //! | [`PULL_SLACK`] and [`PULL_TURN`], beside the pull itself | the image | a call, and its turn |
-//! | [`START`] | the start | creating, placing files, starting |
+//! | [`START`] | the start | [`FILES`], creating, starting |
 //! | [`STOP_SLACK`], beside the grace | the stop | [`STOP_MARGIN`], and a look at how it ended |
-//! | [`EVIDENCE`] | the end of a log | [`LOG_COLLECT`] |
+//! | [`EVIDENCE`] | the end of a log | [`LOG_COLLECT`], then [`LOG_TAIL`] |
 //! | [`COPY`] | the rest of a log | [`LOG_COPY`] |
 //! | [`REMOVE`] | the removal | [`LOG_COMPLETE`], a look, the removal itself |
 //! | [`PROBE_SLACK`], beside a check's timeout | its answer | [`PROBE_CUT`], which outlasts [`PROBE_VERDICT`] |
@@ -34,6 +34,10 @@ pub(crate) const PULL_SLACK: Duration = Duration::from_secs(35);
 /// shorter limits.
 pub(crate) const START: Duration = Duration::from_secs(120);
 
+/// How long the files of one start may take together, whatever the calls allow: so that the start ends with the reason, and
+/// an engine that hangs after them is known as such.
+pub(crate) const FILES: Duration = Duration::from_secs(75);
+
 /// How much longer than the grace the engine may take for a stop: its kill and clean-up.
 pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// What the runner may take beyond the grace. Whoever could not be told yet has its whole grace once it can, so it is
@@ -42,6 +46,9 @@ pub(crate) const STOP_SLACK: Duration = Duration::from_secs(65);
 
 /// How long a log may take to be copied before its end is asked for alone, waiting for others included.
 pub(crate) const LOG_COLLECT: Duration = Duration::from_secs(6);
+/// How long the engine may take for the end of a log alone. Short, so that one that hangs is known as such: it is asked
+/// again when it is back.
+pub(crate) const LOG_TAIL: Duration = Duration::from_secs(3);
 /// For reading the end of a log.
 pub(crate) const EVIDENCE: Duration = Duration::from_secs(10);
 /// How long the rest of a log may take that is copied for as long as that gets on: some tens of gigabytes. Waiting for
@@ -75,9 +82,9 @@ const fn calls(count: u32) -> Duration {
 const _: () = assert!(outlasts(FIND, calls(3)));
 const _: () = assert!(outlasts(LISTING, calls(1)));
 const _: () = assert!(outlasts(PULL_SLACK, calls(1)));
-const _: () = assert!(outlasts(START, calls(3)));
+const _: () = assert!(outlasts(START, calls(3)) && outlasts(START, FILES.saturating_add(calls(1))));
 const _: () = assert!(outlasts(STOP_SLACK, STOP_MARGIN.saturating_add(calls(1))));
-const _: () = assert!(outlasts(EVIDENCE, LOG_COLLECT));
+const _: () = assert!(outlasts(EVIDENCE, LOG_COLLECT.saturating_add(LOG_TAIL)));
 const _: () = assert!(outlasts(COPY, LOG_COPY));
 const _: () = assert!(outlasts(REMOVE, LOG_COMPLETE.saturating_add(calls(2))));
 const _: () = assert!(outlasts(PROBE_CUT, PROBE_VERDICT) && outlasts(PROBE_SLACK, PROBE_CUT));

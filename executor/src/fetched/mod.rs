@@ -30,15 +30,12 @@ use muster_platform::call::{FetchError, Reach, fetch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::kept::Kept;
-use crate::limits::START;
+use crate::limits::FILES;
 use crate::runner::{LaunchPlan, MAX_FILE_BYTES, MAX_FILES_BYTES, StartError};
 
 pub(crate) use controllers::Controllers;
 pub(crate) use kept::CallName;
 
-/// How long the files of one start may take together, whatever the calls allow: less than the start itself has, so that
-/// it ends with the reason.
-const LIMIT: Duration = Duration::from_secs(START.as_secs() - 20);
 /// Between two rounds through the controllers; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -114,7 +111,7 @@ impl Fetched {
     pub(crate) async fn put_into(&self, mut plan: LaunchPlan) -> Result<LaunchPlan, StartError> {
         let mut spec = LocalServiceSpec::clone(&plan.spec);
         // First, while they have all of their time: that this node's own are slow is not for controllers to answer for.
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + FILES;
         self.put_controllers_files(&plan, &mut spec.configs, deadline).await?;
         put_own_files(&mut spec.configs, deadline).await?;
         plan.spec = Arc::new(spec);
@@ -166,7 +163,7 @@ impl Fetched {
             }
             let pausing = self.world.jitter(pause, JITTER);
             if Instant::now() + pausing >= deadline {
-                return Err(NotFetched::Unanswered(format!("not fetched within {LIMIT:?}: {why}")));
+                return Err(NotFetched::Unanswered(format!("not fetched within {FILES:?}: {why}")));
             }
             sleep(pausing).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -190,7 +187,7 @@ async fn put_own_files(configs: &mut [ConfigSpec], deadline: Instant) -> Result<
         let late = |_| {
             let url = http.shown_url();
             let why = format!(
-                "cannot fetch {url}: no whole answer within the {LIMIT:?} that a start has for its files"
+                "cannot fetch {url}: no whole answer within the {FILES:?} that a start has for its files"
             );
             Err(FetchError::Unreached(why))
         };

@@ -14,6 +14,7 @@ use super::engine::Engine;
 use super::log::CopyError;
 use super::progress::{Cut, Progress};
 use super::stamp;
+use crate::limits::LOG_TAIL;
 use crate::logs::{Bookmark, Entries, LogCopy, NoRoom, Seek, Sought, Step};
 use crate::runner::RunnerError;
 
@@ -206,7 +207,7 @@ async fn write(
 /// The last `max_bytes` of what a container wrote, without a copy of it.
 pub(super) async fn tail(engine: &Engine, container: &str, max_bytes: usize) -> Result<String, RunnerError> {
     let options = options(TAIL_LINES, false);
-    let read = engine.call("logs", async |client| {
+    let read = engine.call_within("logs", LOG_TAIL, async |client| {
         let mut pieces = client.logs(container, Some(options));
         let mut tail = Vec::new();
         while let Some(piece) = pieces.next().await {
@@ -224,7 +225,7 @@ pub(super) async fn tail(engine: &Engine, container: &str, max_bytes: usize) -> 
 /// Whether a container wrote anything after an entry of this time. Costs the engine a look at one line.
 pub(super) async fn has_news(engine: &Engine, container: &str, copied: Bookmark) -> Result<bool, CopyError> {
     let options = options("1", true);
-    let read = engine.call("logs", async |client| {
+    let read = engine.call_within("logs", LOG_TAIL, async |client| {
         let mut entries = client.logs(container, Some(options));
         let mut last = None;
         while let Some(entry) = entries.next().await {
