@@ -22,9 +22,9 @@ const AT_ONCE: usize = 64;
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// Nor is one that does not finish what it began.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
-/// A peer that waits longer for its turn is turned away. Executors give up after 5 s (`QUEUE_TIMEOUT` in `channel.rs`): the
-/// first in a queue that is longer than that would always be one
-/// that is gone, and nobody would get in. The rest of the 5 s is for the handshake and the register.
+/// A peer that waits longer for its turn is turned away. Peers give up by themselves (`QUEUE_TIMEOUT` in `channel.rs`): the first
+/// in a queue that is longer than that would always be one that is gone, and nobody would get in. What is left of their
+/// time is for the handshake.
 const TURN_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why there is no connection.

@@ -107,7 +107,8 @@ impl Eye {
             let is_it = key == name || key.strip_prefix(name)?.starts_with('{');
             value.parse::<f64>().ok().filter(|_| is_it)
         });
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // counts
+        // Counters are whole and never negative.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         Ok(values.sum::<f64>() as u64)
     }
 }

@@ -1,5 +1,5 @@
-//! What is under way: starts of processes, and looks at the disk. Whoever asked for one may have let it go; it goes on, and
-//! until it is over nobody can say what comes of it, nor begin another beside it.
+//! What is under way: starts of processes. Whoever asked for one may have let it go; it goes on, and until it is over
+//! nobody can say what comes of it, nor begin another beside it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
