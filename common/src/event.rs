@@ -16,10 +16,14 @@ wire_enum! {
         LocalServiceInstanceStateChange = "LOCAL_SERVICE_INSTANCE_STATE_CHANGE",
         /// Addition: an operation was accepted, went on in another way, or ended.
         OperationStateChange = "OPERATION_STATE_CHANGE",
-        /// An executor registered.
+        /// An executor registered, or one that was lost is back.
         ExecutorAdded = "EXECUTOR_ADDED",
-        /// An executor is gone.
+        /// An executor is gone: lost, or removed.
         ExecutorRemoved = "EXECUTOR_REMOVED",
+        /// Addition: an executor is not heard, and so all that lives on it is UNKNOWN.
+        ExecutorUnknown = "EXECUTOR_UNKNOWN",
+        /// Addition: an executor is heard again before it was lost, and what lives on it is what it was.
+        ExecutorFound = "EXECUTOR_FOUND",
         /// An executor is to be emptied.
         ExecutorBlacklistRequested = "EXECUTOR_BLACKLIST_REQUESTED",
         /// An executor is empty, and takes nothing.

@@ -13,6 +13,15 @@ use muster_common::time::Timestamp;
 use super::progress::is_begun;
 use super::{Change, Contact, Executor, Happening, Instance, State};
 
+/// What one entry tells of losses may be one in so many of the events that are kept:
+/// beyond that, what explains the loss would be forgotten for it, and all who watch would have to begin anew.
+const MAX_SHARE_OF_LOSSES: u32 = 4;
+
+/// What is said of an executor that is not heard.
+pub(super) fn no_contact(id: &ExecutorId) -> String {
+    format!("no contact with executor {id}")
+}
+
 impl State {
     pub(super) fn register(&mut self, at: Timestamp, record: &ExecutorRecord, holds: Option<&[InstanceId]>) {
         let id = record.id.clone();
@@ -63,17 +72,43 @@ impl State {
         if executor.contact == contact || is_overtaken {
             return;
         }
-        executor.contact = contact;
+        let from = std::mem::replace(&mut executor.contact, contact);
         executor.contact_since = at;
         executor.updated = at;
-        if contact == Contact::Connected {
-            self.time_anew_on(id);
+        self.tell_contact(at, id, from);
+        match contact {
+            Contact::Connected => self.time_anew_on(id),
+            Contact::Unreachable => {}
+            Contact::Lost => self.lose_all_on(at, id),
         }
-        if contact == Contact::Lost {
-            let message = format!("no contact with executor {id}");
-            for instance in self.live_on(id) {
-                self.lose(at, &instance, Reason::ExecutorUnreachable, &message);
+    }
+
+    /// That somebody who was removed is heard or not concerns nobody.
+    fn tell_contact(&mut self, at: Timestamp, id: &ExecutorId, from: Contact) {
+        let known = self.executor(id).filter(|executor| executor.duty != ExecutorState::Removed);
+        let Some(executor) = known.cloned() else { return };
+        let instances = self.instances.live_on_executor(id).count();
+        let what = Happening::ExecutorContact {
+            executor: id.clone(),
+            hostname: executor.record.hostname.clone(),
+            port: executor.record.api_port,
+            from,
+            to: executor.contact,
+            state: executor.shown_state(),
+            instances: u32::try_from(instances).unwrap_or(u32::MAX),
+        };
+        self.emit(at, what);
+    }
+
+    /// Each loss is told by itself, as it is part of that instance's timeline; but where a whole fleet is lost at once,
+    /// its executors' events, which speak for all that lived there, have to do.
+    fn lose_all_on(&mut self, at: Timestamp, id: &ExecutorId) {
+        let message = no_contact(id);
+        for instance in self.live_on(id) {
+            if self.events.count_of(self.revision) < self.retention.events / MAX_SHARE_OF_LOSSES {
+                self.tell_loss(at, &instance, &message);
             }
+            self.mark_lost(at, &instance, Reason::ExecutorUnreachable, &message);
         }
     }
 
@@ -133,9 +168,18 @@ impl State {
         self.instances.live_on_executor(id).cloned().collect()
     }
 
-    /// Takes an instance for lost. Its executor's record stays as it is, to be shown again if the
-    /// executor comes back with it.
+    /// Takes an instance for lost, and tells the world.
     pub(super) fn lose(&mut self, at: Timestamp, instance: &Instance, reason: Reason, message: &str) {
+        self.tell_loss(at, instance, message);
+        self.mark_lost(at, instance, reason, message);
+    }
+
+    fn tell_loss(&mut self, at: Timestamp, instance: &Instance, message: &str) {
+        self.emit(at, Happening::instance(&instance.record, InstanceState::Lost, message));
+    }
+
+    /// The record of a lost instance stays as its executor left it, to be shown again if the executor comes back with it.
+    fn mark_lost(&mut self, at: Timestamp, instance: &Instance, reason: Reason, message: &str) {
         let mut lost = instance.clone();
         lost.remark(Transition {
             at,
@@ -148,7 +192,6 @@ impl State {
         lost.lost = Some(at);
         // It is kept from now on, also one that was awaited for long.
         lost.ended = None;
-        self.emit(at, Happening::instance(&lost.record, InstanceState::Lost, message));
         self.store(at, lost);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use imbl::Vector;
 use muster_common::cluster::ClusterState;
 use muster_common::event::EventType;
-use muster_common::executor::ExecutorState;
+use muster_common::executor::{Contact, ExecutorState};
 use muster_common::id::{ExecutorId, InstanceId, OperationId, Revision, ServiceId};
 use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo};
 use muster_common::operation::{Operation, OperationKind, OperationState};
@@ -96,6 +96,25 @@ pub enum Happening {
         /// Why, where nobody asked for it; empty otherwise.
         reason: String,
     },
+    /// An executor is heard, not heard, or lost. It speaks for all that lives on it: what is shown of that follows from
+    /// the executor's contact, for whoever watches as for whoever asks. One event for each of its instances would say
+    /// nothing more, and a rack that falls silent would drive everything else out of what is kept.
+    ExecutorContact {
+        /// Which.
+        executor: ExecutorId,
+        /// The node's host name.
+        hostname: String,
+        /// The port of its API.
+        port: u16,
+        /// Its contact before.
+        from: Contact,
+        /// Its contact from then on.
+        to: Contact,
+        /// The state that is shown of it from then on.
+        state: ExecutorState,
+        /// How many instances lived on it.
+        instances: u32,
+    },
     /// A controller began to lead.
     LeadershipAcquired {
         /// `host:port` of its API.
@@ -183,6 +202,13 @@ impl Happening {
                 ExecutorState::Draining => EventType::ExecutorDrainRequested,
                 ExecutorState::Removed => EventType::ExecutorRemoved,
             },
+            Self::ExecutorContact { from, to, .. } => match (from, to) {
+                (_, Contact::Unreachable) => EventType::ExecutorUnknown,
+                (_, Contact::Lost) => EventType::ExecutorRemoved,
+                // Drove's consumers were told that it is removed, and must be told that it is there.
+                (Contact::Lost, Contact::Connected) => EventType::ExecutorAdded,
+                (Contact::Connected | Contact::Unreachable, Contact::Connected) => EventType::ExecutorFound,
+            },
             Self::LeadershipAcquired { .. } => EventType::LeadershipAcquired,
             Self::LeadershipLost { .. } => EventType::LeadershipLost,
             Self::ClusterState { state: ClusterState::Maintenance, .. } => EventType::MaintenanceModeSet,
@@ -256,6 +282,11 @@ impl Events {
     /// Adds an event that comes after all others.
     pub(super) fn append(&mut self, position: EventPosition, event: EventRecord) {
         self.log.push_back((position, Arc::new(event)));
+    }
+
+    /// How many events `revision`, the last one, has brought so far.
+    pub(super) fn count_of(&self, revision: Revision) -> u32 {
+        self.log.back().filter(|((last, _), _)| *last == revision).map_or(0, |((_, n), _)| n + 1)
     }
 
     pub(super) fn compacted(&self) -> Revision {

@@ -66,6 +66,7 @@ use muster_common::operation::Operation;
 use muster_common::service::ServiceState;
 use muster_common::time::Timestamp;
 
+use contact::no_contact;
 use events::Events;
 use instances::Instances;
 use operations::Operations;

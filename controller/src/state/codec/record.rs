@@ -244,6 +244,17 @@ pub(super) fn write_event(position: EventPosition, event: &EventRecord) -> v1::S
                 reason: reason.clone(),
             })
         }
+        Happening::ExecutorContact { executor, hostname, port, from, to, state, instances } => {
+            What::ExecutorContact(v1::ExecutorContactHappening {
+                executor: executor.to_string(),
+                hostname: hostname.clone(),
+                port: u32::from(*port),
+                from: from.to_string(),
+                to: to.to_string(),
+                state: state.to_string(),
+                instances: *instances,
+            })
+        }
         Happening::ClusterState { state, address } => What::ClusterState(v1::ClusterStateHappening {
             state: state.to_string(),
             address: address.clone(),
@@ -310,6 +321,18 @@ pub(super) fn read_event(message: v1::StoredEvent) -> Result<(EventPosition, Eve
                 port: fields.port("port", what.port)?,
                 duty: fields.parse("duty", &what.duty)?,
                 reason: what.reason,
+            }
+        }
+        What::ExecutorContact(what) => {
+            let fields = Fields("ExecutorContactHappening");
+            Happening::ExecutorContact {
+                executor: fields.parse("executor", &what.executor)?,
+                hostname: what.hostname,
+                port: fields.port("port", what.port)?,
+                from: fields.parse("from", &what.from)?,
+                to: fields.parse("to", &what.to)?,
+                state: fields.parse("state", &what.state)?,
+                instances: what.instances,
             }
         }
         What::ClusterState(what) => Happening::ClusterState {

@@ -10,3 +10,4 @@ mod retention;
 mod steer;
 mod submit;
 mod view;
+mod watcher;

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use muster_common::event::Event;
+use muster_common::executor::Contact;
+use muster_common::instance::InstanceState;
 use muster_common::time::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::address::host;
-use crate::state::{EventPosition, EventRecord, Happening, State};
+use crate::state::{EventPosition, EventRecord, Happening, State, no_contact};
 
 /// One event as it is shown.
 #[must_use]
@@ -123,6 +125,23 @@ fn metadata(what: &Happening) -> BTreeMap<String, Value> {
             tag("PORT", (*port).into());
             if !reason.is_empty() {
                 tag("ERROR", reason.as_str().into());
+            }
+        }
+        Happening::ExecutorContact { executor, hostname, port, from: _, to, state, instances } => {
+            tag("EXECUTOR_ID", executor.as_str().into());
+            tag("HOSTNAME", hostname.as_str().into());
+            tag("PORT", (*port).into());
+            tag("CURRENT_STATE", state.as_str().into());
+            tag("CONTACT", to.as_str().into());
+            tag("INSTANCES", (*instances).into());
+            let all_are = match to {
+                Contact::Connected => None,
+                Contact::Unreachable => Some(InstanceState::Unknown),
+                Contact::Lost => Some(InstanceState::Lost),
+            };
+            if let Some(all_are) = all_are {
+                tag("INSTANCES_STATE", all_are.as_str().into());
+                tag("ERROR", no_contact(executor).into());
             }
         }
         Happening::LeadershipAcquired { address }
