@@ -89,6 +89,10 @@ pub struct SlotStatus {
     pub index: u32,
     /// The epoch that this status speaks of.
     pub epoch: Epoch,
+    /// The generation that it speaks of: what was given up may be asked for again at the same epoch, and that the attempt
+    /// before failed says nothing of the new one. Executors of before do not say it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub generation: Option<Generation>,
     /// How far it is.
     pub phase: SlotPhase,
     /// How many instances had to be replaced because they failed; never decreases.

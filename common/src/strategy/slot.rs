@@ -36,19 +36,23 @@ pub fn slot_table() -> impl Strategy<Value = SlotTable> {
 
 /// Any status, its parts independent of each other.
 pub fn slot_status() -> impl Strategy<Value = SlotStatus> {
-    let numbers = (0..4_u32, any::<u64>(), any::<u64>(), any::<u64>());
+    let asked = (any::<u64>(), option::of(any::<u64>()));
+    let numbers = (0..4_u32, asked, any::<u64>(), any::<u64>());
     let why = (any_of(SlotPhase::ALL), option::of(id::timestamp()), option::of(instance::reason()), text());
     (id::service_id(), numbers, why).prop_map(
-        |(service, (index, epoch, restarts, version), (phase, retry_at, reason, message))| SlotStatus {
-            service,
-            index,
-            epoch: Epoch(epoch),
-            phase,
-            restarts,
-            retry_at,
-            reason,
-            message,
-            version,
+        |(service, (index, (epoch, generation), restarts, version), (phase, retry_at, reason, message))| {
+            SlotStatus {
+                service,
+                index,
+                epoch: Epoch(epoch),
+                generation: generation.map(Generation),
+                phase,
+                restarts,
+                retry_at,
+                reason,
+                message,
+                version,
+            }
         },
     )
 }

@@ -11,7 +11,7 @@ use muster_common::slot::SlotStatus;
 use muster_common::time::Timestamp;
 
 use super::clock::after;
-use super::{ExecutorReport, Happening, Instance, ReportAck, State};
+use super::{ExecutorReport, Happening, Instance, ReportAck, Slot, State};
 
 impl State {
     pub(super) fn report(&mut self, at: Timestamp, report: &ExecutorReport) -> ReportAck {
@@ -84,13 +84,17 @@ impl State {
     /// Stores `status` unless something newer is known. Epochs come before versions: an executor that forgot a slot and
     /// was given it again counts its versions from the start. A slot that is not assigned any more is nobody's
     /// question: the executor may forget it too. Nor is one of an epoch that the slot has not come to, which another
-    /// history of the cluster gave: the executor speaks of the slot's when it has its table, and must be heard then.
+    /// history of the cluster gave, nor one of this epoch that speaks of another generation, which was given up before it
+    /// was asked for again: the executor speaks of the slot's when it has its table, and must be heard then.
     /// Answers the version to confirm: that of a newer status of the same epoch, if one is stored, so that an executor
     /// whose journal was put back from a copy goes on from there.
     fn report_slot(&mut self, executor: &ExecutorId, status: &SlotStatus) -> u64 {
         let id = SlotId { service: status.service.clone(), executor: executor.clone(), index: status.index };
         let newest = |status: &SlotStatus| (status.epoch, status.version);
-        let asked = self.slots.get(&id).filter(|slot| status.epoch <= slot.epoch);
+        let is_asked = |slot: &&Arc<Slot>| {
+            status.epoch < slot.epoch || (status.epoch == slot.epoch && slot.is_asked(status))
+        };
+        let asked = self.slots.get(&id).filter(is_asked);
         let Some(known) = asked.map(|slot| slot.status.as_ref().map(newest)) else {
             return status.version;
         };

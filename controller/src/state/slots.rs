@@ -32,10 +32,16 @@ impl Slot {
         self.status.as_ref().map_or(0, |status| status.restarts)
     }
 
-    /// The executor's word on the slot, when it speaks of the present epoch.
+    /// The executor's word on the slot, when it speaks of what is asked for now.
     #[must_use]
     pub fn current_status(&self) -> Option<&SlotStatus> {
-        self.status.as_ref().filter(|status| status.epoch == self.epoch)
+        self.status.as_ref().filter(|status| status.epoch == self.epoch && self.is_asked(status))
+    }
+
+    /// Whether a status speaks of the present generation. One that does not say is believed.
+    #[must_use]
+    pub fn is_asked(&self, status: &SlotStatus) -> bool {
+        status.generation.is_none_or(|generation| generation == self.generation)
     }
 }
 

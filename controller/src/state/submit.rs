@@ -335,6 +335,7 @@ impl State {
                     && matches!(status.phase, SlotPhase::Failed | SlotPhase::KeptOld)
                 {
                     // Its version stays: the old news, should it come again, is no news.
+                    status.generation = status.generation.map(|_| generation);
                     status.phase = SlotPhase::Filling;
                     status.reason = None;
                     "it is to be tried again".clone_into(&mut status.message);

@@ -346,6 +346,7 @@ impl Fixture {
             service: slot.service.clone(),
             index: slot.index,
             epoch: current.epoch,
+            generation: Some(current.generation),
             phase,
             restarts: current.restarts() + u64::from(phase == SlotPhase::Backoff),
             retry_at: None,

@@ -157,7 +157,7 @@ impl From<&Slot> for v1::JournalSlot {
     fn from(slot: &Slot) -> Self {
         Self {
             status: Some((&slot.status).into()),
-            generation: slot.generation.0,
+            generation: slot.status.generation.unwrap_or_default().0,
             failures: slot.failures,
             kept_old: slot.kept_old.map(|epoch| epoch.0),
         }
@@ -166,11 +166,8 @@ impl From<&Slot> for v1::JournalSlot {
 
 /// The slot that `message` holds.
 pub(super) fn read_slot(message: v1::JournalSlot) -> Result<Slot, Malformed> {
-    let status: SlotStatus = Fields("JournalSlot").required("status", message.status)?.try_into()?;
-    Ok(Slot {
-        status,
-        generation: Generation(message.generation),
-        failures: message.failures,
-        kept_old: message.kept_old.map(Epoch),
-    })
+    let mut status: SlotStatus = Fields("JournalSlot").required("status", message.status)?.try_into()?;
+    // Journals of before say it beside the status alone.
+    status.generation.get_or_insert(Generation(message.generation));
+    Ok(Slot { status, failures: message.failures, kept_old: message.kept_old.map(Epoch) })
 }

@@ -76,6 +76,7 @@ fn leave_alone(
         .iter()
         .any(|instance| instance.state() == InstanceState::Healthy && instance.stop.is_none());
     after.status.epoch = row.epoch;
+    after.status.generation = Some(row.generation);
     after.status.phase = if is_served { SlotPhase::KeptOld } else { SlotPhase::Failed };
     after.status.retry_at = None;
     after.status.reason = Some(Reason::StartFailed);
@@ -116,14 +117,7 @@ impl<'a> Keeper<'a> {
         least_wait: Duration,
     ) -> Self {
         let mut slot = before.cloned().unwrap_or_else(|| Slot::assigned(row, now));
-        if slot.status.epoch != row.epoch || slot.generation != row.generation {
-            // Somebody asked anew: whatever went wrong before is no reason to wait.
-            slot.failures = 0;
-            slot.kept_old = None;
-            slot.status.epoch = row.epoch;
-            slot.status.retry_at = None;
-            slot.generation = row.generation;
-        }
+        slot.begin_anew_for(row);
         let stays = instances.iter().filter(|instance| !instance.is_spent() && instance.stop.is_none());
         let epoch = stays.map(|instance| instance.epoch()).fold(row.epoch, Epoch::max);
         Self { row, epoch, instances, now, least_wait, before, slot, decision: Decision::default() }

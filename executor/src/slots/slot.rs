@@ -44,10 +44,8 @@ pub(crate) enum Wanted<'a> {
 /// What is remembered of one slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// What controllers are told.
+    /// What controllers are told. The counters speak of its epoch and generation.
     pub status: SlotStatus,
-    /// The generation that the counters speak of.
-    pub generation: Generation,
     /// Failures in a row without a long enough time of health between them: the place in the back-off.
     pub failures: u32,
     /// The epoch whose start-first replacement failed while the older instance was well.
@@ -69,6 +67,7 @@ impl Slot {
             service: key.service.clone(),
             index: key.index,
             epoch,
+            generation: Some(generation),
             phase: SlotPhase::Filling,
             restarts: 0,
             retry_at: None,
@@ -76,7 +75,23 @@ impl Slot {
             message: String::new(),
             version: now.as_ms(),
         };
-        Self { status, generation, failures: 0, kept_old: None }
+        Self { status, failures: 0, kept_old: None }
+    }
+
+    /// Begins anew where somebody asked anew: whatever went wrong before is no reason to wait, nor is it to be told of
+    /// the new attempt, however long it takes until more is known of that.
+    pub(super) fn begin_anew_for(&mut self, row: &SlotAssignment) {
+        if self.status.epoch == row.epoch && self.status.generation == Some(row.generation) {
+            return;
+        }
+        self.failures = 0;
+        self.kept_old = None;
+        self.status.epoch = row.epoch;
+        self.status.generation = Some(row.generation);
+        self.status.phase = SlotPhase::Filling;
+        self.status.retry_at = None;
+        self.status.reason = None;
+        self.status.message.clear();
     }
 
     /// Its key.

@@ -487,3 +487,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_status_says_of_which_attempt_it_speaks() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    bench.keep();
+    for _ in 0..5 {
+        bench.becomes(Stopped);
+        bench.now += 3_600_000;
+        bench.keep();
+    }
+    let said = |bench: &Bench| bench.slot.as_ref().unwrap().status.clone();
+    let before = said(&bench);
+    assert_eq!((before.phase, before.generation), (SlotPhase::Failed, Some(Generation(1))));
+
+    // It is asked for again while it is being found out what runs: that tells nothing of the new attempt yet.
+    bench.row.as_mut().unwrap().generation = Generation(2);
+    bench.instances.last_mut().unwrap().record.state = Unknown;
+    bench.keep();
+    let asked = said(&bench);
+    assert_eq!((asked.phase, asked.generation), (SlotPhase::Filling, Some(Generation(2))));
+    assert_eq!((asked.reason, asked.message.as_str()), (None, ""));
+    assert_eq!((asked.restarts, asked.version), (before.restarts, before.version + 1));
+}
+
+#[test]
+fn a_filled_slot_that_is_asked_for_anew_is_filled_still() {
+    let mut bench = Bench::new(ReplaceMode::StartFirst);
+    bench.keep();
+    bench.becomes(Healthy);
+    let version = bench.slot.as_ref().unwrap().status.version;
+    bench.row.as_mut().unwrap().generation = Generation(2);
+    bench.keep();
+    let status = &bench.slot.as_ref().unwrap().status;
+    assert_eq!((status.phase, status.generation), (SlotPhase::Filled, Some(Generation(2))));
+    assert_eq!(status.version, version + 1, "controllers are told");
+}

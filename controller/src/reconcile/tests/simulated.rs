@@ -201,7 +201,7 @@ impl Simulated {
                 held.kept_old = None;
                 held.taken_down = None;
                 self.end(key, held, |workload| workload.epoch != row.epoch);
-                self.status(key, row.epoch, SlotPhase::Filled, held.restarts);
+                self.status(key, held, SlotPhase::Filled);
             }
             Some(_) => {
                 self.end(key, held, |workload| workload.epoch == row.epoch);
@@ -245,7 +245,7 @@ impl Simulated {
         } else {
             SlotPhase::Backoff
         };
-        self.status(key, row.epoch, phase, held.restarts);
+        self.status(key, held, phase);
     }
 
     fn end(&mut self, key: &Key, held: &mut Held, which: impl Fn(&Workload) -> bool) {
@@ -267,14 +267,16 @@ impl Simulated {
         self.instances.push(record(&workload.id, &slot, workload.epoch, way));
     }
 
-    fn status(&mut self, key: &Key, epoch: Epoch, phase: SlotPhase, restarts: u64) {
+    fn status(&mut self, key: &Key, held: &Held, phase: SlotPhase) {
+        let (epoch, generation) = held.asked.unwrap();
         self.version += 1;
         self.statuses.push(SlotStatus {
             service: key.0.clone(),
             index: key.1,
             epoch,
+            generation: Some(generation),
             phase,
-            restarts,
+            restarts: held.restarts,
             retry_at: None,
             reason: None,
             message: String::new(),

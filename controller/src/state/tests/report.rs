@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use muster_common::event::Event;
 use muster_common::evidence::Repeats;
-use muster_common::id::Epoch;
+use muster_common::id::{Epoch, Generation, OperationId};
 use muster_common::instance::{InstanceInfo, InstanceRecord, InstanceState};
+use muster_common::operation::{OperationRequest, OperationState, SlotOutcome};
 use muster_common::slot::{SlotPhase, SlotStatus};
 use muster_common::time::Timestamp;
 use proptest::prelude::*;
@@ -62,6 +63,7 @@ fn lives(fixture: &Fixture) -> Vec<(Option<InstanceRecord>, Option<SlotStatus>)>
             service: slot.service.clone(),
             index: 0,
             epoch,
+            generation: None,
             phase,
             restarts: version as u64,
             retry_at: None,
@@ -149,6 +151,7 @@ fn a_slot_that_is_not_assigned_any_more_is_acknowledged_and_forgotten() {
         service: service_id("gone-1"),
         index: 3,
         epoch: Epoch(9),
+        generation: None,
         phase: SlotPhase::Filling,
         restarts: 0,
         retry_at: None,
@@ -170,6 +173,7 @@ fn a_status_of_a_newer_epoch_is_newer_whatever_its_version() {
         service: slot.service.clone(),
         index: 0,
         epoch: Epoch(epoch),
+        generation: None,
         phase: SlotPhase::Filled,
         restarts: 0,
         retry_at: None,
@@ -210,4 +214,60 @@ fn what_ended_is_old_and_keeps_its_evidence() {
     assert_eq!(old[0].state, InstanceState::Stopped);
     assert_eq!(old[0].evidence.as_ref().unwrap().signal, Some(9));
     assert_eq!(old[0].timeline.len(), UP_AND_DOWN.len());
+}
+
+/// A slot that gave up, and was asked for again; what its executor had said.
+fn retried(generation: impl Fn(Generation) -> Option<Generation>) -> (Fixture, OperationId, SlotStatus) {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.create(spec("web"), 1);
+    fixture.activate("web-1");
+    fixture.settle();
+    let slot = slot_id("web-1", "e1", 0);
+    fixture.report_status(&slot, SlotPhase::Failed, "no such image");
+    fixture.settle();
+    let asked = fixture.state.slot(&slot).unwrap().clone();
+    let said = asked.status.clone().unwrap();
+    let said = SlotStatus { generation: generation(asked.generation), version: said.version + 1, ..said };
+    let operation = fixture.submit(OperationRequest::Retry { service_id: "web-1".to_owned() }).unwrap();
+    fixture.settle();
+    (fixture, operation, said)
+}
+
+#[test]
+fn that_the_attempt_before_failed_does_not_end_the_new_one() {
+    let (mut fixture, operation, late) = retried(Some);
+    let slot = slot_id("web-1", "e1", 0);
+    let ack = fixture.report("e1", Vec::new(), vec![late.clone()]);
+    assert_eq!(ack.slots, [(late.service.clone(), 0, late.version)], "it need not be said again");
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Running);
+    assert_eq!(fixture.operation(&operation).slots[0].outcome, SlotOutcome::InProgress);
+    // The new attempt is heard, whatever its executor said of the one before.
+    let generation = Some(fixture.state.slot(&slot).unwrap().generation);
+    fixture.report("e1", Vec::new(), vec![SlotStatus { generation, version: late.version + 1, ..late }]);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Failed);
+}
+
+#[test]
+fn an_executor_that_does_not_say_of_which_attempt_it_speaks_is_believed() {
+    let (mut fixture, operation, said) = retried(|_| None);
+    fixture.report("e1", Vec::new(), vec![said]);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Failed);
+}
+
+#[test]
+fn what_backs_off_is_not_spoken_of_once_it_is_asked_for_anew() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.create(spec("web"), 1);
+    fixture.activate("web-1");
+    fixture.settle();
+    let slot = slot_id("web-1", "e1", 0);
+    fixture.report_status(&slot, SlotPhase::Backoff, "no such image");
+    assert!(fixture.state.slot(&slot).unwrap().current_status().is_some());
+    fixture.submit(OperationRequest::Retry { service_id: "web-1".to_owned() }).unwrap();
+    let retried = fixture.state.slot(&slot).unwrap();
+    assert_eq!(retried.current_status(), None);
+    assert_eq!(retried.restarts(), 1, "how often it failed is not forgotten");
 }
