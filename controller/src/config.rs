@@ -23,6 +23,8 @@ use crate::state::Retention;
 const MAX_MEMBERS: usize = 9;
 /// How many ended instances of each service may be kept: all of them are in memory.
 const OLD_INSTANCES: RangeInclusive<u32> = 1..=10_000;
+/// How many ended instances of all services may be kept.
+const OLD_INSTANCES_IN_ALL: RangeInclusive<u32> = 1..=100_000;
 /// How many events may be kept. Fewer than the least would not outlast one busy second.
 const EVENTS: RangeInclusive<u32> = 1_000..=500_000;
 /// For how long either may be kept.
@@ -112,6 +114,8 @@ impl Default for LivenessConfig {
 pub struct RetentionConfig {
     /// Ended instances of each service.
     pub old_instances: u32,
+    /// Ended instances of all services together, each with up to 64 KiB of its log.
+    pub old_instances_in_all: u32,
     /// For how long they are kept, and finished operations too.
     pub records_for: DroveDuration,
     /// Events.
@@ -121,11 +125,13 @@ pub struct RetentionConfig {
 }
 
 impl Default for RetentionConfig {
-    /// 100 for 7 days, 20000 for 1 hour (drove-wire.md §4.4).
+    /// 100, and 10000 of all services, for 7 days; 20000 for 1 hour (drove-wire.md §4.4).
     fn default() -> Self {
-        let Retention { old_instances, records_for, events, events_for, .. } = Retention::default();
+        let Retention { old_instances, old_instances_in_all, records_for, events, events_for, .. } =
+            Retention::default();
         Self {
             old_instances,
+            old_instances_in_all,
             records_for: DroveDuration::from_secs(records_for.as_secs()),
             events,
             events_for: DroveDuration::from_secs(events_for.as_secs()),
@@ -135,9 +141,11 @@ impl Default for RetentionConfig {
 
 impl RetentionConfig {
     fn problem(self) -> Option<String> {
-        for (field, count, range) in
-            [("oldInstances", self.old_instances, OLD_INSTANCES), ("events", self.events, EVENTS)]
-        {
+        for (field, count, range) in [
+            ("oldInstances", self.old_instances, OLD_INSTANCES),
+            ("oldInstancesInAll", self.old_instances_in_all, OLD_INSTANCES_IN_ALL),
+            ("events", self.events, EVENTS),
+        ] {
             if !range.contains(&count) {
                 let (least, most) = (range.start(), range.end());
                 return Some(format!("retention.{field} is {count}; write {least} to {most}"));
@@ -158,10 +166,12 @@ impl ControllerConfig {
 
     /// How much is kept of what is over, and of whom is away.
     pub(crate) fn kept(&self) -> Retention {
-        let RetentionConfig { old_instances, records_for, events, events_for } = self.retention;
+        let RetentionConfig { old_instances, old_instances_in_all, records_for, events, events_for } =
+            self.retention;
         let remove_after = self.liveness.remove_after.as_duration();
         Retention {
             old_instances,
+            old_instances_in_all,
             records_for: records_for.as_duration(),
             events,
             events_for: events_for.as_duration(),
@@ -322,6 +332,7 @@ liveness: {unknownAfter: 10s}
             (|c| c.members[1].api = "127.0.0.1:0".into(), "members[1].api"),
             (|c| c.liveness.unknown_after = DroveDuration::from_millis(5), "liveness.unknownAfter"),
             (|c| c.retention.old_instances = 0, "retention.oldInstances is 0; write 1 to 10000"),
+            (|c| c.retention.old_instances_in_all = 0, "retention.oldInstancesInAll is 0; write 1 to 100000"),
             (|c| c.retention.events = 10, "retention.events is 10"),
             (|c| c.retention.events_for = DroveDuration::from_secs(1), "retention.eventsFor"),
             (|c| c.liveness.lost_after = DroveDuration::from_secs(10), "liveness.lostAfter"),

@@ -232,6 +232,9 @@ pub struct Operation {
     /// Whether somebody promoted it after its canaries.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub promoted: bool,
+    /// Whether all was already as asked when it was accepted: it explains nothing, and is forgotten before others are.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub no_op: bool,
     /// Tells apart two requests that came under one idempotency key.
     #[serde(skip)]
     pub fingerprint: Uuid,

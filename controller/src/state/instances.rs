@@ -94,6 +94,8 @@ pub(super) struct Instances {
     live_by_slot: OrdMap<SlotId, OrdSet<InstanceId>>,
     /// How many live ones of each service are in which state, by their executors' word.
     tallies: OrdMap<ServiceId, Tally>,
+    /// Of all services, oldest first.
+    old: OrdSet<(Timestamp, InstanceId)>,
     /// Oldest first.
     old_by_service: OrdMap<ServiceId, OrdSet<(Timestamp, InstanceId)>>,
     /// Oldest first.
@@ -194,17 +196,23 @@ impl Instances {
 
     /// The oldest end of all, to know when retention is due.
     pub(super) fn oldest_end(&self) -> Option<Timestamp> {
-        self.old_by_service.values().filter_map(|old| old.get_min()).map(|(ended, _)| *ended).min()
+        self.old.get_min().map(|(ended, _)| *ended)
+    }
+
+    /// How many ended ones are kept; those that are awaited do not count.
+    pub(super) fn old_count(&self) -> usize {
+        self.old.len()
+    }
+
+    /// Those ended ones.
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.old.iter().filter_map(|(_, id)| self.records.get(id))
     }
 
     /// Forgets what ended before `moment`; says how many.
     pub(super) fn prune(&mut self, moment: Timestamp) -> usize {
-        let due: Vec<InstanceId> = self
-            .old_by_service
-            .values()
-            .flat_map(|old| old.iter().take_while(|(ended, _)| *ended < moment))
-            .map(|(_, id)| id.clone())
-            .collect();
+        let due = self.old.iter().take_while(|(ended, _)| *ended < moment);
+        let due: Vec<InstanceId> = due.map(|(_, id)| id.clone()).collect();
         for id in &due {
             self.remove(id);
         }
@@ -232,6 +240,7 @@ impl Instances {
                 awaited.insert(id.clone());
                 &mut self.awaited_by_service
             } else {
+                self.old.insert((ended, id.clone()));
                 &mut self.old_by_service
             };
             ended_of_service.entry(slot.service.clone()).or_default().insert((ended, id.clone()));
@@ -250,7 +259,9 @@ impl Instances {
                 take(&mut self.awaited_by_executor, &slot.executor, id);
                 take(&mut self.awaited_by_service, &slot.service, &(ended, id.clone()));
             } else {
-                take(&mut self.old_by_service, &slot.service, &(ended, id.clone()));
+                let old = (ended, id.clone());
+                self.old.remove(&old);
+                take(&mut self.old_by_service, &slot.service, &old);
             }
         } else {
             take(&mut self.live_by_service, &slot.service, id);

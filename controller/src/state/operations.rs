@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use muster_common::id::{OperationId, ServiceId};
-use muster_common::operation::Operation;
+use muster_common::operation::{Operation, OperationState};
 use muster_common::time::Timestamp;
 
 /// How many finished operations are kept per service.
@@ -32,7 +32,8 @@ impl Operations {
         self.by_id.get_mut(id).map(Arc::make_mut).filter(|operation| operation.finished.is_none())
     }
 
-    /// Stores `operation`, and forgets the oldest finished ones of its service when that is too much.
+    /// Stores `operation`, and forgets finished ones of its service while that is too much: those that changed nothing
+    /// before those that explain something, each time the oldest first, and never the newest of all.
     pub(super) fn put(&mut self, operation: Operation) {
         let id = operation.id.clone();
         self.remove(&id);
@@ -48,11 +49,18 @@ impl Operations {
         let service = operation.service.clone();
         self.by_id.insert(id, Arc::new(operation));
         while self.keeps_too_much(&service)
-            && let Some(kept) = self.finished.get(&service)
-            && let Some((_, oldest)) = kept.get_min().cloned()
+            && let Some(due) = self.first_to_go(&service)
         {
-            self.remove(&oldest);
+            self.remove(&due);
         }
+    }
+
+    fn first_to_go(&self, service: &ServiceId) -> Option<OperationId> {
+        let oldest = self.finished_of(service).last()?;
+        let explains_nothing =
+            |operation: &&Arc<Operation>| operation.no_op && operation.state == OperationState::Succeeded;
+        let due = self.finished_of(service).skip(1).filter(explains_nothing).last().unwrap_or(oldest);
+        Some(due.id.clone())
     }
 
     fn keeps_too_much(&self, service: &ServiceId) -> bool {

@@ -65,6 +65,7 @@ impl State {
         let ends = || after(self.instances.newest_end(service), at);
         instance.ended = if instance.is_live() { None } else { instance.ended.or_else(|| Some(ends())) };
         self.instances.put(instance, self.retention.old_instances);
+        self.trim_old_instances();
     }
 
     /// Tells of each transition that `known` had not seen yet, also of one that was made again. When it happened, by the

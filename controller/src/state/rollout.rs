@@ -84,6 +84,7 @@ impl State {
             operation.generation = Some(from);
             operation.from_generation = Some(from);
             operation.restores = restores;
+            operation.no_op = true;
             operation.state = OperationState::Succeeded;
             operation.finished = Some(submission.at);
             NO_SLOT_HAD_TO_CHANGE.clone_into(&mut operation.message);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use muster_common::duration::DroveDuration;
 use muster_common::id::{Generation, InstanceId, OperationId, ServiceId, SlotId};
 use muster_common::operation::{
-    ClusterOpSpec, Operation, OperationKind, OperationRequest, OperationState, SlotProgress,
+    ClusterOpSpec, Operation, OperationKind, OperationRequest, OperationState, SlotOutcome, SlotProgress,
 };
 use muster_common::service::{ActivationState, ServiceState};
 use muster_common::slot::SlotPhase;
@@ -243,10 +243,16 @@ impl State {
         self.enter(submission.at, &service.id, ServiceState::AdjustingInstances);
         let how = How::replacing(op_spec, false);
         let slots = self.leaving_slots(service);
-        self.put_operation(
-            submission.at,
-            submission.operation(&service.id, OperationKind::AdjustInstances, &how, slots),
-        );
+        let mut operation = submission.operation(&service.id, OperationKind::AdjustInstances, &how, slots);
+        operation.no_op = self.finds_nothing_to_do(&operation);
+        self.put_operation(submission.at, operation);
+    }
+
+    /// Whether all slots that an operation which begins now could do something about are as wanted.
+    fn finds_nothing_to_do(&self, operation: &Operation) -> bool {
+        self.progress(operation)
+            .iter()
+            .all(|progress| matches!(progress.outcome, SlotOutcome::Done | SlotOutcome::Away))
     }
 
     fn retry(&mut self, submission: &Submission<'_>, service: &Service) {
@@ -255,10 +261,12 @@ impl State {
             service.generation = generation;
             service.updated = submission.at;
         }
-        self.try_again(&service.id, generation);
         let (kind, how) = (OperationKind::Retry, How::patient(service));
+        let mut operation = submission.operation(&service.id, kind, &how, Vec::new());
+        operation.no_op = self.finds_nothing_to_do(&operation);
+        self.try_again(&service.id, generation);
         self.supersede(submission, &service.id, kind, |earlier| earlier == kind);
-        self.put_operation(submission.at, submission.operation(&service.id, kind, &how, Vec::new()));
+        self.put_operation(submission.at, operation);
     }
 
     fn deactivate(&mut self, submission: &Submission<'_>, service: &Service) {
@@ -280,6 +288,12 @@ impl State {
             return Err(Refusal::HostLevelFixed);
         }
         check_count(instances_per_host)?;
+        let how = How::patient(service);
+        let mut operation =
+            submission.operation(&service.id, OperationKind::UpdateInstanceCount, &how, Vec::new());
+        operation.instances_per_host = Some(instances_per_host);
+        operation.no_op =
+            service.instances_per_host == instances_per_host && self.finds_nothing_to_do(&operation);
         self.enter(submission.at, &service.id, ServiceState::UpdatingInstancesCount);
         let generation = self.next_generation(service);
         if let Some(service) = self.services.get_mut(&service.id).map(Arc::make_mut) {
@@ -288,16 +302,8 @@ impl State {
         }
         self.try_again(&service.id, generation);
         self.enter(submission.at, &service.id, service.resting_state());
-        self.begin(
-            submission,
-            service,
-            OperationKind::UpdateInstanceCount,
-            &How::patient(service),
-            Vec::new(),
-        );
-        if let Some(operation) = self.operations.get_running_mut(submission.id) {
-            operation.instances_per_host = Some(instances_per_host);
-        }
+        self.supersede(submission, &service.id, operation.kind, |_| true);
+        self.put_operation(submission.at, operation);
         Ok(())
     }
 
@@ -362,7 +368,9 @@ impl State {
             ServiceState::ReplacingInstances
         };
         self.enter(submission.at, &service.id, state);
-        self.put_operation(submission.at, submission.operation(&service.id, kind, how, slots));
+        let mut operation = submission.operation(&service.id, kind, how, slots);
+        operation.no_op = operation.slots.is_empty();
+        self.put_operation(submission.at, operation);
         Ok(service.id.clone())
     }
 
@@ -428,6 +436,7 @@ impl Submission<'_> {
             deadline: None,
             time_left_ms: 0,
             promoted: false,
+            no_op: false,
             fingerprint: self.fingerprint,
             finished: None,
             state: OperationState::Running,

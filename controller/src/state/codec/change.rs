@@ -165,14 +165,17 @@ impl From<Retention> for v1::Retention {
             events: retention.events,
             events_for_ms: as_ms(retention.events_for),
             lost_executors_for_ms: retention.lost_executors_for.map_or(0, as_ms),
+            old_instances_in_all: Some(retention.old_instances_in_all),
         }
     }
 }
 
 impl From<v1::Retention> for Retention {
     fn from(message: v1::Retention) -> Self {
+        let default = Self::default();
         Self {
             old_instances: message.old_instances,
+            old_instances_in_all: message.old_instances_in_all.unwrap_or(default.old_instances_in_all),
             records_for: Duration::from_millis(message.records_for_ms),
             events: message.events,
             events_for: Duration::from_millis(message.events_for_ms),

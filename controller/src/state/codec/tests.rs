@@ -59,7 +59,7 @@ fn every_command_survives_its_bytes() {
         Change::ExpireDrain { executor: executor_id("e1") },
         Change::ForgetExecutor { executor: executor_id("e1") },
         Change::RemoveLost { executor: executor_id("e1") },
-        Change::Retain(Retention { old_instances: 7, ..Retention::default() }),
+        Change::Retain(Retention { old_instances: 7, old_instances_in_all: 8, ..Retention::default() }),
         Change::Retain(Retention { lost_executors_for: None, ..Retention::default() }),
         Change::Prune { records_before: Timestamp(1), events_before: Timestamp(2) },
     ];

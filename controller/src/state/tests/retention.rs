@@ -5,8 +5,9 @@ use std::time::Duration;
 use muster_common::event::EventType;
 use muster_common::id::Revision;
 use muster_common::instance::InstanceState;
-use muster_common::operation::{Operation, OperationRequest, SlotOutcome, SlotProgress};
+use muster_common::operation::{Operation, OperationRequest, OperationState, SlotOutcome, SlotProgress};
 use muster_common::reason::Reason;
+use muster_common::slot::SlotPhase;
 use muster_common::time::Timestamp;
 
 use crate::state::codec::{read_snapshot, write_snapshot};
@@ -159,6 +160,131 @@ fn the_newest_finished_operations_of_a_service_are_kept() {
     let kept: Vec<_> = fixture.state.operations_of(&service).collect();
     assert_eq!(kept.len(), MAX_FINISHED_OPERATIONS);
     assert!(kept.is_sorted_by(|newer, older| newer.created > older.created));
+}
+
+#[test]
+fn operations_that_found_all_as_asked_are_forgotten_before_those_that_explain_something() {
+    let mut fixture = Fixture::with_executors(1);
+    let service = fixture.running(spec("web"), 1);
+    let explains: Vec<_> = fixture.state.operations_of(&service).map(|known| known.id.clone()).collect();
+    let slot = slot_id("web-1", "e1", 0);
+    let service_id = || "web-1".to_owned();
+    let again = |n: usize| match n % 4 {
+        0 => OperationRequest::UpdateSpec { spec: Box::new(spec("web")), stop_first: false, op_spec: None },
+        1 => OperationRequest::AdjustInstances { service_id: service_id(), op_spec: None },
+        2 => OperationRequest::UpdateInstanceCount { service_id: service_id(), instances_per_host: 1 },
+        _ => OperationRequest::Retry { service_id: service_id() },
+    };
+    for n in 0..2 * MAX_FINISHED_OPERATIONS {
+        fixture.advance(1);
+        let newest = fixture.submit(again(n)).unwrap();
+        fixture.settle();
+        let newest = fixture.operation(&newest);
+        assert_eq!((newest.state, newest.no_op), (OperationState::Succeeded, true), "{newest:?}");
+    }
+    assert_eq!(fixture.state.operations_of(&service).count(), MAX_FINISHED_OPERATIONS);
+    assert!(explains.iter().all(|id| fixture.state.operation(id).is_some()));
+
+    // One that had something to do takes the place of one that had not, and not that of an older explanation.
+    fixture.report_status(&slot, SlotPhase::Failed, "no such image");
+    fixture.report_in("web-1.e1.0", &slot, &UP_AND_DOWN);
+    let retry = fixture.submit(again(3)).unwrap();
+    assert!(!fixture.operation(&retry).no_op);
+    fixture.report_in("second", &slot, &UP);
+    fixture.settle();
+    assert_eq!(fixture.operation(&retry).state, OperationState::Succeeded);
+    for n in 0..u32::try_from(MAX_FINISHED_OPERATIONS).unwrap() - 4 {
+        fixture.advance(1);
+        let instances_per_host = 2 + n % 2;
+        fixture
+            .submit(OperationRequest::UpdateInstanceCount { service_id: service_id(), instances_per_host })
+            .unwrap();
+    }
+    let no_ops =
+        |fixture: &Fixture| fixture.state.operations_of(&service).filter(|known| known.no_op).count();
+    assert!(explains.iter().chain([&retry]).all(|id| fixture.state.operation(id).is_some()));
+    assert!(no_ops(&fixture) <= 2, "{}", no_ops(&fixture));
+    // The newest is there to be asked for, though all others explain more.
+    fixture.settle();
+    let count = fixture.service("web-1").instances_per_host;
+    for index in 0..count {
+        let slot = slot_id("web-1", "e1", index);
+        fixture.report_in(&format!("third-{index}"), &slot, &UP);
+    }
+    fixture.settle();
+    let newest = fixture.submit(again(1)).unwrap();
+    fixture.settle();
+    assert!(fixture.operation(&newest).no_op);
+    let copy = read_snapshot(&write_snapshot(&fixture.state)).unwrap();
+    assert!(copy.operation(&newest).unwrap().no_op);
+}
+
+#[test]
+fn a_spec_for_a_service_that_rests_is_an_explanation_though_no_slot_has_to_change() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.create(spec("web"), 1);
+    let mut spec = spec("web");
+    spec.tags.insert("team".to_owned(), "other".to_owned());
+    let update = OperationRequest::UpdateSpec { spec: Box::new(spec), stop_first: false, op_spec: None };
+    let operation = fixture.submit(update).unwrap();
+    assert!(!fixture.operation(&operation).no_op);
+}
+
+#[test]
+fn the_old_instances_of_all_services_have_one_bound() {
+    let mut fixture = Fixture::with_executors(1);
+    let (web, db) = (fixture.running(spec("web"), 1), fixture.running(spec("db"), 1));
+    retain(&mut fixture, Retention { old_instances_in_all: 10, ..Retention::default() });
+    for n in 0..20 {
+        fixture.advance(1);
+        let slot = slot_id(if n % 2 == 0 { "web-1" } else { "db-1" }, "e1", 0);
+        fixture.report_in(&format!("i{n:03}"), &slot, &UP_AND_DOWN);
+    }
+    let old = |fixture: &Fixture| -> Vec<String> {
+        let all =
+            [&web, &db].map(|service| fixture.state.old_instances(service).collect::<Vec<_>>()).concat();
+        let mut ids: Vec<String> = all.iter().map(|old| old.record.id.to_string()).collect();
+        ids.sort();
+        ids
+    };
+    let expected = |range: std::ops::Range<u32>| range.map(|n| format!("i{n:03}")).collect::<Vec<_>>();
+    assert_eq!(old(&fixture), expected(10..20));
+    retain(&mut fixture, Retention { old_instances_in_all: 4, ..Retention::default() });
+    assert_eq!(old(&fixture), expected(16..20), "less forgets at once");
+    let copy = read_snapshot(&write_snapshot(&fixture.state)).unwrap();
+    assert_eq!(copy.retention().old_instances_in_all, 4);
+}
+
+#[test]
+fn what_an_operation_at_work_names_is_not_forgotten_for_others() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.running(spec("web"), 1);
+    fixture.running(spec("db"), 1);
+    let named = "web-1.e1.0";
+    let request = OperationRequest::ReplaceInstances {
+        service_id: "web-1".to_owned(),
+        instance_ids: vec![named.to_owned()],
+        stop_first: true,
+        op_spec: None,
+    };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
+    let epoch = fixture.state.instance(&instance_id(named)).unwrap().record.epoch;
+    let slot = slot_id("web-1", "e1", 0);
+    let ended = record(named, &slot, epoch, &UP_AND_DOWN);
+    fixture.report("e1", vec![ended], Vec::new());
+    retain(&mut fixture, Retention { old_instances_in_all: 3, ..Retention::default() });
+    for n in 0..5 {
+        fixture.advance(1);
+        fixture.report_in(&format!("i{n}"), &slot_id("db-1", "e1", 0), &UP_AND_DOWN);
+    }
+    assert!(fixture.state.instance(&instance_id(named)).is_some(), "it is the oldest, and named");
+    assert_eq!(fixture.state.old_instances(&service_id("db-1")).count(), 2);
+    fixture.report_in("replacement", &slot, &UP);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
+    fixture.report_in("i9", &slot_id("db-1", "e1", 0), &UP_AND_DOWN);
+    assert!(fixture.state.instance(&instance_id(named)).is_none());
 }
 
 #[test]
