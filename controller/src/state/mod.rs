@@ -206,11 +206,19 @@ impl State {
     }
 
     /// Becomes the first state of a group that goes on after `revision`. What the group before did since this state
-    /// is not known here: whoever watches has to look at everything anew, and revisions never go back for anybody.
+    /// is not known here: whoever watches has to look at everything anew, and revisions never go back for anybody. That
+    /// nobody heard an executor is a word of that group, maybe one of long ago: this one has yet to lose whom it misses.
     pub(crate) fn begin_history(&mut self, revision: Revision, history: String) {
         self.revision = revision;
         self.events.set_compacted(revision);
         self.history = history;
+        let lost = self.executors().filter(|executor| executor.contact == Contact::Lost);
+        let lost: Vec<ExecutorId> = lost.map(|executor| executor.record.id.clone()).collect();
+        for id in lost {
+            if let Some(executor) = self.executors.get_mut(&id).map(Arc::make_mut) {
+                executor.contact = Contact::Unreachable;
+            }
+        }
     }
 
     /// Which history of the cluster this is: what executors told in another one may not be known in it.

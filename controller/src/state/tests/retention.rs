@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use muster_common::event::EventType;
+use muster_common::executor::{Contact, ExecutorState};
 use muster_common::id::Revision;
 use muster_common::instance::InstanceState;
 use muster_common::operation::{Operation, OperationRequest, OperationState, SlotOutcome, SlotProgress};
@@ -416,6 +417,29 @@ fn in_another_history_nobody_goes_on_from_before_and_revisions_do_not_go_back() 
     let forget = Change::Retain(Retention { events: 1, ..Retention::default() });
     state.apply(begin.next().next(), &Command::Plan { at: fixture.now, changes: vec![forget] });
     assert!(!state.can_resume((lost, u32::MAX)));
+}
+
+#[test]
+fn who_was_lost_long_ago_in_a_backup_has_its_time_anew() {
+    let mut fixture = Fixture::with_executors(2);
+    let service = fixture.running(spec("web"), 1);
+    fixture.contact("e1", Contact::Lost);
+    let lost_for = fixture.state.retention().lost_executors_for.unwrap();
+    fixture.state.begin_history(fixture.state.revision(), "restored".to_owned());
+    // The backup is older than that.
+    fixture.now = fixture.now.plus(2 * lost_for);
+    fixture.lead_at(fixture.now);
+    fixture.settle();
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::Unready);
+    // This group misses it as well; that is what counts.
+    fixture.contact("e1", Contact::Lost);
+    fixture.now = fixture.now.plus(lost_for - Duration::from_secs(1));
+    fixture.settle();
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::Unready);
+    assert_eq!(fixture.state.slots_of(&service).count(), 2, "what it runs is wanted still");
+    fixture.advance(1);
+    fixture.settle();
+    assert_eq!(fixture.shown_state("e1"), ExecutorState::Removed);
 }
 
 #[test]
