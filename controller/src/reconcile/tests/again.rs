@@ -2,7 +2,7 @@
 
 use muster_common::executor::Contact;
 use muster_common::id::OperationId;
-use muster_common::operation::SlotOutcome::{Done, InProgress, Waiting};
+use muster_common::operation::SlotOutcome::{Away, Done, InProgress, Waiting};
 use muster_common::operation::{ClusterOpSpec, OperationRequest, OperationState};
 use muster_common::slot::SlotPhase;
 
@@ -79,6 +79,56 @@ fn what_was_taken_down_out_of_sight_keeps_its_place() {
     // The way that it was begun decides whether it may be down.
     apply(&mut fixture, false);
     assert_eq!(asked(&fixture), ["new", "old"]);
+}
+
+#[test]
+fn what_gave_up_out_of_sight_keeps_its_place_whatever_is_asked_for_next() {
+    for phase in [SlotPhase::Failed, SlotPhase::Backoff] {
+        for next in ["new", "newer", "old"] {
+            let mut fixture = timed_out(3, true, Some(phase));
+            let untouched = asked(&fixture)[1..].to_vec();
+            fixture.contact("e1", Contact::Unreachable);
+            let (spec, op_spec) = (Box::new(content(next)), Some(ClusterOpSpec::default()));
+            let request = OperationRequest::UpdateSpec { spec, stop_first: true, op_spec };
+            let operation = fixture.submit(request).unwrap();
+            fixture.settle();
+            let epochs = |fixture: &Fixture| {
+                let service = service_id(ID);
+                let slots = fixture.state.slots_of(&service);
+                slots.skip(1).map(|(_, slot)| slot.epoch).collect::<Vec<_>>()
+            };
+            let before = epochs(&fixture);
+            assert_eq!(asked(&fixture)[1..], untouched, "{phase:?} {next}");
+            if next == "old" {
+                continue; // the others run it already
+            }
+            if fixture.operation(&operation).slots[0].outcome == Away && phase == SlotPhase::Failed {
+                let why = &fixture.operation(&operation).slots[1].message;
+                assert_eq!(why, "the wave waits for what it may have taken down: e1/0, which is away");
+            }
+            // Who may never come back is not waited for.
+            fixture.contact("e1", Contact::Lost);
+            fixture.settle();
+            if phase == SlotPhase::Failed || next == "newer" {
+                assert_ne!(epochs(&fixture), before, "{phase:?} {next}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_well_out_of_sight_takes_no_place() {
+    let mut fixture = running(3);
+    let operation = apply(&mut fixture, true);
+    replaced(&mut fixture, "e1");
+    fixture.report_status(&slot_id(ID, "e2", 0), SlotPhase::Failed, "no such image");
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Failed);
+    fixture.contact("e1", Contact::Unreachable);
+    let (spec, op_spec) = (Box::new(content("newer")), Some(ClusterOpSpec::default()));
+    let operation = fixture.submit(OperationRequest::UpdateSpec { spec, stop_first: true, op_spec }).unwrap();
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Away, InProgress, Waiting]);
 }
 
 #[test]

@@ -9,13 +9,13 @@
 //!
 //! A slot has failed when it is not through within the operation's `timeout`; the operation has that for each wave.
 //!
-//! A slot whose executor is not heard is away: it is passed over, taken up again should the executor
-//! come back in time, and never fails the operation. It keeps its place in the wave only if it may be
-//! down by our doing, which start-first never is. A slot that was through and is not HEALTHY any more takes its place
-//! again: what is good for a moment only never gets everywhere. One that was begun and whose instances fail one after the
-//! other has failed, whether its executor gave up or goes on. What an earlier rollout of the same spec began and left is
-//! begun already. A zone holds back the last slot that serves: users are told for whom it waits, and where that is for
-//! executors that are away only, it counts as they do.
+//! A slot whose executor is not heard is away: it is passed over, taken up again should the executor come back in
+//! time, and never fails the operation. It keeps its place in the wave only if it may be down by our doing, or by
+//! that of a rollout before it, which start-first never is. A slot that was through and is not HEALTHY any more takes
+//! its place again: what is good for a moment only never gets everywhere. One that was begun and whose instances fail
+//! one after the other has failed, whether its executor gave up or goes on. What an earlier rollout of the same spec
+//! began and left is begun already. A zone holds back the last slot that serves: users are told for whom it waits,
+//! and where that is for executors that are away only, it counts as they do.
 //!
 //! Canaries go first, and the rest only once somebody promoted the operation. After a failure nothing more is begun;
 //! what was begun is awaited, or, where the strategy says so and there is another spec to go back to, every slot that
@@ -248,8 +248,18 @@ fn has_place(state: &State, operation: &Operation, progress: &SlotProgress) -> b
         }
         // Start-first kept what there was before.
         SlotOutcome::Failed => stops_first() && is_down(),
-        SlotOutcome::Waiting | SlotOutcome::RolledBack | SlotOutcome::Away => false,
+        SlotOutcome::Waiting => !is_heard && is_left_down(state, progress),
+        SlotOutcome::RolledBack | SlotOutcome::Away => false,
     }
+}
+
+/// Whether a rollout before this one may have taken a slot down and left it so: it gave it another spec than the stable
+/// one, its old instance stopped first, and nothing came in its place. What is lost may never return, and holds up nobody.
+fn is_left_down(state: &State, progress: &SlotProgress) -> bool {
+    let stable = state.service(&progress.slot.service).map(|service| service.specs.stable());
+    let slot = state.slot(&progress.slot).filter(|slot| slot.mode == ReplaceMode::StopFirst);
+    slot.is_some_and(|slot| Some(slot.spec) != stable && !state.is_filled(&progress.slot, slot))
+        && !state.is_lost(&progress.slot.executor)
 }
 
 /// Whether a rollout gave the slot its epoch, and not one before it. Epochs and generations are revisions both.

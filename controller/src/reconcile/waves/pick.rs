@@ -146,7 +146,32 @@ pub(super) fn next(state: &State, operation: &Operation, slots: &[SlotProgress])
     }
     let named = zones.iter().filter_map(|(name, zone)| Some((name.as_deref()?, zone)));
     wave.held = named.filter_map(|(name, zone)| zone.held(state, name, mode)).collect();
+    if room == 0 && wave.next.is_empty() {
+        wave.held.extend(held_for_away(state, operation, slots, &zones));
+    }
     wave
+}
+
+/// The first of each zone, where nothing but executors that are away takes all places of the wave: they keep them until
+/// they are heard, are lost, or the time is over, since what is there may be down by our doing.
+fn held_for_away(
+    state: &State,
+    operation: &Operation,
+    slots: &[SlotProgress],
+    zones: &BTreeMap<Option<String>, Zone<'_>>,
+) -> Vec<Held> {
+    let mut placed = slots.iter().filter(|progress| has_place(state, operation, progress)).peekable();
+    if placed.peek().is_none() || placed.clone().any(|progress| state.is_connected(&progress.slot.executor)) {
+        return Vec::new();
+    }
+    let named = placed.take(MAX_NAMED).map(|progress| &progress.slot);
+    let named: Vec<String> =
+        named.map(|slot| format!("{}/{}, which is away", slot.executor, slot.index)).collect();
+    let why = brief(&format!("the wave waits for what it may have taken down: {}", named.join("; ")));
+    let first = zones.values().filter_map(|zone| zone.to_come.front());
+    first
+        .map(|first| Held { slot: first.progress.slot.clone(), why: why.clone(), is_for_away: false })
+        .collect()
 }
 
 fn zones<'a>(
