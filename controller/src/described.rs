@@ -8,7 +8,7 @@ const DESCRIBED: [(&str, &str); 27] = [
     ("muster_api_requests_total", "Calls of users, by route and status."),
     (
         "muster_contact_verdicts_total",
-        "Executors that became connected, unreachable or lost, as this leader judged.",
+        "Executors that became connected, unreachable or lost, as this leader judged and a majority has it.",
     ),
     (
         "muster_controller_files_total",

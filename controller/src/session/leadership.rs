@@ -49,9 +49,13 @@ pub(super) struct Done {
 /// What was proposed, and for whom.
 #[derive(Debug)]
 enum Proposed {
-    Registration { executor: ExecutorId, key: SessionKey },
+    Registration {
+        executor: ExecutorId,
+        key: SessionKey,
+    },
     Reports(Vec<Awaiting>),
-    Verdicts,
+    /// What became of the contact of some, where it is that; how far clocks are off is proposed in its turn.
+    Verdicts(Vec<Contact>),
 }
 
 /// Who waits for a report's acknowledgement.
@@ -118,7 +122,7 @@ impl Leadership {
     /// Tells every session where to look next and closes it. What is under way is committed or not;
     /// executors report again what was not acknowledged.
     pub(super) fn end(self, leader: &str) {
-        tracing::info!(term = self.term, sessions = self.roster.len(), "sessions are closed");
+        tracing::info!(term = self.term, sessions = self.roster.open_count(), "sessions are closed");
         for (_, session) in self.roster.iter() {
             send_not_leader(&session.outgoing, self.term, leader);
         }
@@ -208,8 +212,10 @@ impl Leadership {
     fn welcome(&mut self, executor: &ExecutorId, key: SessionKey, state: &State) {
         let interval = self.limits.unknown_after / HEARTBEATS_PER_UNKNOWN_AFTER;
         let heartbeat_interval_ms = as_ms(interval);
-        let Some(session) = self.roster.get(executor, key) else { return };
-        session.phase = Phase::Open;
+        if !self.roster.welcome(executor, key) {
+            return;
+        }
+        self.count_sessions();
         tracing::info!(%executor, term = self.term, "session open");
         let history = Some(state.history().to_owned());
         self.send(executor, key, Body::Welcome(v1::Welcome { heartbeat_interval_ms, history }));
@@ -243,7 +249,7 @@ impl Leadership {
             self.judging = true;
             let at = self.world.clock.now();
             let skews = std::mem::take(&mut self.skews).into_iter().collect();
-            self.propose(Proposed::Verdicts, &Command::NoteSkews { at, skews });
+            self.propose(Proposed::Verdicts(Vec::new()), &Command::NoteSkews { at, skews });
         }
     }
 
@@ -339,11 +345,11 @@ impl Leadership {
         if !verdicts.is_empty() && !self.judging {
             for (executor, contact) in &verdicts {
                 tracing::info!(%executor, ?contact, "contact changes");
-                counter!("muster_contact_verdicts_total", "contact" => contact.as_str()).increment(1);
             }
             self.judging = true;
             let at = self.world.clock.now();
-            self.propose(Proposed::Verdicts, &Command::ExecutorContact { at, verdicts });
+            let contacts = verdicts.iter().map(|(_, contact)| *contact).collect();
+            self.propose(Proposed::Verdicts(contacts), &Command::ExecutorContact { at, verdicts });
         }
         self.note_skews();
     }
@@ -377,10 +383,13 @@ impl Leadership {
                     Err(reason) => self.drop_session(&executor, key, &reason),
                 }
             }
-            (Proposed::Verdicts, outcome) => {
+            (Proposed::Verdicts(contacts), outcome) => {
                 self.judging = false;
-                if let Err(reason) = outcome {
-                    tracing::warn!(reason, "contact could not be recorded; the next look repeats it");
+                match outcome {
+                    Ok(_) => count_verdicts(&contacts),
+                    Err(reason) => {
+                        tracing::warn!(reason, "contact could not be recorded; the next look repeats it");
+                    }
                 }
             }
             (Proposed::Reports(batch), outcome) => {
@@ -446,7 +455,7 @@ impl Leadership {
 
     #[allow(clippy::cast_precision_loss)] // far fewer sessions than 2^52
     fn count_sessions(&self) {
-        gauge!("muster_sessions").set(self.roster.len() as f64);
+        gauge!("muster_sessions").set(self.roster.open_count() as f64);
     }
 }
 
@@ -470,6 +479,12 @@ async fn commit(consensus: &Consensus, term: u64, command: Bytes) -> Result<Repl
     }
 }
 
+fn count_verdicts(contacts: &[Contact]) {
+    for contact in contacts {
+        counter!("muster_contact_verdicts_total", "contact" => contact.as_str()).increment(1);
+    }
+}
+
 fn count(what: &Proposed, outcome: &Result<Reply, String>) {
     let kind = match what {
         Proposed::Registration { .. } => "registration",
@@ -477,7 +492,7 @@ fn count(what: &Proposed, outcome: &Result<Reply, String>) {
             counter!("muster_session_reports_total").increment(batch.len() as u64);
             "reports"
         }
-        Proposed::Verdicts => "verdicts",
+        Proposed::Verdicts(_) => "verdicts",
     };
     let outcome = if outcome.is_ok() { "committed" } else { "failed" };
     counter!("muster_session_proposals_total", "kind" => kind, "outcome" => outcome).increment(1);

@@ -62,6 +62,8 @@ pub(super) enum Admission {
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     sessions: BTreeMap<ExecutorId, Session>,
+    /// How many of them are [`Phase::Open`]: ten thousand may come in a second, and each is counted.
+    open: usize,
 }
 
 impl Roster {
@@ -76,10 +78,11 @@ impl Roster {
             Entry::Occupied(mut present) => {
                 let rank = |session: &Session| (session.incarnation, session.key);
                 if rank(present.get()) > rank(&session) {
-                    Admission::Outdated(session)
-                } else {
-                    Admission::Admitted { replaced: Some(present.insert(session)) }
+                    return Admission::Outdated(session);
                 }
+                let replaced = present.insert(session);
+                self.note_end(&replaced);
+                Admission::Admitted { replaced: Some(replaced) }
             }
         }
     }
@@ -89,15 +92,25 @@ impl Roster {
         self.sessions.get_mut(executor).filter(|session| session.key == key)
     }
 
+    /// Welcomes the executor, if its session is still the one with this key; whether it is.
+    pub(super) fn welcome(&mut self, executor: &ExecutorId, key: SessionKey) -> bool {
+        let Some(session) = self.get(executor, key) else { return false };
+        let before = std::mem::replace(&mut session.phase, Phase::Open);
+        self.open += usize::from(before != Phase::Open);
+        true
+    }
+
     /// Takes the executor's session out, if it is still the one with this key.
     pub(super) fn remove(&mut self, executor: &ExecutorId, key: SessionKey) -> Option<Session> {
         self.get(executor, key)?;
-        self.sessions.remove(executor)
+        self.evict(executor)
     }
 
     /// Takes out whatever session the executor has.
     pub(super) fn evict(&mut self, executor: &ExecutorId) -> Option<Session> {
-        self.sessions.remove(executor)
+        let session = self.sessions.remove(executor)?;
+        self.note_end(&session);
+        Some(session)
     }
 
     /// Whether the executor has a session.
@@ -116,9 +129,13 @@ impl Roster {
         self.sessions.iter()
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.sessions.len()
+    /// How many of them were welcomed.
+    pub(super) const fn open_count(&self) -> usize {
+        self.open
+    }
+
+    fn note_end(&mut self, session: &Session) {
+        self.open -= usize::from(session.phase == Phase::Open);
     }
 }
 
@@ -156,10 +173,31 @@ mod tests {
             drop(roster.admit(executor.clone(), second));
             let kept = if admitted { newcomer.1 } else { present.1 };
             assert!(roster.get(&executor, SessionKey(kept)).is_some(), "{present:?} {newcomer:?}");
-            assert_eq!(roster.len(), 1);
+            assert_eq!(roster.sessions.len(), 1);
             assert_eq!(first_ended.is_cancelled(), admitted, "the loser's reader ends");
             assert_eq!(second_ended.is_cancelled(), !admitted, "the loser's reader ends");
         }
+    }
+
+    #[test]
+    fn sessions_count_from_their_welcome_on() {
+        let (one, other) = (ExecutorId::new("one").unwrap(), ExecutorId::new("other").unwrap());
+        let mut roster = Roster::default();
+        roster.admit(one.clone(), session(1, 1).0);
+        roster.admit(other.clone(), session(1, 2).0);
+        assert_eq!(roster.open_count(), 0, "they are registering");
+        assert!(roster.welcome(&one, SessionKey(1)) && roster.welcome(&one, SessionKey(1)));
+        assert!(!roster.welcome(&other, SessionKey(1)));
+        assert_eq!(roster.open_count(), 1);
+        // One that is replaced begins anew, and one that was turned away changes nothing.
+        roster.welcome(&other, SessionKey(2));
+        roster.admit(other.clone(), session(1, 3).0);
+        roster.admit(one.clone(), session(0, 4).0);
+        assert_eq!(roster.open_count(), 1);
+        roster.evict(&other);
+        assert_eq!(roster.open_count(), 1);
+        roster.remove(&one, SessionKey(1));
+        assert_eq!((roster.open_count(), roster.sessions.len()), (0, 0));
     }
 
     #[test]
@@ -170,6 +208,6 @@ mod tests {
         roster.admit(executor.clone(), session(1, 2).0);
         assert!(roster.remove(&executor, SessionKey(1)).is_none());
         assert!(roster.remove(&executor, SessionKey(2)).is_some());
-        assert_eq!(roster.len(), 0);
+        assert_eq!(roster.sessions.len(), 0);
     }
 }
