@@ -2,6 +2,7 @@
 
 mod again;
 mod canaries;
+mod clock;
 mod convergence;
 mod count;
 mod gate;
