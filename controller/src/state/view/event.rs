@@ -134,12 +134,7 @@ fn metadata(what: &Happening) -> BTreeMap<String, Value> {
             tag("CURRENT_STATE", state.as_str().into());
             tag("CONTACT", to.as_str().into());
             tag("INSTANCES", (*instances).into());
-            let all_are = match to {
-                Contact::Connected => None,
-                Contact::Unreachable => Some(InstanceState::Unknown),
-                Contact::Lost => Some(InstanceState::Lost),
-            };
-            if let Some(all_are) = all_are {
+            if let Some(all_are) = shown_of_all_on(*to) {
                 tag("INSTANCES_STATE", all_are.as_str().into());
                 tag("ERROR", no_contact(executor).into());
             }
@@ -151,4 +146,13 @@ fn metadata(what: &Happening) -> BTreeMap<String, Value> {
         }
     }
     tags
+}
+
+/// What is shown of all that lives on an executor, where that follows from its contact alone.
+const fn shown_of_all_on(contact: Contact) -> Option<InstanceState> {
+    match contact {
+        Contact::Connected => None,
+        Contact::Unreachable => Some(InstanceState::Unknown),
+        Contact::Lost => Some(InstanceState::Lost),
+    }
 }
