@@ -13,6 +13,8 @@ pub struct FieldError {
     pub path: String,
     /// What is wrong and what would be right. Drove's own sentences begin with a dash.
     pub message: String,
+    /// Whether the message is a whole sentence of Drove's, which it tells without a path.
+    pub is_sentence: bool,
 }
 
 impl FieldError {
@@ -25,10 +27,11 @@ impl FieldError {
     }
 }
 
-/// `<path> <message>`, as Drove writes it.
+/// `<path> <message>`, or a sentence alone, as Drove writes it.
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
+            _ if self.is_sentence => f.write_str(&self.message),
             "" => f.write_str(self.message.trim_start_matches("- ")),
             path => write!(f, "{path} {}", self.message),
         }
@@ -116,11 +119,27 @@ impl<'a> Place<'a> {
         self.refuse_spoiling(self, message);
     }
 
+    /// Notes a problem here in Drove's words, of which programs may know each (drove-wire.md §3.3).
+    pub(crate) fn refuse_with_sentence(&self, sentence: impl fmt::Display) {
+        self.note(self, &sentence, true);
+    }
+
+    /// The same unless `holds`.
+    pub(crate) fn require_or_sentence(&self, holds: bool, sentence: impl fmt::Display) {
+        if !holds {
+            self.refuse_with_sentence(sentence);
+        }
+    }
+
     /// Notes a problem here for whose sake nothing in `spoilt` can be judged.
     pub(crate) fn refuse_spoiling(&self, spoilt: &Place<'_>, message: impl fmt::Display) {
+        self.note(spoilt, &message, false);
+    }
+
+    fn note(&self, spoilt: &Place<'_>, message: &dyn fmt::Display, is_sentence: bool) {
         let mut problems = self.problems.0.borrow_mut();
         if problems.len() < MAX_PROBLEMS {
-            let error = FieldError { path: self.to_string(), message: message.to_string() };
+            let error = FieldError { path: self.to_string(), message: message.to_string(), is_sentence };
             problems.push(Noted { error, spoilt: spoilt.to_string() });
         }
     }
@@ -213,7 +232,14 @@ mod tests {
         mode.member("type").refuse_spoiling(&mode, "- is odd");
         spec.member("resources").element(1).refuse("- is odd");
         let errors = |paths: &[&str]| -> Vec<FieldError> {
-            paths.iter().map(|path| FieldError { path: (*path).to_owned(), message: String::new() }).collect()
+            paths
+                .iter()
+                .map(|path| FieldError {
+                    path: (*path).to_owned(),
+                    message: String::new(),
+                    is_sentence: false,
+                })
+                .collect()
         };
         let merged = merge(
             problems.into_noted(),

@@ -127,6 +127,10 @@ async fn what_cannot_be_read_or_is_not_valid_changes_nothing() {
     assert_eq!(answer["data"]["validationErrors"][0], json!("name - Service name is mandatory"));
     let answer = cluster.post(0, "/localservices/validate/spec", spec("GOOD").to_string()).await;
     assert_eq!(answer, (200, success(&json!({"valid": true}))));
+    cluster.post(0, "/cluster/maintenance/set", "").await;
+    let (status, answer) = cluster.post(0, "/localservices/validate/spec", spec("GOOD").to_string()).await;
+    assert_eq!((status, &answer["message"]), (400, &json!("Command validation failure")), "{answer}");
+    assert_eq!(answer["data"]["validationErrors"], json!(["Cluster is in maintenance mode"]));
 
     let (_, listed) = cluster.get(0, "/localservices").await;
     assert_eq!(listed["data"], json!({}));

@@ -162,7 +162,7 @@ fn the_errors_of_a_spec_carry_its_path() {
         refusals(&document),
         [
             "spec.name - Service name is mandatory",
-            "spec.readiness.mode.portName - Invalid port name for health check: none. Available ports: [web, stats-udp]",
+            "Invalid port name for health check: none. Available ports: [web, stats-udp]",
             "instancesPerHost must be between 1 and 256",
         ]
     );

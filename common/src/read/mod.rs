@@ -51,7 +51,9 @@ impl Refused {
 
 /// Reads a JSON text and checks the result against `rules`.
 pub fn accept<T: Read>(json: &[u8], rules: impl FnOnce(&T) -> Vec<FieldError>) -> Result<T, Refused> {
-    let no_json = |message: String| Refused::Malformed(vec![FieldError { path: String::new(), message }]);
+    let no_json = |message: String| {
+        Refused::Malformed(vec![FieldError { path: String::new(), message, is_sentence: false }])
+    };
     if json.is_empty() {
         return Err(no_json("the body is empty; a JSON object is expected".to_owned()));
     }

@@ -92,7 +92,10 @@ impl IntoResponse for ApiError {
         let message = self.to_string();
         match self {
             Self::Validation(errors) | Self::Json(errors) => bad(message, errors, RefusalKind::Invalid),
-            Self::Refused(refusal) => bad(message, vec![refusal.to_string()], refusal.kind()),
+            Self::Refused(refusal) => {
+                let errors = std::iter::once(refusal.to_string()).chain(refusal.addition());
+                bad(message, errors.collect(), refusal.kind())
+            }
             Self::CannotCancel(_) => failed(StatusCode::BAD_REQUEST, message, None::<Nothing>),
             Self::Conflict(why) => bad(message, vec![why], RefusalKind::Conflict),
             Self::NotFound(_) | Self::NotNow(_) => failed(StatusCode::OK, message, None::<Nothing>),
@@ -123,6 +126,9 @@ fn failed<T: Serialize>(status: StatusCode, message: String, data: Option<T>) ->
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
+    use muster_common::id::{OperationId, ServiceId};
+    use muster_common::operation::OperationKind;
+    use muster_common::service::ServiceState;
 
     use super::*;
 
@@ -145,6 +151,15 @@ mod tests {
                 ApiError::Refused(Refusal::UnknownService("x-1".into())),
                 400,
                 r#"{"status":"FAILED","data":{"validationErrors":["No state found for local service: x-1"],"kind":"NOT_FOUND"},"message":"Command validation failure"}"#,
+            ),
+            (
+                ApiError::Refused(Refusal::NothingAllowed(
+                    ServiceId::new("x-1").unwrap(),
+                    ServiceState::ReplacingInstances,
+                    Some((OperationKind::Restart, OperationId::new("OP-9").unwrap())),
+                )),
+                400,
+                r#"{"status":"FAILED","data":{"validationErrors":["No operations allowed for x-1 as it is in REPLACING_INSTANCES state","RESTART OP-9 is at work on it"],"kind":"CONFLICT"},"message":"Command validation failure"}"#,
             ),
             (
                 ApiError::Json(vec!["no".into()]),

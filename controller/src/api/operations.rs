@@ -128,9 +128,13 @@ pub(super) struct Valid {
     valid: bool,
 }
 
-/// `POST /localservices/validate/spec`
+/// `POST /localservices/validate/spec`. Whether it could be created is asked, so that a cluster that is closed for
+/// operations says so (drove-wire.md §1.1).
 pub(super) async fn validate_spec(Context(api): Context<Api>, Body(body): Body) -> Answer<Valid> {
     api.spec_in(&body)?;
+    if api.read(&Parameters::default()).await?.is_in_maintenance() {
+        return Err(ApiError::Refused(Refusal::Maintenance));
+    }
     Ok(Data(Valid { valid: true }))
 }
 

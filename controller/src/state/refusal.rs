@@ -93,6 +93,13 @@ impl Refusal {
         }
     }
 
+    /// What more there is to say. The text itself is the wire's, word by word: programs may know it.
+    #[must_use]
+    pub fn addition(&self) -> Option<String> {
+        let Self::NothingAllowed(_, _, Some((kind, operation))) = self else { return None };
+        Some(format!("{kind} {operation} is at work on it"))
+    }
+
     /// What kind of refusal it is.
     #[must_use]
     pub const fn kind(&self) -> RefusalKind {
@@ -131,12 +138,8 @@ impl fmt::Display for Refusal {
             Self::NoServiceId => f.write_str("No local service id found in operation"),
             Self::InvalidServiceId(problem) => f.write_str(problem),
             Self::UnknownService(id) => write!(f, "No state found for local service: {id}"),
-            Self::NothingAllowed(id, state, occupier) => {
-                write!(f, "No operations allowed for {id} as it is in {state} state")?;
-                match occupier {
-                    Some((kind, operation)) => write!(f, "; {kind} {operation} is at work on it"),
-                    None => Ok(()),
-                }
+            Self::NothingAllowed(id, state, _) => {
+                write!(f, "No operations allowed for {id} as it is in {state} state")
             }
             Self::NotAllowed(id, state) => {
                 // The wire's text, word by word: it names the wire's own operations.

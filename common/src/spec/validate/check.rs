@@ -29,7 +29,12 @@ pub(super) fn check(spec_at: Place<'_>, spec: &LocalServiceSpec) {
 
 fn required(place: Place<'_>, check: Option<&CheckSpec>, ports: &[PortSpec], missing: &str) {
     let Some(check) = check else { return place.refuse(missing) };
-    mode(place.member("mode"), &check.mode, ports);
+    let mode_at = place.member("mode");
+    if let Some(name) = check.mode.port_name() {
+        let port_at = mode_at.member("portName");
+        port(port_at, name, ports, |unknown| port_at.refuse_with_sentence(unknown));
+    }
+    mode(mode_at, &check.mode);
     form::positive(place.member("timeout"), check.timeout, "- Specify how long a check may take", HOUR);
     form::positive(place.member("interval"), check.interval, "- Specify the time between two checks", DAY);
     form::between(place.member("attempts"), u64::from(check.attempts), 1, MAX_ATTEMPTS);
@@ -40,7 +45,13 @@ fn pre_shutdown(place: Place<'_>, before: &PreShutdownSpec, ports: &[PortSpec]) 
     let hooks = place.member("hooks");
     if form::at_most(hooks, before.hooks.len(), MAX_HOOKS) {
         for (index, hook) in before.hooks.iter().enumerate() {
-            mode(hooks.element(index), hook, ports);
+            let hook_at = hooks.element(index);
+            if let Some(name) = hook.port_name() {
+                let port_at = hook_at.member("portName");
+                // Drove's sentence does not say whose port it is, which may be that of any hook.
+                port(port_at, name, ports, |unknown| port_at.refuse(format_args!("- {unknown}")));
+            }
+            mode(hook_at, hook);
         }
     }
     if let Some(limit) = before.hook_timeout {
@@ -53,10 +64,7 @@ fn pre_shutdown(place: Place<'_>, before: &PreShutdownSpec, ports: &[PortSpec]) 
     }
 }
 
-fn mode(place: Place<'_>, mode: &CheckMode, ports: &[PortSpec]) {
-    if let Some(name) = mode.port_name() {
-        port(place.member("portName"), name, ports);
-    }
+fn mode(place: Place<'_>, mode: &CheckMode) {
     match mode {
         CheckMode::Http {
             protocol: _,
@@ -100,12 +108,12 @@ fn check_headers(place: Place<'_>, headers: &Headers) {
 }
 
 /// All kinds of checks that use a port speak over TCP.
-fn port(place: Place<'_>, name: &str, ports: &[PortSpec]) {
+fn port(place: Place<'_>, name: &str, ports: &[PortSpec], refuse: impl FnOnce(&str)) {
     match ports.iter().find(|port| port.name == name) {
         None => {
             let available: Vec<_> = ports.iter().map(|port| Quoted(&port.name).to_string()).collect();
-            place.refuse(format_args!(
-                "- Invalid port name for health check: {}. Available ports: [{}]",
+            refuse(&format!(
+                "Invalid port name for health check: {}. Available ports: [{}]",
                 Quoted(name),
                 available.join(", ")
             ));

@@ -24,14 +24,14 @@ pub(super) fn check(spec_at: Place<'_>, spec: &LocalServiceSpec, args_disabled: 
 }
 
 fn args(place: Place<'_>, args: &[String], disabled: bool) {
-    place.require(
+    place.require_or_sentence(
         !disabled || args.is_empty(),
-        "- Passing command line to containers is disabled on this cluster",
+        "Passing command line to containers is disabled on this cluster",
     );
     let joined = args.iter().map(String::len).sum::<usize>() + args.len().saturating_sub(1);
-    place.require(
+    place.require_or_sentence(
         args.len() <= MAX_ARGS && joined <= MAX_ARGS_BYTES,
-        format_args!("- Maximum combined length of command line arguments can be {MAX_ARGS_BYTES}"),
+        format_args!("Maximum combined length of command line arguments can be {MAX_ARGS_BYTES}"),
     );
     form::texts(place, args, MAX_ARGS, MAX_ARGS_BYTES);
 }

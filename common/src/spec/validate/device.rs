@@ -16,9 +16,9 @@ pub(super) fn check(spec_at: Place<'_>, spec: &LocalServiceSpec, enabled: bool) 
     if spec.devices.is_empty() || !form::at_most(place, spec.devices.len(), MAX_DEVICES) {
         return;
     }
-    place.require(
+    place.require_or_sentence(
         enabled,
-        "- Device access is disabled. To enable, set enableRawDeviceAccess: true in controller options.",
+        "Device access is disabled. To enable, set enableRawDeviceAccess: true in controller options.",
     );
     let passes = spec.runner() == RunnerKind::Docker;
     place.require(passes, "- A PROCESS executable sees the node's own devices; devices need DOCKER");

@@ -18,7 +18,7 @@ pub(super) fn check(spec_at: Place<'_>, spec: &LocalServiceSpec) {
     match &spec.placement_policy {
         Some(PlacementPolicy::Local { tags, .. }) => tag_match(policy_at.member("tags"), tags),
         Some(PlacementPolicy::Unsupported) | None => {
-            policy_at.refuse("- Only local placement is allowed for local services");
+            policy_at.refuse_with_sentence("Only local placement is allowed for local services");
         }
     }
 }
@@ -60,8 +60,8 @@ fn resources(place: Place<'_>, resources: &[ResourceRequirement]) {
         at.require(!*seen, "- The same resource is given twice");
         *seen = true;
     }
-    place.require(cpu, "- Cpu requirements are mandatory");
-    place.require(memory, "- Memory requirements are mandatory");
+    place.require_or_sentence(cpu, "Cpu requirements are mandatory");
+    place.require_or_sentence(memory, "Memory requirements are mandatory");
 }
 
 fn cores(place: Place<'_>, count: CpuCount) {

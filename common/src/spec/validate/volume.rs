@@ -32,12 +32,9 @@ fn single(place: Place<'_>, volume: &MountedVolume, allowed: Option<&[String]>) 
     form::absolute_path(inside, &volume.path_in_container, "- Provide mount path inside container");
     let on_host = place.member("pathOnHost");
     if form::absolute_path(on_host, &volume.path_on_host, "- Provide host directory to mount") {
-        on_host.require(
+        on_host.require_or_sentence(
             allowed.is_none_or(|dirs| is_under_one_of(&volume.path_on_host, dirs)),
-            format_args!(
-                "- Volume mount requested on non whitelisted host directory: {}",
-                volume.path_on_host
-            ),
+            format_args!("Volume mount requested on non whitelisted host directory: {}", volume.path_on_host),
         );
     }
     place.member("mode").require(volume.mode.is_some(), "- Specify whether mount is read-only or read-write");

@@ -264,12 +264,9 @@ fn what_is_refused_says_what_to_ask_for_instead() {
     let canary = Some(Canary::Percent(50));
     let restart = fixture.restart("web-1", ClusterOpSpec { canary, ..ClusterOpSpec::default() }, false);
     let retry = OperationRequest::Retry { service_id: "web-1".to_owned() };
-    assert_eq!(
-        fixture.submit(retry).unwrap_err().to_string(),
-        format!(
-            "No operations allowed for web-1 as it is in REPLACING_INSTANCES state; RESTART {restart} is at work on it"
-        )
-    );
+    let occupied = fixture.submit(retry).unwrap_err();
+    assert_eq!(occupied.to_string(), "No operations allowed for web-1 as it is in REPLACING_INSTANCES state");
+    assert_eq!(occupied.addition(), Some(format!("RESTART {restart} is at work on it")));
     fixture.steer(&restart, Steer::Pause).unwrap();
     assert_eq!(
         refused(&mut fixture, &restart, Steer::Promote),

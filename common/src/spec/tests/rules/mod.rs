@@ -59,11 +59,11 @@ fn what_a_cluster_does_not_allow() {
     assert_eq!(
         judged(&sent(), &strict),
         [
-            "volumes[0].pathOnHost - Volume mount requested on non whitelisted host directory: /srv/cache",
+            "Volume mount requested on non whitelisted host directory: /srv/cache",
             "configs[2].http - controllers may not fetch from https://config.example.net/routes: no entry of \
              specLimits.allowedFetchUrls in their configuration begins so; add one, or use EXECUTOR_HTTP_FETCH",
-            "args - Passing command line to containers is disabled on this cluster",
-            "devices - Device access is disabled. \
+            "Passing command line to containers is disabled on this cluster",
+            "Device access is disabled. \
              To enable, set enableRawDeviceAccess: true in controller options.",
         ]
     );
@@ -82,7 +82,7 @@ fn a_spec_that_says_nothing_is_told_everything() {
             "executable - Executable details is required",
             "exposedPorts - Port specifications are needed",
             "resources - CPU/Memory requirements must be specified",
-            "placementPolicy - Only local placement is allowed for local services",
+            "Only local placement is allowed for local services",
             "healthcheck - Health check is mandatory",
             "readiness - Readiness check is mandatory",
         ]

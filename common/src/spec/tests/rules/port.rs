@@ -15,8 +15,8 @@ fn which_ports_are_opened() {
                 json!([]),
                 &[
                     "exposedPorts - Port specifications are needed",
-                    &format!("healthcheck.mode.portName - {UNKNOWN} []"),
-                    &format!("readiness.mode.portName - {UNKNOWN} []"),
+                    &format!("{UNKNOWN} []"),
+                    &format!("{UNKNOWN} []"),
                     &format!("preShutdown.hooks[1].portName - {UNKNOWN} []"),
                 ],
             ),

@@ -6,21 +6,13 @@ use super::{assert_refusals, generous};
 
 #[test]
 fn what_it_needs_and_how_it_is_restarted() {
-    const LOCAL: &str = "placementPolicy - Only local placement is allowed for local services";
+    const LOCAL: &str = "Only local placement is allowed for local services";
     assert_refusals(
         &generous(),
         &[
             ("/resources", json!([]), &["resources - CPU/Memory requirements must be specified"]),
-            (
-                "/resources",
-                json!([{"type": "CPU", "count": 1}]),
-                &["resources - Memory requirements are mandatory"],
-            ),
-            (
-                "/resources",
-                json!([{"type": "MEMORY", "sizeInMB": 1}]),
-                &["resources - Cpu requirements are mandatory"],
-            ),
+            ("/resources", json!([{"type": "CPU", "count": 1}]), &["Memory requirements are mandatory"]),
+            ("/resources", json!([{"type": "MEMORY", "sizeInMB": 1}]), &["Cpu requirements are mandatory"]),
             ("/resources/0/count", json!(0), &["resources[0].count - Must be more than 0 cores"]),
             ("/resources/0/count", Value::Null, &["resources[0].count - Must be more than 0 cores"]),
             ("/resources/0/count", json!(9000), &["resources[0].count - Cannot be more than 8192 cores"]),

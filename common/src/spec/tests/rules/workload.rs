@@ -73,7 +73,7 @@ fn what_is_started() {
             (
                 "/args",
                 json!(["x".repeat(1500), "y".repeat(600)]),
-                &["args - Maximum combined length of command line arguments can be 2048"],
+                &["Maximum combined length of command line arguments can be 2048"],
             ),
             (
                 "/env",
