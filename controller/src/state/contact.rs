@@ -13,8 +13,8 @@ use muster_common::time::Timestamp;
 use super::progress::is_begun;
 use super::{Change, Contact, Executor, Happening, Instance, State};
 
-/// What one entry tells of losses may be one in so many of the events that are kept:
-/// beyond that, what explains the loss would be forgotten for it, and all who watch would have to begin anew.
+/// One entry tells losses one by one up to one in so many of the events that are kept: beyond that, what explains the
+/// loss would be forgotten for it, and all who watch would have to begin anew.
 const MAX_SHARE_OF_LOSSES: u32 = 4;
 
 /// What is said of an executor that is not heard.

@@ -19,7 +19,6 @@ struct Watcher {
     seen: Revision,
     instances: BTreeMap<String, (String, InstanceState)>,
     silent: BTreeMap<String, InstanceState>,
-    kinds: Vec<EventType>,
 }
 
 impl Watcher {
@@ -33,7 +32,6 @@ impl Watcher {
         let tag =
             |name: &str| event.metadata.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         self.seen = event.revision;
-        self.kinds.push(event.kind);
         match event.kind {
             EventType::LocalServiceInstanceStateChange => {
                 let state = tag("CURRENT_STATE").parse().unwrap();
