@@ -19,8 +19,8 @@ pub(super) fn plan(state: &State, operation: &Operation, settled: bool, now: Tim
     let tally = Tally::of(&slots);
     let open = tally.open
         + match operation.kind {
-            // A service is destroyed when nothing of it is left, not even out of sight.
-            OperationKind::Destroy => tally.away,
+            // A service is destroyed when nothing of it is left, not even out of sight; what is lost is not waited for.
+            OperationKind::Destroy => unheard(state, &slots),
             // A test without a place has not begun, and of one out of sight nobody knows.
             OperationKind::DeployTestInstance => usize::from(slots.is_empty()) + tally.away,
             _ => 0,
@@ -35,6 +35,12 @@ pub(super) fn plan(state: &State, operation: &Operation, settled: bool, now: Tim
         (OperationState::Succeeded, tally.in_words(operation.kind, &slots))
     };
     plan.changes.push(Change::FinishOperation { operation: operation.id.clone(), state: outcome, message });
+}
+
+/// How many of the slots are out of sight and may be heard of soon.
+fn unheard(state: &State, slots: &[SlotProgress]) -> usize {
+    let is_away = |slot: &&SlotProgress| slot.outcome == SlotOutcome::Away;
+    slots.iter().filter(is_away).filter(|slot| !state.is_lost(&slot.slot.executor)).count()
 }
 
 /// How many slots of an operation are where.

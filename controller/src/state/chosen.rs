@@ -10,10 +10,14 @@ use muster_common::operation::SlotProgress;
 use super::{Instance, Service, State};
 
 impl State {
-    /// The slots whose instance is HEALTHY as far as is known, also on executors that are away.
+    /// The slots whose instance is HEALTHY as far as is known, also on executors that are away, be that for so long that
+    /// it counts as lost: it may run all the same, and whoever asked for all of them is told which were not reached.
     pub(super) fn healthy_slots(&self, service: &Service) -> BTreeMap<SlotId, InstanceId> {
-        let healthy = self.live_instances(&service.id).filter(|instance| self.holds_slot(instance));
-        newest_per_slot(healthy)
+        let known = self.live_instances(&service.id).filter(|instance| self.holds_slot(instance));
+        let was_healthy = |instance: &&Arc<Instance>| {
+            instance.record.state == InstanceState::Healthy && self.slot(&instance.record.slot).is_some()
+        };
+        newest_per_slot(known.chain(self.instances.awaited_of_service(&service.id).filter(was_healthy)))
     }
 
     /// The slots of the named instances; or those names that are not HEALTHY instances of the service.

@@ -171,6 +171,11 @@ impl Instances {
         self.resolve(self.awaited_by_executor.get(executor))
     }
 
+    pub(super) fn awaited_of_service(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Instance>> {
+        let awaited = self.awaited_by_service.get(service).into_iter().flat_map(OrdSet::iter);
+        awaited.filter_map(|(_, id)| self.records.get(id))
+    }
+
     /// Ended instances of a service (or of one that is destroyed by now), newest first.
     pub(super) fn old_of_service<'a>(
         &'a self,

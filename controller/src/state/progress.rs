@@ -96,12 +96,17 @@ impl State {
     }
 
     /// Assigned slots are to be filled; places that still hold something although they are not
-    /// assigned are to become empty, and those that the operation began with and are empty are done.
+    /// assigned are to become empty, and those that the operation began with and are empty are done. Of what was lost with
+    /// its executor nobody knows: it may run there until that comes back.
     fn convergence_progress(&self, operation: &Operation) -> Vec<SlotProgress> {
         let mut slots: BTreeMap<SlotId, SlotProgress> = BTreeMap::new();
         for recorded in &operation.slots {
-            let done = SlotProgress { outcome: SlotOutcome::Done, ..recorded.clone() };
-            slots.insert(recorded.slot.clone(), done);
+            let mut progress = SlotProgress { outcome: SlotOutcome::Done, ..recorded.clone() };
+            let old = recorded.old_instance.as_ref().and_then(|old| self.instance(old));
+            if old.is_some_and(|old| old.is_awaited()) {
+                self.set_away(&mut progress);
+            }
+            slots.insert(recorded.slot.clone(), progress);
         }
         // Only a DESTROY waits for the rest of a log to be copied.
         let counts = |instance: &&Arc<Instance>| {

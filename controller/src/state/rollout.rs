@@ -74,6 +74,9 @@ impl State {
             return Err(Refusal::HostLevelCount);
         }
         let from = service.specs.stable();
+        // What is there goes, and comes again where this fails.
+        let before = service.specs.get(from).map(|version| version.spec.as_ref());
+        let how = &how.no_shorter_than(before.into_iter().chain([spec.as_ref()]));
         let mut progress = self.places(service, &spec);
         let is_everywhere = from == service.specs.wanted()
             && spec == *service.spec()

@@ -241,7 +241,7 @@ impl State {
 
     fn adjust(&mut self, submission: &Submission<'_>, service: &Service, op_spec: Option<&ClusterOpSpec>) {
         self.enter(submission.at, &service.id, ServiceState::AdjustingInstances);
-        let how = How::replacing(op_spec, false);
+        let how = How::replacing(op_spec, false).no_shorter_than([service.spec().as_ref()]);
         let slots = self.leaving_slots(service);
         let mut operation = submission.operation(&service.id, OperationKind::AdjustInstances, &how, slots);
         operation.no_op = self.finds_nothing_to_do(&operation);
@@ -360,6 +360,7 @@ impl State {
         how: &How,
         slots: BTreeMap<SlotId, InstanceId>,
     ) -> Result<ServiceId, Refusal> {
+        let how = &how.no_shorter_than([service.spec().as_ref()]);
         let mut slots = waiting(slots);
         choose_canaries(self, &how.op_spec, &[], &mut slots)?;
         let state = if kind == OperationKind::StopInstances {
@@ -458,11 +459,18 @@ pub(super) struct How {
 impl How {
     /// For what users give no time: as long as one instance may honestly take, for all take theirs at the same time.
     fn patient(service: &Service) -> Self {
-        let default = ClusterOpSpec::default();
-        let (usual, longest) = (default.timeout.as_duration(), service.spec().longest_replacement());
-        let longest = DroveDuration::from_secs(longest.as_secs());
-        let timeout = if longest.as_duration() > usual { longest } else { default.timeout };
-        Self { op_spec: ClusterOpSpec { timeout, ..default }, stop_first: false }
+        Self::default().no_shorter_than([service.spec().as_ref()])
+    }
+
+    /// The same with no less time for each slot than one of these specs allows an instance (drove-wire.md §4.1): who is
+    /// still within what the spec allows has not failed.
+    pub(super) fn no_shorter_than<'a>(&self, specs: impl IntoIterator<Item = &'a LocalServiceSpec>) -> Self {
+        let longest = specs.into_iter().map(LocalServiceSpec::longest_replacement).max().unwrap_or_default();
+        let mut op_spec = self.op_spec.clone();
+        if longest > op_spec.timeout.as_duration() {
+            op_spec.timeout = DroveDuration::from_secs(longest.as_secs());
+        }
+        Self { op_spec, stop_first: self.stop_first }
     }
 
     fn replacing(op_spec: Option<&ClusterOpSpec>, stop_first: bool) -> Self {

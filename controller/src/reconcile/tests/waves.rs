@@ -111,6 +111,52 @@ fn stopping_is_over_when_the_instance_is_gone() {
 }
 
 #[test]
+fn the_next_is_stopped_when_the_slot_of_the_one_before_is_filled_again() {
+    let mut fixture = Fixture::with_executors(2);
+    fixture.running(spec("web"), 1);
+    let request = OperationRequest::StopInstances {
+        service_id: ID.to_owned(),
+        instance_ids: vec!["web-1.e1.0".to_owned(), "web-1.e2.0".to_owned()],
+        op_spec: Some(at_a_time(1)),
+    };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
+    let slot = slot_id(ID, "e1", 0);
+    fixture.report_in("web-1.e1.0", &slot, &UP_AND_DOWN);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Done, Waiting], "nothing serves on e1 yet");
+    fixture.report_in("web-1.e1.new", &slot, &UP);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Done, InProgress]);
+}
+
+#[test]
+fn who_is_lost_is_told_of_though_nothing_can_be_done_there() {
+    let mut fixture = Fixture::with_executors(2);
+    fixture.running(spec("web"), 1);
+    fixture.contact("e2", Contact::Lost);
+    let operation = fixture.restart(ID, at_a_time(1), false);
+    fixture.settle();
+    replaced(&mut fixture, &slot_id(ID, "e1", 0));
+    let finished = fixture.operation(&operation);
+    assert_eq!(outcomes(&fixture, &operation), [Done, Away]);
+    assert!(finished.message.starts_with("1 of 2 slots are done; 1 are away: e2/0"), "{}", finished.message);
+    assert_eq!(finished.state, OperationState::Succeeded);
+}
+
+#[test]
+fn a_slot_has_no_less_time_than_its_spec_allows_an_instance() {
+    let mut fixture = Fixture::with_executors(1);
+    let mut slow = spec("web");
+    slow.grace = Some(DroveDuration::from_secs(1800));
+    let longest = slow.longest_replacement();
+    fixture.running(slow, 1);
+    let short = ClusterOpSpec { timeout: DroveDuration::from_secs(1), ..ClusterOpSpec::default() };
+    let operation = fixture.restart(ID, short, false);
+    assert_eq!(fixture.operation(&operation).op_spec.timeout.as_duration(), longest);
+}
+
+#[test]
 fn nobody_waits_for_a_log_that_is_still_copied() {
     let down = &UP_AND_DOWN[..UP_AND_DOWN.len() - 1];
     for reason in [None, Some(Reason::CopyingLog)] {

@@ -173,9 +173,8 @@ impl World {
         };
         let unwell = after.slots.iter().filter(is_unwell).count();
         let most = operation.op_spec.parallelism.of(after.slots.len());
-        let stops = operation.kind == OperationKind::StopInstances;
         assert!(
-            begun == 0 || stops || after.state != OperationState::Running || unwell <= most,
+            begun == 0 || after.state != OperationState::Running || unwell <= most,
             "{begun} slots are begun, {unwell} are not well now, {most} may be: {after:?}"
         );
     }
@@ -203,9 +202,6 @@ impl World {
     /// never a whole zone.
     fn check_down(&self, operation: &Operation) {
         let Some(&since) = self.accepted.get(&operation.id) else { return };
-        if operation.kind == OperationKind::StopInstances {
-            return;
-        }
         let of_it = operation.slots.iter().map(|progress| progress.slot.clone());
         let of_others = self.fixture.state.slots_of(&operation.service).map(|(slot, _)| slot);
         let places: BTreeSet<SlotId> = of_it.chain(of_others).collect();

@@ -148,8 +148,7 @@ fn judge_done(
     slot: &Slot,
     late: bool,
 ) -> Option<Verdict> {
-    let is_judged = operation.kind != OperationKind::StopInstances
-        && operation.state != OperationState::RollingBack
+    let is_judged = operation.state != OperationState::RollingBack
         && progress.epoch == Some(slot.epoch)
         && state.is_connected(&progress.slot.executor)
         && !state.is_filled(&progress.slot, slot);
@@ -157,13 +156,17 @@ fn judge_done(
     let gave_up = status.is_some_and(|status| status.phase == SlotPhase::Failed);
     (gave_up || (is_judged && late)).then(|| {
         let why = status.map_or("", |status| status.message.as_str());
-        let message = format!("it was HEALTHY, and is not any more: {why}");
+        let what = match operation.kind {
+            OperationKind::StopInstances => "its instance was stopped, and no other is HEALTHY yet",
+            _ => "it was HEALTHY, and is not any more",
+        };
+        let message = format!("{what}: {why}");
         let message = brief(message.trim_end_matches(": "));
         Verdict { outcome: SlotOutcome::Failed, reason: status.and_then(|status| status.reason), message }
     })
 }
 
-/// What is stopped need not stay HEALTHY.
+/// What is stopped is through when it is gone; its slot keeps its place in the wave until it is filled again.
 fn settles(operation: &Operation) -> bool {
     !operation.op_spec.settle.is_zero() && operation.kind != OperationKind::StopInstances
 }

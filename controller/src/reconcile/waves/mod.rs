@@ -241,10 +241,7 @@ fn has_place(state: &State, operation: &Operation, progress: &SlotProgress) -> b
             is_of_it && (is_heard || stops_first())
         }
         SlotOutcome::Done => {
-            operation.kind != OperationKind::StopInstances
-                && progress.epoch.is_some()
-                && is_heard
-                && is_down()
+            progress.epoch.is_some() && is_heard && is_down()
         }
         // Start-first kept what there was before.
         SlotOutcome::Failed => stops_first() && is_down(),
