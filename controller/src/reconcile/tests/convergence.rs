@@ -176,7 +176,10 @@ fn a_service_is_destroyed_only_when_its_last_instance_is_gone() {
     let finished = fixture.operation(&operation);
     assert_eq!(finished.state, OperationState::Succeeded);
     let message = finished.message;
-    assert!(message.starts_with("1 of 2 slots are done; 1 are away: e2/0"), "it may still run there: {message}");
+    assert!(
+        message.starts_with("1 of 2 slots are done; 1 are away: e2/0"),
+        "it may still run there: {message}"
+    );
     assert_eq!(fixture.state.old_instances(&service_id(ID)).count(), 2, "the records survive");
 }
 

@@ -6,7 +6,7 @@ use muster_common::id::{OperationId, SlotId};
 use muster_common::instance::InstanceRecord;
 use muster_common::operation::SlotOutcome::{Away, Done, Failed, InProgress, Settling, Waiting};
 use muster_common::operation::{
-    ClusterOpSpec, FailureStrategy, OperationRequest, OperationState, Parallelism, SlotOutcome,
+    ClusterOpSpec, FailureStrategy, OperationRequest, OperationState, Parallelism, SlotOutcome, Steer,
 };
 use muster_common::reason::Reason;
 use muster_common::service::ServiceState;
@@ -128,6 +128,26 @@ fn the_next_is_stopped_when_the_slot_of_the_one_before_is_filled_again() {
     fixture.report_in("web-1.e1.new", &slot, &UP);
     fixture.settle();
     assert_eq!(outcomes(&fixture, &operation), [Done, InProgress]);
+}
+
+#[test]
+fn what_an_operation_before_began_and_left_counts_among_what_is_at_work() {
+    let mut fixture = Fixture::with_executors(3);
+    fixture.running(spec("web"), 1);
+    let first = fixture.restart(ID, at_a_time(1), true);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &first), [InProgress, Waiting, Waiting]);
+    let left = slot_id(ID, "e1", 0);
+    fixture.report_in("web-1.e1.0", &left, &UP_AND_DOWN);
+    fixture.steer(&first, Steer::Cancel).unwrap();
+    let second = fixture.restart(ID, at_a_time(1), true);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &second), [Waiting, Waiting], "e1 is down by our doing");
+    let why = &fixture.operation(&second).slots[0].message;
+    assert_eq!(why, "the wave waits for what was begun before it: e1/0");
+    fixture.report_in("web-1.e1.new", &left, &UP);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &second), [InProgress, Waiting]);
 }
 
 #[test]

@@ -6,14 +6,15 @@ use std::time::Duration;
 use muster_common::cluster::ClusterState;
 use muster_common::executor::Contact;
 use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, OperationId, ServiceId, SlotId};
-use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
+use muster_common::operation::{Operation, OperationState, SlotOutcome, SlotProgress};
+use muster_common::slot::{ReplaceMode, SlotPhase};
 use muster_common::time::Timestamp;
 
 use super::proof::{Ledger, Series, check_way_back};
 use super::simulated::Simulated;
 use crate::reconcile::plan;
 use crate::state::testing::*;
-use crate::state::{Change, Command, Reply, Retention, Wish, goes_in_waves, is_rollout, slot_table};
+use crate::state::{Change, Command, Reply, Retention, Slot, Wish, goes_in_waves, is_rollout, slot_table};
 
 /// Where each executor is: two zones of two, and one that names none.
 pub(super) const ZONES: [&str; 5] = ["a", "a", "b", "b", ""];
@@ -158,6 +159,7 @@ impl World {
             _ => false,
         };
         let begun = changes.iter().filter(moves).count();
+        self.check_left(operation, begun);
         let state = &self.fixture.state;
         assert!(begun == 0 || !operation.state.is_held(), "{begun} slots of a held operation: {operation:?}");
         let after = state.operation(&operation.id).unwrap();
@@ -176,6 +178,32 @@ impl World {
         assert!(
             begun == 0 || after.state != OperationState::Running || unwell <= most,
             "{begun} slots are begun, {unwell} are not well now, {most} may be: {after:?}"
+        );
+    }
+
+    /// What a stop-first operation begins counts together with what those before it began and left.
+    fn check_left(&self, operation: &Operation, begun: usize) {
+        let state = &self.fixture.state;
+        let after = state.operation(&operation.id).unwrap();
+        let is_begun = |slot: &SlotId| {
+            after
+                .slots
+                .iter()
+                .find(|progress| progress.slot == *slot)
+                .is_none_or(|progress| progress.epoch.is_some())
+        };
+        let is_at_work = |(id, slot): &(SlotId, &Slot)| {
+            slot.mode == ReplaceMode::StopFirst
+                && is_begun(id)
+                && state.is_connected(&id.executor)
+                && slot.current_status().is_none_or(|status| status.phase == SlotPhase::Filling)
+                && !state.is_filled(id, slot)
+        };
+        let at_work = state.slots_of(&operation.service).filter(is_at_work).count();
+        let most = operation.op_spec.parallelism.of(after.slots.len());
+        assert!(
+            begun == 0 || !self.stops_first(operation) || at_work <= most,
+            "{begun} slots are begun, {at_work} are at work now, {most} may be: {after:?}"
         );
     }
 

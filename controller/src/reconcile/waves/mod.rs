@@ -7,7 +7,9 @@
 //! | `judge` | where a slot stands |
 //! | `pick` | which slots are next |
 //!
-//! A slot has failed when it is not through within the operation's `timeout`; the operation has that for each wave.
+//! A slot has failed when it is not through within the operation's `timeout`; the operation has that for each wave. What
+//! STOP_INSTANCES stops is through when it is gone, but keeps its place until its slot is filled again. What earlier
+//! operations began and left counts among what is at work.
 //!
 //! A slot whose executor is not heard is away: it is passed over, taken up again should the executor come back in
 //! time, and never fails the operation. It keeps its place in the wave only if it may be down by our doing, or by
@@ -240,9 +242,7 @@ fn has_place(state: &State, operation: &Operation, progress: &SlotProgress) -> b
             let is_of_it = progress.epoch.is_some() || (was_raised(state, operation, progress) && is_down());
             is_of_it && (is_heard || stops_first())
         }
-        SlotOutcome::Done => {
-            progress.epoch.is_some() && is_heard && is_down()
-        }
+        SlotOutcome::Done => progress.epoch.is_some() && is_heard && is_down(),
         // Start-first kept what there was before.
         SlotOutcome::Failed => stops_first() && is_down(),
         SlotOutcome::Waiting => !is_heard && is_left_down(state, progress),

@@ -1,13 +1,13 @@
 //! Which slots of an operation are next: what is down before what is up, and never all of one zone at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use muster_common::id::SlotId;
 use muster_common::operation::{Operation, OperationState, SlotProgress};
-use muster_common::slot::ReplaceMode;
+use muster_common::slot::{ReplaceMode, SlotPhase};
 
 use super::{has_place, is_at_work, is_to_come, mode};
-use crate::state::{State, brief};
+use crate::state::{Slot, State, brief};
 
 /// How many of those that it waits for a slot names.
 const MAX_NAMED: usize = 3;
@@ -128,9 +128,10 @@ impl Zone<'_> {
 /// Those to begin with now, as many as the wave has room for, and those that wait for others.
 pub(super) fn next(state: &State, operation: &Operation, slots: &[SlotProgress]) -> Wave {
     let mut zones = zones(state, operation, slots);
-    let taken: usize = zones.values().map(|zone| zone.taken).sum();
-    let mut room = operation.op_spec.parallelism.of(slots.len()).saturating_sub(taken);
     let mode = mode(state, operation);
+    let before = if mode == ReplaceMode::StopFirst { left_at_work(state, slots) } else { Vec::new() };
+    let taken = before.len() + zones.values().map(|zone| zone.taken).sum::<usize>();
+    let mut room = operation.op_spec.parallelism.of(slots.len()).saturating_sub(taken);
     let mut wave = Wave::default();
     loop {
         let open = zones.iter_mut().filter_map(|(name, zone)| {
@@ -147,9 +148,41 @@ pub(super) fn next(state: &State, operation: &Operation, slots: &[SlotProgress])
     let named = zones.iter().filter_map(|(name, zone)| Some((name.as_deref()?, zone)));
     wave.held = named.filter_map(|(name, zone)| zone.held(state, name, mode)).collect();
     if room == 0 && wave.next.is_empty() {
-        wave.held.extend(held_for_away(state, operation, slots, &zones));
+        if before.is_empty() {
+            wave.held.extend(held_for_away(state, operation, slots, &zones));
+        } else {
+            let named: Vec<String> = before.iter().take(MAX_NAMED).map(in_words).collect();
+            let why = format!("the wave waits for what was begun before it: {}", named.join("; "));
+            wave.held.extend(first_of_each(&zones, &why));
+        }
     }
     wave
+}
+
+/// What an operation before this one began, and ended without seeing it through: the old instance goes first, so it is
+/// down by our doing, and counts whoever began it. One whose instance failed and is tried again is down by its own.
+fn left_at_work(state: &State, slots: &[SlotProgress]) -> Vec<SlotId> {
+    let Some(service) = slots.first().map(|progress| &progress.slot.service) else { return Vec::new() };
+    let ours: BTreeSet<&SlotId> = slots.iter().map(|progress| &progress.slot).collect();
+    let is_at_work = |(id, slot): &(SlotId, &Slot)| {
+        slot.mode == ReplaceMode::StopFirst
+            && !ours.contains(id)
+            && state.is_connected(&id.executor)
+            && slot.current_status().is_none_or(|status| status.phase == SlotPhase::Filling)
+            && !state.is_filled(id, slot)
+    };
+    state.slots_of(service).filter(is_at_work).map(|(id, _)| id).collect()
+}
+
+fn in_words(slot: &SlotId) -> String {
+    format!("{}/{}", slot.executor, slot.index)
+}
+
+fn first_of_each(zones: &BTreeMap<Option<String>, Zone<'_>>, why: &str) -> Vec<Held> {
+    let first = zones.values().filter_map(|zone| zone.to_come.front());
+    first
+        .map(|first| Held { slot: first.progress.slot.clone(), why: brief(why), is_for_away: false })
+        .collect()
 }
 
 /// The first of each zone, where nothing but executors that are away takes all places of the wave: they keep them until
@@ -165,13 +198,8 @@ fn held_for_away(
         return Vec::new();
     }
     let named = placed.take(MAX_NAMED).map(|progress| &progress.slot);
-    let named: Vec<String> =
-        named.map(|slot| format!("{}/{}, which is away", slot.executor, slot.index)).collect();
-    let why = brief(&format!("the wave waits for what it may have taken down: {}", named.join("; ")));
-    let first = zones.values().filter_map(|zone| zone.to_come.front());
-    first
-        .map(|first| Held { slot: first.progress.slot.clone(), why: why.clone(), is_for_away: false })
-        .collect()
+    let named: Vec<String> = named.map(|slot| format!("{}, which is away", in_words(slot))).collect();
+    first_of_each(zones, &format!("the wave waits for what it may have taken down: {}", named.join("; ")))
 }
 
 fn zones<'a>(
