@@ -78,6 +78,11 @@ impl Api {
         data(self.http.post(self.operations()).header("Idempotency-Key", key).json(operation).send())
     }
 
+    /// Pauses, resumes, promotes or cancels an operation, as `verb` says.
+    pub fn steer(&self, operation: &str, verb: &str) -> Result<Value, CallError> {
+        data(self.http.post(format!("{}/{operation}/{verb}", self.operations())).send())
+    }
+
     /// Asks for `count` instances of `service` on each executor.
     pub fn scale(&self, service: &str, count: u32) -> Result<Value, CallError> {
         self.operate(&scale(service, count))

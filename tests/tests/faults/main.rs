@@ -9,7 +9,7 @@
 //! | `partition` | an executor, the leader, a follower is cut off |
 //! | `pause` | the leader is stopped for ten seconds |
 //! | `rolling` | all controllers are restarted in turn, under load |
-//! | `linearizability` | what clients were told, whatever happened meanwhile, has one order |
+//! | `linearizability` | what clients were told of services, and of operations that they steer, has one order |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
@@ -19,6 +19,8 @@ mod observer;
 mod partition;
 mod pause;
 mod rolling;
+mod service;
+mod steering;
 mod writers;
 
 use serde_json::{Value, json};
