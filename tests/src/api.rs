@@ -8,8 +8,8 @@ use reqwest::blocking::{Client, Response};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Longer than any call of the API takes.
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longer than a controller lets any call of the API take, on a busy machine.
+const CALL_TIMEOUT: Duration = Duration::from_secs(40);
 /// How the answer begins after which nobody knows.
 const UNCONFIRMED: &str = "it is not known whether";
 

@@ -16,8 +16,9 @@ use crate::{PROGRAM, SERVICE, example};
 
 /// By then whoever is not in session with the new leader is UNKNOWN.
 const PAST_UNKNOWN: Duration = Duration::from_secs(16);
-/// A controller looks for a leader for 5 s on behalf of a read, for 11 s on behalf of a write.
-const REFUSED_WITHIN: Duration = Duration::from_secs(14);
+/// A controller looks for a leader for 5 s on behalf of a read, for 11 s on behalf of a write; on a busy machine it
+/// still answers before it gives the call up.
+const REFUSED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Every instance with its process: who restarts one changes that.
 type Processes = BTreeMap<String, (u32, u64)>;
@@ -50,7 +51,8 @@ fn away(lab: &Lab, executor: &Role, state: InstanceState) -> Option<InstanceInfo
 
 #[test]
 fn executors_that_are_cut_off_are_unknown_then_lost_then_found_again_and_restart_nothing() {
-    let liveness = Liveness { unknown_after: "2s", lost_after: "20s" };
+    // Long enough for a busy machine to see one of them back before that.
+    let liveness = Liveness { unknown_after: "2s", lost_after: "30s" };
     let Some(lab) = Lab::start("executors that are cut off", PROGRAM, 2, liveness) else { return };
     lab.apply(&example());
     let before = processes(&lab, 0);
