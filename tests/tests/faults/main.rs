@@ -30,18 +30,7 @@ const SERVICE: &str = "example-1";
 
 /// The service of `muster dev`, which says who it is.
 fn example() -> Value {
-    let check = json!({
-        "mode": {"type": "HTTP", "portName": "main", "path": "/health", "successCodes": [200]},
-        "timeout": "5s", "interval": "1s", "attempts": 3
-    });
-    json!({
-        "name": "example", "version": "1", "type": "LOCAL_SERVICE",
-        "executable": {"type": "PROCESS", "command": [PROGRAM, "example-server"]},
-        "exposedPorts": [{"name": "main", "port": 8080, "type": "HTTP"}],
-        "resources": [{"type": "CPU", "count": 1}, {"type": "MEMORY", "sizeInMB": 64}],
-        "placementPolicy": {"type": "LOCAL", "hostLevel": false},
-        "readiness": check, "healthcheck": check,
-    })
+    muster_cli::example_spec(PROGRAM)
 }
 
 /// A service that runs nowhere: something to write.
