@@ -51,8 +51,7 @@ fn away(lab: &Lab, executor: &Role, state: InstanceState) -> Option<InstanceInfo
 
 #[test]
 fn executors_that_are_cut_off_are_unknown_then_lost_then_found_again_and_restart_nothing() {
-    // Long enough for a busy machine to see one of them back before that.
-    let liveness = Liveness { unknown_after: "2s", lost_after: "30s" };
+    let liveness = Liveness { unknown_after: "2s", lost_after: "20s" };
     let Some(lab) = Lab::start("executors that are cut off", PROGRAM, 2, liveness) else { return };
     lab.apply(&example());
     let before = processes(&lab, 0);
