@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::command::{Commands, Incarnations};
 use crate::group::{Group, Place};
+use crate::output::line;
 use crate::proposer::propose;
 use crate::stats::{Summary, Timed, millis};
 
@@ -63,18 +64,24 @@ async fn measure(group: &mut Group, kills: u32) -> anyhow::Result<()> {
         all.latencies.push(gap.all);
         refused += gap.refused;
     }
-    println!("leader killed {kills} times; {refused} writes refused or of unknown fate meanwhile");
-    println!("{:<40} {:>8} {:>8} {:>8}", "to the next accepted write", "p50 ms", "p99 ms", "budget");
-    print("through the first controller", first, Some(BUDGET));
-    print("through both that survive", all, None);
-    Ok(())
+    line(format_args!("leader killed {kills} times; {refused} writes refused or of unknown fate meanwhile"))?;
+    line(format_args!(
+        "{:<40} {:>8} {:>8} {:>8}",
+        "to the next accepted write", "p50 ms", "p99 ms", "budget"
+    ))?;
+    print("through the first controller", first, Some(BUDGET))?;
+    print("through both that survive", all, None)
 }
 
-fn print(what: &str, gaps: Timed, budget: Option<Duration>) {
-    let Some(summary) = Summary::of(gaps) else { return };
+fn print(what: &str, gaps: Timed, budget: Option<Duration>) -> anyhow::Result<()> {
+    let Some(summary) = Summary::of(gaps) else { return Ok(()) };
     let missed = if budget.is_some_and(|budget| summary.p99 > budget) { "  missed" } else { "" };
     let budget = budget.map_or_else(String::new, |budget| format!("{:.0}", millis(budget)));
-    println!("{what:<40} {:>8.0} {:>8.0} {budget:>8}{missed}", millis(summary.p50), millis(summary.p99));
+    line(format_args!(
+        "{what:<40} {:>8.0} {:>8.0} {budget:>8}{missed}",
+        millis(summary.p50),
+        millis(summary.p99)
+    ))
 }
 
 /// What one kill came to.

@@ -14,6 +14,7 @@
 //! | [`transitions`] | committed transitions of instances per second, through executors' sessions |
 //! | [`gap`] | how long nobody can write when the leader is killed |
 //! | [`node`] | one executor with real containers, against the engine's own speed |
+//! | [`output`] | what is told on standard output |
 //! | [`stats`] | rates and percentiles |
 //! | [`process`] | what a process takes |
 
@@ -25,6 +26,7 @@ mod floor;
 mod gap;
 mod group;
 mod node;
+mod output;
 mod process;
 mod proposals;
 mod proposer;

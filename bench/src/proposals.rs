@@ -15,6 +15,7 @@ use crate::command::{Commands, Incarnations};
 use crate::etcd::{self, Putter, Servers};
 use crate::floor;
 use crate::group::{Group, Place};
+use crate::output::line;
 use crate::process::cpu_seconds;
 use crate::proposer::Proposer;
 use crate::stats::{Summary, Timed, cell, millis};
@@ -78,8 +79,11 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
 async fn measure(rivals: &mut Rivals, clients: &[u16], stop: &CancellationToken) -> anyhow::Result<()> {
     let (bytes, time) = (rivals.bytes, rivals.time);
     let mut errors = Errors::default();
-    println!("writes of {bytes} B, {} s a row; floor: append of {bytes} B + fdatasync", time.as_secs());
-    println!(
+    line(format_args!(
+        "writes of {bytes} B, {} s a row; floor: append of {bytes} B + fdatasync",
+        time.as_secs()
+    ))?;
+    line(format_args!(
         "{:>7} {:>8} {:>7} {:>7} {:>5} {:>8} {:>7} {:>7} {:>5} {:>6} {:>6} {:>8} {:>10} {:>6}",
         "clients",
         "muster/s",
@@ -95,7 +99,7 @@ async fn measure(rivals: &mut Rivals, clients: &[u16], stop: &CancellationToken)
         "floor/s",
         "rate/floor",
         "errors"
-    );
+    ))?;
     for clients in clients.iter().copied().map(usize::from) {
         // Half before and half after: what the disk can do changes from one moment to the next.
         let before = disk(rivals.muster.dir(), bytes, time / 2, stop).await?;
@@ -103,7 +107,7 @@ async fn measure(rivals: &mut Rivals, clients: &[u16], stop: &CancellationToken)
         let (etcd, failed_there) = rivals.put(clients).await?;
         let floor = before.and(disk(rivals.muster.dir(), bytes, time / 2, stop).await?);
         let row = Row { clients, muster, etcd, floor: Summary::of(floor), errors: failed.count };
-        println!("{row}");
+        line(row)?;
         errors.absorb(failed);
         errors.absorb(failed_there);
     }

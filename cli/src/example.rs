@@ -16,10 +16,11 @@ use serde_json::json;
 use crate::error::CliError;
 
 /// The spec of this service, running `program` (this very binary).
-pub(crate) fn spec(program: &str) -> serde_json::Value {
+#[must_use]
+pub fn spec(program: &str) -> serde_json::Value {
     let check = json!({
         "mode": {"type": "HTTP", "portName": "main", "path": "/health", "successCodes": [200]},
-        "timeout": "1s", "interval": "1s", "attempts": 3
+        "timeout": "5s", "interval": "1s", "attempts": 3
     });
     json!({
         "name": "example", "version": "1", "type": "LOCAL_SERVICE",

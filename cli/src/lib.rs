@@ -26,6 +26,8 @@ use muster_platform::run_to_end;
 use args::{Command, Muster};
 use error::CliError;
 
+pub use example::spec as example_spec;
+
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -49,6 +49,19 @@ wire_enum! {
 }
 
 impl InstanceState {
+    /// An ordinary life: up to HEALTHY, and down again.
+    pub const LIFE: [Self; 9] = [
+        Self::Pending,
+        Self::Provisioning,
+        Self::Starting,
+        Self::Unready,
+        Self::Ready,
+        Self::Healthy,
+        Self::Stopping,
+        Self::Deprovisioning,
+        Self::Stopped,
+    ];
+
     /// In Drove's list of active instances; all others are in `instances/old`.
     #[must_use]
     pub const fn is_active(self) -> bool {

@@ -88,9 +88,12 @@ impl Drop for Running {
     }
 }
 
+/// Long enough for a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Tries until `attempt` gives something.
 fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(done) = attempt() {
             return done;

@@ -149,14 +149,14 @@ async fn a_newer_session_replaces_the_older_one_and_an_older_one_is_refused() {
 #[tokio::test]
 async fn a_table_that_the_executor_does_not_hold_is_sent_again_and_one_that_it_holds_is_not() {
     // Longer than a busy machine takes for a few messages.
-    let unknown_after = DroveDuration::from_secs(4);
+    let unknown_after = DroveDuration::from_secs(8);
     let liveness = LivenessConfig { unknown_after, ..LivenessConfig::default() };
     let cluster = Cluster::start_with(1, liveness).await;
     let tls = cluster.executor("e1");
     let at = address(&cluster, 0);
     let mut session = Session::open(&tls, &at, register("e1", 1, 0)).await.unwrap();
     let welcome = session.welcome().await;
-    assert_eq!(welcome.heartbeat_interval_ms, 1_000);
+    assert_eq!(welcome.heartbeat_interval_ms, 2_000);
     let table = session.table().await;
 
     // Heartbeats with the present table bring nothing, and never touch the log; with an older one, the
@@ -219,8 +219,17 @@ async fn silence_is_noticed_and_a_word_heals_it() {
     let mut session = Session::open(&tls, &at, register("e1", 1, table.revision)).await.unwrap();
     session.welcome().await;
     contact(Contact::Connected).await;
-    let (_, body) = cluster.get(0, "/localservices/WEB-1/instances").await;
-    assert_eq!(body["data"][0]["state"], json!("HEALTHY"), "{body}");
+    // It goes on speaking: how long the answer takes says nothing.
+    let is_healthy = async {
+        loop {
+            session.heartbeat(table.revision).await;
+            let (_, body) = cluster.get(0, "/localservices/WEB-1/instances").await;
+            if body["data"][0]["state"] == json!("HEALTHY") {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, is_healthy).await.unwrap();
 
     drop(session);
     let state = contact(Contact::Lost).await;

@@ -20,16 +20,14 @@ use crate::supervisor::{Handle, Message, Standing, Unacked};
 /// Only the session tells it anything.
 const QUEUE: usize = 16;
 /// The way up, and the way down.
-const UP: [InstanceState; 6] = [
-    InstanceState::Pending,
-    InstanceState::Provisioning,
-    InstanceState::Starting,
-    InstanceState::Unready,
-    InstanceState::Ready,
-    InstanceState::Healthy,
-];
-const DOWN: [InstanceState; 4] =
-    [InstanceState::Healthy, InstanceState::Stopping, InstanceState::Deprovisioning, InstanceState::Stopped];
+const UP: [InstanceState; 6] = {
+    let [up @ .., _, _, _] = InstanceState::LIFE;
+    up
+};
+const DOWN: [InstanceState; 4] = {
+    let [_, _, _, _, _, down @ ..] = InstanceState::LIFE;
+    down
+};
 
 /// An executor that is not running yet.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muster_common::id::{Epoch, Generation, Revision, ServiceId};
 use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo};
@@ -87,7 +87,7 @@ impl Agent {
 
     /// Waits until its api port takes a connection.
     pub async fn until_it_listens(&self) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
             assert!(tokio::time::Instant::now() < deadline, "it never listens");
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -101,11 +101,19 @@ impl Agent {
         process.wait().unwrap().code().unwrap()
     }
 
-    /// What a service wrote about itself into its scratch directory.
+    /// What a service writes about itself into its scratch directory. Its checks may pass before it has done so.
     #[must_use]
     pub fn pid_of(&self, record: &InstanceRecord) -> u32 {
         let path = self.dir.path().join("data/scratch").join(record.id.as_str()).join("pid");
-        std::fs::read_to_string(path).unwrap().trim().parse().unwrap()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            if let Some(pid) = text.strip_suffix('\n') {
+                return pid.parse().unwrap();
+            }
+            assert!(Instant::now() < deadline, "{} holds no pid but {text:?}", path.display());
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use reqwest::blocking::{Client, Response};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Longer than any call of the API takes.
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longer than a controller lets any call of the API take, on a busy machine.
+const CALL_TIMEOUT: Duration = Duration::from_secs(40);
 /// How the answer begins after which nobody knows.
 const UNCONFIRMED: &str = "it is not known whether";
 
@@ -76,6 +76,11 @@ impl Api {
     /// Submits an operation that is the same one however often it comes under this key.
     pub fn operate_as(&self, key: &str, operation: &Value) -> Result<Value, CallError> {
         data(self.http.post(self.operations()).header("Idempotency-Key", key).json(operation).send())
+    }
+
+    /// Pauses, resumes, promotes or cancels an operation, as `verb` says.
+    pub fn steer(&self, operation: &str, verb: &str) -> Result<Value, CallError> {
+        data(self.http.post(format!("{}/{operation}/{verb}", self.operations())).send())
     }
 
     /// Asks for `count` instances of `service` on each executor.

@@ -148,8 +148,13 @@ impl Controller {
         self.records.lock().unwrap().clone()
     }
 
-    /// Waits until `wanted` holds of what was reported.
+    /// Waits until `wanted` holds of what was reported; fails after [`PATIENCE`].
     pub async fn until(&self, what: &str, wanted: impl Fn(&Records) -> bool) -> Records {
+        self.try_until(what, wanted).await.unwrap_or_else(|in_vain| panic!("{in_vain}"))
+    }
+
+    /// The same for who has something to clean up.
+    pub async fn try_until(&self, what: &str, wanted: impl Fn(&Records) -> bool) -> Result<Records, InVain> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let news = self.news.notified();
@@ -157,17 +162,24 @@ impl Controller {
             news.as_mut().enable();
             let records = self.records();
             if wanted(&records) {
-                return records;
+                return Ok(records);
             }
-            assert!(
-                Instant::now() < deadline,
-                "waited {PATIENCE:?} in vain until {what}: {:#?}",
-                summary(&records)
-            );
+            if Instant::now() >= deadline {
+                return Err(InVain { what: what.to_owned(), seen: summary(&records) });
+            }
             // Time passes for the bound even when nobody says anything.
             let _ = tokio::time::timeout(Duration::from_millis(100), news).await;
         }
     }
+}
+
+/// What was waited for did not come.
+#[derive(Debug, thiserror::Error)]
+#[error("waited {PATIENCE:?} in vain until {what}: {seen:#?}")]
+pub struct InVain {
+    what: String,
+    /// What was reported instead, a line for each instance.
+    seen: Vec<String>,
 }
 
 fn summary(records: &Records) -> Vec<String> {

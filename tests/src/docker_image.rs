@@ -2,19 +2,22 @@
 //! is made here: one static program, compiled from `tests/image/service.c` and imported through the
 //! engine's own API.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context, bail, ensure};
 use bollard::Docker;
+use bollard::models::ContainerSummary;
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
     RemoveImageOptionsBuilder,
 };
 use futures::StreamExt;
 use uuid::Uuid;
+
+/// How often the removal of an image is tried, each time after that of its containers.
+const REMOVALS: u32 = 5;
 
 /// The engine for a test that needs one. Where none answers the test is skipped, which is said, unless
 /// `MUSTER_REQUIRE_DOCKER=1` says that it must not be: then the test fails.
@@ -91,15 +94,30 @@ impl Drop for TestImage {
 
 async fn remove_with_containers(reference: &str) -> anyhow::Result<()> {
     let engine = Docker::connect_with_defaults()?;
-    let filters = HashMap::from([("ancestor".to_owned(), vec![reference.to_owned()])]);
-    let all = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    for container in engine.list_containers(Some(all)).await? {
+    let image = engine.inspect_image(reference).await?.id.context("the engine tells no id of the image")?;
+    for attempt in 1.. {
+        remove_containers(&engine, &image).await?;
+        let options = RemoveImageOptionsBuilder::default().force(true).build();
+        match engine.remove_image(reference, Some(options), None).await {
+            Ok(_) => break,
+            // Who was ended in the middle of his work may have started another one meanwhile.
+            Err(error) if attempt == REMOVALS => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    // Or created one. Of an image that is gone none is made.
+    remove_containers(&engine, &image).await
+}
+
+async fn remove_containers(engine: &Docker, image: &str) -> anyhow::Result<()> {
+    let all = ListContainersOptionsBuilder::default().all(true).build();
+    // Chosen here: the engine does not find those of an image that it does not have any more.
+    let made_of_it = |container: &ContainerSummary| container.image_id.as_deref() == Some(image);
+    for container in engine.list_containers(Some(all)).await?.into_iter().filter(made_of_it) {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         // Another may be removing it at this moment.
         let _ = engine.remove_container(&container.id.unwrap_or_default(), Some(options)).await;
     }
-    let options = RemoveImageOptionsBuilder::default().force(true).build();
-    engine.remove_image(reference, Some(options), None).await?;
     Ok(())
 }
 

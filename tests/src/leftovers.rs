@@ -7,7 +7,7 @@ use muster_common::id::InstanceId;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long those who were killed may take to vanish.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Ends every process of the instances in a data directory, whose executor runs no more, and takes their control groups

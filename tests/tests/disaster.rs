@@ -286,6 +286,89 @@ fn a_restored_group_hears_what_it_does_not_know_and_touches_nothing_of_it() {
 }
 
 #[test]
+fn a_survivor_that_lags_says_what_it_has_loses_what_others_accepted_and_nothing_that_runs() {
+    let operator = Operator(DevCluster::start(PROGRAM, 1, &[]));
+    operator.scale(0, 2);
+    let before = operator.serving(2);
+
+    // While the last one is away an instance crashes, another one is replaced, and a third slot comes.
+    operator.kill(2);
+    kill_9(operator.pids()[&before[&0]]);
+    operator.replace(&before[&1]);
+    operator.0.wait_for("both to be other ones", || {
+        Some(operator.serving(2)).filter(|now| now.iter().all(|(slot, id)| *id != before[slot]))
+    });
+    operator.scale(0, 3);
+    let after = operator.serving(3);
+    let (pids, seen) = (operator.pids(), operator.revision(0));
+    operator.kill(0);
+    operator.kill(1);
+
+    let (code, said) = operator.0.wait_for("the lock to be free", || {
+        Some(operator.offline(2, &["controller", "recover"])).filter(|(code, _)| *code != 5)
+    });
+    assert_eq!(code, 2, "{said}");
+    let last = number_after(&said, "Whatever others accepted after revision ");
+    assert!(last < seen, "it knows how far it is, and that is not up to revision {seen}: {said}");
+    assert!(number_after(&said, "It knows that everything up to revision ") <= last, "{said}");
+    assert!(said.contains("Look at the other survivors"), "{said}");
+
+    operator.offline_ok(2, &["controller", "recover", "--yes"]);
+    operator.start(2);
+    // It never heard of the third slot, whose instance goes as any that is not wanted; of those that are wanted it knew
+    // others, and takes what runs.
+    operator.0.wait_for("what it did not know of to be over, with its evidence", || {
+        let old = operator.0.old_instances(SERVICE);
+        let third =
+            old.iter().find(|one| one.instance_id == after[&2] && one.state == InstanceState::Stopped)?;
+        let before_is_over = before.values().all(|id| old.iter().any(|one| one.instance_id == *id));
+        (third.evidence.is_some() && before_is_over).then_some(())
+    });
+    let kept = operator.serving(2);
+    assert!(kept.iter().all(|(slot, id)| *id == after[slot]), "{kept:?} {after:?}");
+    let now = operator.pids();
+    assert!(kept.values().all(|id| now[id] == pids[id]), "nothing was restarted: {now:?} {pids:?}");
+
+    // What was lost is asked for again.
+    operator.scale(2, 3);
+    let again = operator.serving(3);
+    assert!(kept.iter().all(|(slot, id)| again[slot] == *id), "{kept:?} {again:?}");
+    assert_ne!(again[&2], after[&2]);
+}
+
+#[test]
+fn a_survivor_without_a_majority_gives_a_backup_to_who_takes_what_it_has_and_that_restores() {
+    let operator = Operator(DevCluster::start(PROGRAM, 1, &[]));
+    let before = operator.healthy(0);
+    let pid = operator.0.pid_of(&before);
+    operator.kill(1);
+    operator.kill(2);
+    let file = operator.0.dir().join("backup");
+    let name = file.to_string_lossy().into_owned();
+    let (code, refused) = operator.ask(0, &["backup", &name]);
+    assert_ne!(code, 0, "nobody can say that it is not older than what was accepted: {refused}");
+    assert!(!file.exists(), "nothing is left of it");
+    let wrote = operator.ask_until_ok(0, &["backup", "--stale", &name]);
+    assert!(wrote.contains("as of revision"), "{wrote}");
+
+    operator.kill(0);
+    operator.offline_ok(0, &["controller", "rejoin", "--yes"]);
+    operator.offline_ok(0, &["restore", &name]);
+    operator.start(0);
+    let after = operator.healthy(0);
+    assert_eq!((&after.instance_id, operator.0.pid_of(&after)), (&before.instance_id, pid));
+    operator.scale(0, 2);
+    assert_eq!(operator.serving(2)[&before.slot_index], before.instance_id);
+}
+
+/// The number that follows these words.
+fn number_after(text: &str, words: &str) -> u64 {
+    let (_, rest) = text.split_once(words).unwrap_or_else(|| panic!("{words}: {text}"));
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+#[test]
 fn damaged_files_are_named_with_what_to_do_and_that_works() {
     let operator = Operator(DevCluster::start(
         PROGRAM,

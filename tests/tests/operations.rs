@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use muster_common::instance::InstanceInfo;
 use muster_common::operation::{Operation, OperationState, SlotOutcome};
 use muster_common::reason::Reason;
-use muster_tests::cluster::DevCluster;
+use muster_tests::cluster::{BOUND, DevCluster, RoleProcess, is_alive, kill_9};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
@@ -50,34 +51,95 @@ fn spec(cluster: &DevCluster) -> Value {
     cluster.try_get(&controller.rest, &format!("localservices/{SERVICE}/spec")).unwrap()
 }
 
+/// A cluster with twenty instances, and a RESTART of them that is at work.
+struct Restart {
+    cluster: DevCluster,
+    before: Vec<InstanceInfo>,
+    id: String,
+}
+
+impl Restart {
+    /// Begins it; returns when some of the slots are done.
+    fn begin() -> Self {
+        let cluster = DevCluster::start(PROGRAM, 2, &[]);
+        let count = json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": SERVICE, "instancesPerHost": 10});
+        operate(&cluster, &count);
+        let before = healthy(&cluster, 20);
+        let restart = json!({
+            "type": "RESTART", "serviceId": SERVICE, "opSpec": {"parallelism": 2, "timeout": "5m"}
+        });
+        let id = operate(&cluster, &restart);
+        cluster.wait_for("the restart to be half way", || {
+            let slots = operation(&cluster, &id)?.slots;
+            (slots.iter().filter(|slot| slot.outcome == SlotOutcome::Done).count() >= 3).then_some(())
+        });
+        Self { cluster, before, id }
+    }
+
+    /// It ends well, and no slot was replaced more or less than once.
+    fn replaces_each_slot_once(&self) {
+        let Self { cluster, before, id } = self;
+        let over = finished(cluster, id);
+        assert_eq!(over.state, OperationState::Succeeded, "{}", over.message);
+        assert_eq!(over.slots.len(), 20);
+        assert!(over.slots.iter().all(|slot| slot.outcome == SlotOutcome::Done), "{over:?}");
+        let after = healthy(cluster, 20);
+        let (old, new) = (ids(before), ids(&after));
+        assert!(old.is_disjoint(&new), "every instance was replaced");
+        let ended = cluster.wait_for("the records of those that ended", || {
+            Some(cluster.old_instances(SERVICE)).filter(|ended| ended.len() >= 20)
+        });
+        assert_eq!(ids(&ended), old, "and each slot once");
+        assert!(ended.iter().all(|ended| ended.reason == Some(Reason::Replaced)), "{ended:?}");
+    }
+}
+
 #[test]
 fn a_restart_of_twenty_goes_on_under_the_next_leader_and_replaces_each_slot_once() {
-    let cluster = DevCluster::start(PROGRAM, 2, &[]);
-    let count = json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": SERVICE, "instancesPerHost": 10});
-    operate(&cluster, &count);
-    let before = healthy(&cluster, 20);
-    let leader = cluster.wait_for("a leader", || cluster.leader());
-    let restart =
-        json!({"type": "RESTART", "serviceId": SERVICE, "opSpec": {"parallelism": 2, "timeout": "5m"}});
-    let id = operate(&cluster, &restart);
-    cluster.wait_for("the restart to be half way", || {
-        let done =
-            operation(&cluster, &id)?.slots.iter().filter(|slot| slot.outcome == SlotOutcome::Done).count();
-        (done >= 3).then_some(())
-    });
-    cluster.dev("kill", &leader.id);
+    let restart = Restart::begin();
+    let leader = restart.cluster.wait_for("a leader", || restart.cluster.leader());
+    restart.cluster.dev("kill", &leader.id);
+    restart.replaces_each_slot_once();
+}
 
-    let over = finished(&cluster, &id);
-    assert_eq!(over.state, OperationState::Succeeded, "{}", over.message);
-    assert!(over.slots.iter().all(|slot| slot.outcome == SlotOutcome::Done), "{over:?}");
-    let after = healthy(&cluster, 20);
-    let (old, new) = (ids(&before), ids(&after));
-    assert!(old.is_disjoint(&new), "every instance was replaced");
-    let ended = cluster.wait_for("the records of those that ended", || {
-        Some(cluster.old_instances(SERVICE)).filter(|ended| ended.len() >= 20)
-    });
-    assert_eq!(ids(&ended), old, "and each slot once");
-    assert!(ended.iter().all(|ended| ended.reason == Some(Reason::Replaced)), "{ended:?}");
+#[test]
+fn a_restart_of_twenty_outlives_a_successor_that_dies_as_soon_as_it_leads() {
+    let restart = Restart::begin();
+    let cluster = &restart.cluster;
+    let leader = cluster.wait_for("a leader", || cluster.leader());
+    let others: Vec<RoleProcess> =
+        cluster.controllers().into_iter().filter(|controller| controller.id != leader.id).collect();
+    kill_9(leader.pid.unwrap());
+    let killed = Instant::now();
+    // It says so itself, the moment that it is elected: nothing of the other one's work has been looked at by then.
+    let successor = loop {
+        let leads = |asked: &&RoleProcess| says_that_it_leads(cluster, asked);
+        if let Some(found) = others.iter().find(leads) {
+            break found;
+        }
+        assert!(killed.elapsed() < BOUND, "nobody follows");
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    kill_9(successor.pid.unwrap());
+    println!("{} followed {} and was killed {:?} after it", successor.id, leader.id, killed.elapsed());
+    let unfinished = operation_kept_by(cluster, &others, &restart.id).unwrap();
+    assert!(!unfinished.state.is_final(), "it died in the middle of the restart: {unfinished:?}");
+
+    // One is no majority. The first one comes back, and whoever of the two leads goes on.
+    cluster.wait_for("the first one to be gone", || (!is_alive(leader.pid.unwrap())).then_some(()));
+    cluster.dev("start", &leader.id);
+    restart.replaces_each_slot_once();
+}
+
+fn says_that_it_leads(cluster: &DevCluster, asked: &RoleProcess) -> bool {
+    let summary: Option<Value> = cluster.try_get(&asked.rest, "cluster?stale=true").ok();
+    summary.is_some_and(|summary| summary["leader"] == asked.rest.trim_start_matches("http://"))
+}
+
+/// The operation, as one of these controllers has it, whoever leads.
+fn operation_kept_by(cluster: &DevCluster, controllers: &[RoleProcess], id: &str) -> Option<Operation> {
+    let path = format!("localservices/operations/{id}?stale=true");
+    controllers.iter().find_map(|controller| cluster.try_get(&controller.rest, &path).ok())
 }
 
 #[test]

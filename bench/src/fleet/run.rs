@@ -12,6 +12,7 @@ use super::eye::Eye;
 use super::nodes::Nodes;
 use super::reader::{Readers, Reads};
 use crate::group::Group;
+use crate::output::line;
 use crate::process::{cpu_seconds, resident_mb};
 use crate::stats::{Summary, Timed, millis};
 
@@ -43,7 +44,7 @@ pub(super) async fn measure(args: &Args, executors: u32) -> anyhow::Result<()> {
     let mut fleet = Fleet { group, apis, services, executors, time: Duration::from_secs(args.seconds) };
     let heading =
         format!("{executors} executors, {} instances", u64::from(executors) * u64::from(args.instances));
-    println!("{heading:<54} {:>12} {:>9}", "measured", "budget");
+    line(format_args!("{heading:<54} {:>12} {:>9}", "measured", "budget"))?;
     fleet.activate().await?;
     let nodes = Nodes::new(&fleet.group, executors)?;
     let leader = fleet.group.leading().await?;
@@ -55,22 +56,21 @@ pub(super) async fn measure(args: &Args, executors: u32) -> anyhow::Result<()> {
     for service in &fleet.services {
         eye.until_healthy(service, u64::from(executors), STUCK_AFTER).await?;
     }
-    row("first connection until all are registered and HEALTHY", &seconds(begun.elapsed()), "");
-    print_reads("meanwhile", readers.stop().await?);
+    row("first connection until all are registered and HEALTHY", &seconds(begun.elapsed()), "")?;
+    print_reads("meanwhile", readers.stop().await?)?;
 
     sleep(SETTLE).await;
     fleet.rest(leader).await?;
     let readers = fleet.readers();
     sleep(fleet.time).await;
-    print_reads("at rest", readers.stop().await?);
+    print_reads("at rest", readers.stop().await?)?;
 
     fleet.restart(&eye).await?;
     sleep(SETTLE).await;
     let before = unheard(&eye).await?;
-    row("UNKNOWN or LOST before the leader is killed", &before.to_string(), flag(before == 0, "0"));
+    row("UNKNOWN or LOST before the leader is killed", &before.to_string(), flag(before == 0, "0"))?;
     fleet.lose_leader(leader).await?;
-    println!();
-    Ok(())
+    line("")
 }
 
 impl Fleet {
@@ -115,8 +115,8 @@ impl Fleet {
         for (place, pid) in pids.iter().enumerate() {
             let role = if place == leader { "leader" } else { "follower" };
             let share = (after[place] - before[place]) / elapsed * 100.0;
-            row(&format!("at rest, {role}: of one core"), &format!("{share:.1} %"), "");
-            row(&format!("at rest, {role}: resident"), &format!("{:.0} MB", resident_mb(*pid)?), "");
+            row(&format!("at rest, {role}: of one core"), &format!("{share:.1} %"), "")?;
+            row(&format!("at rest, {role}: resident"), &format!("{:.0} MB", resident_mb(*pid)?), "")?;
         }
         Ok(())
     }
@@ -133,7 +133,7 @@ impl Fleet {
             &format!("RESTART of {} slots, a tenth and at most 512 at a time", self.executors),
             &seconds(begun.elapsed()),
             "",
-        );
+        )?;
         Ok(())
     }
 
@@ -161,14 +161,14 @@ impl Fleet {
             }
             sleep(POLL_INTERVAL).await;
         }
-        row("leader killed until all sessions are back", &seconds(back.unwrap_or_default()), "");
-        row("false UNKNOWN or LOST: executors", &away.to_string(), flag(away == 0, "0"));
+        row("leader killed until all sessions are back", &seconds(back.unwrap_or_default()), "")?;
+        row("false UNKNOWN or LOST: executors", &away.to_string(), flag(away == 0, "0"))?;
         let survivor = Eye::on(&self.apis[0]);
         for service in &self.services {
             survivor.until_healthy(service, u64::from(self.executors), STUCK_AFTER).await?;
         }
         let lost = self.old_instances(0).await?.saturating_sub(kept);
-        row("instances that were given up", &lost.to_string(), flag(lost == 0, "0"));
+        row("instances that were given up", &lost.to_string(), flag(lost == 0, "0"))?;
         Ok(())
     }
 
@@ -188,27 +188,28 @@ async fn unheard(eye: &Eye) -> anyhow::Result<u64> {
     Ok(eye.metric(name, "UNREACHABLE").await? + eye.metric(name, "LOST").await?)
 }
 
-fn print_reads(when: &str, reads: Reads) {
+fn print_reads(when: &str, reads: Reads) -> anyhow::Result<()> {
     for (what, latencies) in
         [("one instance", reads.instance), ("one service", reads.service), ("a page of 100", reads.page)]
     {
         let count = latencies.len();
         let what = format!("reads {when}: {what}, p99 of {count}");
         match Summary::of(Timed { latencies, elapsed: Duration::ZERO }) {
-            None => row(&what, "-", ""),
+            None => row(&what, "-", "")?,
             Some(summary) => {
                 let p99 = millis(summary.p99);
-                row(&what, &format!("{p99:.1} ms"), flag(p99 <= READ_BUDGET_MS, "50 ms"));
+                row(&what, &format!("{p99:.1} ms"), flag(p99 <= READ_BUDGET_MS, "50 ms"))?;
             }
         }
     }
     if let (count @ 1.., Some(first)) = reads.failed {
-        row(&format!("reads {when}: failed ({first})"), &count.to_string(), "0  missed");
+        row(&format!("reads {when}: failed ({first})"), &count.to_string(), "0  missed")?;
     }
+    Ok(())
 }
 
-fn row(what: &str, measured: &str, budget: &str) {
-    println!("{what:<54} {measured:>12} {budget:>9}");
+fn row(what: &str, measured: &str, budget: &str) -> anyhow::Result<()> {
+    line(format_args!("{what:<54} {measured:>12} {budget:>9}"))
 }
 
 fn seconds(duration: Duration) -> String {

@@ -53,21 +53,21 @@ impl Node {
     }
 
     /// From the table that asks for so many instances until the last one is HEALTHY.
-    pub(super) async fn fill(&mut self, count: u32) -> Duration {
+    pub(super) async fn fill(&mut self, count: u32) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         self.ask(count);
         let wanted = usize::try_from(count).unwrap_or(usize::MAX);
-        self.controller.until("all are healthy", |records| healthy(records) == wanted).await;
-        begun.elapsed()
+        self.controller.try_until("all are healthy", |records| healthy(records) == wanted).await?;
+        Ok(begun.elapsed())
     }
 
     /// From the empty table until the last instance is STOPPED.
-    pub(super) async fn empty(&mut self) -> Duration {
+    pub(super) async fn empty(&mut self) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         self.ask(0);
         let over = |records: &Records| records.values().all(|record| record.state.is_terminal());
-        self.controller.until("all are stopped", over).await;
-        begun.elapsed()
+        self.controller.try_until("all are stopped", over).await?;
+        Ok(begun.elapsed())
     }
 
     /// The healthy ones, newest last.
@@ -78,13 +78,14 @@ impl Node {
     }
 
     /// Waits until another instance than `gone` is HEALTHY.
-    pub(super) async fn replaced(&self, gone: &str) {
+    pub(super) async fn replaced(&self, gone: &str) -> anyhow::Result<()> {
         let other = |records: &Records| {
             records
                 .values()
                 .any(|record| record.id.as_str() != gone && record.state == InstanceState::Healthy)
         };
-        self.controller.until("it is replaced", other).await;
+        self.controller.try_until("it is replaced", other).await?;
+        Ok(())
     }
 
     /// The executor's process.

@@ -4,10 +4,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use bollard::Docker;
 use bollard::query_parameters::KillContainerOptionsBuilder;
+use muster_platform::shutdown::shutdown_signal;
 use muster_tests::docker_image::TestImage;
+
+use crate::output::line;
 
 use super::agent::Node;
 use super::engine;
@@ -37,30 +40,43 @@ struct Row {
     budget: f64,
 }
 
-/// Measures and prints the table.
+/// Measures and prints the table. SIGINT or SIGTERM ends it early, and leaves nothing either: the executor ends first, and
+/// with the image all containers that anybody made of it go.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.rounds > 0 && !args.at_once.is_empty(), "nothing is to be measured");
+    let stop = shutdown_signal().context("listening for signals")?;
     let docker = Docker::connect_with_defaults().context("reaching the Docker Engine")?;
     let image = TestImage::import(&docker).await?;
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => bail!("interrupted"),
+        outcome = measure(args, &docker, &image) => outcome,
+    }
+}
+
+async fn measure(args: &Args, docker: &Docker, image: &TestImage) -> anyhow::Result<()> {
     let mut node = Node::start(args.program.as_deref(), image.reference()).await?;
     // Warms the engine, the image and the executor up.
-    node.fill(1).await;
-    node.empty().await;
+    node.fill(1).await?;
+    node.empty().await?;
 
-    println!("{:<28} {:>10} {:>10} {:>8} {:>8}", "what", "muster ms", "engine ms", "ratio", "budget");
+    line(format_args!(
+        "{:<28} {:>10} {:>10} {:>8} {:>8}",
+        "what", "muster ms", "engine ms", "ratio", "budget"
+    ))?;
     let mut one = Duration::ZERO;
     for &count in &args.counts {
-        let (start, stop) = together(args, &docker, &image, &mut node, count).await?;
+        let (start, stop) = together(args, docker, image, &mut node, count).await?;
         if count == 1 {
             one = start.engine;
         }
-        print(&start);
-        print(&stop);
+        print(&start)?;
+        print(&stop)?;
     }
     if !one.is_zero() {
-        let (crash, told) = crash(args, &docker, &mut node).await?;
+        let (crash, told) = crash(args, docker, &mut node).await?;
         for (what, muster) in [("crash to replacement", crash), ("since the engine knows", told)] {
-            print(&Row { what: what.to_owned(), muster, engine: one, budget: 1.3 });
+            print(&Row { what: what.to_owned(), muster, engine: one, budget: 1.3 })?;
         }
     }
     Ok(())
@@ -77,8 +93,8 @@ async fn together(
     let (mut fills, mut empties) = (Vec::new(), Vec::new());
     let mut floors = vec![(Vec::new(), Vec::new()); args.at_once.len()];
     for _ in 0..args.rounds {
-        fills.push(node.fill(count).await);
-        empties.push(node.empty().await);
+        fills.push(node.fill(count).await?);
+        empties.push(node.empty().await?);
         for (&at_once, (starts, ends)) in args.at_once.iter().zip(&mut floors) {
             let (made, start) = engine::start(docker, image.reference(), count, at_once).await?;
             starts.push(start);
@@ -106,7 +122,7 @@ async fn together(
 /// From the kill of a container until its replacement is HEALTHY, with a back-off of 0 s; and the same from the
 /// moment on when the engine knows of the death itself.
 async fn crash(args: &Args, docker: &Docker, node: &mut Node) -> anyhow::Result<(Duration, Duration)> {
-    node.fill(1).await;
+    node.fill(1).await?;
     let (mut times, mut told) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds.max(5) {
         let healthy = node.healthy_ids();
@@ -119,11 +135,11 @@ async fn crash(args: &Args, docker: &Docker, node: &mut Node) -> anyhow::Result<
         docker.kill_container(&name, Some(options)).await.context("killing a container")?;
         // It answers when it has dealt with the death.
         let killed = begun.elapsed();
-        node.replaced(instance).await;
+        node.replaced(instance).await?;
         times.push(begun.elapsed());
         told.push(times.last().copied().unwrap_or_default().saturating_sub(killed));
     }
-    node.empty().await;
+    node.empty().await?;
     Ok((median(&mut times), median(&mut told)))
 }
 
@@ -132,9 +148,9 @@ fn median(times: &mut [Duration]) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-fn print(row: &Row) {
+fn print(row: &Row) -> anyhow::Result<()> {
     let ratio = row.muster.as_secs_f64() / row.engine.as_secs_f64();
-    println!(
+    line(format_args!(
         "{:<28} {:>10.1} {:>10.1} {:>8.2} {:>8.2}{}",
         row.what,
         row.muster.as_secs_f64() * 1e3,
@@ -142,5 +158,5 @@ fn print(row: &Row) {
         ratio,
         row.budget,
         if ratio <= row.budget { "" } else { "  missed" }
-    );
+    ))
 }

@@ -4,11 +4,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use bollard::Docker;
+use muster_platform::shutdown::shutdown_signal;
 use muster_tests::docker_image::TestImage;
 
 use super::agent::Node;
+use crate::output::line;
 use crate::process::{cpu_seconds, resident_mb};
 
 /// The budget of DESIGN §10.
@@ -28,26 +30,35 @@ pub(crate) struct Args {
     program: Option<PathBuf>,
 }
 
-/// Measures and prints the table.
+/// Measures and prints the table. SIGINT or SIGTERM ends it early, and leaves nothing either.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
+    let stop = shutdown_signal().context("listening for signals")?;
     let docker = Docker::connect_with_defaults().context("reaching the Docker Engine")?;
     let image = TestImage::import(&docker).await?;
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => bail!("interrupted"),
+        outcome = measure(args, &image) => outcome,
+    }
+}
+
+async fn measure(args: &Args, image: &TestImage) -> anyhow::Result<()> {
     let mut node = Node::start(args.program.as_deref(), image.reference()).await?;
     let pid = node.pid()?;
     let idle = resident_mb(pid)?;
-    node.fill(args.instances).await;
+    node.fill(args.instances).await?;
     // What the start took is given back, or kept, by then.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let before = cpu_seconds(pid)?;
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
     let share = (cpu_seconds(pid)? - before) / f64::from(u32::try_from(args.seconds).unwrap_or(u32::MAX));
     let resident = resident_mb(pid)?;
-    println!("{:<44} {:>9} {:>9}", "executor", "measured", "budget");
-    println!("{:<44} {idle:>7.1}MB", "resident, no instance");
+    line(format_args!("{:<44} {:>9} {:>9}", "executor", "measured", "budget"))?;
+    line(format_args!("{:<44} {idle:>7.1}MB", "resident, no instance"))?;
     let missed = if resident <= RESIDENT_BUDGET_MB { "" } else { "  missed" };
     let what = format!("resident, {} instances checked every second", args.instances);
-    println!("{what:<44} {resident:>7.1}MB {RESIDENT_BUDGET_MB:>7.1}MB{missed}");
-    println!("{:<44} {:>8.2}%", "of one core", share * 100.0);
-    node.empty().await;
+    line(format_args!("{what:<44} {resident:>7.1}MB {RESIDENT_BUDGET_MB:>7.1}MB{missed}"))?;
+    line(format_args!("{:<44} {:>8.2}%", "of one core", share * 100.0))?;
+    node.empty().await?;
     Ok(())
 }

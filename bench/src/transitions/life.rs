@@ -6,18 +6,8 @@ use muster_common::slot::SlotPhase;
 use muster_platform::World;
 use muster_proto::v1;
 
-/// The ordinary way up, and down again.
-const WAY: [InstanceState; 9] = [
-    InstanceState::Pending,
-    InstanceState::Provisioning,
-    InstanceState::Starting,
-    InstanceState::Unready,
-    InstanceState::Ready,
-    InstanceState::Healthy,
-    InstanceState::Stopping,
-    InstanceState::Deprovisioning,
-    InstanceState::Stopped,
-];
+/// What it goes through.
+const WAY: [InstanceState; 9] = InstanceState::LIFE;
 /// What the end of a log may be.
 const LOG_TAIL: &str = "2026-11-21T12:00:00Z listening on 0.0.0.0:8000\n2026-11-21T12:00:01Z terminated\n";
 

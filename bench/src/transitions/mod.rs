@@ -22,6 +22,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::group::{Group, Place};
+use crate::output::line;
 use crate::process::cpu_seconds;
 use crate::proposer::propose;
 use crate::stats::{Summary, Timed, millis};
@@ -54,11 +55,11 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let stop = shutdown_signal().context("listening for signals")?;
     let time = Duration::from_secs(args.seconds);
-    println!(
+    line(format_args!(
         "{} executors, {} s a row; cores: what leader, both followers and clients take",
         args.executors, args.seconds
-    );
-    println!(
+    ))?;
+    line(format_args!(
         "{:>9} {:>13} {:>10} {:>8} {:>8} {:>7} {:>10} {:>8} {:>8}",
         "instances",
         "transitions/s",
@@ -69,7 +70,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         "followers",
         "clients",
         "budget"
-    );
+    ))?;
     for &instances in &args.instances {
         let mut group = Group::start(&args.place)?;
         let row = tokio::select! {
@@ -77,7 +78,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
             () = stop.cancelled() => bail!("interrupted"),
             row = measure(&mut group, args.executors, u32::from(instances), time) => row?,
         };
-        println!("{row}");
+        line(row)?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use muster_platform::{Authority, TlsIdentity, World, bind};
 use serde_json::Value;
 
 /// Long enough for a loaded machine; nothing waits for as long as this when all is well.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Some controllers of one cluster.
 pub struct Cluster {

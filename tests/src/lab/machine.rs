@@ -11,8 +11,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::network::Holder;
 use crate::cluster::signal;
 
-/// How long the kernel may take to start a process.
-const START_WITHIN: Duration = Duration::from_secs(10);
+/// How long the kernel may take to start a process, on a busy machine.
+const START_WITHIN: Duration = Duration::from_secs(60);
 /// Longer than a packet takes to the next machine, on a busy one.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 

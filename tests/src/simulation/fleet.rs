@@ -16,7 +16,7 @@ use muster_platform::{Authority, RoleError, TlsIdentity, World, bind};
 use serde_json::json;
 
 use super::node::SimulatedNode;
-use super::world::simulated_world;
+use super::world::{WallClock, world_on};
 
 const CLUSTER_PORT: u16 = 4100;
 const API_PORT: u16 = 4000;
@@ -30,6 +30,8 @@ pub struct Fleet {
     authority: Authority,
     controllers: BTreeMap<ControllerId, MemoryDisk>,
     executors: BTreeMap<ExecutorId, SimulatedNode>,
+    /// Of each host, by its name.
+    clocks: BTreeMap<String, WallClock>,
     dir: tempfile::TempDir,
 }
 
@@ -42,8 +44,11 @@ impl Fleet {
             muster_platform::telemetry::init_logs();
         }
         let cluster = ClusterId::new("simulated").expect("a cluster id");
+        let hosts = (1..=controllers).map(ControllerId).map(controller_host);
+        let hosts = hosts.chain((1..=executors).map(executor_host));
         Self {
             seed,
+            clocks: hosts.map(|host| (host, WallClock::default())).collect(),
             authority: Authority::new(&cluster).expect("a certificate authority"),
             controllers: (1..=controllers).map(|id| (ControllerId(id), MemoryDisk::new())).collect(),
             executors: (1..=executors)
@@ -60,25 +65,33 @@ impl Fleet {
         self.executors.values().cloned().collect()
     }
 
+    /// The wall clock of a host.
+    #[must_use]
+    pub fn clock(&self, host: &str) -> WallClock {
+        self.clocks.get(host).expect("a host of the simulation").clone()
+    }
+
     /// Makes every role a host of `sim`.
     pub fn join(&self, sim: &mut turmoil::Sim<'_>) {
         let mut seed = self.seed;
         for (id, disk) in &self.controllers {
             seed = seed.wrapping_add(SEED_STRIDE);
             let (config, disk) = (self.controller_config(*id), disk.clone());
-            let tls = self.identity(Role::Controller(*id));
-            sim.host(controller_host(*id), move || {
+            let (host, tls) = (controller_host(*id), self.identity(Role::Controller(*id)));
+            let clock = self.clock(&host);
+            sim.host(host, move || {
                 // What was not yet on disk is gone with the host.
                 disk.crash();
-                run_controller(config.clone(), disk.clone(), simulated_world(seed), tls.clone())
+                run_controller(config.clone(), disk.clone(), world_on(seed, clock.clone()), tls.clone())
             });
         }
         for (id, node) in &self.executors {
             seed = seed.wrapping_add(SEED_STRIDE);
             let (config, node) = (self.executor_config(id), node.clone());
             let tls = self.identity(Role::Executor(id.clone()));
+            let clock = self.clock(id.as_str());
             sim.host(id.to_string(), move || {
-                run_executor(config.clone(), node.clone(), simulated_world(seed), tls.clone())
+                run_executor(config.clone(), node.clone(), world_on(seed, clock.clone()), tls.clone())
             });
         }
     }

@@ -12,4 +12,4 @@ mod world;
 pub use fleet::{Fleet, api_address, controller_host, executor_host};
 pub use http::call;
 pub use node::SimulatedNode;
-pub use world::simulated_world;
+pub use world::{WallClock, simulated_world};

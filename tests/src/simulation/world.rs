@@ -3,31 +3,48 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
 use muster_common::time::Timestamp;
 use muster_platform::{Clock, Disk, Entropy, Listener, Network, Stream, World};
 
-/// The world of one simulated host. Two hosts with different seeds draw different numbers; the same
-/// seed draws the same ones again.
+/// The world of one simulated host, whose wall clock nobody sets. Two hosts with different seeds draw different numbers;
+/// the same seed draws the same ones again.
 #[must_use]
 pub fn simulated_world(seed: u64) -> World {
+    world_on(seed, WallClock::default())
+}
+
+/// The same with a clock that somebody may set.
+pub(super) fn world_on(seed: u64, clock: WallClock) -> World {
     World {
-        clock: Arc::new(SimulatedClock),
+        clock: Arc::new(clock),
         entropy: Arc::new(SeededEntropy(AtomicU64::new(seed))),
         network: Arc::new(SimulatedNetwork),
         disk: Disk::Inline,
     }
 }
 
-/// The simulation's own wall clock.
-struct SimulatedClock;
+/// A host's wall clock: the simulation's own, until somebody sets it. It goes on while its host is down.
+#[derive(Debug, Clone, Default)]
+pub struct WallClock {
+    /// How far it is from the simulation's.
+    off_ms: Arc<AtomicI64>,
+}
 
-impl Clock for SimulatedClock {
+impl WallClock {
+    /// Sets it so far ahead of what it shows, or back.
+    pub fn set_by_ms(&self, ms: i64) {
+        self.off_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for WallClock {
     fn now(&self) -> Timestamp {
         let since_epoch = turmoil::since_epoch().unwrap_or_default();
-        Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+        let ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(ms.saturating_add_signed(self.off_ms.load(Ordering::Relaxed)))
     }
 }
 

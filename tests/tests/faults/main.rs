@@ -9,7 +9,7 @@
 //! | `partition` | an executor, the leader, a follower is cut off |
 //! | `pause` | the leader is stopped for ten seconds |
 //! | `rolling` | all controllers are restarted in turn, under load |
-//! | `linearizability` | what clients were told, whatever happened meanwhile, has one order |
+//! | `linearizability` | what clients were told of services, and of operations that they steer, has one order |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
@@ -19,6 +19,8 @@ mod observer;
 mod partition;
 mod pause;
 mod rolling;
+mod service;
+mod steering;
 mod writers;
 
 use serde_json::{Value, json};
@@ -28,18 +30,7 @@ const SERVICE: &str = "example-1";
 
 /// The service of `muster dev`, which says who it is.
 fn example() -> Value {
-    let check = json!({
-        "mode": {"type": "HTTP", "portName": "main", "path": "/health", "successCodes": [200]},
-        "timeout": "5s", "interval": "1s", "attempts": 3
-    });
-    json!({
-        "name": "example", "version": "1", "type": "LOCAL_SERVICE",
-        "executable": {"type": "PROCESS", "command": [PROGRAM, "example-server"]},
-        "exposedPorts": [{"name": "main", "port": 8080, "type": "HTTP"}],
-        "resources": [{"type": "CPU", "count": 1}, {"type": "MEMORY", "sizeInMB": 64}],
-        "placementPolicy": {"type": "LOCAL", "hostLevel": false},
-        "readiness": check, "healthcheck": check,
-    })
+    muster_cli::example_spec(PROGRAM)
 }
 
 /// A service that runs nowhere: something to write.

@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(40);
 /// Between two tries of one write.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client goes on trying: longer than any controller is away.
-const RETRY_FOR: Duration = Duration::from_secs(40);
+const RETRY_FOR: Duration = Duration::from_secs(60);
 
 /// Clients that create services, each one beginning with another controller.
 pub(crate) struct Writers {

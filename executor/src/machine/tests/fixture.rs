@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use muster_common::evidence::ProbeKind;
 use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, ServiceId, SlotId};
-use muster_common::instance::{InstanceState, LocalInfo};
+use muster_common::instance::InstanceState::{self, *};
+use muster_common::instance::LocalInfo;
 use muster_common::reason::Reason;
 use muster_common::slot::{ReplaceMode, SlotAssignment};
 use muster_common::spec::LocalServiceSpec;
@@ -213,4 +214,25 @@ pub(super) fn script(
         effects = asked;
     }
     (instance, effects)
+}
+
+pub(super) fn probed(kind: ProbeKind, passed: bool) -> Event {
+    Event::Probed { kind, outcome: answer(passed) }
+}
+
+pub(super) fn unready() -> Instance {
+    let steps = [
+        (0, Event::Woke, Pending),
+        (1, Event::Leased(Ok(lease())), Pending),
+        (2, Event::PortsChecked(Ok(())), Provisioning),
+        (3, Event::Provisioned(Ok(())), Starting),
+        (4, Event::Started(Ok(workload())), Unready),
+    ];
+    script(minted(spec()), &steps).0
+}
+
+pub(super) fn healthy() -> Instance {
+    let steps =
+        [(5, probed(ProbeKind::Readiness, true), Ready), (6, probed(ProbeKind::Health, true), Healthy)];
+    script(unready(), &steps).0
 }

@@ -1,5 +1,6 @@
-//! The machine's tests: the table of all pairs, every way up and down, and what must hold always.
+//! The machine's tests: the table of all pairs, every way up and down, checks, and what must hold always.
 
+mod checks;
 mod fixture;
 mod recovery;
 mod table;

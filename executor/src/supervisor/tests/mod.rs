@@ -1,7 +1,8 @@
-//! The supervisor on a real journal with a node whose workloads are entries in a map, in paused time (`life`); and
-//! its mind alone, step by step, without any clock or task (`crash`, `search`).
+//! The supervisor on a real journal with a node whose workloads are entries in a map, in paused time (`life`,
+//! `drain`); and its mind alone, step by step, without any clock or task (`crash`, `search`).
 
 mod crash;
+mod drain;
 mod life;
 mod search;
 
