@@ -1,6 +1,7 @@
 //! The controllers' state and some executors in miniature, and all that may happen to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::cluster::ClusterState;
@@ -192,7 +193,7 @@ impl World {
                 .find(|progress| progress.slot == *slot)
                 .is_none_or(|progress| progress.epoch.is_some())
         };
-        let is_at_work = |(id, slot): &(SlotId, &Slot)| {
+        let is_at_work = |(id, slot): &(SlotId, &Arc<Slot>)| {
             slot.mode == ReplaceMode::StopFirst
                 && is_begun(id)
                 && state.is_connected(&id.executor)

@@ -8,7 +8,7 @@
 //! | `pick` | which slots are next |
 //!
 //! A slot has failed when it is not through within the operation's `timeout`; the operation has that for each wave. What
-//! STOP_INSTANCES stops is through when it is gone, but keeps its place until its slot is filled again. What earlier
+//! `STOP_INSTANCES` stops is through when it is gone, but keeps its place until its slot is filled again. What earlier
 //! operations began and left counts among what is at work.
 //!
 //! A slot whose executor is not heard is away: it is passed over, taken up again should the executor come back in

@@ -1,6 +1,7 @@
 //! Which slots of an operation are next: what is down before what is up, and never all of one zone at once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use muster_common::id::SlotId;
 use muster_common::operation::{Operation, OperationState, SlotProgress};
@@ -164,7 +165,7 @@ pub(super) fn next(state: &State, operation: &Operation, slots: &[SlotProgress])
 fn left_at_work(state: &State, slots: &[SlotProgress]) -> Vec<SlotId> {
     let Some(service) = slots.first().map(|progress| &progress.slot.service) else { return Vec::new() };
     let ours: BTreeSet<&SlotId> = slots.iter().map(|progress| &progress.slot).collect();
-    let is_at_work = |(id, slot): &(SlotId, &Slot)| {
+    let is_at_work = |(id, slot): &(SlotId, &Arc<Slot>)| {
         slot.mode == ReplaceMode::StopFirst
             && !ours.contains(id)
             && state.is_connected(&id.executor)
