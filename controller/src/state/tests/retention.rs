@@ -433,7 +433,7 @@ fn who_was_lost_long_ago_in_a_backup_has_its_time_anew() {
     assert_eq!(fixture.shown_state("e1"), ExecutorState::Unready);
     // This group misses it as well; that is what counts.
     fixture.contact("e1", Contact::Lost);
-    fixture.now = fixture.now.plus(lost_for - Duration::from_secs(1));
+    fixture.now = fixture.now.plus(lost_for.saturating_sub(Duration::from_secs(1)));
     fixture.settle();
     assert_eq!(fixture.shown_state("e1"), ExecutorState::Unready);
     assert_eq!(fixture.state.slots_of(&service).count(), 2, "what it runs is wanted still");

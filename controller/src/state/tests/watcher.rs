@@ -13,6 +13,9 @@ use crate::state::{Change, Command, EventPosition, Happening, Retention, Wish, v
 
 const BEGIN: EventPosition = (Revision(0), u32::MAX);
 
+/// What happens, in words, and how.
+type Step<'a> = (&'a str, &'a dyn Fn(&mut Fixture));
+
 /// What a watcher knows: of each instance where it is and how, of each executor what was said of all that lives on it.
 #[derive(Default)]
 struct Watcher {
@@ -84,7 +87,7 @@ fn a_watcher_sees_what_whoever_asks_is_shown() {
     fixture.running(spec("web"), 2);
     let held = ["web-1.e1.0", "web-1.e1.1"];
     let mut watcher = Watcher::default();
-    let steps: &[(&str, &dyn Fn(&mut Fixture))] = &[
+    let steps: &[Step<'_>] = &[
         ("all is well", &|_| {}),
         ("one is not heard", &|fixture| fixture.contact("e1", Contact::Unreachable)),
         ("what it had said is late", &|fixture| {
