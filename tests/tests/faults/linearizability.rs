@@ -81,9 +81,9 @@ impl Client<'_> {
     fn run(mut self, stop: &AtomicBool) -> Heard {
         while !stop.load(Ordering::Relaxed) {
             if self.random.random_ratio(STEERING, 10) {
-                self.steer()
+                self.steer();
             } else {
-                self.change()
+                self.change();
             }
             thread::sleep(Duration::from_millis(self.random.random_range(PAUSE_MS)));
         }
