@@ -41,6 +41,11 @@ pub(super) struct File {
 }
 
 impl File {
+    /// That it could not be written, said so that it can be mended.
+    pub(super) fn unwritten(&self, error: redb::Error) -> io::Error {
+        io::Error::other(refused(self.path.as_deref().unwrap_or(Path::new("(memory)")), error))
+    }
+
     /// How much room it takes on the disk.
     pub(super) fn length(&self) -> Option<u64> {
         std::fs::metadata(self.path.as_ref()?).ok().map(|metadata| metadata.len())
