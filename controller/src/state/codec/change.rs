@@ -164,6 +164,7 @@ impl From<Retention> for v1::Retention {
             records_for_ms: as_ms(retention.records_for),
             events: retention.events,
             events_for_ms: as_ms(retention.events_for),
+            lost_after_ms: Some(as_ms(retention.lost_after)),
             lost_executors_for_ms: retention.lost_executors_for.map_or(0, as_ms),
         }
     }
@@ -176,6 +177,7 @@ impl From<v1::Retention> for Retention {
             records_for: Duration::from_millis(message.records_for_ms),
             events: message.events,
             events_for: Duration::from_millis(message.events_for_ms),
+            lost_after: message.lost_after_ms.map_or(Self::default().lost_after, Duration::from_millis),
             lost_executors_for: Some(Duration::from_millis(message.lost_executors_for_ms))
                 .filter(|time| !time.is_zero()),
         }
