@@ -13,7 +13,7 @@ use muster_common::operation::{
 use muster_common::service::{ActivationState, ServiceState};
 use muster_common::slot::SlotPhase;
 use muster_common::spec::LocalServiceSpec;
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 use uuid::Uuid;
 
 use super::chosen::waiting;
@@ -432,6 +432,7 @@ impl Submission<'_> {
             promoted: false,
             fingerprint: self.fingerprint,
             finished: None,
+            finished_led: LedTime::default(),
             state: OperationState::Running,
             message: String::new(),
             slots: slots.into(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use muster_common::id::{Epoch, ExecutorId, Generation, SlotId};
-use muster_common::time::Timestamp;
+use muster_common::time::LedTime;
 use muster_proto::v1::plan_change::Body;
 use muster_proto::{Fields, Malformed, v1};
 
@@ -150,8 +150,8 @@ impl TryFrom<v1::PlanChange> for Change {
             Body::RemoveLost(body) => Self::RemoveLost { executor: executor(&body)? },
             Body::Retain(body) => Self::Retain(body.into()),
             Body::Prune(body) => Self::Prune {
-                records_before: Timestamp(body.records_before_ms),
-                events_before: Timestamp(body.events_before_ms),
+                records_before: LedTime(body.records_before_ms),
+                events_before: LedTime(body.events_before_ms),
             },
         })
     }

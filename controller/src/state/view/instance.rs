@@ -128,7 +128,7 @@ impl State {
     pub(in crate::state) fn absence(&self, id: &ExecutorId) -> String {
         match self.executor(id) {
             Some(executor) if executor.contact != Contact::Connected => {
-                format!("no contact with executor {id} since {}", executor.contact_since)
+                format!("no contact with executor {id} since {}", executor.contact_since.at)
             }
             Some(_) => String::new(),
             None => format!("executor {id} is not known"),
