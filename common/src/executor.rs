@@ -278,6 +278,12 @@ pub struct ExecutorNodeData {
     /// Addition: how many ms its clock is ahead of the leader's, to a second or so. No decision depends on it.
     #[serde(default)]
     pub clock_skew_ms: i64,
+    /// Addition: whether the leader hears it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub contact: Option<Contact>,
+    /// Addition: since when that is so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub contact_since: Option<Timestamp>,
     /// Addition: those of its tags that users gave it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub given_tags: Vec<String>,

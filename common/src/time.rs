@@ -58,6 +58,39 @@ impl Timestamp {
     }
 }
 
+/// For how long leaders have led, one after the other: what is kept for a while is kept for so much of it.
+///
+/// It goes on where the last leader's time ended, so that no machine's clock moves it, however wrong that is; and
+/// while nobody leads it stands. It may begin at a date, where an older version went by those.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LedTime(pub u64);
+
+impl LedTime {
+    /// In milliseconds.
+    #[must_use]
+    pub const fn as_ms(self) -> u64 {
+        self.0
+    }
+
+    /// What it is when leaders have led for `duration` more.
+    #[must_use]
+    pub fn plus(self, duration: std::time::Duration) -> Self {
+        Self(Timestamp(self.0).plus(duration).0)
+    }
+
+    /// What it was when leaders had led for `duration` less.
+    #[must_use]
+    pub fn minus(self, duration: std::time::Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// For how long leaders have led since it was `earlier`; zero when it was not yet.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -168,13 +168,15 @@ impl ControllerConfig {
     pub(crate) fn kept(&self) -> Retention {
         let RetentionConfig { old_instances, old_instances_in_all, records_for, events, events_for } =
             self.retention;
-        let remove_after = self.liveness.remove_after.as_duration();
+        let LivenessConfig { lost_after, remove_after, .. } = self.liveness;
+        let remove_after = remove_after.as_duration();
         Retention {
             old_instances,
             old_instances_in_all,
             records_for: records_for.as_duration(),
             events,
             events_for: events_for.as_duration(),
+            lost_after: lost_after.as_duration(),
             lost_executors_for: (!remove_after.is_zero()).then_some(remove_after),
         }
     }

@@ -243,5 +243,9 @@ async fn a_clock_that_is_wrong_is_shown_with_the_version_and_decides_nothing() {
     let shown = &shown["data"];
     assert_eq!((&shown["version"], &shown["executorState"]), (&json!("0.1.0"), &json!("ACTIVE")), "{shown}");
     assert!(shown["clockSkewMs"].as_i64().unwrap() < -1_000_000, "{shown}");
+    assert_eq!((&shown["contact"], shown["contactSince"].is_u64()), (&json!("CONNECTED"), true), "{shown}");
+    // Each member of these would be a column of `drove executor list`.
+    let (_, list) = cluster.get(0, "/cluster/executors").await;
+    assert_eq!(list["data"][0].get("contact"), None, "{list}");
     cluster.stop().await;
 }

@@ -1,6 +1,12 @@
 //! The program itself: what it says and exits with when it cannot start, and how it ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says so by failing
 
+mod common;
+/// One home for all tests; in its own crate it is public.
+#[allow(unreachable_pub)]
+#[path = "../../tests/src/small_disk.rs"]
+mod small_disk;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
@@ -11,7 +17,13 @@ use std::time::{Duration, Instant};
 use muster_common::exit::Exit;
 use muster_common::id::{ClusterId, ControllerId};
 use muster_common::identity::{Identity, Role};
-use muster_platform::{Authority, DataDir};
+use muster_controller::{OfflineCommand, RestoreArgs, run_offline};
+use muster_platform::{Authority, DataDir, World};
+use serde_json::{Value, json};
+
+use common::executor::{Session, instance, register};
+use common::{Cluster, spec};
+use small_disk::SmallDisk;
 
 /// A directory with a configuration that would work.
 struct Files {
@@ -62,6 +74,25 @@ impl Files {
         let mut command = Command::new(env!("CARGO_BIN_EXE_muster-controller"));
         command.arg("--config").arg(self.path("controller.yaml"));
         command
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/apis/v1{path}", self.api)
+    }
+
+    /// What a GET answers, once it is answered well.
+    fn get(&self, path: &str) -> Value {
+        until(path, || {
+            let answer =
+                reqwest::blocking::get(self.url(path)).ok().filter(|answer| answer.status() == 200)?;
+            Some(answer.json::<Value>().ok()?["data"].take())
+        })
+    }
+
+    /// Submits an operation; whether it was accepted.
+    fn submit(&self, http: &reqwest::blocking::Client, operation: &Value) -> bool {
+        let request = http.post(self.url("/localservices/operations")).json(operation);
+        request.send().is_ok_and(|answer| answer.status() == 200)
     }
 }
 
@@ -207,4 +238,106 @@ fn a_configuration_that_is_missing_or_wrong_is_named() {
     assert_refused(&output, Exit::Validation, &[&text(&config), "colour"]);
     fs::remove_file(&config).unwrap();
     assert_refused(&files.command().output().unwrap(), Exit::Usage, &[&text(&config)]);
+}
+
+#[test]
+fn on_a_full_disk_it_ends_with_the_file_and_the_remedy_and_loses_nothing_that_it_acknowledged() {
+    let files = Files::new();
+    let data = files.path("data");
+    fs::create_dir(&data).unwrap();
+    let Some(disk) = SmallDisk::mount(&data, "24m") else { return };
+    let said = files.path("said");
+    let to_file = fs::File::create(&said).unwrap();
+    let mut program = Running(files.command().stderr(to_file).spawn().unwrap());
+    let http = reqwest::blocking::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let create = |nth: usize| {
+        let mut large = spec(&format!("S{nth}"));
+        large["env"] = (0..100).map(|nth| (format!("V{nth}"), json!("x".repeat(3_000)))).collect();
+        json!({"type": "CREATE", "spec": large, "instancesPerHost": 1})
+    };
+    until("it takes what it is asked", || files.submit(&http, &create(0)).then_some(()));
+    let filler = disk.fill();
+    // There may be some room inside its files.
+    let accepted = 1 + (1..100).take_while(|nth| files.submit(&http, &create(*nth))).count();
+    assert!(accepted < 100, "the disk never was full");
+    let status = until("it ends", || program.0.try_wait().unwrap());
+    let output = Output { status, stdout: Vec::new(), stderr: fs::read(said).unwrap() };
+    let log = text(&data.join("log.redb"));
+    assert_refused(
+        &output,
+        Exit::Failure,
+        &[&log, "its disk is full", "make room there, and start it again"],
+    );
+
+    fs::remove_file(filler).unwrap();
+    let _program = Running(files.command().stderr(Stdio::null()).spawn().unwrap());
+    let kept = files.get("/localservices");
+    for nth in 0..accepted {
+        assert!(kept.get(format!("S{nth}-1")).is_some(), "S{nth}-1 was acknowledged, and is lost");
+    }
+    until("it takes more", || files.submit(&http, &create(100)).then_some(()));
+}
+
+#[test]
+fn a_snapshot_file_that_has_no_room_is_named_and_made_when_there_is() {
+    let files = Files::new();
+    let (data, small) = (files.path("data"), files.path("small"));
+    fs::create_dir(&data).unwrap();
+    fs::create_dir(&small).unwrap();
+    let Some(disk) = SmallDisk::mount(&small, "8m") else { return };
+    std::os::unix::fs::symlink(small.join("state.redb"), data.join("state.redb")).unwrap();
+    let filler = disk.fill();
+    let state = text(&data.join("state.redb"));
+    let output = files.command().output().unwrap();
+    assert_refused(
+        &output,
+        Exit::Failure,
+        &[&state, "its disk is full", "make room there, and start it again"],
+    );
+    fs::remove_file(filler).unwrap();
+    let _program = Running(files.command().stderr(Stdio::null()).spawn().unwrap());
+    assert_eq!(files.get("/ping"), json!("pong"));
+}
+
+/// A backup of a cluster in which a RESTART is at work, and that operation's id.
+async fn backup_at_work(path: &Path) -> String {
+    let cluster = Cluster::start(1).await;
+    cluster.submit(0, json!({"type": "CREATE", "spec": spec("WEB"), "instancesPerHost": 1})).await;
+    cluster.submit(0, json!({"type": "ACTIVATE", "serviceId": "WEB-1"})).await;
+    let address = cluster.controllers[0].cluster_addr().to_string();
+    let mut session = Session::open(&cluster.executor("e1"), &address, register("e1", 1, 0)).await.unwrap();
+    session.welcome().await;
+    let mut table = session.table().await;
+    while table.rows.is_empty() {
+        table = session.table().await;
+    }
+    session.report(vec![instance("SI-1", "WEB-1", "e1", &table.rows[0], "HEALTHY")], Vec::new()).await;
+    session.ack().await;
+    let operation = cluster.submit(0, json!({"type": "RESTART", "serviceId": "WEB-1"})).await;
+    let begun = table.revision;
+    while session.table().await.revision <= begun {}
+    let backup = cluster.http.get(cluster.url(0, "/apis/v1/cluster/backup")).send().await.unwrap();
+    fs::write(path, backup.bytes().await.unwrap()).unwrap();
+    cluster.stop().await;
+    operation
+}
+
+#[test]
+fn what_was_at_work_when_a_backup_was_made_is_paused_by_a_restore() {
+    let files = Files::new();
+    let backup = files.path("backup");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let operation = runtime.block_on(async {
+        let operation = backup_at_work(&backup).await;
+        let args = RestoreArgs { backup: backup.clone(), config: files.path("controller.yaml") };
+        run_offline(OfflineCommand::Restore(args), &World::system()).await.unwrap();
+        operation
+    });
+    let _program = Running(files.command().stderr(Stdio::null()).spawn().unwrap());
+    let path = format!("/localservices/operations/{operation}");
+    assert_eq!(files.get(&path)["state"], json!("PAUSED"));
+    let http = reqwest::blocking::Client::new();
+    let resumed = http.post(files.url(&format!("{path}/resume"))).json(&json!({})).send().unwrap();
+    assert_eq!(resumed.status(), 200);
+    assert_eq!(files.get(&path)["state"], json!("RUNNING"));
 }

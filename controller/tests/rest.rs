@@ -70,7 +70,15 @@ async fn a_service_is_created_shown_and_destroyed() {
         assert_eq!(answer, (200, success(&json!([]))), "{path}");
     }
 
-    cluster.submit(0, json!({"type": "DESTROY", "serviceId": "WEB-1"})).await;
+    let destroyed = cluster.submit(0, json!({"type": "DESTROY", "serviceId": "WEB-1"})).await;
+    let is_gone = |state: &muster_controller::State| state.services().next().is_none();
+    cluster.until(0, "the service is destroyed", is_gone).await;
+    let (_, body) = cluster.get(0, "/localservices/WEB-1").await;
+    assert_eq!(body, failed("Local service WEB-1 not found"));
+    // What was done to it can be asked for as long as it is kept.
+    let (status, body) = cluster.get(0, "/localservices/WEB-1/operations").await;
+    assert_eq!((status, &body["data"][0]["id"]), (200, &json!(destroyed)), "{body}");
+    assert_eq!(body["data"][1]["id"], json!(operation), "{body}");
     cluster.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! `muster describe`: all that is known of one thing, why it is in its state, and what to try next.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use muster_common::evidence::Repeats;
 use muster_common::executor::ExecutorNodeData;
@@ -36,24 +37,34 @@ pub(crate) async fn describe(client: &Client, name: &str, output: Output) -> Res
 
 async fn describe_executor(client: &Client, name: &str, output: Output) -> Result<String, CliError> {
     match client.get::<ExecutorNodeData>(&format!("cluster/executors/{}", segment(name))).await {
-        Ok(executor) => render::answer(output, &executor, || {
-            let mut text = format!(
-                "Executor    {}\nHost        {}:{}\nState       {}\nTags        {}\n\nInstances\n",
-                executor.state.executor_id,
-                executor.hostname,
-                executor.port,
-                executor.executor_state,
-                executor.tags.join(", ")
-            );
-            text.push_str(&render::instances(&executor.service_instances));
-            text
-        }),
+        Ok(executor) => render::answer(output, &executor, || executor_in_words(&executor)),
         Err(error) if error.exit == Exit::NotFound => Err(CliError::new(
             Exit::NotFound,
             format!("there is no service, instance or executor '{name}'; see 'muster get services'"),
         )),
         Err(error) => Err(error),
     }
+}
+
+fn executor_in_words(executor: &ExecutorNodeData) -> String {
+    let mut text = format!(
+        "Executor    {}\nHost        {}:{}\nState       {}\n",
+        executor.state.executor_id, executor.hostname, executor.port, executor.executor_state
+    );
+    if let (Some(contact), Some(since)) = (executor.contact, executor.contact_since) {
+        let _ = writeln!(text, "Contact     {contact} since {since} ({})", render::age(since));
+    }
+    let skew = Duration::from_millis(executor.clock_skew_ms.unsigned_abs()).as_secs_f64();
+    let side = if executor.clock_skew_ms < 0 { "behind" } else { "ahead of" };
+    if executor.clock_skew_ms != 0 {
+        let _ = writeln!(text, "Clock       {skew:.1} s {side} the leader's");
+    }
+    if !executor.version.is_empty() {
+        let _ = writeln!(text, "Version     {}", executor.version);
+    }
+    let _ = write!(text, "Tags        {}\n\nInstances\n", executor.tags.join(", "));
+    text.push_str(&render::instances(&executor.service_instances));
+    text
 }
 
 fn describe_service(service: &ServiceSummary, live: &[InstanceInfo], old: &[InstanceInfo]) -> String {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::id::{Epoch, Generation, InstanceId, OperationId, ServiceId, SlotId};
 use crate::reason::Reason;
-use crate::time::Timestamp;
+use crate::time::{LedTime, Timestamp};
 
 pub use op_spec::{Canary, ClusterOpSpec, FailureStrategy, NoParallelism, Parallelism};
 pub use request::OperationRequest;
@@ -241,6 +241,9 @@ pub struct Operation {
     /// When it was over.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub finished: Option<Timestamp>,
+    /// The same, to tell how long it is kept.
+    #[serde(skip)]
+    pub finished_led: LedTime,
     /// Where it is.
     pub state: OperationState,
     /// The outcome in words; empty while it runs.

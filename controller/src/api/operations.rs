@@ -153,7 +153,7 @@ pub(super) async fn one(
 }
 
 /// `GET /localservices/{id}/operations?from=&size=` (an addition to Drove's API): those at work, then finished ones,
-/// newest first, as in the list of all.
+/// newest first, as in the list of all. Those of a service that is destroyed are told as long as they are kept.
 pub(super) async fn of_service(
     Context(api): Context<Api>,
     Named(service): Named<String>,
@@ -161,7 +161,10 @@ pub(super) async fn of_service(
 ) -> Answer<Vec<OperationSummary>> {
     let (from, size) = part(&query)?;
     let state = api.read(&query).await?;
-    let service = known(&state, &service)?;
-    let shown = state.operations_of(&service.id).skip(from).take(size);
+    let id = match ServiceId::new(&service) {
+        Ok(id) if state.operations_of(&id).next().is_some() => id,
+        Ok(_) | Err(_) => known(&state, &service)?.id.clone(),
+    };
+    let shown = state.operations_of(&id).skip(from).take(size);
     Ok(Data(shown.map(|operation| view::operation_summary(&state, operation)).collect()))
 }

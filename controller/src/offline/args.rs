@@ -11,7 +11,7 @@ pub enum OfflineCommand {
     ///
     /// Use it when more than half of the controllers will never come back, on the one that has the most: run it
     /// on each survivor without --yes, and compare what they say. It prints what is known to be lost, and changes
-    /// nothing without --yes. What it replaces is kept beside it.
+    /// nothing without --yes. What it replaces is kept beside it. Operations that go in waves are paused, and named.
     ///
     /// Then: start this controller; on the others, 'muster controller rejoin' and start them;
     /// 'muster members add' each. Executors come back by themselves, and nothing they run is restarted.
@@ -21,7 +21,7 @@ pub enum OfflineCommand {
     /// The whole file is checked before anything is written. Then: start this controller; on the others,
     /// 'muster controller rejoin' and start them; 'muster members add' each. Stop what is left of the old
     /// cluster first. Executors come back by themselves; what runs in a slot of the backup is not restarted, also where
-    /// it was replaced since.
+    /// it was replaced since. Operations that went in waves are paused, and named.
     Restore(RestoreArgs),
     /// Set a damaged or outdated controller's files aside, so that it can join the cluster again, empty.
     ///

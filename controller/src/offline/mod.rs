@@ -13,10 +13,13 @@ mod recover;
 mod rejoin;
 mod restore;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use muster_common::exit::Exit;
 use muster_common::id::Revision;
+use muster_common::operation::Operation;
 use muster_platform::{DataDir, RoleError, World};
 
 pub use args::{OfflineCommand, RestoreArgs};
@@ -66,20 +69,83 @@ impl Stopped {
     }
 }
 
+/// A group of one that was made.
+struct Founded {
+    /// Where that is which was in the directory before.
+    aside: Option<PathBuf>,
+    /// What was at work in the group before, and waits for a user's word now.
+    paused: Vec<Arc<Operation>>,
+}
+
 /// Makes of a stopped controller a group of its own, with the state in `replica`, of a group that has ended. What was
-/// in its directory is set aside; where, is returned.
+/// in its directory is set aside.
+///
+/// What goes in waves is paused: how far it got since, or that users said it must not go on, may not be known here,
+/// and each of its steps replaces what runs.
 async fn found(
     stopped: &Stopped,
     replica: &mut Replica,
     ended: Ended,
     world: &World,
-) -> Result<Option<PathBuf>, StartError> {
-    let begin = ended.next(world.clock.now());
+) -> Result<Founded, StartError> {
+    let now = world.clock.now();
+    let begin = ended.next(now);
     replica.begin_history(Revision(begin.index), world.uuid().to_string());
-    regroup::write(&stopped.dir, &stopped.owner, &stopped.me, begin, replica.snapshot()()).await
+    let paused = replica.pause_waves(now);
+    let aside =
+        regroup::write(&stopped.dir, &stopped.owner, &stopped.me, begin, replica.snapshot()()).await?;
+    Ok(Founded { aside, paused })
+}
+
+/// What was paused, each with what has it go on and what ends it; nothing: nothing was.
+struct Paused<'a>(&'a [Arc<Operation>]);
+
+impl fmt::Display for Paused<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "These operations were at work and are paused now. Look at each, and at what runs, before you resume or \
+             cancel it; one that waits for 7 days fails."
+        )?;
+        for operation in self.0 {
+            let path = format!("/apis/v1/localservices/operations/{}", operation.id);
+            writeln!(
+                f,
+                "  {} of {}: it goes on after POST {path}/resume, and ends after POST {path}/cancel",
+                operation.kind, operation.service
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// Nothing was done, because nobody said that it should.
 fn unconfirmed() -> RoleError {
     RoleError::new(Exit::Usage, "nothing was changed; say --yes to have it done")
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::operation::ClusterOpSpec;
+
+    use super::*;
+    use crate::state::testing::*;
+
+    #[test]
+    fn what_is_paused_is_named_with_what_can_be_done() {
+        assert_eq!(Paused(&[]).to_string(), "");
+        let mut fixture = Fixture::with_executors(1);
+        fixture.running(spec("web"), 1);
+        let operation = fixture.restart("web-1", ClusterOpSpec::default(), false);
+        fixture.settle();
+        let said = Paused(&fixture.state.pause_waves(fixture.now)).to_string();
+        let path = format!("/apis/v1/localservices/operations/{operation}");
+        let line = format!(
+            "RESTART of web-1: it goes on after POST {path}/resume, and ends after POST {path}/cancel"
+        );
+        assert!(said.contains("are paused now") && said.contains(&line), "{said}");
+    }
 }

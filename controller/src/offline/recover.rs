@@ -6,7 +6,7 @@ use muster_common::exit::Exit;
 use muster_platform::{RoleError, World};
 
 use super::args::ConfirmedArgs;
-use super::{Stopped, found, unconfirmed};
+use super::{Paused, Stopped, found, unconfirmed};
 use crate::raft::regroup::{self, Survivor};
 use crate::state::Replica;
 
@@ -24,9 +24,11 @@ pub(super) async fn recover(args: &ConfirmedArgs, world: &World) -> Result<(), R
     if !args.yes {
         return Err(unconfirmed());
     }
-    if let Some(aside) = found(&stopped, &mut replica, survivor.ended, world).await? {
+    let made = found(&stopped, &mut replica, survivor.ended, world).await?;
+    if let Some(aside) = made.aside {
         println!("What was there is in {}.", aside.display());
     }
+    print!("{}", Paused(&made.paused));
     println!(
         "Controller {} is a cluster of its own now.\nNext: start it; run 'muster controller rejoin' on the others and \
          start them; then 'muster members add' each.",
@@ -59,6 +61,10 @@ impl fmt::Display for Consequences<'_> {
             "Whatever others accepted after revision {} is lost; how much that was is not known here. Look at the \
              other survivors, and take the one with the highest term, and of these the highest revision.",
             ended.revision
+        )?;
+        writeln!(
+            f,
+            "Operations that are at work in waves will be paused, as it may be lost that one was over or cancelled."
         )?;
         let others: Vec<u64> = members.keys().copied().filter(|id| *id != self.me).collect();
         writeln!(

@@ -7,7 +7,7 @@ use muster_common::exit::Exit;
 use muster_common::id::Revision;
 use muster_platform::{RoleError, World};
 
-use super::{RestoreArgs, Stopped, found};
+use super::{Paused, RestoreArgs, Stopped, found};
 use crate::backup;
 use crate::raft::Machine as _;
 use crate::raft::regroup::{self, Ended};
@@ -55,13 +55,16 @@ pub(super) async fn restore(args: &RestoreArgs, world: &World) -> Result<(), Rol
         return Err(unusable(&format!("it holds revision {} and names {}", revision.0, header.revision)));
     }
     let ended = Ended { term: header.term, revision: header.revision };
-    found(&stopped, &mut replica, ended, world).await?;
+    let made = found(&stopped, &mut replica, ended, world).await?;
     let (services, executors) = (state.borrow().services().count(), state.borrow().executors().count());
     println!(
         "controller {} is a cluster of its own now, with revision {} of cluster {}: {services} services, \
-         {executors} executors.\n{CONSEQUENCES}\nNext: start it; run 'muster controller rejoin' on the others and start \
+         {executors} executors.\n{CONSEQUENCES}\n{}Next: start it; run 'muster controller rejoin' on the others and start \
          them; then 'muster members add' each.",
-        stopped.me.id, header.revision, header.cluster
+        stopped.me.id,
+        header.revision,
+        header.cluster,
+        Paused(&made.paused)
     );
     Ok(())
 }

@@ -255,7 +255,7 @@ async fn add(node: &Node, id: ControllerId, address: &str) -> Result<(), NotChan
     let refuse = |why: String| Err(NotChanged::Refused(why));
     let group = node.group();
     match group.get(&id.0) {
-        Some(known) if known.cluster == address => return Ok(()),
+        Some(known) if known.cluster == address => return is_the_same(node, id, known).await,
         Some(known) => {
             return refuse(format!(
                 "controller {id} is a member already, at {}; remove it first",
@@ -295,6 +295,22 @@ async fn add(node: &Node, id: ControllerId, address: &str) -> Result<(), NotChan
     commit(node, ChangeMembers::AddNodes(Nodes::from([(id.0, taken_in)]))).await?;
     tracing::info!(%id, address, "took a controller in as a learner");
     Ok(())
+}
+
+/// Whether a member is who the group knows: one whose files are gone answers at the same address, and is not taken in.
+async fn is_the_same(node: &Node, id: ControllerId, known: &Addresses) -> Result<(), NotChanged> {
+    if id == node.id {
+        return Ok(());
+    }
+    let refuse = |why: &str| {
+        let at = &known.cluster;
+        Err(NotChanged::Refused(format!("controller {id} is a member already, at {at}, but {why}")))
+    };
+    match founding::hello(node, id, &known.cluster).await {
+        Ok(found) if found.me.1.incarnation == known.incarnation => Ok(()),
+        Ok(_) => refuse("on files that are gone; remove it first, and then add it again"),
+        Err(cause) => refuse(&format!("does not answer there: {cause}; start it")),
+    }
 }
 
 async fn remove(node: &Node, id: ControllerId) -> Result<(), NotChanged> {

@@ -60,5 +60,7 @@ pub(crate) use consensus::Consensus;
 pub(crate) use error::{ChangeError, ProposeError, ReadError, StartError};
 pub(crate) use machine::{Encode, Machine, RestoreError, UnreadableCommand};
 pub(crate) use members::Standing;
+#[cfg(test)]
+pub(crate) use propose::MAX_COMMAND;
 pub use status::RaftStatus;
 pub(crate) use status::Role;

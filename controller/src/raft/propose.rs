@@ -23,7 +23,7 @@ use super::error::ProposeError;
 use super::node::{Elsewhere, Leader, Node, NotWritten};
 
 /// The largest command, in bytes.
-pub(super) const MAX_COMMAND: usize = 1024 * 1024;
+pub(crate) const MAX_COMMAND: usize = 1024 * 1024;
 /// An entry takes no more commands, nor bytes once it has this many. (Of what members hand over in parts, the last part may
 /// bring as many again, and twice the bytes.)
 pub(super) const ENTRY_COMMANDS: usize = 256;

@@ -12,14 +12,15 @@ use crate::state::{Change, Executor, State};
 pub(super) const SHOWN_FOR: Duration = Duration::from_secs(2 * 24 * 3600);
 
 pub(super) fn plan(state: &State, now: Timestamp, plan: &mut Plan) {
+    let led = state.led_at(now);
     for executor in state.executors() {
         let id = || executor.record.id.clone();
         match state.expected_until(executor) {
-            Some(due) if now >= due => {
+            Some(due) if led >= due => {
                 plan.changes.push(Change::RemoveLost { executor: id() });
                 continue;
             }
-            Some(due) => plan.wake_at(due),
+            Some(due) => plan.wake_at(now.plus(due.since(led))),
             None => {}
         }
         match executor.duty {
@@ -28,9 +29,9 @@ pub(super) fn plan(state: &State, now: Timestamp, plan: &mut Plan) {
             }
             ExecutorState::Draining => drain(executor, now, plan),
             ExecutorState::Removed if state.is_gone(executor) => {
-                let due = executor.duty_since.plus(SHOWN_FOR);
-                if now < due {
-                    plan.wake_at(due);
+                let due = executor.duty_since.led.plus(SHOWN_FOR);
+                if led < due {
+                    plan.wake_at(now.plus(due.since(led)));
                 } else {
                     plan.changes.push(Change::ForgetExecutor { executor: id() });
                 }

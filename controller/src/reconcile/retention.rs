@@ -17,16 +17,13 @@ pub(super) fn plan(state: &State, now: Timestamp, plan: &mut Plan) {
         state.oldest_event().map(|oldest| oldest.plus(events_for + SLACK)),
     ];
     let Some(due) = due.into_iter().flatten().min() else { return };
-    if now < due {
-        plan.wake_at(due);
+    let led = state.led_at(now);
+    if led < due {
+        plan.wake_at(now.plus(due.since(led)));
     } else {
         plan.changes.push(Change::Prune {
-            records_before: before(now, records_for),
-            events_before: before(now, events_for),
+            records_before: led.minus(records_for),
+            events_before: led.minus(events_for),
         });
     }
-}
-
-fn before(now: Timestamp, age: Duration) -> Timestamp {
-    Timestamp(now.as_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
 }

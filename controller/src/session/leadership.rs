@@ -36,6 +36,9 @@ const HEARTBEATS_PER_UNKNOWN_AFTER: u32 = 4;
 /// How often who waits for his turn asks again within `unknownAfter`, at least.
 const ASKS_PER_UNKNOWN_AFTER: u32 = 2;
 
+/// How many executors one command speaks of: however long their ids are, it is far from what the log takes.
+const MAX_JUDGED: usize = 1_000;
+
 /// What clocks differ by within this is the way that a heartbeat takes, and not worth a log entry.
 const SHOWN_SKEW_MS: u64 = 1_000;
 
@@ -80,8 +83,8 @@ pub(super) struct Leadership {
     registering: usize,
     gather: Gather,
     proposals: JoinSet<Done>,
-    /// Verdicts or skews are under way; until they are through the state does not show them.
-    judging: bool,
+    /// How many commands with verdicts or skews are under way; until they are through the state does not show them.
+    judging: usize,
     /// Somebody was told to wait since everybody was last judged.
     is_deferring: bool,
     /// By how many ms executors' clocks are ahead of this controller's, where that is worth recording.
@@ -112,7 +115,7 @@ impl Leadership {
             registering: 0,
             gather: Gather::default(),
             proposals: JoinSet::new(),
-            judging: false,
+            judging: 0,
             is_deferring: false,
             skews: BTreeMap::new(),
             seen: state,
@@ -245,11 +248,14 @@ impl Leadership {
 
     /// Proposes what is worth showing of the skews that were measured.
     fn note_skews(&mut self) {
-        if !self.skews.is_empty() && !self.judging {
-            self.judging = true;
-            let at = self.world.clock.now();
-            let skews = std::mem::take(&mut self.skews).into_iter().collect();
-            self.propose(Proposed::Verdicts(Vec::new()), &Command::NoteSkews { at, skews });
+        if self.judging > 0 {
+            return;
+        }
+        let at = self.world.clock.now();
+        let skews: Vec<_> = std::mem::take(&mut self.skews).into_iter().collect();
+        for skews in skews.chunks(MAX_JUDGED) {
+            self.judging += 1;
+            self.propose(Proposed::Verdicts(Vec::new()), &Command::NoteSkews { at, skews: skews.to_vec() });
         }
     }
 
@@ -342,14 +348,17 @@ impl Leadership {
                 verdicts.push((id.clone(), contact));
             }
         }
-        if !verdicts.is_empty() && !self.judging {
+        if !verdicts.is_empty() && self.judging == 0 {
             for (executor, contact) in &verdicts {
                 tracing::info!(%executor, ?contact, "contact changes");
             }
-            self.judging = true;
             let at = self.world.clock.now();
-            let contacts = verdicts.iter().map(|(_, contact)| *contact).collect();
-            self.propose(Proposed::Verdicts(contacts), &Command::ExecutorContact { at, verdicts });
+            for verdicts in verdicts.chunks(MAX_JUDGED) {
+                self.judging += 1;
+                let contacts = verdicts.iter().map(|(_, contact)| *contact).collect();
+                let command = Command::ExecutorContact { at, verdicts: verdicts.to_vec() };
+                self.propose(Proposed::Verdicts(contacts), &command);
+            }
         }
         self.note_skews();
     }
@@ -384,7 +393,7 @@ impl Leadership {
                 }
             }
             (Proposed::Verdicts(contacts), outcome) => {
-                self.judging = false;
+                self.judging = self.judging.saturating_sub(1);
                 match outcome {
                     Ok(_) => count_verdicts(&contacts),
                     Err(reason) => {
@@ -497,3 +506,7 @@ fn count(what: &Proposed, outcome: &Result<Reply, String>) {
     let outcome = if outcome.is_ok() { "committed" } else { "failed" };
     counter!("muster_session_proposals_total", "kind" => kind, "outcome" => outcome).increment(1);
 }
+
+#[cfg(test)]
+#[path = "tests/leadership.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use muster_common::instance::InstanceRecord;
 use muster_common::operation::{OperationRequest, OperationState, SlotOutcome, Steer};
 use muster_common::reason::Reason;
 use muster_common::slot::{ReplaceMode, SlotStatus};
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 
 use super::{Retention, Steered};
 
@@ -312,8 +312,8 @@ pub enum Change {
     /// Old records are forgotten.
     Prune {
         /// Instances that ended, and operations that finished, before this.
-        records_before: Timestamp,
+        records_before: LedTime,
         /// Events from before this.
-        events_before: Timestamp,
+        events_before: LedTime,
     },
 }

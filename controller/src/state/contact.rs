@@ -32,15 +32,16 @@ impl State {
                 executor.updated = at;
             }
         } else {
+            let now = self.moment(at);
             let executor = Executor {
                 record: record.clone(),
                 duty: ExecutorState::Active,
                 contact: Contact::Connected,
-                contact_since: at,
+                contact_since: now,
                 created: at,
                 updated: at,
                 table_revision: self.revision,
-                duty_since: at,
+                duty_since: now,
                 drain: None,
                 given_tags: Vec::new(),
                 clock_skew_ms: 0,
@@ -66,6 +67,7 @@ impl State {
     }
 
     pub(super) fn contact(&mut self, at: Timestamp, id: &ExecutorId, contact: Contact) {
+        let now = self.moment(at);
         let Some(executor) = self.executors.get_mut(id).map(Arc::make_mut) else { return };
         // Whoever registered since a leader took it for lost is here.
         let is_overtaken = contact == Contact::Lost && executor.contact == Contact::Connected;
@@ -73,7 +75,7 @@ impl State {
             return;
         }
         let from = std::mem::replace(&mut executor.contact, contact);
-        executor.contact_since = at;
+        executor.contact_since = now;
         executor.updated = at;
         self.tell_contact(at, id, from);
         match contact {

@@ -11,7 +11,7 @@ use muster_common::executor::{Contact, ExecutorState};
 use muster_common::id::{ExecutorId, ServiceId, SlotId};
 use muster_common::reason::Reason;
 use muster_common::spec::DrainPolicy;
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 
 use super::clock::as_ms;
 use super::{Drain, Executor, Happening, Refusal, Reply, State, Wish};
@@ -91,15 +91,15 @@ impl State {
 
     /// When an executor that is LOST is not expected back any more.
     #[must_use]
-    pub fn expected_until(&self, executor: &Executor) -> Option<Timestamp> {
+    pub fn expected_until(&self, executor: &Executor) -> Option<LedTime> {
         let is_lost = executor.contact == Contact::Lost && executor.duty != ExecutorState::Removed;
         let patience = self.retention.lost_executors_for.filter(|_| is_lost)?;
-        Some(executor.contact_since.plus(patience))
+        Some(executor.contact_since.led.plus(patience))
     }
 
     pub(super) fn remove_lost(&mut self, at: Timestamp, id: &ExecutorId) -> Option<()> {
         let due = self.expected_until(self.executor(id)?)?;
-        if at < due {
+        if self.led < due {
             return None;
         }
         let reason = self.absence(id);
@@ -126,13 +126,14 @@ impl State {
     }
 
     fn enter_duty(&mut self, at: Timestamp, id: &ExecutorId, duty: ExecutorState, reason: String) {
+        let now = self.moment(at);
         let Some(executor) = self.executors.get_mut(id).map(Arc::make_mut) else { return };
         executor.drain = None;
         if executor.duty == duty {
             return;
         }
         executor.duty = duty;
-        executor.duty_since = at;
+        executor.duty_since = now;
         executor.updated = at;
         let (hostname, port) = (executor.record.hostname.clone(), executor.record.api_port);
         self.emit(at, Happening::ExecutorDuty { executor: id.clone(), hostname, port, duty, reason });

@@ -12,9 +12,9 @@ use muster_common::instance::{InstanceRecord, InstanceState, LocalInfo};
 use muster_common::operation::{Operation, OperationKind, OperationState};
 use muster_common::service::ServiceState;
 use muster_common::spec::{CpuCount, LocalServiceSpec};
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 
-use super::Service;
+use super::{Moment, Service};
 
 /// What an event speaks of; how it looks on the wire is the view's affair.
 #[derive(Debug, Clone, PartialEq)]
@@ -239,6 +239,8 @@ fn given_ports(info: &LocalInfo) -> String {
 pub struct EventRecord {
     /// When, by the clock of whoever saw it.
     pub at: Timestamp,
+    /// The same, to tell how long it is kept.
+    pub led: LedTime,
     /// What.
     pub what: Happening,
 }
@@ -262,13 +264,14 @@ impl Events {
     /// Adds an event. Readers that go on from the newest time they saw miss nothing and see nothing twice: the time grows
     /// from revision to revision, also when the next leader's clock is behind or two come in one millisecond, and
     /// those of one revision have the same. Keeps at most `max` events.
-    pub(super) fn push(&mut self, revision: Revision, at: Timestamp, what: Happening, max: u32) {
+    pub(super) fn push(&mut self, revision: Revision, moment: Moment, what: Happening, max: u32) {
+        let Moment { led, at } = moment;
         let (n, at) = match self.log.back() {
             Some(((last, n), newest)) if *last == revision => (n + 1, newest.at),
             Some((_, newest)) => (0, at.max(newest.at.plus(TICK))),
             None => (0, at),
         };
-        self.append((revision, n), EventRecord { at, what });
+        self.append((revision, n), EventRecord { at, led, what });
         self.trim(max);
     }
 
@@ -320,14 +323,14 @@ impl Events {
     }
 
     /// The oldest event's time, to know when retention is due.
-    pub(super) fn oldest(&self) -> Option<Timestamp> {
-        self.log.front().map(|(_, event)| event.at)
+    pub(super) fn oldest(&self) -> Option<LedTime> {
+        self.log.front().map(|(_, event)| event.led)
     }
 
     /// Forgets the oldest events as long as they are from before `moment`; says how many.
-    pub(super) fn prune(&mut self, moment: Timestamp) -> usize {
+    pub(super) fn prune(&mut self, moment: LedTime) -> usize {
         let mut dropped = 0;
-        while self.oldest().is_some_and(|at| at < moment) {
+        while self.oldest().is_some_and(|oldest| oldest < moment) {
             self.drop_oldest();
             dropped += 1;
         }

@@ -4,6 +4,8 @@ use muster_common::executor::{Contact, ExecutorRecord, ExecutorState};
 use muster_common::id::Revision;
 use muster_common::time::Timestamp;
 
+use super::Moment;
+
 /// One executor that registered at least once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Executor {
@@ -14,7 +16,7 @@ pub struct Executor {
     /// Whether it is heard.
     pub contact: Contact,
     /// Since when.
-    pub contact_since: Timestamp,
+    pub contact_since: Moment,
     /// When it first registered.
     pub created: Timestamp,
     /// When this record last changed.
@@ -22,7 +24,7 @@ pub struct Executor {
     /// The revision of the last change to its slots.
     pub table_revision: Revision,
     /// Since when it has its duty.
-    pub duty_since: Timestamp,
+    pub duty_since: Moment,
     /// The tags that users gave it, beside those that it brings.
     pub given_tags: Vec<String>,
     /// How many ms its clock was ahead of the leader's when that was last noted; shown, and nothing else.

@@ -8,7 +8,7 @@ use muster_common::evidence::Transition;
 use muster_common::id::{ExecutorId, InstanceId, ServiceId, SlotId};
 use muster_common::instance::{InstanceRecord, InstanceState};
 use muster_common::reason::Reason;
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 
 /// How many of the controllers' own remarks stay with an instance.
 const MAX_REMARKS: usize = 16;
@@ -20,10 +20,19 @@ pub struct Instance {
     pub record: Arc<InstanceRecord>,
     /// Since when the controllers take it for lost, their executor's silence having lasted too long.
     pub lost: Option<Timestamp>,
-    /// When it became old (by the controllers' clock), if it has.
-    pub ended: Option<Timestamp>,
+    /// When it became old, if it has.
+    pub ended: Option<Moment>,
     /// Transitions that only the controllers saw: lost, found again.
     pub remarks: Vec<Remark>,
+}
+
+/// A moment of the controllers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// By which it is told how long ago it is, and what was first.
+    pub led: LedTime,
+    /// As people are told it, by the clock of who led then.
+    pub at: Timestamp,
 }
 
 /// A transition that only the controllers saw. Its place in the timeline is given by the executor's
@@ -95,11 +104,11 @@ pub(super) struct Instances {
     /// How many live ones of each service are in which state, by their executors' word.
     tallies: OrdMap<ServiceId, Tally>,
     /// Of all services, oldest first.
-    old: OrdSet<(Timestamp, InstanceId)>,
+    old: OrdSet<(LedTime, InstanceId)>,
     /// Oldest first.
-    old_by_service: OrdMap<ServiceId, OrdSet<(Timestamp, InstanceId)>>,
+    old_by_service: OrdMap<ServiceId, OrdSet<(LedTime, InstanceId)>>,
     /// Oldest first.
-    awaited_by_service: OrdMap<ServiceId, OrdSet<(Timestamp, InstanceId)>>,
+    awaited_by_service: OrdMap<ServiceId, OrdSet<(LedTime, InstanceId)>>,
     awaited_by_executor: OrdMap<ExecutorId, OrdSet<InstanceId>>,
 }
 
@@ -192,15 +201,15 @@ impl Instances {
     }
 
     /// When the newest of a service's ended ones ended.
-    pub(super) fn newest_end(&self, service: &ServiceId) -> Option<Timestamp> {
-        let newest = |ended: &OrdMap<_, OrdSet<(Timestamp, InstanceId)>>| {
+    pub(super) fn newest_end(&self, service: &ServiceId) -> Option<LedTime> {
+        let newest = |ended: &OrdMap<_, OrdSet<(LedTime, InstanceId)>>| {
             ended.get(service).and_then(|ended| ended.get_max()).map(|(ended, _)| *ended)
         };
         newest(&self.old_by_service).max(newest(&self.awaited_by_service))
     }
 
     /// The oldest end of all, to know when retention is due.
-    pub(super) fn oldest_end(&self) -> Option<Timestamp> {
+    pub(super) fn oldest_end(&self) -> Option<LedTime> {
         self.old.get_min().map(|(ended, _)| *ended)
     }
 
@@ -215,7 +224,7 @@ impl Instances {
     }
 
     /// Forgets what ended before `moment`; says how many.
-    pub(super) fn prune(&mut self, moment: Timestamp) -> usize {
+    pub(super) fn prune(&mut self, moment: LedTime) -> usize {
         let due = self.old.iter().take_while(|(ended, _)| *ended < moment);
         let due: Vec<InstanceId> = due.map(|(_, id)| id.clone()).collect();
         for id in &due {
@@ -245,10 +254,10 @@ impl Instances {
                 awaited.insert(id.clone());
                 &mut self.awaited_by_service
             } else {
-                self.old.insert((ended, id.clone()));
+                self.old.insert((ended.led, id.clone()));
                 &mut self.old_by_service
             };
-            ended_of_service.entry(slot.service.clone()).or_default().insert((ended, id.clone()));
+            ended_of_service.entry(slot.service.clone()).or_default().insert((ended.led, id.clone()));
         } else {
             self.live_by_service.entry(slot.service.clone()).or_default().insert(id.clone());
             self.live_by_executor.entry(slot.executor.clone()).or_default().insert(id.clone());
@@ -262,9 +271,9 @@ impl Instances {
         if let Some(ended) = instance.ended {
             if instance.is_awaited() {
                 take(&mut self.awaited_by_executor, &slot.executor, id);
-                take(&mut self.awaited_by_service, &slot.service, &(ended, id.clone()));
+                take(&mut self.awaited_by_service, &slot.service, &(ended.led, id.clone()));
             } else {
-                let old = (ended, id.clone());
+                let old = (ended.led, id.clone());
                 self.old.remove(&old);
                 take(&mut self.old_by_service, &slot.service, &old);
             }

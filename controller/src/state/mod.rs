@@ -64,7 +64,7 @@ use muster_common::id::{ExecutorId, InstanceId, OperationId, Revision, ServiceId
 use muster_common::instance::InstanceState;
 use muster_common::operation::Operation;
 use muster_common::service::ServiceState;
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 
 use contact::no_contact;
 use events::Events;
@@ -77,7 +77,7 @@ pub(crate) use command::{Change, ExecutorReport};
 pub use command::{Command, Wish};
 pub(crate) use events::{EventPosition, EventRecord, Happening};
 pub(crate) use executor::{Drain, Executor};
-pub(crate) use instances::{Instance, Remark};
+pub(crate) use instances::{Instance, Moment, Remark};
 pub(crate) use muster_common::executor::Contact;
 pub(crate) use progress::{brief, goes_in_waves, is_begun};
 pub(crate) use refusal::{Refusal, allowed_operations};
@@ -108,6 +108,8 @@ pub struct State {
     events: Events,
     /// The leaders' time, as the log last told it.
     clock: Timestamp,
+    /// For how long they have led.
+    led: LedTime,
     /// Of the last leadership that was announced; 0 before the first.
     term: u64,
     retention: Retention,
@@ -130,6 +132,7 @@ impl Default for State {
             operations: Operations::default(),
             events: Events::default(),
             clock: Timestamp::default(),
+            led: LedTime::default(),
             term: 0,
             retention: Retention::default(),
             leader: String::new(),
@@ -151,7 +154,8 @@ impl State {
         self.revision = revision;
         let is_announced = term == 0 || term == self.term;
         if let Some(at) = command.leaders_time().filter(|_| is_announced) {
-            self.clock = at;
+            self.led = self.led_at(at);
+            self.clock = self.clock.max(at);
         }
         match command {
             Command::SubmitOperation { id, request, at, by } => self.submit(id, request, *at, by),
@@ -392,15 +396,26 @@ impl State {
         self.events.compacted()
     }
 
+    /// For how long leaders have led when the clock of the one that was announced last shows `now`.
+    #[must_use]
+    pub fn led_at(&self, now: Timestamp) -> LedTime {
+        self.led.plus(now.since(self.clock))
+    }
+
+    /// Now, which is `at` by the clock of who says so.
+    const fn moment(&self, at: Timestamp) -> Moment {
+        Moment { led: self.led, at }
+    }
+
     /// When the oldest of the ended instances ended or the oldest of the finished operations finished.
     #[must_use]
-    pub fn oldest_record(&self) -> Option<Timestamp> {
+    pub fn oldest_record(&self) -> Option<LedTime> {
         [self.instances.oldest_end(), self.operations.oldest_end()].into_iter().flatten().min()
     }
 
     /// When the oldest event happened.
     #[must_use]
-    pub fn oldest_event(&self) -> Option<Timestamp> {
+    pub fn oldest_event(&self) -> Option<LedTime> {
         self.events.oldest()
     }
 
@@ -417,7 +432,7 @@ impl State {
     }
 
     fn emit(&mut self, at: Timestamp, what: Happening) {
-        self.events.push(self.revision, at, what, self.retention.events);
+        self.events.push(self.revision, self.moment(at), what, self.retention.events);
     }
 
     /// Moves a service to `state` and tells the world. A service that is not there is left alone.
@@ -437,6 +452,7 @@ impl State {
         if operation.finished.is_some() {
             let newest = self.operations.finished_of(&operation.service).next();
             operation.finished = Some(clock::after(newest.and_then(|newest| newest.finished), at));
+            operation.finished_led = self.led;
         }
         let what = Happening::operation(&operation);
         self.operations.put(operation);

@@ -6,7 +6,7 @@ use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use muster_common::id::{OperationId, ServiceId};
 use muster_common::operation::{Operation, OperationState};
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 
 /// How many finished operations are kept per service.
 pub(crate) const MAX_FINISHED_OPERATIONS: usize = 50;
@@ -102,18 +102,19 @@ impl Operations {
     }
 
     /// The oldest end of all, to know when retention is due.
-    pub(super) fn oldest_end(&self) -> Option<Timestamp> {
-        self.finished.values().filter_map(|kept| kept.get_min()).map(|(finished, _)| *finished).min()
+    pub(super) fn oldest_end(&self) -> Option<LedTime> {
+        let oldest = self.finished.values().filter_map(|kept| kept.get_min());
+        self.resolve(oldest.map(|(_, id)| id)).map(|operation| operation.finished_led).min()
     }
 
     /// Forgets what finished before `moment`; says how many.
-    pub(super) fn prune(&mut self, moment: Timestamp) -> usize {
-        let due: Vec<OperationId> = self
-            .finished
-            .values()
-            .flat_map(|kept| kept.iter().take_while(|(finished, _)| *finished < moment))
-            .map(|(_, id)| id.clone())
-            .collect();
+    pub(super) fn prune(&mut self, moment: LedTime) -> usize {
+        let due = |kept: &OrdSet<(Timestamp, OperationId)>| {
+            let oldest_first = self.resolve(kept.iter().map(|(_, id)| id));
+            let due = oldest_first.take_while(|operation| operation.finished_led < moment);
+            due.map(|operation| operation.id.clone()).collect::<Vec<_>>()
+        };
+        let due: Vec<OperationId> = self.finished.values().flat_map(due).collect();
         for id in &due {
             self.remove(id);
         }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use muster_common::id::Revision;
+use muster_common::operation::Operation;
+use muster_common::time::Timestamp;
 use tokio::sync::watch;
 
 use super::codec::{read_snapshot, write_snapshot};
@@ -28,6 +30,11 @@ impl Replica {
     /// See [`State::begin_history`].
     pub(crate) fn begin_history(&mut self, revision: Revision, history: String) {
         self.state.begin_history(revision, history);
+    }
+
+    /// See [`State::pause_waves`].
+    pub(crate) fn pause_waves(&mut self, at: Timestamp) -> Vec<Arc<Operation>> {
+        self.state.pause_waves(at)
     }
 }
 

@@ -3,6 +3,7 @@
 //! reports arrive.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_common::evidence::news;
 use muster_common::id::{ExecutorId, SlotId};
@@ -10,8 +11,10 @@ use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
 use muster_common::time::Timestamp;
 
-use super::clock::after;
-use super::{ExecutorReport, Happening, Instance, ReportAck, Slot, State};
+use super::{ExecutorReport, Happening, Instance, Moment, ReportAck, Slot, State};
+
+/// What tells the ends of two instances of a service apart.
+const TICK: Duration = Duration::from_millis(1);
 
 impl State {
     pub(super) fn report(&mut self, at: Timestamp, report: &ExecutorReport) -> ReportAck {
@@ -62,7 +65,10 @@ impl State {
     /// Stores an instance as live or as ended, whichever it is.
     pub(super) fn store(&mut self, at: Timestamp, mut instance: Instance) {
         let service = &instance.record.slot.service;
-        let ends = || after(self.instances.newest_end(service), at);
+        // After the others of its service: so what is forgotten first is what came first.
+        let led =
+            || self.instances.newest_end(service).map_or(self.led, |newest| self.led.max(newest.plus(TICK)));
+        let ends = || Moment { led: led(), at };
         instance.ended = if instance.is_live() { None } else { instance.ended.or_else(|| Some(ends())) };
         self.instances.put(instance, self.retention.old_instances);
         self.trim_old_instances();

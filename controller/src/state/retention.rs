@@ -1,5 +1,5 @@
-//! How much of what is over is kept. Users say it in the controllers' configuration; it is replicated, so that all
-//! controllers keep the same.
+//! How much of what is over is kept, and for how long what is away is waited for. Users say it in the controllers'
+//! configuration; it is replicated, so that all controllers keep the same.
 
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub struct Retention {
     pub events: u32,
     /// For how long they are kept.
     pub events_for: Duration,
+    /// After how long a silence executors are LOST: nothing on them is waited for any longer.
+    pub lost_after: Duration,
     /// For how long executors that are LOST are expected back; none: for ever.
     pub lost_executors_for: Option<Duration>,
 }
@@ -33,6 +35,7 @@ impl Default for Retention {
             records_for: Duration::from_secs(7 * 24 * 3600),
             events: 20_000,
             events_for: Duration::from_secs(3600),
+            lost_after: Duration::from_secs(600),
             lost_executors_for: Some(Duration::from_secs(7 * 24 * 3600)),
         }
     }

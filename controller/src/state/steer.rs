@@ -8,6 +8,7 @@ use muster_common::service::ServiceState;
 use muster_common::time::Timestamp;
 
 use super::progress::{goes_in_waves, is_open, occupies};
+use super::rollout::is_rollout;
 use super::{Refusal, Reply, State};
 
 /// Which operation a user means.
@@ -86,7 +87,7 @@ impl State {
         steer: Steer,
         by: &str,
     ) -> Result<(), Refusal> {
-        use OperationState::{AwaitingPromotion, Paused, Running};
+        use OperationState::{AwaitingPromotion, Paused, RollingBack, Running};
         let (id, state) = (&operation.id, operation.state);
         if is_so(operation, steer) {
             return Ok(());
@@ -97,6 +98,9 @@ impl State {
         let in_waves = goes_in_waves(operation.kind);
         match steer {
             Steer::Pause if in_waves && state == Running => self.hold_or_go_on(at, id, Paused),
+            Steer::Resume if state == Paused && self.is_undone(operation) => {
+                self.hold_or_go_on(at, id, RollingBack);
+            }
             Steer::Resume if state == Paused => self.hold_or_go_on(at, id, Running),
             Steer::Promote
                 if operation.op_spec.canary.is_some() && matches!(state, Running | AwaitingPromotion) =>
@@ -110,6 +114,23 @@ impl State {
             _ => return Err(Refusal::CannotSteer(steer, operation.kind, state)),
         }
         Ok(())
+    }
+
+    /// Whether a rollout was on its way back when it was paused: what it brings is not wanted any more.
+    fn is_undone(&self, operation: &Operation) -> bool {
+        let wanted = self.service(&operation.service).map(|service| service.specs.wanted());
+        is_rollout(operation.kind) && wanted != operation.generation
+    }
+
+    /// Whatever goes in waves waits for a user's word from now on, be it on its way back; what that is.
+    pub(crate) fn pause_waves(&mut self, at: Timestamp) -> Vec<Arc<Operation>> {
+        let goes_on =
+            |operation: &&Arc<Operation>| goes_in_waves(operation.kind) && !operation.state.is_held();
+        let going: Vec<_> = self.operations.running().filter(goes_on).cloned().collect();
+        for operation in &going {
+            self.hold_or_go_on(at, &operation.id, OperationState::Paused);
+        }
+        going
     }
 
     fn cancel(&mut self, at: Timestamp, operation: &Operation, by: &str) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_common::duration::DroveDuration;
 use muster_common::id::{Generation, InstanceId, OperationId, ServiceId, SlotId};
@@ -12,7 +13,7 @@ use muster_common::operation::{
 use muster_common::service::{ActivationState, ServiceState};
 use muster_common::slot::SlotPhase;
 use muster_common::spec::LocalServiceSpec;
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 use uuid::Uuid;
 
 use super::chosen::waiting;
@@ -24,9 +25,9 @@ use super::{Refusal, Reply, Service, SpecVersion, Specs, State, allowed_operatio
 /// How many instances of a service an executor may hold (drove-wire.md §2.7).
 const INSTANCES_PER_HOST: std::ops::RangeInclusive<u32> = 1..=256;
 
-/// How long DESTROY waits for the last instance: longer than it takes by default until the instances
-/// of a silent executor count as lost (10 min), and than the log of one that ended may be copied (half an hour).
-const DESTROY_TIMEOUT: DroveDuration = DroveDuration::from_secs(45 * 60);
+/// How long DESTROY waits for the last instance beyond the time after which those of a silent executor count as
+/// lost: longer than the log of one that ended may be copied (half an hour).
+const DESTROY_PATIENCE: Duration = Duration::from_secs(35 * 60);
 
 /// Who asked for what, and when.
 pub(super) struct Submission<'a> {
@@ -310,7 +311,9 @@ impl State {
     fn destroy(&mut self, submission: &Submission<'_>, service: &Service) {
         self.enter(submission.at, &service.id, ServiceState::DestroyRequested);
         let slots = self.held_slots(service);
-        let op_spec = ClusterOpSpec { timeout: DESTROY_TIMEOUT, ..ClusterOpSpec::default() };
+        let timeout = self.retention.lost_after.saturating_add(DESTROY_PATIENCE);
+        let timeout = DroveDuration::from_secs(timeout.as_secs());
+        let op_spec = ClusterOpSpec { timeout, ..ClusterOpSpec::default() };
         let how = How { op_spec, stop_first: false };
         self.begin(submission, service, OperationKind::Destroy, &how, slots);
     }
@@ -440,6 +443,7 @@ impl Submission<'_> {
             no_op: false,
             fingerprint: self.fingerprint,
             finished: None,
+            finished_led: LedTime::default(),
             state: OperationState::Running,
             message: String::new(),
             slots: slots.into(),

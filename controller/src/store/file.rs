@@ -193,7 +193,11 @@ impl LogFile {
     }
 
     /// Makes `changes`, in their order, in one transaction. On return what must be durable is.
-    pub(super) fn commit(&mut self, changes: &[Change]) -> Result<(), redb::Error> {
+    pub(super) fn commit(&mut self, changes: &[Change]) -> io::Result<()> {
+        self.transact(changes).map_err(|error| self.file.unwritten(error))
+    }
+
+    fn transact(&mut self, changes: &[Change]) -> Result<(), redb::Error> {
         let mut transaction = self.file.database.begin_write()?;
         if !changes.iter().any(Change::is_durable) {
             transaction.set_durability(Durability::None)?;

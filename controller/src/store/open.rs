@@ -1,5 +1,6 @@
 //! The files, opened, and errors that a person can act on.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +42,11 @@ pub(super) struct File {
 }
 
 impl File {
+    /// That it could not be written, said so that it can be mended.
+    pub(super) fn unwritten(&self, error: redb::Error) -> io::Error {
+        io::Error::other(refused(self.path.as_deref().unwrap_or(Path::new("(memory)")), error))
+    }
+
     /// How much room it takes on the disk.
     pub(super) fn length(&self) -> Option<u64> {
         std::fs::metadata(self.path.as_ref()?).ok().map(|metadata| metadata.len())
@@ -121,17 +127,39 @@ fn open_file(
 ) -> Result<(Arc<File>, CancellationToken), StartError> {
     let mut builder = Database::builder();
     builder.set_cache_size(cache);
-    let opened = match storage {
-        Storage::Directory(_) => builder.create(path),
-        Storage::Memory(disk) => builder.create_with_backend(memory(disk)),
+    let (is_new, opened) = match storage {
+        Storage::Directory(_) => (is_empty(path), builder.create(path)),
+        Storage::Memory(disk) => (false, builder.create_with_backend(memory(disk))),
     };
-    let mut database = opened.map_err(|error| not_opened(path, error))?;
+    let mut database = opened.map_err(|error| {
+        let error = not_opened(path, error);
+        if is_new && matches!(error, StartError::Full { .. }) {
+            take_back(path);
+        }
+        error
+    })?;
     if matches!(storage, Storage::Directory(_)) {
         verify(path, &mut database)?;
     }
     let closed = CancellationToken::new();
     let on_disk = matches!(storage, Storage::Directory(_)).then(|| path.to_owned());
     Ok((Arc::new(File { database, path: on_disk, _closed: closed.clone().drop_guard() }), closed))
+}
+
+/// Whether nothing was ever written to a file.
+fn is_empty(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(metadata) => metadata.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// Empties a file that there was no room to make: what there is of it would be taken for a damaged one when there is.
+fn take_back(path: &Path) {
+    let emptied = OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(0));
+    if let Err(error) = emptied {
+        tracing::warn!(%error, path = %path.display(), "a file that could not be made is left; remove it");
+    }
 }
 
 /// Reads the whole file against its checksums: a flipped bit must not be taken for an entry. Opening alone

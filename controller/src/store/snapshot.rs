@@ -95,7 +95,7 @@ fn replace(file: &File, meta: &SnapshotMeta, chunks: &[Bytes]) -> io::Result<()>
         transaction.commit()?;
         Ok(())
     };
-    write().map_err(io::Error::other)
+    write().map_err(|error| file.unwritten(error))
 }
 
 fn read(file: &File) -> io::Result<Option<Snapshot>> {

@@ -165,6 +165,13 @@ async fn one_that_lost_its_files_founds_nothing_and_votes_for_nobody_until_it_is
     assert_eq!((status.term, status.role, status.leader), (0, Role::Learner, None), "it did nothing");
     assert!(cluster.numbers(lost).is_empty(), "nobody told it anything");
 
+    // To add it is not enough, and nobody is told that it was.
+    let add_again =
+        cluster.consensus(leader).add_member(cluster.id(lost), &cluster.members[lost].cluster_addr);
+    let Err(ChangeError::Refused { why }) = add_again.await else {
+        panic!("it was taken for the one of before")
+    };
+    assert!(why.contains("on files that are gone; remove it first"), "{why}");
     cluster.consensus(leader).remove_member(cluster.id(lost)).await.unwrap();
     cluster.add(leader, lost).await;
     cluster.votes(leader, lost).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use muster_common::id::{Epoch, ExecutorId, Generation, SlotId};
-use muster_common::time::Timestamp;
+use muster_common::time::LedTime;
 use muster_proto::v1::plan_change::Body;
 use muster_proto::{Fields, Malformed, v1};
 
@@ -150,8 +150,8 @@ impl TryFrom<v1::PlanChange> for Change {
             Body::RemoveLost(body) => Self::RemoveLost { executor: executor(&body)? },
             Body::Retain(body) => Self::Retain(body.into()),
             Body::Prune(body) => Self::Prune {
-                records_before: Timestamp(body.records_before_ms),
-                events_before: Timestamp(body.events_before_ms),
+                records_before: LedTime(body.records_before_ms),
+                events_before: LedTime(body.events_before_ms),
             },
         })
     }
@@ -164,6 +164,7 @@ impl From<Retention> for v1::Retention {
             records_for_ms: as_ms(retention.records_for),
             events: retention.events,
             events_for_ms: as_ms(retention.events_for),
+            lost_after_ms: Some(as_ms(retention.lost_after)),
             lost_executors_for_ms: retention.lost_executors_for.map_or(0, as_ms),
             old_instances_in_all: Some(retention.old_instances_in_all),
         }
@@ -179,6 +180,7 @@ impl From<v1::Retention> for Retention {
             records_for: Duration::from_millis(message.records_for_ms),
             events: message.events,
             events_for: Duration::from_millis(message.events_for_ms),
+            lost_after: message.lost_after_ms.map_or(Self::default().lost_after, Duration::from_millis),
             lost_executors_for: Some(Duration::from_millis(message.lost_executors_for_ms))
                 .filter(|time| !time.is_zero()),
         }

@@ -2,7 +2,7 @@
 
 use muster_common::id::{Epoch, Generation};
 use muster_common::operation::{Operation, SlotProgress};
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 use muster_proto::{Fields, Malformed, v1};
 use uuid::Uuid;
 
@@ -28,6 +28,7 @@ pub(super) fn write(operation: &Operation) -> v1::StoredOperation {
         no_op: operation.no_op,
         fingerprint: operation.fingerprint.as_bytes().to_vec().into(),
         finished_ms: operation.finished.map(Timestamp::as_ms),
+        finished_led_ms: operation.finished.map(|_| operation.finished_led.as_ms()),
         state: operation.state.to_string(),
         message: operation.message.clone(),
         slots: operation.slots.iter().map(write_progress).collect(),
@@ -60,6 +61,7 @@ pub(super) fn read(message: v1::StoredOperation) -> Result<Operation, Malformed>
         no_op: message.no_op,
         fingerprint,
         finished: message.finished_ms.map(Timestamp),
+        finished_led: LedTime(message.finished_led_ms.or(message.finished_ms).unwrap_or_default()),
         state: fields.parse("state", &message.state)?,
         message: message.message,
         slots: message.slots.into_iter().map(read_progress).collect::<Result<_, _>>()?,

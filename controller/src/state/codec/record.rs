@@ -8,15 +8,20 @@ use muster_common::id::{Epoch, Generation, Revision, SlotId};
 use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
 use muster_common::spec::{CpuCount, LocalServiceSpec};
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 use muster_proto::v1::stored_event::What;
 use muster_proto::{Fields, Malformed, v1};
 
 use super::name_or_empty;
 use crate::state::{
-    Drain, EventPosition, EventRecord, Executor, Happening, Instance, Remark, Service, Slot, SpecVersion,
-    Specs,
+    Drain, EventPosition, EventRecord, Executor, Happening, Instance, Moment, Remark, Service, Slot,
+    SpecVersion, Specs,
 };
+
+/// Older versions told it by the leaders' clocks alone.
+fn read_moment(led_ms: Option<u64>, at_ms: u64) -> Moment {
+    Moment { led: LedTime(led_ms.unwrap_or(at_ms)), at: Timestamp(at_ms) }
+}
 
 pub(super) fn write_service(service: &Service) -> v1::StoredService {
     v1::StoredService {
@@ -80,12 +85,14 @@ pub(super) fn write_executor(executor: &Executor) -> v1::StoredExecutor {
         record: Some((&executor.record).into()),
         duty: executor.duty.to_string(),
         contact: executor.contact.to_string(),
-        contact_since_ms: executor.contact_since.as_ms(),
+        contact_since_ms: executor.contact_since.at.as_ms(),
+        contact_led_ms: Some(executor.contact_since.led.as_ms()),
         created_ms: executor.created.as_ms(),
         updated_ms: executor.updated.as_ms(),
         table_revision: executor.table_revision.0,
-        duty_since_ms: executor.duty_since.as_ms(),
         given_tags: executor.given_tags.clone(),
+        duty_since_ms: executor.duty_since.at.as_ms(),
+        duty_led_ms: Some(executor.duty_since.led.as_ms()),
         clock_skew_ms: executor.clock_skew_ms,
         drain: executor.drain.map(|drain| v1::StoredDrain {
             within_ms: drain.within_ms,
@@ -101,11 +108,11 @@ pub(super) fn read_executor(message: v1::StoredExecutor) -> Result<Executor, Mal
         record: ExecutorRecord::try_from(fields.required("record", message.record)?)?,
         duty: fields.parse("duty", &message.duty)?,
         contact: fields.parse("contact", &message.contact)?,
-        contact_since: Timestamp(message.contact_since_ms),
+        contact_since: read_moment(message.contact_led_ms, message.contact_since_ms),
         created: Timestamp(message.created_ms),
         updated: Timestamp(message.updated_ms),
         table_revision: Revision(message.table_revision),
-        duty_since: Timestamp(message.duty_since_ms),
+        duty_since: read_moment(message.duty_led_ms, message.duty_since_ms),
         given_tags: message.given_tags,
         clock_skew_ms: message.clock_skew_ms,
         drain: message.drain.map(|drain| Drain {
@@ -145,7 +152,8 @@ pub(super) fn write_instance(instance: &Instance) -> v1::StoredInstance {
     v1::StoredInstance {
         record: Some((&*instance.record).into()),
         lost_ms: instance.lost.map(Timestamp::as_ms),
-        ended_ms: instance.ended.map(Timestamp::as_ms),
+        ended_ms: instance.ended.map(|ended| ended.at.as_ms()),
+        ended_led_ms: instance.ended.map(|ended| ended.led.as_ms()),
         remarks: instance.remarks.iter().map(write_remark).collect(),
     }
 }
@@ -164,7 +172,7 @@ pub(super) fn read_instance(message: v1::StoredInstance) -> Result<Instance, Mal
     Ok(Instance {
         record: Arc::new(InstanceRecord::try_from(record)?),
         lost: message.lost_ms.map(Timestamp),
-        ended: message.ended_ms.map(Timestamp),
+        ended: message.ended_ms.map(|ended_ms| read_moment(message.ended_led_ms, ended_ms)),
         remarks: message.remarks.into_iter().map(read_remark).collect::<Result<_, _>>()?,
     })
 }
@@ -260,7 +268,13 @@ pub(super) fn write_event(position: EventPosition, event: &EventRecord) -> v1::S
             address: address.clone(),
         }),
     };
-    v1::StoredEvent { revision: position.0.0, n: position.1, at_ms: event.at.as_ms(), what: Some(what) }
+    v1::StoredEvent {
+        revision: position.0.0,
+        n: position.1,
+        at_ms: event.at.as_ms(),
+        led_ms: Some(event.led.as_ms()),
+        what: Some(what),
+    }
 }
 
 pub(super) fn read_event(message: v1::StoredEvent) -> Result<(EventPosition, EventRecord), Malformed> {
@@ -340,5 +354,7 @@ pub(super) fn read_event(message: v1::StoredEvent) -> Result<(EventPosition, Eve
             address: what.address,
         },
     };
-    Ok(((Revision(message.revision), message.n), EventRecord { at: Timestamp(message.at_ms), what }))
+    let Moment { led, at } = read_moment(message.led_ms, message.at_ms);
+    let event = EventRecord { at, led, what };
+    Ok(((Revision(message.revision), message.n), event))
 }

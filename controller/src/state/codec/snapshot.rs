@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use muster_common::cluster::ClusterStateData;
 use muster_common::id::Revision;
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 use muster_proto::v1::snapshot_record::Body;
 use muster_proto::{Fields, v1};
 use prost::Message;
@@ -47,6 +47,7 @@ pub(crate) fn write_snapshot(state: &State) -> Vec<Bytes> {
         history: state.history.clone(),
         events_compacted: state.events.compacted().0,
         clock_ms: state.clock.as_ms(),
+        led_ms: Some(state.led.as_ms()),
     }));
     for service in state.services.values() {
         chunks.push(Body::Service(record::write_service(service)));
@@ -151,6 +152,7 @@ impl Reader {
                 let updated = Timestamp(head.cluster_updated_ms);
                 state.cluster = ClusterStateData { state: cluster, updated };
                 state.clock = Timestamp(head.clock_ms);
+                state.led = LedTime(head.led_ms.unwrap_or(head.clock_ms));
                 state.retention = head.retention.map_or_else(Retention::default, Into::into);
                 state.leader = head.leader_address;
                 state.term = head.leader_term;

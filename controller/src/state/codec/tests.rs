@@ -9,7 +9,7 @@ use muster_common::operation::{OperationKind, OperationState, SlotOutcome, Steer
 use muster_common::reason::Reason;
 use muster_common::service::ServiceState;
 use muster_common::slot::ReplaceMode;
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 
 use crate::state::testing::*;
 use crate::state::{Change, Command, Refusal, Reply, ReportAck, Retention, Steered, Wish};
@@ -61,7 +61,7 @@ fn every_command_survives_its_bytes() {
         Change::RemoveLost { executor: executor_id("e1") },
         Change::Retain(Retention { old_instances: 7, old_instances_in_all: 8, ..Retention::default() }),
         Change::Retain(Retention { lost_executors_for: None, ..Retention::default() }),
-        Change::Prune { records_before: Timestamp(1), events_before: Timestamp(2) },
+        Change::Prune { records_before: LedTime(1), events_before: LedTime(2) },
     ];
     let verdicts = Contact::ALL.iter().map(|contact| (executor_id("e1"), *contact)).collect::<Vec<_>>();
     let steered = [Steered::Operation(operation), Steered::Service(service_id("web-1"))];

@@ -3,7 +3,7 @@
 use muster_common::cluster::ClusterState;
 use muster_common::event::EventType;
 use muster_common::operation::{ClusterOpSpec, OperationRequest, OperationState};
-use muster_common::time::Timestamp;
+use muster_common::time::LedTime;
 
 use crate::reconcile::plan;
 use crate::state::testing::*;
@@ -91,5 +91,5 @@ fn each_change_is_told_once_and_what_is_old_is_forgotten_all_the_same() {
     fixture.set_cluster_state(ClusterState::Maintenance);
     fixture.advance(3600 + 61);
     fixture.settle();
-    assert_eq!(fixture.state.oldest_event(), None::<Timestamp>);
+    assert_eq!(fixture.state.oldest_event(), None::<LedTime>);
 }

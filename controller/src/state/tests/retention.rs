@@ -343,8 +343,11 @@ fn how_much_is_kept_is_replicated_and_less_forgets_at_once() {
 fn old_instances_are_narrowed_by_state_executor_reason_and_time() {
     let mut fixture = Fixture::with_executors(2);
     let service = fixture.running(spec("web"), 1);
+    let before = fixture.now;
     fixture.report_in("web-1.e1.0", &slot_id("web-1", "e1", 0), &UP_AND_DOWN);
+    fixture.advance(60);
     fixture.contact("e2", muster_common::executor::Contact::Lost);
+    let at_loss = fixture.now;
     let ids = |filter: view::OldFilter| -> Vec<String> {
         let old = view::old_instances(&fixture.state, &service, &filter, (0, usize::MAX));
         old.into_iter().map(|info| info.instance_id).collect()
@@ -356,9 +359,11 @@ fn old_instances_are_narrowed_by_state_executor_reason_and_time() {
     assert_eq!(ids(view::OldFilter { states: vec![InstanceState::Stopped], ..all() }), stopped);
     assert_eq!(ids(view::OldFilter { executors: vec!["e2".to_owned()], ..all() }), lost);
     assert_eq!(ids(view::OldFilter { reasons: vec![Reason::ExecutorUnreachable], ..all() }), lost);
-    let ended =
-        view::instance_info(&fixture.state, fixture.state.instance(&instance_id("web-1.e1.0")).unwrap());
-    assert_eq!(ids(view::OldFilter { since: ended.updated, ..all() }), stopped);
+    // The end and the loss are the controllers' to date: an executor that is lost said nothing of it.
+    assert_eq!(ids(view::OldFilter { since: before, ..all() }).len(), 2);
+    assert_eq!(ids(view::OldFilter { since: at_loss, ..all() }), lost);
+    let later = at_loss.plus(Duration::from_millis(1));
+    assert_eq!(ids(view::OldFilter { since: later, ..all() }), [""; 0]);
     // The page is one of what is left.
     let page = |from, size| {
         let filter = view::OldFilter { states: vec![InstanceState::Lost], ..all() };

@@ -54,6 +54,48 @@ fn a_cancelled_restart_leaves_what_it_did_and_frees_the_service() {
 }
 
 #[test]
+fn in_another_history_what_goes_in_waves_waits_for_a_users_word() {
+    let mut fixture = running();
+    let operation = fixture.restart(ID, ClusterOpSpec::default(), false);
+    fixture.settle();
+    fixture.state = read_snapshot(&write_snapshot(&fixture.state)).unwrap();
+    let paused = fixture.state.pause_waves(fixture.now);
+    assert_eq!(paused.iter().map(|paused| &paused.id).collect::<Vec<_>>(), [&operation]);
+    assert!(fixture.state.pause_waves(fixture.now).is_empty(), "it is so");
+    let slots = |fixture: &Fixture| fixture.state.slots().map(|(_, slot)| slot.epoch).collect::<Vec<_>>();
+    let before = slots(&fixture);
+    // Even where the one that it began with went through.
+    fixture.report_in("new", &slot_id(ID, "e1", 0), &UP);
+    fixture.report_in("web-1.e1.0", &slot_id(ID, "e1", 0), &UP_AND_DOWN);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Paused);
+    assert_eq!(slots(&fixture), before);
+    fixture.steer(&operation, Steer::Resume).unwrap();
+    fixture.settle();
+    assert_ne!(slots(&fixture), before, "it goes on");
+}
+
+#[test]
+fn what_was_on_its_way_back_goes_on_back() {
+    let mut fixture = running();
+    let op_spec = ClusterOpSpec { failure_strategy: FailureStrategy::Rollback, ..ClusterOpSpec::default() };
+    let mut new = spec("web");
+    new.env.insert("CONTENT".to_owned(), "new".to_owned());
+    let request =
+        OperationRequest::UpdateSpec { spec: Box::new(new), stop_first: false, op_spec: Some(op_spec) };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
+    fixture.report_status(&slot_id(ID, "e1", 0), SlotPhase::Failed, "it does not start");
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::RollingBack);
+    fixture.state.pause_waves(fixture.now);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Paused);
+    fixture.steer(&operation, Steer::Resume).unwrap();
+    assert_eq!(fixture.operation(&operation).state, OperationState::RollingBack);
+}
+
+#[test]
 fn a_cancelled_adjustment_deactivates_as_on_the_wire() {
     let mut fixture = running();
     fixture.register("e3", None);

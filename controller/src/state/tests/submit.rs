@@ -351,3 +351,28 @@ fn who_cannot_say_how_long_it_may_take_has_the_time_that_the_spec_allows() {
     let slow = fixture.activate("image-1");
     assert_eq!(fixture.operation(&slow).time_left_ms, longest_ms);
 }
+
+#[test]
+fn a_destroy_beside_a_dead_node_waits_until_that_is_lost() {
+    use std::time::Duration;
+    let mut fixture = Fixture::with_executors(2);
+    let lost_after = Duration::from_secs(3600);
+    let retention = crate::state::Retention { lost_after, ..crate::state::Retention::default() };
+    let changes = vec![crate::state::Change::Retain(retention)];
+    fixture.apply(&crate::state::Command::Plan { at: fixture.now, changes });
+    fixture.running(spec("web"), 1);
+    fixture.deactivate("web-1");
+    fixture.report_in("web-1.e1.0", &slot_id("web-1", "e1", 0), &UP_AND_DOWN);
+    fixture.contact("e2", crate::state::Contact::Unreachable);
+    // The service rests when its deactivation is over, also where that had to give up on the node.
+    fixture.advance(3600);
+    fixture.settle();
+    let operation = fixture.destroy("web-1");
+    fixture.settle();
+    fixture.advance(lost_after.as_secs());
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Running);
+    fixture.contact("e2", crate::state::Contact::Lost);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
+}

@@ -115,6 +115,7 @@ fn an_executor_is_shown_with_its_instances() {
     assert_eq!(
         json,
         json!({
+            "contact": "CONNECTED", "contactSince": 1_000_000,
             "type": "EXECUTOR", "hostname": "e1.example.org", "port": 4200, "transportType": "HTTP",
             "updated": 1_000_000,
             "state": {

@@ -134,6 +134,8 @@ pub(crate) fn executor_node_data(state: &State, executor: &Executor) -> Executor
         tags: executor.tags().cloned().collect(),
         version: executor.record.version.clone(),
         clock_skew_ms: executor.clock_skew_ms,
+        contact: Some(executor.contact),
+        contact_since: Some(executor.contact_since.at),
         given_tags: executor.given_tags.clone(),
         metadata: BTreeMap::new(),
         executor_state: executor.shown_state(),

@@ -87,7 +87,7 @@ pub(crate) struct OldFilter {
     pub states: Vec<InstanceState>,
     pub executors: Vec<String>,
     pub reasons: Vec<Reason>,
-    /// Changed at that time or later.
+    /// Ended or lost at that time or later; one that may still run: changed.
     pub since: Timestamp,
 }
 
@@ -99,7 +99,7 @@ impl OldFilter {
             && (self.executors.is_empty()
                 || self.executors.iter().any(|id| id == record.slot.executor.as_str()))
             && (self.reasons.is_empty() || reason.is_some_and(|reason| self.reasons.contains(&reason)))
-            && record.updated >= self.since
+            && instance.ended.map_or(record.updated, |ended| ended.at) >= self.since
     }
 }
 
@@ -128,7 +128,7 @@ impl State {
     pub(in crate::state) fn absence(&self, id: &ExecutorId) -> String {
         match self.executor(id) {
             Some(executor) if executor.contact != Contact::Connected => {
-                format!("no contact with executor {id} since {}", executor.contact_since)
+                format!("no contact with executor {id} since {}", executor.contact_since.at)
             }
             Some(_) => String::new(),
             None => format!("executor {id} is not known"),
