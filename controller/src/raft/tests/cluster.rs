@@ -19,7 +19,7 @@ use crate::raft::config::Timings;
 use crate::raft::{Consensus, Member, RaftConfig, RaftStatus, StartError, Storage};
 
 /// Whatever a test waits for happens by then, on a machine that does much else.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Members, some of them running.
 pub(super) struct Cluster {
