@@ -18,6 +18,7 @@
 //! | [`cluster`] | the cluster's summary |
 //! | [`event`] | what happened, with the revision |
 //! | [`envelope`] | the `{status, data, message}` frame of every REST answer |
+//! | [`user`] | who calls the API, and what each may do |
 //! | [`identity`] | who a certificate speaks for |
 //! | [`read`], [`problem`] | reading what users send, and naming everything that is wrong with it |
 //! | [`exit`] | exit codes of every program |
@@ -50,6 +51,7 @@ pub mod spec;
 #[cfg(any(test, feature = "strategies"))]
 pub mod strategy;
 pub mod time;
+pub mod user;
 
 #[cfg(test)]
 mod tests;

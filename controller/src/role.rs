@@ -34,6 +34,7 @@ use crate::reconcile::Reconciler;
 use crate::session;
 use crate::state::{Replica, State};
 use crate::store::MemoryDisk;
+use crate::users::Users;
 
 /// How many streams of events are open at once.
 const MAX_WATCHES: usize = 1_024;
@@ -218,6 +219,7 @@ impl Controller {
             limits: config.spec_limits,
             cluster: config.cluster.clone(),
             backups: Arc::new(Semaphore::new(1)),
+            users: Users::new(config.users.clone()),
             hosts: config.members.iter().map(|member| host(&member.api).to_owned()).collect(),
             shutdown: users.clone(),
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),

@@ -21,6 +21,7 @@ use super::idempotency::IdempotencyKey;
 use super::query::Parameters;
 use crate::raft::{Consensus, ProposeError, RaftStatus, ReadError};
 use crate::state::{Command, EventPosition, Refusal, Reply, State, Steered, Wish};
+use crate::users::{User, Users};
 
 /// How long a write may wait, all its proposals together. One that waits for a leader waits as long.
 const WRITE_WITHIN: Duration = Duration::from_secs(11);
@@ -28,8 +29,6 @@ const WRITE_WITHIN: Duration = Duration::from_secs(11);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// How long a read that names a revision waits for it, where this controller is behind.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(5);
-/// Who asks, as long as the API has no login.
-const ANYBODY: &str = "anonymous";
 
 /// What calls share.
 #[derive(Clone)]
@@ -51,6 +50,8 @@ pub(crate) struct Parts {
     pub cluster: ClusterId,
     /// One backup at a time.
     pub backups: Arc<Semaphore>,
+    /// Who may call.
+    pub users: Users,
     /// Names by which users reach the controllers.
     pub hosts: Vec<String>,
     /// Ends the streams that are open.
@@ -87,6 +88,11 @@ impl Api {
     /// Names by which users reach the controllers, beside loopback ones.
     pub(super) fn hosts(&self) -> &[String] {
         &self.0.hosts
+    }
+
+    /// Who may call.
+    pub(super) fn users(&self) -> &Users {
+        &self.0.users
     }
 
     /// The cluster's name.
@@ -164,23 +170,29 @@ impl Api {
     /// same operation.
     pub(super) async fn submit(
         &self,
+        user: &User,
         request: OperationRequest,
         key: Option<&IdempotencyKey>,
     ) -> Result<Submitted, ApiError> {
         let id =
-            key.map_or_else(|| OperationId::from_uuid(self.0.world.uuid()), |key| key.operation(ANYBODY));
+            key.map_or_else(|| OperationId::from_uuid(self.0.world.uuid()), |key| key.operation(&user.name));
         let at = self.0.world.clock.now();
         let request = Box::new(request);
-        let command = Command::SubmitOperation { id: id.clone(), request, at, by: ANYBODY.to_owned() };
+        let command = Command::SubmitOperation { id: id.clone(), request, at, by: user.name.to_string() };
         self.accepted(command, id.as_str()).await
     }
 
     /// Steers an operation and waits until that is done or refused.
-    pub(super) async fn steer(&self, operation: OperationId, steer: Steer) -> Result<Submitted, ApiError> {
+    pub(super) async fn steer(
+        &self,
+        user: &User,
+        operation: OperationId,
+        steer: Steer,
+    ) -> Result<Submitted, ApiError> {
         let named = operation.to_string();
         let at = self.0.world.clock.now();
         let which = Steered::Operation(operation);
-        let command = Command::SteerOperation { at, which, steer, by: ANYBODY.to_owned() };
+        let command = Command::SteerOperation { at, which, steer, by: user.name.to_string() };
         self.accepted(command, &named).await
     }
 
@@ -199,11 +211,12 @@ impl Api {
     /// Gives executors another duty.
     pub(super) async fn change_duty(
         &self,
+        user: &User,
         wish: Wish,
         executors: Vec<ExecutorId>,
     ) -> Result<Duties, ApiError> {
         let at = self.0.world.clock.now();
-        let command = Command::ChangeDuty { at, wish, executors, by: ANYBODY.to_owned() };
+        let command = Command::ChangeDuty { at, wish, executors, by: user.name.to_string() };
         match self.commit(&command, "/apis/v1/cluster/executors").await? {
             Reply::Duties { changed, refused } => Ok(Duties { changed, refused }),
             Reply::Refused(refusal) => Err(ApiError::NotNow(refusal)),
@@ -326,13 +339,13 @@ mod tests {
             at: Timestamp(1),
             which: Steered::Operation(operation.clone()),
             steer,
-            by: ANYBODY.to_owned(),
+            by: "ann".to_owned(),
         };
         let duty = |wish| Command::ChangeDuty {
             at: Timestamp(1),
             wish,
             executors: vec![ExecutorId::new("e").unwrap()],
-            by: ANYBODY.to_owned(),
+            by: "ann".to_owned(),
         };
         let table = [
             (steer(Steer::Cancel), true),

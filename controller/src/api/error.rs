@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
 use muster_common::envelope::{Envelope, RefusalKind, ValidationErrors};
 use muster_common::id::Revision;
 use muster_common::read::Refused;
@@ -41,7 +42,10 @@ pub(crate) enum ApiError {
         /// The earliest revision to go on from.
         resume_from: Revision,
     },
-    /// The call does not come from where calls come from.
+    /// Nobody knows who calls.
+    #[error("Credentials are required to access this resource.")]
+    Unauthenticated,
+    /// The call does not come from where calls come from, or its user may not make it.
     #[error("{0}")]
     Forbidden(String),
     /// The body says that it is something else than JSON.
@@ -101,6 +105,11 @@ impl IntoResponse for ApiError {
             Self::NotFound(_) | Self::NotNow(_) => failed(StatusCode::OK, message, None::<Nothing>),
             Self::Compacted { resume_from } => {
                 failed(StatusCode::GONE, message, Some(ResumeFrom { resume_from }))
+            }
+            // As Drove's own: no envelope, and the one scheme that browsers and curl understand.
+            Self::Unauthenticated => {
+                let challenge = [(WWW_AUTHENTICATE, "Basic realm=\"realm\"")];
+                (StatusCode::UNAUTHORIZED, challenge, message).into_response()
             }
             Self::Forbidden(_) => failed(StatusCode::FORBIDDEN, message, None::<Nothing>),
             Self::NotJson => failed(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None::<Nothing>),

@@ -16,6 +16,7 @@ use super::path::Named;
 use super::query::{MAX_PAGE, Parameters, page};
 use super::services::known;
 use crate::state::{Refusal, Steered, view};
+use crate::users::User;
 
 /// How many operations one answer holds at most.
 const MAX_OPERATIONS: u64 = 100;
@@ -34,11 +35,12 @@ pub(super) struct Accepted {
 /// `POST /localservices/operations`: accepted means committed; it goes on by itself.
 pub(super) async fn submit(
     Context(api): Context<Api>,
+    user: User,
     key: Option<IdempotencyKey>,
     Body(body): Body,
 ) -> Answer<Accepted> {
     let request = api.operation_in(&body)?;
-    let submitted = api.submit(request, key.as_ref()).await?;
+    let submitted = api.submit(&user, request, key.as_ref()).await?;
     Ok(Data(Accepted {
         service_id: submitted.service.to_string(),
         operation_id: submitted.operation.to_string(),
@@ -49,6 +51,7 @@ pub(super) async fn submit(
 /// An operation's id serves too. Drove's clients expect an answer without data.
 pub(super) async fn cancel(
     Context(api): Context<Api>,
+    user: User,
     Named(named): Named<String>,
 ) -> Result<Done, ApiError> {
     let unknown = || ApiError::Refused(Refusal::UnknownOperation(named.chars().take(255).collect()));
@@ -61,7 +64,7 @@ pub(super) async fn cancel(
         let service = Steered::Service(ServiceId::new(&named).map_err(|_| unknown())?);
         state.steered(&service).map_err(ApiError::CannotCancel)?.id.clone()
     };
-    api.steer(operation, Steer::Cancel).await.map(|_| Done).map_err(|error| match error {
+    api.steer(&user, operation, Steer::Cancel).await.map(|_| Done).map_err(|error| match error {
         ApiError::Refused(
             refusal @ (Refusal::NothingToCancel | Refusal::CannotSteer(..) | Refusal::OperationOver(..)),
         ) => ApiError::CannotCancel(refusal),
@@ -70,28 +73,29 @@ pub(super) async fn cancel(
 }
 
 /// `POST /localservices/operations/{operationId}/pause` (an addition to Drove's API).
-pub(super) async fn pause(api: Context<Api>, operation: Named<String>) -> Answer<Accepted> {
-    steer(api, operation, Steer::Pause).await
+pub(super) async fn pause(api: Context<Api>, user: User, operation: Named<String>) -> Answer<Accepted> {
+    steer(api, user, operation, Steer::Pause).await
 }
 
 /// `POST /localservices/operations/{operationId}/resume` (an addition to Drove's API).
-pub(super) async fn resume(api: Context<Api>, operation: Named<String>) -> Answer<Accepted> {
-    steer(api, operation, Steer::Resume).await
+pub(super) async fn resume(api: Context<Api>, user: User, operation: Named<String>) -> Answer<Accepted> {
+    steer(api, user, operation, Steer::Resume).await
 }
 
 /// `POST /localservices/operations/{operationId}/promote` (an addition to Drove's API).
-pub(super) async fn promote(api: Context<Api>, operation: Named<String>) -> Answer<Accepted> {
-    steer(api, operation, Steer::Promote).await
+pub(super) async fn promote(api: Context<Api>, user: User, operation: Named<String>) -> Answer<Accepted> {
+    steer(api, user, operation, Steer::Promote).await
 }
 
 async fn steer(
     Context(api): Context<Api>,
+    user: User,
     Named(operation): Named<String>,
     steer: Steer,
 ) -> Answer<Accepted> {
     let unknown = |_| ApiError::Refused(Refusal::UnknownOperation(operation.chars().take(255).collect()));
     let id = OperationId::new(&operation).map_err(unknown)?;
-    let steered = api.steer(id, steer).await?;
+    let steered = api.steer(&user, id, steer).await?;
     Ok(Data(Accepted {
         service_id: steered.service.to_string(),
         operation_id: steered.operation.to_string(),
