@@ -9,13 +9,14 @@
 //! | [`id`] | typed ids, epochs, generations, revisions |
 //! | [`spec`] | the local service's spec: Drove's JSON, its parsing, validation and masking |
 //! | [`instance`] | the fifteen states and the record of one instance |
+//! | [`condition`] | an instance's way at a glance: phase and conditions |
 //! | [`reason`] | why something happened, as codes |
 //! | [`evidence`] | what is kept of a dead instance |
 //! | [`slot`] | the slot table that controllers send, the slot status that executors answer |
 //! | [`service`] | service states and the summary users see |
 //! | [`operation`] | requests of users and the objects they become |
 //! | [`executor`] | executors as users see them |
-//! | [`cluster`] | the cluster's summary |
+//! | [`cluster`], [`dashboard`] | the cluster's summary, and its numbers on a page |
 //! | [`event`] | what happened, with the revision |
 //! | [`envelope`] | the `{status, data, message}` frame of every REST answer |
 //! | [`user`] | who calls the API, and what each may do |
@@ -31,6 +32,8 @@ mod wire_enum;
 pub mod read;
 
 pub mod cluster;
+pub mod condition;
+pub mod dashboard;
 pub mod duration;
 pub mod envelope;
 pub mod event;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use muster_common::cluster::{ClusterState, ClusterStateData};
-use muster_common::id::{ClusterId, ControllerId, ExecutorId, OperationId, Revision, ServiceId};
+use muster_common::id::{ClusterId, ControllerId, ExecutorId, Generation, OperationId, Revision, ServiceId};
 use muster_common::operation::{OperationRequest, Steer, validate_request};
+use muster_common::placement::SimulationRequest;
 use muster_common::read::accept;
 use muster_common::spec::{LocalServiceSpec, SpecLimits, validate};
 use muster_common::time::Timestamp;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
+use super::frames::Frames;
 use super::idempotency::IdempotencyKey;
 use super::query::Parameters;
 use crate::raft::{Consensus, ProposeError, RaftStatus, ReadError};
@@ -56,8 +58,12 @@ pub(crate) struct Parts {
     pub hosts: Vec<String>,
     /// Ends the streams that are open.
     pub shutdown: CancellationToken,
+    /// Events as they are sent to those who watch.
+    pub frames: Frames,
     /// How many more streams may be opened.
     pub watches: Arc<Semaphore>,
+    /// How many more bytes of bodies may be on their way.
+    pub arriving: Arc<Semaphore>,
 }
 
 /// An operation that was accepted or steered.
@@ -136,6 +142,20 @@ impl Api {
         })
     }
 
+    /// Room for a body of so many bytes while it arrives.
+    pub(super) fn arriving(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Arc::clone(&self.0.arriving).try_acquire_many_owned(bytes).map_err(|_| {
+            let sentence = "This controller is receiving too many large bodies; retry in a moment";
+            ApiError::Unavailable(sentence.to_owned())
+        })
+    }
+
+    /// Events as they are sent to those who watch.
+    pub(super) fn frames(&self) -> &Frames {
+        &self.0.frames
+    }
+
     /// The state as it becomes.
     pub(super) fn watch_state(&self) -> watch::Receiver<Arc<State>> {
         self.0.state.clone()
@@ -166,19 +186,21 @@ impl Api {
         if query.flag("stale")? { reaching(self.watch_state(), from.0).await } else { Ok(state) }
     }
 
-    /// Submits `request` and waits until it is accepted or refused. A request that comes again under its key is the
-    /// same operation.
+    /// Submits `request` and waits until it is accepted or refused: also where its service is not of the generation
+    /// that the caller knows. A request that comes again under its key is the same operation.
     pub(super) async fn submit(
         &self,
         user: &User,
         request: OperationRequest,
         key: Option<&IdempotencyKey>,
+        if_generation: Option<Generation>,
     ) -> Result<Submitted, ApiError> {
         let id =
             key.map_or_else(|| OperationId::from_uuid(self.0.world.uuid()), |key| key.operation(&user.name));
         let at = self.0.world.clock.now();
         let request = Box::new(request);
-        let command = Command::SubmitOperation { id: id.clone(), request, at, by: user.name.to_string() };
+        let (by, id_of_it) = (user.name.to_string(), id.clone());
+        let command = Command::SubmitOperation { id: id_of_it, request, at, by, if_generation };
         self.accepted(command, id.as_str()).await
     }
 
@@ -256,6 +278,11 @@ impl Api {
     /// The operation that `body` asks for, if it keeps every rule that needs no state.
     pub(super) fn operation_in(&self, body: &[u8]) -> Result<OperationRequest, ApiError> {
         Ok(accept(body, |request| validate_request(request, &self.0.limits))?)
+    }
+
+    /// The simulation that `body` asks for, of a spec that keeps every rule.
+    pub(super) fn simulation_in(&self, body: &[u8]) -> Result<SimulationRequest, ApiError> {
+        Ok(accept(body, |request: &SimulationRequest| request.problems(&self.0.limits))?)
     }
 
     /// The spec in `body`, if it keeps every rule.

@@ -97,8 +97,12 @@ impl IntoResponse for ApiError {
         match self {
             Self::Validation(errors) | Self::Json(errors) => bad(message, errors, RefusalKind::Invalid),
             Self::Refused(refusal) => {
+                let status = match refusal {
+                    Refusal::GenerationMoved(..) => StatusCode::PRECONDITION_FAILED,
+                    _ => StatusCode::BAD_REQUEST,
+                };
                 let errors = std::iter::once(refusal.to_string()).chain(refusal.addition());
-                bad(message, errors.collect(), refusal.kind())
+                refused(status, message, errors.collect(), refusal.kind())
             }
             Self::CannotCancel(_) => failed(StatusCode::BAD_REQUEST, message, None::<Nothing>),
             Self::Conflict(why) => bad(message, vec![why], RefusalKind::Conflict),
@@ -125,7 +129,16 @@ impl IntoResponse for ApiError {
 }
 
 fn bad(message: String, validation_errors: Vec<String>, kind: RefusalKind) -> Response {
-    failed(StatusCode::BAD_REQUEST, message, Some(ValidationErrors { validation_errors, kind }))
+    refused(StatusCode::BAD_REQUEST, message, validation_errors, kind)
+}
+
+fn refused(
+    status: StatusCode,
+    message: String,
+    validation_errors: Vec<String>,
+    kind: RefusalKind,
+) -> Response {
+    failed(status, message, Some(ValidationErrors { validation_errors, kind }))
 }
 
 fn failed<T: Serialize>(status: StatusCode, message: String, data: Option<T>) -> Response {

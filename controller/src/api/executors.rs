@@ -1,5 +1,7 @@
 //! The executors, and what users want of them.
 
+use std::sync::Arc;
+
 use axum::extract::State as Context;
 use muster_common::executor::{
     BlacklistOperationResponse, DrainRequest, ExecutorNodeData, ExecutorSummary, TagsRequest,
@@ -8,20 +10,24 @@ use muster_common::id::ExecutorId;
 use muster_common::read::accept;
 
 use super::access::Api;
-use super::answer::{Answer, Data};
+use super::answer::{Answer, Data, List};
 use super::body::Body;
 use super::error::ApiError;
 use super::path::Named;
-use super::query::Parameters;
-use crate::state::{Refusal, Wish, view};
+use super::query::{MAX_PAGE, Parameters};
+use crate::state::view::Page;
+use crate::state::{Executor, Refusal, Wish, view};
 use crate::users::User;
 
-/// `GET /cluster/executors`
-pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answer<Vec<ExecutorSummary>> {
+/// `GET /cluster/executors`. `from` and `size`, which page, are additions to Drove's API.
+pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> List<ExecutorSummary> {
+    let range = query.range(MAX_PAGE, MAX_PAGE)?;
     let state = api.read(&query).await?;
-    let summaries =
-        move || state.executors().map(|executor| view::executor_summary(&state, executor)).collect();
-    Ok(Data(api.blocking(summaries).await?))
+    let summaries = move || {
+        let show = |executor: &Arc<Executor>| view::executor_summary(&state, executor);
+        Page::of(state.executors(), range, show)
+    };
+    Ok(api.blocking(summaries).await?.into())
 }
 
 /// `GET /cluster/executors/{id}`

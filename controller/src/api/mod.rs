@@ -4,8 +4,10 @@
 //! | module | noun |
 //! |---|---|
 //! | `access` | what a call may do: read the state, submit a command |
-//! | `services`, `operations`, `placement`, `cluster`, `controllers`, `executors`, `backup`, `events`, `watch` | the calls |
+//! | `services`, `instances`, `operations`, `placement`, `cluster`, `controllers`, `executors`, `backup`, `events`, `watch` | the calls |
 //! | `path`, `query`, `resume`, `body`, `error`, `answer` | what comes in, and what goes out |
+//! | `frames` | events as they are sent, written once for all who watch |
+//! | `etag` | which generation of a service a caller knows |
 //! | `idempotency` | the key under which a repeated call is the same operation |
 //! | `user` | who makes a call, and whether that user may |
 //! | `origin` | which calls come from a program, and which from a web page that has no business here |
@@ -20,10 +22,13 @@ mod body;
 mod cluster;
 mod controllers;
 mod error;
+mod etag;
 mod events;
 mod executors;
+mod frames;
 mod guard;
 mod idempotency;
+mod instances;
 mod operations;
 mod origin;
 mod path;
@@ -40,11 +45,13 @@ use axum::routing::{MethodRouter, delete, get, post};
 use muster_common::user::Verb;
 
 pub(crate) use access::{Api, Parts};
+pub(crate) use body::ARRIVING_BYTES;
+pub(crate) use frames::Frames;
 
 /// Every call, with what it does, so that none is without an answer to who may. Unknown paths answer 404, unknown methods 405, both without a body.
 pub(crate) fn router(api: Api) -> Router {
     use Verb::{Administer, Maintain, Operate, Read};
-    let routes: [(&'static str, Verb, MethodRouter<Api>); 44] = [
+    let routes: [(&'static str, Verb, MethodRouter<Api>); 47] = [
         ("/ping", Read, get(cluster::ping)),
         ("/whoami", Read, get(user::whoami)),
         ("/localservices", Read, get(services::list)),
@@ -63,12 +70,15 @@ pub(crate) fn router(api: Api) -> Router {
         ("/localservices/{service}/placement", Read, get(placement::of_service)),
         ("/localservices/{service}/generations", Read, get(services::generations)),
         ("/localservices/{service}/operations", Read, get(operations::of_service)),
-        ("/localservices/{service}/instances", Read, get(services::instances)),
-        ("/localservices/{service}/instances/old", Read, get(services::old_instances)),
-        ("/localservices/{service}/instances/{instance}", Read, get(services::instance)),
+        ("/localservices/{service}/instances", Read, get(instances::of_service)),
+        ("/localservices/{service}/instances/old", Read, get(instances::old)),
+        ("/localservices/{service}/instances/{instance}", Read, get(instances::one)),
+        ("/instances", Read, get(instances::all)),
         // drove-cli waits for replaced and stopped instances of a local service here (its defect).
-        ("/applications/{service}/instances", Read, get(services::instances)),
+        ("/applications/{service}/instances", Read, get(instances::of_service)),
         ("/cluster", Read, get(cluster::summary)),
+        ("/cluster/dashboard", Read, get(cluster::dashboard)),
+        ("/cluster/placement/simulate", Read, post(placement::simulate)),
         ("/cluster/controllers", Read, get(controllers::list)),
         ("/cluster/controllers", Administer, post(controllers::add)),
         ("/cluster/controllers/{controller}", Administer, delete(controllers::remove)),

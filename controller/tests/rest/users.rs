@@ -1,14 +1,12 @@
-//! Who may call the API of a real controller (drove-wire.md §1.1, §1.2).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says so by failing
+//! Who may call the API (drove-wire.md §1.1, §1.2).
 
-mod common;
-
-use common::{Cluster, spec};
 use muster_common::user::UserRole;
 use muster_controller::{TokenDigest, UserConfig};
 use muster_platform::World;
 use reqwest::Method;
 use serde_json::{Value, json};
+
+use crate::common::{Cluster, spec};
 
 const USERS: [(&str, UserRole); 4] = [
     ("root", UserRole::Root),
