@@ -89,7 +89,8 @@ impl DroveCli {
         let mut command = Command::new(self.dir.path().join("environment/bin/drove"));
         // The controllers are on this machine, whatever proxy leads out of it.
         command.args(arguments).current_dir(self.home()).env("HOME", self.home()).env("NO_PROXY", "*");
-        command.stdin(Stdio::null());
+        // What it prints is read while it goes on.
+        command.env("PYTHONUNBUFFERED", "1").stdin(Stdio::null());
         command
     }
 }

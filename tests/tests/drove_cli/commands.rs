@@ -1,5 +1,6 @@
 //! Running the client and reading what it prints.
 
+use muster_common::instance::{InstanceInfo, InstanceState};
 use muster_common::service::{ServiceState, ServiceSummary};
 use muster_tests::cluster::DevCluster;
 use muster_tests::drove_cli::DroveCli;
@@ -49,7 +50,40 @@ impl Drove<'_> {
         });
     }
 
+    /// So many healthy instances of a service, and no others.
+    pub(crate) fn healthy(&self, service: &str, count: usize) -> Vec<InstanceInfo> {
+        self.cluster.wait_for(&format!("{count} healthy instances of {service}"), || {
+            let all = self.cluster.instances(service);
+            let is_healthy = all.iter().all(|instance| instance.state == InstanceState::Healthy);
+            Some(all).filter(|all| is_healthy && all.len() == count)
+        })
+    }
+
+    /// Waits until a service has no instance left.
+    pub(crate) fn until_none(&self, service: &str) {
+        self.cluster.wait_for("the last instance to be gone", || {
+            self.cluster.instances(service).is_empty().then_some(())
+        });
+    }
+
+    /// Whether there is such a path; an unknown one is answered 404 without a body.
+    pub(crate) fn serves(&self, path: &str) -> bool {
+        let answer = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+        let answer = answer.get(format!("{}/apis/v1/{path}", self.endpoint)).send().unwrap();
+        answer.status() != reqwest::StatusCode::NOT_FOUND
+    }
+
+    /// Runs a command that goes on until it is ended, until it has printed this.
+    pub(crate) fn follows(&self, command: &[&str], text: &str) {
+        self.client.follow_until(&self.addressed(command), text);
+    }
+
     fn run(&self, command: &[&str]) -> String {
-        self.client.run(&[&["-e", self.endpoint.as_str()], command].concat())
+        self.client.run(&self.addressed(command))
+    }
+
+    /// To this cluster, whatever the client's configuration says.
+    fn addressed<'b>(&'b self, command: &[&'b str]) -> Vec<&'b str> {
+        [&["-e", self.endpoint.as_str()][..], command].concat()
     }
 }

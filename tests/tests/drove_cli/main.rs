@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 mod commands;
+mod logs;
 
 use commands::Drove;
-use muster_common::instance::InstanceInfo;
 use muster_common::service::ServiceState;
 use muster_tests::cluster::DevCluster;
 use muster_tests::drove_cli::DroveCli;
@@ -38,6 +38,7 @@ fn every_command_of_droves_client_works() {
     drove.replaces_instances();
     drove.empties_an_executor();
     drove.ends_a_service();
+    drove.reads_logs();
     drove.tells_what_is_not_there();
 }
 
@@ -64,9 +65,8 @@ fn configuration(client: &DroveCli, endpoint: &str) {
 impl Drove<'_> {
     fn credentials_of_any_kind_are_taken_without_users(&self) {
         for credentials in [&["-t", "O-Bearer abc"][..], &["-u", "ann", "-p", "secret"]] {
-            let printed =
-                self.client.run(&[&["-e", &self.endpoint], credentials, &["cluster", "ping"]].concat());
-            assert!(printed.contains("Cluster ping successful"), "{credentials:?}: {printed}");
+            let ping = [credentials, &["cluster", "ping"]].concat();
+            self.says(&ping, &["Cluster ping successful"]);
         }
     }
 
@@ -81,8 +81,7 @@ impl Drove<'_> {
         self.says(&events, &["LOCAL_SERVICE_STATE_CHANGE", "EXECUTOR_ADDED", "example-1"]);
         let typed = [&events[..], &["-t", "EXECUTOR_ADDED"]].concat();
         assert!(!self.says(&typed, &["EXECUTOR_ADDED"]).contains("INSTANCE"), "others are left out");
-        self.client
-            .follow_until(&[&["-e", &self.endpoint], &["cluster", "events", "-f"][..]].concat(), "example-1");
+        self.follows(&["cluster", "events", "-f"], "example-1");
         let simulate = ["cluster", "simulate-placement", "shop.json", "-n", "2"];
         let counts = ["Requested instances: 4", "Placed instances:    4", "Errors:              0"];
         self.says(&simulate, &counts);
@@ -129,9 +128,11 @@ impl Drove<'_> {
         self.says(&[&restart[..], &["-s"]].concat(), &["Local service restart command accepted."]);
         self.until_state(SHOP, ServiceState::Active);
         self.healthy(SHOP, 2);
-        // A slow one, so that it is at work when it is cancelled.
-        let slow = ["localservices", "restart", SHOP, "-p", "1", "-t", "5m"];
-        self.says(&slow, &["Local service restart command accepted."]);
+        // One that is at work for long, whatever the client sends.
+        let slow = json!({"type": "RESTART", "serviceId": SHOP, "opSpec": {
+            "timeout": "10m", "parallelism": 1, "failureStrategy": "STOP", "settle": "5m"
+        }});
+        self.cluster.operate(&self.endpoint, &slow).unwrap();
         self.says(
             &["localservices", "cancelop", SHOP],
             &["Operation cancellation request registered :success"],
@@ -173,7 +174,7 @@ impl Drove<'_> {
             (&["lsinstance", SHOP, instance], &of_instance),
         ];
         for (what, parts) in described {
-            let command = [&["describe"], what].concat();
+            let command = [&["describe"][..], what].concat();
             self.says(&command, parts);
             let json = self.says(&[&command[..], &["--json"]].concat(), &[]);
             serde_json::from_str::<Value>(&json)
@@ -243,19 +244,5 @@ impl Drove<'_> {
         ] {
             self.fails(command, &[message]);
         }
-    }
-
-    /// So many healthy instances of a service.
-    fn healthy(&self, service: &str, count: usize) -> Vec<InstanceInfo> {
-        self.cluster.wait_for(&format!("{count} healthy instances of {service}"), || {
-            Some(self.cluster.healthy(service))
-                .filter(|healthy| healthy.len() == count && self.cluster.instances(service).len() == count)
-        })
-    }
-
-    fn until_none(&self, service: &str) {
-        self.cluster.wait_for("the last instance to be gone", || {
-            self.cluster.instances(service).is_empty().then_some(())
-        });
     }
 }
