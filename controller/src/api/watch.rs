@@ -157,8 +157,8 @@ struct Progress {
 }
 
 impl Progress {
-    fn next(&mut self, framed: &Framed) -> Next {
-        let state = &framed.state;
+    fn next(&mut self, latest: &Framed) -> Next {
+        let state = &latest.state;
         if !state.can_resume(self.seen) {
             let end = if self.has_begun { End::SlowConsumer } else { End::Compacted };
             return Next::End(end, state.events_compacted());
@@ -170,7 +170,7 @@ impl Progress {
             return Next::Nothing;
         };
         self.seen = **last;
-        let frames = events.into_iter().map(|(position, record)| framed.frame(*position, record));
+        let frames = events.into_iter().map(|(position, record)| latest.frame(*position, record));
         Next::Events(frames.filter(|frame| self.wanted.admits(&frame.event)).collect())
     }
 }
@@ -202,8 +202,8 @@ impl Reader {
             if self.is_over {
                 return None;
             }
-            let framed = self.frames.borrow_and_update().clone();
-            match self.progress.next(&framed) {
+            let latest = self.frames.borrow_and_update().clone();
+            match self.progress.next(&latest) {
                 Next::Events(frames) => {
                     self.ready.extend(frames.iter().map(|frame| frame.bytes.clone()));
                     // There may be many that this reader does not want.
@@ -253,14 +253,19 @@ impl Reader {
         if reached(&mut self.frames, known).await.is_err() {
             return self.end(End::ShuttingDown, seen);
         }
-        let framed = self.frames.borrow_and_update().clone();
-        match self.progress.next(&framed) {
-            Next::Events(frames) if !frames.is_empty() => {
-                self.ready.extend(frames.iter().map(|frame| frame.bytes.clone()));
+        let latest = self.frames.borrow_and_update().clone();
+        loop {
+            match self.progress.next(&latest) {
+                // Looked at, and not wanted.
+                Next::Events(frames) if frames.is_empty() => {}
+                Next::Events(frames) => {
+                    return self.ready.extend(frames.iter().map(|frame| frame.bytes.clone()));
+                }
+                Next::End(end, resume_from) => return self.end(end, resume_from),
+                Next::Nothing => {
+                    return self.ready.push_back(told("HEARTBEAT", &self.progress.seen));
+                }
             }
-            Next::End(end, resume_from) => self.end(end, resume_from),
-            // All up to there was looked at, and nothing of it is wanted.
-            Next::Events(_) | Next::Nothing => self.ready.push_back(told("HEARTBEAT", &self.progress.seen)),
         }
     }
 
