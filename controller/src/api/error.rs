@@ -97,10 +97,9 @@ impl IntoResponse for ApiError {
         match self {
             Self::Validation(errors) | Self::Json(errors) => bad(message, errors, RefusalKind::Invalid),
             Self::Refused(refusal) => {
-                let status = match refusal {
-                    Refusal::GenerationMoved(..) => StatusCode::PRECONDITION_FAILED,
-                    _ => StatusCode::BAD_REQUEST,
-                };
+                let has_moved = matches!(refusal, Refusal::GenerationMoved(..));
+                let status =
+                    if has_moved { StatusCode::PRECONDITION_FAILED } else { StatusCode::BAD_REQUEST };
                 let errors = std::iter::once(refusal.to_string()).chain(refusal.addition());
                 refused(status, message, errors.collect(), refusal.kind())
             }

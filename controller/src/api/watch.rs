@@ -52,12 +52,11 @@ pub(super) async fn watch(
         }
         None => query.parsed::<Resume>("from")?,
     };
-    let (seen, state) = match from {
-        Some(Resume(seen)) => (seen, api.read_from(&query, seen).await?),
-        None => {
-            let state = api.read(&query).await?;
-            ((state.revision(), u32::MAX), state)
-        }
+    let (seen, state) = if let Some(Resume(seen)) = from {
+        (seen, api.read_from(&query, seen).await?)
+    } else {
+        let state = api.read(&query).await?;
+        ((state.revision(), u32::MAX), state)
     };
     let mut frames = api.frames().subscribe();
     reached(&mut frames, state.revision())
@@ -102,14 +101,21 @@ impl Wanted {
         Ok(Self { types: query.each("type")?, services: texts("service"), executors: texts("executor") })
     }
 
+    /// What is said of an executor is said of all that lives on it, and so of every service.
     fn admits(&self, event: &Event) -> bool {
-        let tells = |names: &[String], tags: &[&str]| {
-            let told = tags.iter().find_map(|tag| event.metadata.get(*tag)?.as_str());
-            names.is_empty() || told.is_some_and(|told| names.iter().any(|name| name == told))
+        let told = |tag| event.metadata.get(tag).and_then(|value| value.as_str());
+        let (service, executor) =
+            (told("LOCAL_SERVICE_ID").or_else(|| told("SERVICE_ID")), told("EXECUTOR_ID"));
+        let names = |names: &[String], told: Option<&str>| {
+            told.is_some_and(|told| names.iter().any(|name| name == told))
+        };
+        let of_service = match (service, executor) {
+            (None, Some(_)) => true,
+            (service, _) => names(&self.services, service),
         };
         (self.types.is_empty() || self.types.contains(&event.kind))
-            && tells(&self.services, &["LOCAL_SERVICE_ID", "SERVICE_ID"])
-            && tells(&self.executors, &["EXECUTOR_ID"])
+            && (self.services.is_empty() || of_service)
+            && (self.executors.is_empty() || names(&self.executors, executor))
     }
 }
 
