@@ -215,12 +215,17 @@ fn write_config(
         cluster: cluster.clone(),
         id: member.id,
         data_dir: Some(dir.join("data")),
-        listen: ListenConfig { cluster: member.cluster.clone(), api: member.api.clone() },
+        listen: ListenConfig {
+            cluster: member.cluster.clone(),
+            api: member.api.clone(),
+            allow_plain_http: false,
+        },
         members: members.to_vec(),
         tls: Some(tls.clone()),
         liveness,
         retention: RetentionConfig::default(),
         spec_limits: SpecLimits::default(),
+        users: Vec::new(),
     };
     let path = dir.join("config.yaml");
     let text = serde_saphyr::to_string(&config).context("writing a controller's configuration")?;

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Controller(ControllerArgs),
     /// Make a new cluster of a backup (the same as 'muster controller restore').
     Restore(RestoreArgs),
+    /// Make a token for a user of the API, and the SHA-256 that the controllers' configuration names.
+    Token,
     /// Run an executor.
     Executor(ExecutorArgs),
     /// Stands between an executor and a process; started by executors only.

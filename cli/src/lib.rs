@@ -6,6 +6,7 @@
 //! | `dev` | a whole cluster on one machine, each role a process of its own |
 //! | `role` | a controller, an executor or a shim: the same code as their separate binaries |
 //! | `example` | the small HTTP server that `muster dev` runs when it is given no spec |
+//! | `token` | a user's token, drawn |
 //! | `error` | what went wrong, as a sentence and an exit code |
 //!
 //! The client is one task without state; `dev` keeps its state in `DIR/cluster.json`, which all its
@@ -17,6 +18,7 @@ mod dev;
 mod error;
 mod example;
 mod role;
+mod token;
 
 use std::process::ExitCode;
 
@@ -64,6 +66,10 @@ async fn dispatch(muster: Muster) -> Result<(), CliError> {
         Command::Shim => Ok(()), // served before the runtime starts
         Command::ExampleServer => example::serve().await,
         Command::Dev(args) => dev::run(args).await,
+        Command::Token => {
+            token::token();
+            Ok(())
+        }
         Command::Client(command) => client::run(command, &connection, output).await,
     }
 }

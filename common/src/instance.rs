@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::condition::{Condition, Phase, conditions};
 use crate::evidence::{Evidence, ProbeRecord, Transition};
 use crate::id::{Epoch, Generation, InstanceId, SlotId};
 use crate::read::{Node, Read};
@@ -226,7 +227,8 @@ impl InstanceRecord {
     }
 }
 
-/// The record as the REST API shows it: Drove's members first, Muster's additions after.
+/// The record as the REST API shows it: Drove's members first, Muster's additions after. Lists of instances that live
+/// leave out what only the detail of one shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceInfo {
@@ -262,6 +264,11 @@ pub struct InstanceInfo {
     pub generation: Generation,
     /// What runs it.
     pub runner: RunnerKind,
+    /// Its state in the few words that other systems use.
+    pub phase: Phase,
+    /// How many instances had to be replaced in its slot because they failed.
+    #[serde(default)]
+    pub restarts: u64,
     /// Why it is in its state.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
@@ -274,19 +281,27 @@ pub struct InstanceInfo {
     /// When the workload ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub finished_at: Option<Timestamp>,
-    /// Every transition, oldest first.
-    #[serde(default)]
+    /// Its last error in words, if it had one. In detail only.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub last_failure_message: String,
+    /// What holds of it, and since when. In detail only.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub conditions: Vec<Condition>,
+    /// Every transition, oldest first. Not in lists of those that live.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub timeline: Vec<Transition>,
-    /// The last probe results, oldest first.
-    #[serde(default)]
+    /// The last probe results, oldest first. Not in lists of those that live.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub probes: Vec<ProbeRecord>,
-    /// How it ended, once it has.
+    /// How it ended, once it has. Not in lists of those that live.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub evidence: Option<Evidence>,
 }
 
-impl From<&InstanceRecord> for InstanceInfo {
-    fn from(record: &InstanceRecord) -> Self {
+impl InstanceInfo {
+    /// What lists of living instances show of `record`, whose slot had to be filled anew so many times.
+    #[must_use]
+    pub fn brief(record: &InstanceRecord, restarts: u64) -> Self {
         Self {
             service_id: record.slot.service.to_string(),
             service_name: record.service_name.clone(),
@@ -303,13 +318,31 @@ impl From<&InstanceRecord> for InstanceInfo {
             epoch: record.epoch,
             generation: record.generation,
             runner: record.runner,
+            phase: Phase::of(record.state, &record.timeline),
+            restarts,
             reason: record.reason,
             warnings: record.warnings.clone(),
             started_at: record.started,
             finished_at: record.finished,
+            last_failure_message: String::new(),
+            conditions: Vec::new(),
+            timeline: Vec::new(),
+            probes: Vec::new(),
+            evidence: None,
+        }
+    }
+}
+
+impl From<&InstanceRecord> for InstanceInfo {
+    /// The detail, as far as the record alone tells it.
+    fn from(record: &InstanceRecord) -> Self {
+        Self {
+            last_failure_message: record.error_message.clone(),
+            conditions: conditions(record.created, &record.timeline),
             timeline: record.timeline.clone(),
             probes: record.probes.clone(),
             evidence: record.evidence.clone(),
+            ..Self::brief(record, 0)
         }
     }
 }

@@ -9,15 +9,17 @@
 //! | [`id`] | typed ids, epochs, generations, revisions |
 //! | [`spec`] | the local service's spec: Drove's JSON, its parsing, validation and masking |
 //! | [`instance`] | the fifteen states and the record of one instance |
+//! | [`condition`] | an instance's way at a glance: phase and conditions |
 //! | [`reason`] | why something happened, as codes |
 //! | [`evidence`] | what is kept of a dead instance |
 //! | [`slot`] | the slot table that controllers send, the slot status that executors answer |
 //! | [`service`] | service states and the summary users see |
 //! | [`operation`] | requests of users and the objects they become |
 //! | [`executor`] | executors as users see them |
-//! | [`cluster`] | the cluster's summary |
+//! | [`cluster`], [`dashboard`] | the cluster's summary, and its numbers on a page |
 //! | [`event`] | what happened, with the revision |
 //! | [`envelope`] | the `{status, data, message}` frame of every REST answer |
+//! | [`user`] | who calls the API, and what each may do |
 //! | [`identity`] | who a certificate speaks for |
 //! | [`read`], [`problem`] | reading what users send, and naming everything that is wrong with it |
 //! | [`exit`] | exit codes of every program |
@@ -30,6 +32,8 @@ mod wire_enum;
 pub mod read;
 
 pub mod cluster;
+pub mod condition;
+pub mod dashboard;
 pub mod duration;
 pub mod envelope;
 pub mod event;
@@ -50,6 +54,7 @@ pub mod spec;
 #[cfg(any(test, feature = "strategies"))]
 pub mod strategy;
 pub mod time;
+pub mod user;
 
 #[cfg(test)]
 mod tests;

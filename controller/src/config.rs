@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::split;
 use crate::state::Retention;
+use crate::users::{self, UserConfig};
 
 /// More controllers than this only make every write slower.
 const MAX_MEMBERS: usize = 9;
@@ -60,6 +61,9 @@ pub struct ControllerConfig {
     /// What specs may ask for on this cluster; must be the same on all controllers.
     #[serde(default)]
     pub spec_limits: SpecLimits,
+    /// Who may call the API; must be the same on all controllers. None: everybody may do everything, as in Drove.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<UserConfig>,
 }
 
 /// Addresses to bind, `host:port`.
@@ -68,8 +72,12 @@ pub struct ControllerConfig {
 pub struct ListenConfig {
     /// gRPC for controllers and executors; client certificates required.
     pub cluster: String,
-    /// REST and metrics; plain HTTP without login, so loopback only.
+    /// REST and metrics, over plain HTTP: on loopback, unless `allow_plain_http` opens it.
     pub api: String,
+    /// That the API may listen beyond loopback, where tokens and answers can be read by whoever is on the way: say so only
+    /// of a network that is trusted, or behind something that speaks TLS. It needs `users`.
+    #[serde(default)]
+    pub allow_plain_http: bool,
 }
 
 /// One controller, as the others reach it.
@@ -197,6 +205,7 @@ impl ControllerConfig {
             .or_else(|| self.liveness.problem())
             .or_else(|| self.retention.problem())
             .or_else(|| self.fetch_problem())
+            .or_else(|| users::problem(&self.users))
     }
 
     fn listen_problem(&self) -> Option<String> {
@@ -206,13 +215,19 @@ impl ControllerConfig {
             }
         }
         let (host, _) = split(&self.listen.api)?;
-        (!is_loopback(host)).then(|| {
-            format!(
-                "listen.api is '{}', but the REST API has no login yet and listens on loopback only; write \
-                 127.0.0.1:<port>",
-                self.listen.api
-            )
-        })
+        let address = &self.listen.api;
+        match (is_loopback(host), self.users.is_empty(), self.listen.allow_plain_http) {
+            (true, ..) | (false, false, true) => None,
+            (false, true, _) => Some(format!(
+                "listen.api is '{address}', but without users everybody may do everything, so it listens on loopback \
+                 only; write 127.0.0.1:<port>, or name users"
+            )),
+            (false, false, false) => Some(format!(
+                "listen.api is '{address}', but it is plain HTTP, on which tokens can be read on their way; write \
+                 127.0.0.1:<port>, or listen.allowPlainHttp: true where the network is trusted or something in front of \
+                 it speaks TLS"
+            )),
+        }
     }
 
     fn fetch_problem(&self) -> Option<String> {
@@ -326,6 +341,21 @@ liveness: {unknownAfter: 10s}
         let table: &[(Spoil, &str)] = &[
             (|c| c.listen.api = "0.0.0.0:4000".into(), "listen.api is '0.0.0.0:4000'"),
             (|c| c.listen.api = "controller.example.org:4000".into(), "loopback only"),
+            (
+                |c| {
+                    c.listen.api = "0.0.0.0:4000".into();
+                    c.listen.allow_plain_http = true;
+                },
+                "without users everybody may do everything",
+            ),
+            (
+                |c| {
+                    c.listen.api = "0.0.0.0:4000".into();
+                    c.users = vec![user("ann")];
+                },
+                "listen.allowPlainHttp: true",
+            ),
+            (|c| c.users = vec![user("ann"), user("ann")], "users[1].name is ann"),
             (|c| c.listen.api = "4000".into(), "write host:port"),
             (|c| c.listen.cluster = ":4100".into(), "listen.cluster is ':4100'"),
             (|c| c.id = ControllerId(3), "members does not hold this controller"),
@@ -354,6 +384,22 @@ liveness: {unknownAfter: 10s}
             assert_eq!(error.exit, Exit::Validation);
             assert!(error.sentence.contains(part), "{error}");
         }
+    }
+
+    fn user(name: &str) -> UserConfig {
+        let yaml = format!("{{name: {name}, role: READ_ONLY, tokenSha256: '{}'}}", "0a".repeat(32));
+        serde_saphyr::from_str(&yaml).unwrap()
+    }
+
+    #[test]
+    fn with_users_the_api_may_be_opened_knowingly() {
+        let mut open = config();
+        open.listen.api = "0.0.0.0:4000".into();
+        open.listen.allow_plain_http = true;
+        open.users = vec![user("ann")];
+        open.check().unwrap();
+        let text = serde_saphyr::to_string(&open).unwrap();
+        assert_eq!(serde_saphyr::from_str::<ControllerConfig>(&text).unwrap(), open);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | [`reconcile`] | what must change next: a pure plan, and the leader's task that proposes it |
 //! | `session` | executors' sessions: tables down, reports up, who is in contact |
 //! | `api` | REST |
+//! | `users` | who the configured users are, and how one is recognised |
 //! | `files` | files that are fetched for executors |
 //! | `gauges` | what of the state is counted |
 //! | `described` | what each metric means |
@@ -50,6 +51,7 @@ mod role;
 mod session;
 mod state;
 mod store;
+mod users;
 
 pub use config::{ControllerConfig, ListenConfig, LivenessConfig, MemberConfig, RetentionConfig};
 pub use offline::{OfflineCommand, RestoreArgs, run as run_offline};
@@ -57,3 +59,4 @@ pub use raft::{RaftStatus, Storage};
 pub use role::{Controller, ControllerArgs, Resources, run};
 pub use state::{Command, Reply, State, Wish};
 pub use store::MemoryDisk;
+pub use users::{NoDigest, TokenDigest, UserConfig};

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::host;
-use crate::api::{self, Api};
+use crate::api::{self, Api, Frames};
 use crate::config::ControllerConfig;
 use crate::described;
 use crate::files::FileService;
@@ -34,6 +34,7 @@ use crate::reconcile::Reconciler;
 use crate::session;
 use crate::state::{Replica, State};
 use crate::store::MemoryDisk;
+use crate::users::Users;
 
 /// How many streams of events are open at once.
 const MAX_WATCHES: usize = 1_024;
@@ -210,6 +211,8 @@ impl Controller {
         let cluster_routes = consensus.routes().merge(sessions).merge(files);
         tasks.spawn(serve_cluster(cluster, tls, crowd, cluster_routes, peers.clone()));
 
+        let frames = Frames::new(Arc::clone(&state.borrow()));
+        tasks.spawn(frames.clone().follow(state.clone(), users.clone()));
         let routes = api::router(Api::new(api::Parts {
             id: config.id,
             world: world.clone(),
@@ -218,9 +221,12 @@ impl Controller {
             limits: config.spec_limits,
             cluster: config.cluster.clone(),
             backups: Arc::new(Semaphore::new(1)),
+            users: Users::new(config.users.clone()),
             hosts: config.members.iter().map(|member| host(&member.api).to_owned()).collect(),
             shutdown: users.clone(),
+            frames,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
+            arriving: Arc::new(Semaphore::new(api::ARRIVING_BYTES)),
         }));
         let serving_users = tasks.spawn(serve_plain(api, routes, users.clone()));
 

@@ -43,6 +43,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const MAX_STREAMS: u32 = 4096;
+/// The most that a request's head may take; what is larger is answered 431.
+const MAX_HEAD_BYTES: u32 = 64 * 1024;
 
 /// Serves `router` over mTLS until `shutdown`. Every request carries its [`PeerIdentity`]; `crowd` is told who has to
 /// wait.
@@ -154,12 +156,17 @@ async fn serve_http(
         request.map(Body::new)
     });
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES as usize); // and no more is buffered of what is sent
     server
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .max_header_list_size(MAX_HEAD_BYTES)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS);

@@ -139,10 +139,10 @@ impl DevCluster {
         self.api(rest).operate(operation)
     }
 
-    /// The live instances of a service, through whichever controller answers.
+    /// The live instances of a service with all that is known of them, through whichever controller answers.
     #[must_use]
     pub fn instances(&self, service: &str) -> Vec<InstanceInfo> {
-        self.through_any(&format!("localservices/{service}/instances"))
+        self.through_any(&format!("localservices/{service}/instances?detail=true"))
     }
 
     /// The ended instances of a service, through whichever controller answers.

@@ -8,6 +8,7 @@ pub mod api;
 pub mod cluster;
 pub mod controller;
 pub mod docker_image;
+pub mod drove_cli;
 pub mod engine;
 pub mod lab;
 pub mod leftovers;

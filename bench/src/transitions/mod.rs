@@ -182,7 +182,13 @@ async fn activate(group: &Group, leader: &str, instances_per_host: u32) -> anyho
     ] {
         let id = OperationId::from_uuid(world.uuid());
         let at = world.clock.now();
-        let command = Command::SubmitOperation { id, request: Box::new(request), at, by: "bench".to_owned() };
+        let command = Command::SubmitOperation {
+            id,
+            request: Box::new(request),
+            at,
+            by: "bench".to_owned(),
+            if_generation: None,
+        };
         let reply = propose(&mut control, command.encode()).await?;
         ensure!(matches!(reply, Reply::Accepted { .. }), "the service was not taken: {reply:?}");
     }

@@ -192,7 +192,7 @@ fn refusal(status: StatusCode, envelope: Envelope<Value>) -> CliError {
     let exit = match status {
         StatusCode::OK | StatusCode::NOT_FOUND => Exit::NotFound,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Auth,
-        StatusCode::CONFLICT => Exit::Conflict,
+        StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Exit::Conflict,
         StatusCode::BAD_REQUEST => bad.as_ref().map_or(Exit::Validation, |bad| bad.kind.exit()),
         StatusCode::GATEWAY_TIMEOUT => Exit::Timeout,
         _ => Exit::Failure,

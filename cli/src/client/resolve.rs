@@ -50,14 +50,11 @@ pub(crate) async fn service(client: &Client, name: &str) -> Result<ServiceSummar
     pick("service", name, all, |service| &service.id, |service| service.name == name)
 }
 
-/// The instance of this id or unique prefix (with or without `SI-`), living or ended.
+/// The instance of this id or unique prefix (with or without `SI-`), living or ended, with all that is known of it.
 pub(crate) async fn instance(client: &Client, prefix: &str) -> Result<InstanceInfo, CliError> {
-    let mut all = Vec::new();
-    for service in services(client).await? {
-        all.extend(instances(client, &service.id, false).await?);
-        all.extend(instances(client, &service.id, true).await?);
-    }
-    pick(
+    let all: Vec<InstanceInfo> =
+        client.get(&format!("instances?old=true&idPrefix={}", segment(prefix))).await?;
+    let found = pick(
         "instance",
         prefix,
         all,
@@ -66,7 +63,9 @@ pub(crate) async fn instance(client: &Client, prefix: &str) -> Result<InstanceIn
             instance.instance_id.starts_with(prefix)
                 || instance.instance_id.strip_prefix("SI-").is_some_and(|id| id.starts_with(prefix))
         },
-    )
+    )?;
+    let (service, id) = (segment(&found.service_id), segment(&found.instance_id));
+    client.get(&format!("localservices/{service}/instances/{id}")).await
 }
 
 /// The one of `all` whose id is `text`, else the only one that matches.

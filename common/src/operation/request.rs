@@ -129,6 +129,27 @@ impl OperationRequest {
         serde_json::from_slice(json)
     }
 
+    /// The id of the service that it is about; whether that can be one is not known yet.
+    #[must_use]
+    pub fn service_id(&self) -> String {
+        match self {
+            Self::Create { spec, .. } | Self::UpdateSpec { spec, .. } => {
+                format!("{}-{}", spec.name, spec.version)
+            }
+            Self::Activate { service_id }
+            | Self::Deactivate { service_id }
+            | Self::DeployTestInstance { service_id }
+            | Self::AdjustInstances { service_id, .. }
+            | Self::UpdateInstanceCount { service_id, .. }
+            | Self::Restart { service_id, .. }
+            | Self::ReplaceInstances { service_id, .. }
+            | Self::StopInstances { service_id, .. }
+            | Self::Rollback { service_id, .. }
+            | Self::Retry { service_id }
+            | Self::Destroy { service_id } => service_id.clone(),
+        }
+    }
+
     /// Which kind it is.
     #[must_use]
     pub const fn kind(&self) -> OperationKind {

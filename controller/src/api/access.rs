@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use muster_common::cluster::{ClusterState, ClusterStateData};
-use muster_common::id::{ClusterId, ControllerId, ExecutorId, OperationId, Revision, ServiceId};
+use muster_common::id::{ClusterId, ControllerId, ExecutorId, Generation, OperationId, Revision, ServiceId};
 use muster_common::operation::{OperationRequest, Steer, validate_request};
+use muster_common::placement::SimulationRequest;
 use muster_common::read::accept;
 use muster_common::spec::{LocalServiceSpec, SpecLimits, validate};
 use muster_common::time::Timestamp;
@@ -17,10 +18,12 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
+use super::frames::Frames;
 use super::idempotency::IdempotencyKey;
 use super::query::Parameters;
 use crate::raft::{Consensus, ProposeError, RaftStatus, ReadError};
 use crate::state::{Command, EventPosition, Refusal, Reply, State, Steered, Wish};
+use crate::users::{User, Users};
 
 /// How long a write may wait, all its proposals together. One that waits for a leader waits as long.
 const WRITE_WITHIN: Duration = Duration::from_secs(11);
@@ -28,8 +31,6 @@ const WRITE_WITHIN: Duration = Duration::from_secs(11);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// How long a read that names a revision waits for it, where this controller is behind.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(5);
-/// Who asks, as long as the API has no login.
-const ANYBODY: &str = "anonymous";
 
 /// What calls share.
 #[derive(Clone)]
@@ -51,12 +52,18 @@ pub(crate) struct Parts {
     pub cluster: ClusterId,
     /// One backup at a time.
     pub backups: Arc<Semaphore>,
+    /// Who may call.
+    pub users: Users,
     /// Names by which users reach the controllers.
     pub hosts: Vec<String>,
     /// Ends the streams that are open.
     pub shutdown: CancellationToken,
+    /// Events as they are sent to those who watch.
+    pub frames: Frames,
     /// How many more streams may be opened.
     pub watches: Arc<Semaphore>,
+    /// How many more bytes of bodies may be on their way.
+    pub arriving: Arc<Semaphore>,
 }
 
 /// An operation that was accepted or steered.
@@ -87,6 +94,11 @@ impl Api {
     /// Names by which users reach the controllers, beside loopback ones.
     pub(super) fn hosts(&self) -> &[String] {
         &self.0.hosts
+    }
+
+    /// Who may call.
+    pub(super) fn users(&self) -> &Users {
+        &self.0.users
     }
 
     /// The cluster's name.
@@ -130,6 +142,20 @@ impl Api {
         })
     }
 
+    /// Room for a body of so many bytes while it arrives.
+    pub(super) fn arriving(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Arc::clone(&self.0.arriving).try_acquire_many_owned(bytes).map_err(|_| {
+            let sentence = "This controller is receiving too many large bodies; retry in a moment";
+            ApiError::Unavailable(sentence.to_owned())
+        })
+    }
+
+    /// Events as they are sent to those who watch.
+    pub(super) fn frames(&self) -> &Frames {
+        &self.0.frames
+    }
+
     /// The state as it becomes.
     pub(super) fn watch_state(&self) -> watch::Receiver<Arc<State>> {
         self.0.state.clone()
@@ -160,27 +186,35 @@ impl Api {
         if query.flag("stale")? { reaching(self.watch_state(), from.0).await } else { Ok(state) }
     }
 
-    /// Submits `request` and waits until it is accepted or refused. A request that comes again under its key is the
-    /// same operation.
+    /// Submits `request` and waits until it is accepted or refused: also where its service is not of the generation
+    /// that the caller knows. A request that comes again under its key is the same operation.
     pub(super) async fn submit(
         &self,
+        user: &User,
         request: OperationRequest,
         key: Option<&IdempotencyKey>,
+        if_generation: Option<Generation>,
     ) -> Result<Submitted, ApiError> {
         let id =
-            key.map_or_else(|| OperationId::from_uuid(self.0.world.uuid()), |key| key.operation(ANYBODY));
+            key.map_or_else(|| OperationId::from_uuid(self.0.world.uuid()), |key| key.operation(&user.name));
         let at = self.0.world.clock.now();
         let request = Box::new(request);
-        let command = Command::SubmitOperation { id: id.clone(), request, at, by: ANYBODY.to_owned() };
+        let (by, id_of_it) = (user.name.to_string(), id.clone());
+        let command = Command::SubmitOperation { id: id_of_it, request, at, by, if_generation };
         self.accepted(command, id.as_str()).await
     }
 
     /// Steers an operation and waits until that is done or refused.
-    pub(super) async fn steer(&self, operation: OperationId, steer: Steer) -> Result<Submitted, ApiError> {
+    pub(super) async fn steer(
+        &self,
+        user: &User,
+        operation: OperationId,
+        steer: Steer,
+    ) -> Result<Submitted, ApiError> {
         let named = operation.to_string();
         let at = self.0.world.clock.now();
         let which = Steered::Operation(operation);
-        let command = Command::SteerOperation { at, which, steer, by: ANYBODY.to_owned() };
+        let command = Command::SteerOperation { at, which, steer, by: user.name.to_string() };
         self.accepted(command, &named).await
     }
 
@@ -199,11 +233,12 @@ impl Api {
     /// Gives executors another duty.
     pub(super) async fn change_duty(
         &self,
+        user: &User,
         wish: Wish,
         executors: Vec<ExecutorId>,
     ) -> Result<Duties, ApiError> {
         let at = self.0.world.clock.now();
-        let command = Command::ChangeDuty { at, wish, executors, by: ANYBODY.to_owned() };
+        let command = Command::ChangeDuty { at, wish, executors, by: user.name.to_string() };
         match self.commit(&command, "/apis/v1/cluster/executors").await? {
             Reply::Duties { changed, refused } => Ok(Duties { changed, refused }),
             Reply::Refused(refusal) => Err(ApiError::NotNow(refusal)),
@@ -243,6 +278,11 @@ impl Api {
     /// The operation that `body` asks for, if it keeps every rule that needs no state.
     pub(super) fn operation_in(&self, body: &[u8]) -> Result<OperationRequest, ApiError> {
         Ok(accept(body, |request| validate_request(request, &self.0.limits))?)
+    }
+
+    /// The simulation that `body` asks for, of a spec that keeps every rule.
+    pub(super) fn simulation_in(&self, body: &[u8]) -> Result<SimulationRequest, ApiError> {
+        Ok(accept(body, |request: &SimulationRequest| request.problems(&self.0.limits))?)
     }
 
     /// The spec in `body`, if it keeps every rule.
@@ -326,13 +366,13 @@ mod tests {
             at: Timestamp(1),
             which: Steered::Operation(operation.clone()),
             steer,
-            by: ANYBODY.to_owned(),
+            by: "ann".to_owned(),
         };
         let duty = |wish| Command::ChangeDuty {
             at: Timestamp(1),
             wish,
             executors: vec![ExecutorId::new("e").unwrap()],
-            by: ANYBODY.to_owned(),
+            by: "ann".to_owned(),
         };
         let table = [
             (steer(Steer::Cancel), true),

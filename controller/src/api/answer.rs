@@ -2,10 +2,12 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use http::HeaderName;
 use muster_common::envelope::Envelope;
 use serde::Serialize;
 
 use super::error::ApiError;
+use crate::state::view::Page;
 
 /// The data of an answer.
 #[derive(Debug)]
@@ -29,3 +31,30 @@ impl IntoResponse for Done {
 
 /// What every call answers.
 pub(super) type Answer<T> = Result<Data<T>, ApiError>;
+
+/// How many elements a list has in all, of which the answer holds a page.
+const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
+
+/// A page of a list; a header says how long the list is.
+#[derive(Debug)]
+pub(super) struct Listed<T> {
+    /// The page.
+    pub(super) data: T,
+    /// The whole list's length.
+    pub(super) total: usize,
+}
+
+impl<T: Serialize> IntoResponse for Listed<T> {
+    fn into_response(self) -> Response {
+        ([(TOTAL, self.total.to_string())], Data(self.data)).into_response()
+    }
+}
+
+impl<T> From<Page<T>> for Listed<Vec<T>> {
+    fn from(page: Page<T>) -> Self {
+        Self { data: page.items, total: page.total }
+    }
+}
+
+/// What every call answers that lists something.
+pub(super) type List<T> = Result<Listed<Vec<T>>, ApiError>;

@@ -2,6 +2,7 @@
 
 use axum::extract::State as Context;
 use muster_common::cluster::{ClusterState, ClusterStateData, ClusterSummary};
+use muster_common::dashboard::DashboardData;
 
 use super::access::Api;
 use super::answer::{Answer, Data};
@@ -19,6 +20,13 @@ pub(super) async fn summary(Context(api): Context<Api>, query: Parameters) -> An
     let status = api.raft();
     let leader = status.leader.map(|leader| leader.api_addr);
     Ok(Data(api.blocking(move || view::cluster_summary(&state, leader.as_deref())).await?))
+}
+
+/// `GET /cluster/dashboard`
+pub(super) async fn dashboard(Context(api): Context<Api>, query: Parameters) -> Answer<DashboardData> {
+    let state = api.read(&query).await?;
+    let (leader, now) = (api.raft().leader.map(|leader| leader.api_addr), api.now());
+    Ok(Data(api.blocking(move || view::dashboard(&state, leader.as_deref(), now)).await?))
 }
 
 /// `POST /cluster/maintenance/set`: in force at once, and for as long as nobody unsets it.

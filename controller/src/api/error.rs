@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
 use muster_common::envelope::{Envelope, RefusalKind, ValidationErrors};
 use muster_common::id::Revision;
 use muster_common::read::Refused;
@@ -41,7 +42,10 @@ pub(crate) enum ApiError {
         /// The earliest revision to go on from.
         resume_from: Revision,
     },
-    /// The call does not come from where calls come from.
+    /// Nobody knows who calls.
+    #[error("Credentials are required to access this resource.")]
+    Unauthenticated,
+    /// The call does not come from where calls come from, or its user may not make it.
     #[error("{0}")]
     Forbidden(String),
     /// The body says that it is something else than JSON.
@@ -93,14 +97,22 @@ impl IntoResponse for ApiError {
         match self {
             Self::Validation(errors) | Self::Json(errors) => bad(message, errors, RefusalKind::Invalid),
             Self::Refused(refusal) => {
+                let has_moved = matches!(refusal, Refusal::GenerationMoved(..));
+                let status =
+                    if has_moved { StatusCode::PRECONDITION_FAILED } else { StatusCode::BAD_REQUEST };
                 let errors = std::iter::once(refusal.to_string()).chain(refusal.addition());
-                bad(message, errors.collect(), refusal.kind())
+                refused(status, message, errors.collect(), refusal.kind())
             }
             Self::CannotCancel(_) => failed(StatusCode::BAD_REQUEST, message, None::<Nothing>),
             Self::Conflict(why) => bad(message, vec![why], RefusalKind::Conflict),
             Self::NotFound(_) | Self::NotNow(_) => failed(StatusCode::OK, message, None::<Nothing>),
             Self::Compacted { resume_from } => {
                 failed(StatusCode::GONE, message, Some(ResumeFrom { resume_from }))
+            }
+            // As Drove's own: no envelope, and the one scheme that browsers and curl understand.
+            Self::Unauthenticated => {
+                let challenge = [(WWW_AUTHENTICATE, "Basic realm=\"realm\"")];
+                (StatusCode::UNAUTHORIZED, challenge, message).into_response()
             }
             Self::Forbidden(_) => failed(StatusCode::FORBIDDEN, message, None::<Nothing>),
             Self::NotJson => failed(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None::<Nothing>),
@@ -116,7 +128,16 @@ impl IntoResponse for ApiError {
 }
 
 fn bad(message: String, validation_errors: Vec<String>, kind: RefusalKind) -> Response {
-    failed(StatusCode::BAD_REQUEST, message, Some(ValidationErrors { validation_errors, kind }))
+    refused(StatusCode::BAD_REQUEST, message, validation_errors, kind)
+}
+
+fn refused(
+    status: StatusCode,
+    message: String,
+    validation_errors: Vec<String>,
+    kind: RefusalKind,
+) -> Response {
+    failed(status, message, Some(ValidationErrors { validation_errors, kind }))
 }
 
 fn failed<T: Serialize>(status: StatusCode, message: String, data: Option<T>) -> Response {

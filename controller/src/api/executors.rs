@@ -1,5 +1,7 @@
 //! The executors, and what users want of them.
 
+use std::sync::Arc;
+
 use axum::extract::State as Context;
 use muster_common::executor::{
     BlacklistOperationResponse, DrainRequest, ExecutorNodeData, ExecutorSummary, TagsRequest,
@@ -8,19 +10,24 @@ use muster_common::id::ExecutorId;
 use muster_common::read::accept;
 
 use super::access::Api;
-use super::answer::{Answer, Data};
+use super::answer::{Answer, Data, List};
 use super::body::Body;
 use super::error::ApiError;
 use super::path::Named;
-use super::query::Parameters;
-use crate::state::{Refusal, Wish, view};
+use super::query::{MAX_PAGE, Parameters};
+use crate::state::view::Page;
+use crate::state::{Executor, Refusal, Wish, view};
+use crate::users::User;
 
-/// `GET /cluster/executors`
-pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answer<Vec<ExecutorSummary>> {
+/// `GET /cluster/executors`. `from` and `size`, which page, are additions to Drove's API.
+pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> List<ExecutorSummary> {
+    let range = query.range(MAX_PAGE, MAX_PAGE)?;
     let state = api.read(&query).await?;
-    let summaries =
-        move || state.executors().map(|executor| view::executor_summary(&state, executor)).collect();
-    Ok(Data(api.blocking(summaries).await?))
+    let summaries = move || {
+        let show = |executor: &Arc<Executor>| view::executor_summary(&state, executor);
+        Page::of(state.executors(), range, show)
+    };
+    Ok(api.blocking(summaries).await?.into())
 }
 
 /// `GET /cluster/executors/{id}`
@@ -40,54 +47,60 @@ pub(super) async fn one(
 /// `POST /cluster/executors/blacklist?id=…`
 pub(super) async fn blacklist(
     Context(api): Context<Api>,
+    user: User,
     query: Parameters,
 ) -> Answer<BlacklistOperationResponse> {
-    change_all(&api, Wish::Blacklist, &named_in(&query)?).await
+    change_all(&api, &user, Wish::Blacklist, &named_in(&query)?).await
 }
 
 /// `POST /cluster/executors/{id}/blacklist`
 pub(super) async fn blacklist_one(
     Context(api): Context<Api>,
+    user: User,
     Named(executor): Named<String>,
 ) -> Answer<BlacklistOperationResponse> {
-    change_all(&api, Wish::Blacklist, &[executor]).await
+    change_all(&api, &user, Wish::Blacklist, &[executor]).await
 }
 
 /// `POST /cluster/executors/unblacklist?id=…`
 pub(super) async fn unblacklist(
     Context(api): Context<Api>,
+    user: User,
     query: Parameters,
 ) -> Answer<BlacklistOperationResponse> {
-    change_all(&api, Wish::Unblacklist, &named_in(&query)?).await
+    change_all(&api, &user, Wish::Unblacklist, &named_in(&query)?).await
 }
 
 /// `POST /cluster/executors/{id}/unblacklist`
 pub(super) async fn unblacklist_one(
     Context(api): Context<Api>,
+    user: User,
     Named(executor): Named<String>,
 ) -> Answer<BlacklistOperationResponse> {
-    change_all(&api, Wish::Unblacklist, &[executor]).await
+    change_all(&api, &user, Wish::Unblacklist, &[executor]).await
 }
 
 /// `POST /cluster/executors/{id}/drain` (an addition to Drove's API): a blacklisting with a deadline. The body is
 /// `{"timeout": "15 minutes"}` or empty.
 pub(super) async fn drain(
     Context(api): Context<Api>,
+    user: User,
     Named(executor): Named<String>,
     Body(body): Body,
 ) -> Answer<ExecutorSummary> {
     let request =
         if body.is_empty() { DrainRequest::default() } else { accept(&body, DrainRequest::problems)? };
-    change_one(&api, Wish::Drain { within: request.timeout.as_duration() }, &executor).await
+    change_one(&api, &user, Wish::Drain { within: request.timeout.as_duration() }, &executor).await
 }
 
 /// `POST /cluster/executors/{id}/remove` (an addition to Drove's API): of one that is not heard. It is
 /// shown as REMOVED for two days, and is a newcomer if it registers.
 pub(super) async fn remove(
     Context(api): Context<Api>,
+    user: User,
     Named(executor): Named<String>,
 ) -> Answer<ExecutorSummary> {
-    change_one(&api, Wish::Remove, &executor).await
+    change_one(&api, &user, Wish::Remove, &executor).await
 }
 
 /// `POST /cluster/executors/{id}/tags` (an addition to Drove's API): the body's are the tags that users give it from
@@ -104,11 +117,16 @@ pub(super) async fn tag(
 }
 
 /// What can be no executor's id is no executor.
-async fn change_all(api: &Api, wish: Wish, executors: &[String]) -> Answer<BlacklistOperationResponse> {
+async fn change_all(
+    api: &Api,
+    user: &User,
+    wish: Wish,
+    executors: &[String],
+) -> Answer<BlacklistOperationResponse> {
     let (ids, mut failed) =
         (executors.iter().filter_map(|id| ExecutorId::new(id).ok()).collect(), Vec::new());
     failed.extend(executors.iter().filter(|id| ExecutorId::new(*id).is_err()).cloned());
-    let duties = api.change_duty(wish, ids).await?;
+    let duties = api.change_duty(user, wish, ids).await?;
     let successful: Vec<String> = duties.changed.iter().map(ToString::to_string).collect();
     failed.extend(duties.refused.iter().map(|(id, _)| id.to_string()));
     let message = match (wish == Wish::Unblacklist, successful.is_empty(), failed.is_empty()) {
@@ -121,9 +139,9 @@ async fn change_all(api: &Api, wish: Wish, executors: &[String]) -> Answer<Black
     Ok(Data(BlacklistOperationResponse { successful, failed, approx_completion_time_ms: 0, message }))
 }
 
-async fn change_one(api: &Api, wish: Wish, executor: &str) -> Answer<ExecutorSummary> {
+async fn change_one(api: &Api, user: &User, wish: Wish, executor: &str) -> Answer<ExecutorSummary> {
     let id = ExecutorId::new(executor).map_err(|_| unknown(executor))?;
-    let duties = api.change_duty(wish, vec![id.clone()]).await?;
+    let duties = api.change_duty(user, wish, vec![id.clone()]).await?;
     match duties.refused.into_iter().next() {
         Some((_, Refusal::UnknownExecutor(_))) => return Err(unknown(executor)),
         Some((_, refusal)) => return Err(ApiError::Refused(refusal)),

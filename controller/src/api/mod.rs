@@ -4,9 +4,12 @@
 //! | module | noun |
 //! |---|---|
 //! | `access` | what a call may do: read the state, submit a command |
-//! | `services`, `operations`, `placement`, `cluster`, `controllers`, `executors`, `backup`, `events`, `watch` | the calls |
+//! | `services`, `instances`, `operations`, `placement`, `cluster`, `controllers`, `executors`, `backup`, `events`, `watch` | the calls |
 //! | `path`, `query`, `resume`, `body`, `error`, `answer` | what comes in, and what goes out |
+//! | `frames` | events as they are sent, written once for all who watch |
+//! | `etag` | which generation of a service a caller knows |
 //! | `idempotency` | the key under which a repeated call is the same operation |
+//! | `user` | who makes a call, and whether that user may |
 //! | `origin` | which calls come from a program, and which from a web page that has no business here |
 //! | `guard` | bounds on every call: time, size, how many at once; and its metrics |
 //!
@@ -19,10 +22,13 @@ mod body;
 mod cluster;
 mod controllers;
 mod error;
+mod etag;
 mod events;
 mod executors;
+mod frames;
 mod guard;
 mod idempotency;
+mod instances;
 mod operations;
 mod origin;
 mod path;
@@ -30,63 +36,74 @@ mod placement;
 mod query;
 mod resume;
 mod services;
+mod user;
 mod watch;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, delete, get, post};
+use muster_common::user::Verb;
 
 pub(crate) use access::{Api, Parts};
+pub(crate) use body::ARRIVING_BYTES;
+pub(crate) use frames::Frames;
 
-/// Every call. Unknown paths answer 404, unknown methods 405, both without a body.
+/// Every call, with what it does, so that none is without an answer to who may. Unknown paths answer 404, unknown methods 405, both without a body.
 pub(crate) fn router(api: Api) -> Router {
-    let routes: [(&'static str, MethodRouter<Api>); 41] = [
-        ("/ping", get(cluster::ping)),
-        ("/localservices", get(services::list)),
-        ("/localservices/validate/spec", post(operations::validate_spec)),
-        ("/localservices/operations", get(operations::list).post(operations::submit)),
-        ("/localservices/operations/{operation}", get(operations::one)),
-        ("/localservices/operations/{operation}/cancel", post(operations::cancel)),
-        ("/localservices/operations/{operation}/pause", post(operations::pause)),
-        ("/localservices/operations/{operation}/resume", post(operations::resume)),
-        ("/localservices/operations/{operation}/promote", post(operations::promote)),
-        ("/localservices/placement", post(placement::of_spec)),
-        ("/localservices/{service}", get(services::one)),
-        ("/localservices/{service}/spec", get(services::spec)),
-        ("/localservices/{service}/slots", get(services::slots)),
-        ("/localservices/{service}/placement", get(placement::of_service)),
-        ("/localservices/{service}/generations", get(services::generations)),
-        ("/localservices/{service}/operations", get(operations::of_service)),
-        ("/localservices/{service}/instances", get(services::instances)),
-        ("/localservices/{service}/instances/old", get(services::old_instances)),
-        ("/localservices/{service}/instances/{instance}", get(services::instance)),
+    use Verb::{Administer, Maintain, Operate, Read};
+    let routes: [(&'static str, Verb, MethodRouter<Api>); 47] = [
+        ("/ping", Read, get(cluster::ping)),
+        ("/whoami", Read, get(user::whoami)),
+        ("/localservices", Read, get(services::list)),
+        ("/localservices/validate/spec", Read, post(operations::validate_spec)),
+        ("/localservices/operations", Read, get(operations::list)),
+        ("/localservices/operations", Operate, post(operations::submit)),
+        ("/localservices/operations/{operation}", Read, get(operations::one)),
+        ("/localservices/operations/{operation}/cancel", Operate, post(operations::cancel)),
+        ("/localservices/operations/{operation}/pause", Operate, post(operations::pause)),
+        ("/localservices/operations/{operation}/resume", Operate, post(operations::resume)),
+        ("/localservices/operations/{operation}/promote", Operate, post(operations::promote)),
+        ("/localservices/placement", Read, post(placement::of_spec)),
+        ("/localservices/{service}", Read, get(services::one)),
+        ("/localservices/{service}/spec", Read, get(services::spec)),
+        ("/localservices/{service}/slots", Read, get(services::slots)),
+        ("/localservices/{service}/placement", Read, get(placement::of_service)),
+        ("/localservices/{service}/generations", Read, get(services::generations)),
+        ("/localservices/{service}/operations", Read, get(operations::of_service)),
+        ("/localservices/{service}/instances", Read, get(instances::of_service)),
+        ("/localservices/{service}/instances/old", Read, get(instances::old)),
+        ("/localservices/{service}/instances/{instance}", Read, get(instances::one)),
+        ("/instances", Read, get(instances::all)),
         // drove-cli waits for replaced and stopped instances of a local service here (its defect).
-        ("/applications/{service}/instances", get(services::instances)),
-        ("/cluster", get(cluster::summary)),
-        ("/cluster/controllers", get(controllers::list).post(controllers::add)),
-        ("/cluster/controllers/{controller}", delete(controllers::remove)),
-        ("/cluster/backup", get(backup::take)),
-        ("/cluster/maintenance/set", post(cluster::set_maintenance)),
-        ("/cluster/maintenance/unset", post(cluster::unset_maintenance)),
-        ("/cluster/executors", get(executors::list)),
-        ("/cluster/executors/blacklist", post(executors::blacklist)),
-        ("/cluster/executors/unblacklist", post(executors::unblacklist)),
-        ("/cluster/executors/{executor}", get(executors::one)),
-        ("/cluster/executors/{executor}/blacklist", post(executors::blacklist_one)),
-        ("/cluster/executors/{executor}/unblacklist", post(executors::unblacklist_one)),
-        ("/cluster/executors/{executor}/drain", post(executors::drain)),
-        ("/cluster/executors/{executor}/remove", post(executors::remove)),
-        ("/cluster/executors/{executor}/tags", post(executors::tag)),
-        ("/cluster/events", get(events::list)),
-        ("/cluster/events/latest", get(events::latest)),
-        ("/cluster/events/summary", get(events::summary)),
-        ("/cluster/events/watch", get(watch::watch)),
-        ("/endpoints", get(cluster::endpoints)),
-        ("/endpoints/app/{app}", get(cluster::endpoints)),
+        ("/applications/{service}/instances", Read, get(instances::of_service)),
+        ("/cluster", Read, get(cluster::summary)),
+        ("/cluster/dashboard", Read, get(cluster::dashboard)),
+        ("/cluster/placement/simulate", Read, post(placement::simulate)),
+        ("/cluster/controllers", Read, get(controllers::list)),
+        ("/cluster/controllers", Administer, post(controllers::add)),
+        ("/cluster/controllers/{controller}", Administer, delete(controllers::remove)),
+        ("/cluster/backup", Administer, get(backup::take)),
+        ("/cluster/maintenance/set", Maintain, post(cluster::set_maintenance)),
+        ("/cluster/maintenance/unset", Maintain, post(cluster::unset_maintenance)),
+        ("/cluster/executors", Read, get(executors::list)),
+        ("/cluster/executors/blacklist", Maintain, post(executors::blacklist)),
+        ("/cluster/executors/unblacklist", Maintain, post(executors::unblacklist)),
+        ("/cluster/executors/{executor}", Read, get(executors::one)),
+        ("/cluster/executors/{executor}/blacklist", Maintain, post(executors::blacklist_one)),
+        ("/cluster/executors/{executor}/unblacklist", Maintain, post(executors::unblacklist_one)),
+        ("/cluster/executors/{executor}/drain", Maintain, post(executors::drain)),
+        ("/cluster/executors/{executor}/remove", Maintain, post(executors::remove)),
+        ("/cluster/executors/{executor}/tags", Maintain, post(executors::tag)),
+        ("/cluster/events", Read, get(events::list)),
+        ("/cluster/events/latest", Read, get(events::latest)),
+        ("/cluster/events/summary", Read, get(events::summary)),
+        ("/cluster/events/watch", Read, get(watch::watch)),
+        ("/endpoints", Read, get(cluster::endpoints)),
+        ("/endpoints/app/{app}", Read, get(cluster::endpoints)),
     ];
     let mut v1 = Router::new();
-    for (path, methods) in routes {
-        v1 = v1.route(path, guard::measured(path, methods));
+    for (path, verb, methods) in routes {
+        v1 = v1.route(path, guard::measured(path, user::admitted(&api, verb, methods)));
     }
     let guarded = guard::bounded(v1.layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES)));
     let guarded = origin::checked(guarded, &api);

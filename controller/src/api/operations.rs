@@ -1,6 +1,7 @@
 //! What users ask for, and how far it is.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use axum::extract::State as Context;
 use muster_common::id::{OperationId, ServiceId};
@@ -8,14 +9,17 @@ use muster_common::operation::{Operation, OperationState, OperationSummary, Stee
 use serde::Serialize;
 
 use super::access::Api;
-use super::answer::{Answer, Data, Done};
+use super::answer::{Answer, Data, Done, List};
 use super::body::Body;
 use super::error::ApiError;
+use super::etag::IfMatch;
 use super::idempotency::IdempotencyKey;
 use super::path::Named;
-use super::query::{MAX_PAGE, Parameters, page};
+use super::query::Parameters;
 use super::services::known;
+use crate::state::view::Page;
 use crate::state::{Refusal, Steered, view};
+use crate::users::User;
 
 /// How many operations one answer holds at most.
 const MAX_OPERATIONS: u64 = 100;
@@ -31,14 +35,17 @@ pub(super) struct Accepted {
     operation_id: String,
 }
 
-/// `POST /localservices/operations`: accepted means committed; it goes on by itself.
+/// `POST /localservices/operations`: accepted means committed; it goes on by itself. With `If-Match` only if its service
+/// is still of that generation.
 pub(super) async fn submit(
     Context(api): Context<Api>,
+    user: User,
     key: Option<IdempotencyKey>,
+    expected: IfMatch,
     Body(body): Body,
 ) -> Answer<Accepted> {
     let request = api.operation_in(&body)?;
-    let submitted = api.submit(request, key.as_ref()).await?;
+    let submitted = api.submit(&user, request, key.as_ref(), expected.generation()).await?;
     Ok(Data(Accepted {
         service_id: submitted.service.to_string(),
         operation_id: submitted.operation.to_string(),
@@ -49,6 +56,7 @@ pub(super) async fn submit(
 /// An operation's id serves too. Drove's clients expect an answer without data.
 pub(super) async fn cancel(
     Context(api): Context<Api>,
+    user: User,
     Named(named): Named<String>,
 ) -> Result<Done, ApiError> {
     let unknown = || ApiError::Refused(Refusal::UnknownOperation(named.chars().take(255).collect()));
@@ -61,7 +69,7 @@ pub(super) async fn cancel(
         let service = Steered::Service(ServiceId::new(&named).map_err(|_| unknown())?);
         state.steered(&service).map_err(ApiError::CannotCancel)?.id.clone()
     };
-    api.steer(operation, Steer::Cancel).await.map(|_| Done).map_err(|error| match error {
+    api.steer(&user, operation, Steer::Cancel).await.map(|_| Done).map_err(|error| match error {
         ApiError::Refused(
             refusal @ (Refusal::NothingToCancel | Refusal::CannotSteer(..) | Refusal::OperationOver(..)),
         ) => ApiError::CannotCancel(refusal),
@@ -70,28 +78,29 @@ pub(super) async fn cancel(
 }
 
 /// `POST /localservices/operations/{operationId}/pause` (an addition to Drove's API).
-pub(super) async fn pause(api: Context<Api>, operation: Named<String>) -> Answer<Accepted> {
-    steer(api, operation, Steer::Pause).await
+pub(super) async fn pause(api: Context<Api>, user: User, operation: Named<String>) -> Answer<Accepted> {
+    steer(api, user, operation, Steer::Pause).await
 }
 
 /// `POST /localservices/operations/{operationId}/resume` (an addition to Drove's API).
-pub(super) async fn resume(api: Context<Api>, operation: Named<String>) -> Answer<Accepted> {
-    steer(api, operation, Steer::Resume).await
+pub(super) async fn resume(api: Context<Api>, user: User, operation: Named<String>) -> Answer<Accepted> {
+    steer(api, user, operation, Steer::Resume).await
 }
 
 /// `POST /localservices/operations/{operationId}/promote` (an addition to Drove's API).
-pub(super) async fn promote(api: Context<Api>, operation: Named<String>) -> Answer<Accepted> {
-    steer(api, operation, Steer::Promote).await
+pub(super) async fn promote(api: Context<Api>, user: User, operation: Named<String>) -> Answer<Accepted> {
+    steer(api, user, operation, Steer::Promote).await
 }
 
 async fn steer(
     Context(api): Context<Api>,
+    user: User,
     Named(operation): Named<String>,
     steer: Steer,
 ) -> Answer<Accepted> {
     let unknown = |_| ApiError::Refused(Refusal::UnknownOperation(operation.chars().take(255).collect()));
     let id = OperationId::new(&operation).map_err(unknown)?;
-    let steered = api.steer(id, steer).await?;
+    let steered = api.steer(&user, id, steer).await?;
     Ok(Data(Accepted {
         service_id: steered.service.to_string(),
         operation_id: steered.operation.to_string(),
@@ -100,10 +109,10 @@ async fn steer(
 
 /// `GET /localservices/operations?state=&service=&from=&size=` (an addition to Drove's API): those at work, then
 /// finished ones, newest first. Of their slots they tell how many are where, and name some that failed or are away.
-pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answer<Vec<OperationSummary>> {
+pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> List<OperationSummary> {
     let states = query.each::<OperationState>("state")?;
     let services: Vec<&str> = query.all("service").collect();
-    let (from, size) = part(&query)?;
+    let range = query.range(MAX_OPERATIONS, DEFAULT_OPERATIONS)?;
     let state = api.read(&query).await?;
     let mut operations: Vec<_> = state
         .operations()
@@ -112,15 +121,8 @@ pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answe
         .collect();
     operations
         .sort_by_key(|operation| (operation.state.is_final(), Reverse((operation.created, &operation.id))));
-    let shown = operations.into_iter().skip(from).take(size);
-    Ok(Data(shown.map(|operation| view::operation_summary(&state, operation)).collect()))
-}
-
-/// Where a page of operations begins, and how many are on it.
-fn part(query: &Parameters) -> Result<(usize, usize), ApiError> {
-    let from = page(query.number("from", MAX_PAGE, 0)?);
-    let size = page(query.number("size", MAX_OPERATIONS, DEFAULT_OPERATIONS)?);
-    Ok((from, size))
+    let show = |operation: &Arc<Operation>| view::operation_summary(&state, operation);
+    Ok(Page::of(operations.into_iter(), range, show).into())
 }
 
 #[derive(Debug, Serialize)]
@@ -158,13 +160,13 @@ pub(super) async fn of_service(
     Context(api): Context<Api>,
     Named(service): Named<String>,
     query: Parameters,
-) -> Answer<Vec<OperationSummary>> {
-    let (from, size) = part(&query)?;
+) -> List<OperationSummary> {
+    let range = query.range(MAX_OPERATIONS, DEFAULT_OPERATIONS)?;
     let state = api.read(&query).await?;
     let id = match ServiceId::new(&service) {
         Ok(id) if state.operations_of(&id).next().is_some() => id,
         Ok(_) | Err(_) => known(&state, &service)?.id.clone(),
     };
-    let shown = state.operations_of(&id).skip(from).take(size);
-    Ok(Data(shown.map(|operation| view::operation_summary(&state, operation)).collect()))
+    let show = |operation: &Arc<Operation>| view::operation_summary(&state, operation);
+    Ok(Page::of(state.operations_of(&id), range, show).into())
 }

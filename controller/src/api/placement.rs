@@ -1,7 +1,7 @@
 //! Where a service belongs, and why not elsewhere.
 
 use axum::extract::State as Context;
-use muster_common::placement::ExecutorPlacement;
+use muster_common::placement::{ExecutorPlacement, SimulatedPlacement};
 
 use super::access::Api;
 use super::answer::{Answer, Data};
@@ -38,4 +38,18 @@ pub(super) async fn of_spec(
     let count = u32::try_from(count).map_err(|error| ApiError::Internal(error.to_string()))?;
     let state = api.read(&query).await?;
     Ok(Data(view::placement_of_spec(&state, &spec, count)))
+}
+
+/// `POST /cluster/placement/simulate?detail=`, which drove-cli has a command for: how many instances there would be with
+/// `numInstances` on each executor that the spec is for, and what keeps the others away. Nothing is changed.
+pub(super) async fn simulate(
+    Context(api): Context<Api>,
+    query: Parameters,
+    Body(body): Body,
+) -> Answer<SimulatedPlacement> {
+    let detail = query.flag("detail")?;
+    let request = api.simulation_in(&body)?;
+    let state = api.read(&query).await?;
+    let simulate = move || view::simulated_placement(&state, &request.spec, request.num_instances, detail);
+    Ok(Data(api.blocking(simulate).await?))
 }

@@ -4,6 +4,7 @@ use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 
 use super::error::ApiError;
+use crate::state::view::Range;
 
 /// More parameters than any call has a use for.
 const MAX_PARAMETERS: usize = 64;
@@ -31,8 +32,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 }
 
 impl Parameters {
-    fn last<'a>(&'a self, name: &'a str) -> Option<&'a str> {
-        self.all(name).last()
+    /// The one value of `name`. Of several different ones nobody knows which is meant.
+    fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, ApiError> {
+        let mut values = self.all(name);
+        let first = values.next();
+        if values.any(|other| Some(other) != first) {
+            let problem = format!("query param {name} has several values; give it once");
+            return Err(ApiError::Validation(vec![problem]));
+        }
+        Ok(first)
+    }
+
+    /// Where a page begins and how many elements it has, `size` of them unless the caller says.
+    pub(super) fn range(&self, most: u64, size: u64) -> Result<Range, ApiError> {
+        Ok((page(self.number("from", MAX_PAGE, 0)?), page(self.number("size", most, size)?)))
     }
 
     /// Every value of `name`.
@@ -42,7 +55,7 @@ impl Parameters {
 
     /// A number in `0..=most`, or `default` when it is not given.
     pub(super) fn number(&self, name: &str, most: u64, default: u64) -> Result<u64, ApiError> {
-        let Some(text) = self.last(name) else { return Ok(default) };
+        let Some(text) = self.one(name)? else { return Ok(default) };
         let problem = match text.parse::<i128>() {
             Ok(number) if number < 0 => "must be greater than or equal to 0".to_owned(),
             Ok(number) => match u64::try_from(number) {
@@ -56,7 +69,7 @@ impl Parameters {
 
     /// Whether `name` is set: `?stale`, `?stale=true` and `?stale=1` set it.
     pub(super) fn flag(&self, name: &str) -> Result<bool, ApiError> {
-        match self.last(name) {
+        match self.one(name)? {
             None | Some("false" | "0") => Ok(false),
             Some("" | "true" | "1") => Ok(true),
             Some(_) => {
@@ -71,7 +84,12 @@ impl Parameters {
         T: std::str::FromStr<Err: std::fmt::Display>,
     {
         let problem = |error: T::Err| ApiError::Validation(vec![format!("query param {name} {error}")]);
-        self.last(name).map(|text| text.parse().map_err(problem)).transpose()
+        self.one(name)?.map(|text| text.parse().map_err(problem)).transpose()
+    }
+
+    /// The text of `name`; empty when it is not given.
+    pub(super) fn text(&self, name: &str) -> Result<String, ApiError> {
+        Ok(self.one(name)?.unwrap_or_default().to_owned())
     }
 
     /// Every value of `name`, each parsed; all that cannot be are named at once.
@@ -92,7 +110,7 @@ impl Parameters {
 }
 
 /// A paging parameter as a count of elements.
-pub(super) fn page(number: u64) -> usize {
+fn page(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
@@ -116,7 +134,11 @@ mod tests {
     #[test]
     fn numbers_are_bounded_and_the_refusal_names_the_parameter() {
         assert_eq!(query(&[]).number("from", MAX_PAGE, 7).unwrap(), 7);
-        assert_eq!(query(&[("from", "3"), ("from", "4")]).number("from", MAX_PAGE, 0).unwrap(), 4);
+        assert_eq!(query(&[("from", "3"), ("from", "3")]).number("from", MAX_PAGE, 0).unwrap(), 3);
+        assert_eq!(
+            refusal(query(&[("from", "3"), ("from", "4")]).number("from", MAX_PAGE, 0)),
+            "query param from has several values; give it once"
+        );
         for (text, problem) in [
             ("-1", "query param from must be greater than or equal to 0"),
             ("2147483647", "query param from must be less than or equal to 2147483646"),

@@ -1,11 +1,10 @@
-//! Services, their instances and their slots.
+//! Services, their specs and their slots.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State as Context;
-use muster_common::id::{Generation, InstanceId, ServiceId};
-use muster_common::instance::{InstanceInfo, InstanceState};
+use muster_common::id::{Generation, ServiceId};
 use muster_common::service::ServiceSummary;
 use muster_common::slot::{ReplaceMode, SlotStatus};
 use muster_common::spec::{LocalServiceSpec, masked};
@@ -13,96 +12,49 @@ use muster_common::time::Timestamp;
 use serde::Serialize;
 
 use super::access::Api;
-use super::answer::{Answer, Data};
+use super::answer::{Answer, Data, Listed};
 use super::error::ApiError;
+use super::etag::{IfNoneMatch, Tagged};
 use super::path::Named;
-use super::query::{MAX_PAGE, Parameters, page};
+use super::query::{MAX_PAGE, Parameters};
+use crate::state::view::Page;
 use crate::state::{Service, State, view};
 
 /// `GET /localservices`
 pub(super) async fn list(
     Context(api): Context<Api>,
     query: Parameters,
-) -> Answer<BTreeMap<String, ServiceSummary>> {
-    let from = page(query.number("from", MAX_PAGE, 0)?);
-    let size = page(query.number("size", MAX_PAGE, MAX_PAGE)?);
+) -> Result<Listed<BTreeMap<String, ServiceSummary>>, ApiError> {
+    let range = query.range(MAX_PAGE, MAX_PAGE)?;
     let state = api.read(&query).await?;
-    let services = state.services().skip(from).take(size);
-    Ok(Data(
-        services.map(|service| (service.id.to_string(), view::service_summary(&state, service))).collect(),
-    ))
+    let page =
+        Page::of(state.services(), range, |service: &Arc<Service>| view::service_summary(&state, service));
+    let data = page.items.into_iter().map(|summary| (summary.id.clone(), summary)).collect();
+    Ok(Listed { data, total: page.total })
 }
 
 /// `GET /localservices/{id}`
 pub(super) async fn one(
     Context(api): Context<Api>,
     Named(service): Named<String>,
+    known_to_caller: IfNoneMatch,
     query: Parameters,
-) -> Answer<ServiceSummary> {
+) -> Result<Tagged<ServiceSummary>, ApiError> {
     let state = api.read(&query).await?;
     let service = known(&state, &service)?;
-    Ok(Data(view::service_summary(&state, service)))
+    Ok(known_to_caller.answer(service.generation, || view::service_summary(&state, service)))
 }
 
 /// `GET /localservices/{id}/spec`, masked.
 pub(super) async fn spec(
     Context(api): Context<Api>,
     Named(service): Named<String>,
+    known_to_caller: IfNoneMatch,
     query: Parameters,
-) -> Answer<LocalServiceSpec> {
+) -> Result<Tagged<LocalServiceSpec>, ApiError> {
     let state = api.read(&query).await?;
     let service = known(&state, &service)?;
-    Ok(Data(masked(service.spec())))
-}
-
-/// `GET /localservices/{id}/instances`: active ones; an unknown service has none. `from` and `size`, which page, are
-/// additions to Drove's API.
-pub(super) async fn instances(
-    Context(api): Context<Api>,
-    Named(service): Named<String>,
-    query: Parameters,
-) -> Answer<Vec<InstanceInfo>> {
-    let wanted = query.each::<InstanceState>("state")?;
-    let from = page(query.number("from", MAX_PAGE, 0)?);
-    let size = page(query.number("size", MAX_PAGE, MAX_PAGE)?);
-    let state = api.read(&query).await?;
-    let Ok(service) = ServiceId::new(&service) else { return Ok(Data(Vec::new())) };
-    Ok(Data(view::active_instances(&state, &service, &wanted, (from, size))))
-}
-
-/// `GET /localservices/{id}/instances/old`: all others; also of a service that is destroyed by now. The parameters
-/// are additions to Drove's API: `state`, `executor` and `reason` may repeat, `since` is a time in ms, `from` and
-/// `size` page.
-pub(super) async fn old_instances(
-    Context(api): Context<Api>,
-    Named(service): Named<String>,
-    query: Parameters,
-) -> Answer<Vec<InstanceInfo>> {
-    let filter = view::OldFilter {
-        states: query.each("state")?,
-        executors: query.all("executor").map(str::to_owned).collect(),
-        reasons: query.each("reason")?,
-        since: Timestamp(query.number("since", u64::MAX, 0)?),
-    };
-    let from = page(query.number("from", MAX_PAGE, 0)?);
-    let size = page(query.number("size", MAX_PAGE, MAX_PAGE)?);
-    let state = api.read(&query).await?;
-    let Ok(service) = ServiceId::new(&service) else { return Ok(Data(Vec::new())) };
-    Ok(Data(api.blocking(move || view::old_instances(&state, &service, &filter, (from, size))).await?))
-}
-
-/// `GET /localservices/{id}/instances/{instanceId}`: in any state.
-pub(super) async fn instance(
-    Context(api): Context<Api>,
-    Named((service, instance)): Named<(String, String)>,
-    query: Parameters,
-) -> Answer<InstanceInfo> {
-    let state = api.read(&query).await?;
-    let found = InstanceId::new(&instance).ok().and_then(|id| state.instance(&id));
-    match found.filter(|found| found.record.slot.service.as_str() == service) {
-        Some(found) => Ok(Data(view::instance_info(&state, found))),
-        None => Err(ApiError::NotFound(format!("No such local service instance {service}/{instance}"))),
-    }
+    Ok(known_to_caller.answer(service.generation, || masked(service.spec())))
 }
 
 /// One slot of a service: what is asked of it, and what its executor says.

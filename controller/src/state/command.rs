@@ -28,6 +28,8 @@ pub enum Command {
         at: Timestamp,
         /// Who asks.
         by: String,
+        /// Refused unless the service is of this generation when it is applied.
+        if_generation: Option<Generation>,
     },
     /// The reconciler's changes, each with the condition under which it was planned. Answered by
     /// [`super::Reply::Planned`].

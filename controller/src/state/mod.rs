@@ -158,7 +158,9 @@ impl State {
             self.clock = self.clock.max(at);
         }
         match command {
-            Command::SubmitOperation { id, request, at, by } => self.submit(id, request, *at, by),
+            Command::SubmitOperation { id, request, at, by, if_generation } => {
+                self.submit(id, request, *at, by, *if_generation)
+            }
             Command::SteerOperation { at, which, steer, by } => self.steer(*at, which, *steer, by),
             Command::AnnounceLeader { at, address } => {
                 // One that was said again, or overtaken.

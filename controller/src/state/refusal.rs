@@ -4,7 +4,7 @@ use std::fmt;
 
 use muster_common::envelope::RefusalKind;
 use muster_common::executor::ExecutorState;
-use muster_common::id::{ExecutorId, OperationId, ServiceId};
+use muster_common::id::{ExecutorId, Generation, OperationId, ServiceId};
 use muster_common::operation::{OperationKind, OperationState, Steer};
 use muster_common::service::ServiceState;
 
@@ -51,6 +51,8 @@ pub enum Refusal {
     NoEarlierSpec(ServiceId),
     /// The new spec is for none of the executors that the service is on: nothing could show that it is good.
     NoCommonPlace(ServiceId),
+    /// The service is not of the generation that the request is for; of which it was to be, and is.
+    GenerationMoved(ServiceId, Generation, Generation),
     /// No slot of the operation is on an executor with this tag.
     NoCanary(String),
     /// There is no such executor, or none any more.
@@ -86,6 +88,7 @@ impl Refusal {
             Self::UnknownGeneration(..) => "UNKNOWN_GENERATION",
             Self::NoEarlierSpec(_) => "NO_EARLIER_SPEC",
             Self::NoCommonPlace(_) => "NO_COMMON_PLACE",
+            Self::GenerationMoved(..) => "GENERATION_MOVED",
             Self::NoCanary(_) => "NO_CANARY",
             Self::UnknownExecutor(_) => "UNKNOWN_EXECUTOR",
             Self::DutyHeld(..) => "DUTY_HELD",
@@ -124,6 +127,7 @@ impl Refusal {
             | Self::KeyReused(_)
             | Self::NoEarlierSpec(_)
             | Self::NoCommonPlace(_)
+            | Self::GenerationMoved(..)
             | Self::NoCanary(_)
             | Self::DutyHeld(..)
             | Self::StillHolds(..) => RefusalKind::Conflict,
@@ -192,6 +196,11 @@ impl fmt::Display for Refusal {
             Self::NoEarlierSpec(service) => {
                 write!(f, "Local service {service} never had another spec to go back to")
             }
+            Self::GenerationMoved(service, expected, is) => write!(
+                f,
+                "Local service {service} is of generation {is} by now, and not of {expected} as If-Match expects: read it \
+                 again, and decide anew"
+            ),
             Self::NoCanary(tag) => {
                 write!(f, "No slot of this operation is on an executor with the tag {tag}")
             }

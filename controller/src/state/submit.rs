@@ -45,6 +45,7 @@ impl State {
         request: &OperationRequest,
         at: Timestamp,
         by: &str,
+        if_generation: Option<Generation>,
     ) -> Reply {
         let fingerprint = Uuid::new_v5(&Uuid::NAMESPACE_OID, &request.to_json());
         match self.operations.get(id) {
@@ -54,10 +55,24 @@ impl State {
             Some(_) => return Reply::Refused(Refusal::KeyReused(id.clone())),
             None => {}
         }
-        match self.accept(&Submission { id, at, by, fingerprint }, request) {
+        let submission = Submission { id, at, by, fingerprint };
+        let accepted = self.expect(request, if_generation).and_then(|()| self.accept(&submission, request));
+        match accepted {
             Ok(service) => Reply::Accepted { operation: id.clone(), service },
             Err(refusal) => Reply::Refused(refusal),
         }
+    }
+
+    /// Whether the service that a request is about is of the generation that its caller knows.
+    fn expect(&self, request: &OperationRequest, generation: Option<Generation>) -> Result<(), Refusal> {
+        let Some(expected) = generation.filter(|_| !self.is_in_maintenance()) else { return Ok(()) };
+        let id = request.service_id();
+        let known = ServiceId::new(&id).ok().and_then(|id| self.service(&id));
+        let service = known.ok_or(Refusal::UnknownService(id))?;
+        if service.generation == expected {
+            return Ok(());
+        }
+        Err(Refusal::GenerationMoved(service.id.clone(), expected, service.generation))
     }
 
     fn accept(

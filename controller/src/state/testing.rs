@@ -211,6 +211,7 @@ impl Fixture {
             request: Box::new(request),
             at: self.now,
             by: "tester".to_owned(),
+            if_generation: None,
         };
         match self.apply(&command) {
             Reply::Accepted { operation, .. } => {
@@ -381,9 +382,14 @@ impl Fixture {
         id
     }
 
+    pub(crate) fn active_instances(&self, service: &str) -> Vec<InstanceInfo> {
+        let (all, range) = (view::InstanceFilter::default(), (0, usize::MAX));
+        view::active_instances(&self.state, &service_id(service), &all, range, view::Detail::Brief).items
+    }
+
     pub(crate) fn old_instances(&self, service: &str) -> Vec<InstanceInfo> {
-        let all = view::OldFilter::default();
-        view::old_instances(&self.state, &service_id(service), &all, (0, usize::MAX))
+        let all = view::InstanceFilter::default();
+        view::old_instances(&self.state, &service_id(service), &all, (0, usize::MAX)).items
     }
 
     pub(crate) fn service(&self, id: &str) -> &Service {

@@ -49,6 +49,19 @@ impl Cluster {
         liveness: LivenessConfig,
         limits: SpecLimits,
     ) -> Self {
+        Self::start_configured(world, count, |config| {
+            config.liveness = liveness;
+            config.spec_limits = limits.clone();
+        })
+        .await
+    }
+
+    /// Starts them as `configure` says.
+    pub async fn start_configured(
+        world: World,
+        count: u64,
+        configure: impl Fn(&mut ControllerConfig),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let id = ClusterId::new("test").unwrap();
         let authority = Authority::new(&id).unwrap();
@@ -69,17 +82,23 @@ impl Cluster {
         let starts = members.iter().zip(bound).map(|(member, (cluster, api))| {
             let data_dir = dir.path().join(member.id.to_string());
             std::fs::create_dir(&data_dir).unwrap();
-            let config = ControllerConfig {
+            let mut config = ControllerConfig {
                 cluster: id.clone(),
                 id: member.id,
                 data_dir: Some(data_dir.clone()),
-                listen: ListenConfig { cluster: member.cluster.clone(), api: member.api.clone() },
+                listen: ListenConfig {
+                    cluster: member.cluster.clone(),
+                    api: member.api.clone(),
+                    allow_plain_http: false,
+                },
                 members: members.clone(),
                 tls: None,
-                liveness,
+                liveness: LivenessConfig::default(),
                 retention: RetentionConfig::default(),
-                spec_limits: limits.clone(),
+                spec_limits: SpecLimits::default(),
+                users: Vec::new(),
             };
+            configure(&mut config);
             let tls = identity(&authority, &id, Role::Controller(member.id));
             let resources = Resources { cluster, api, storage: Storage::Directory(data_dir), lock: None };
             Controller::start_on(resources, config, world.clone(), tls)

@@ -111,9 +111,9 @@ impl Lab {
         })
     }
 
-    /// The live instances of a service, as the controller `nth` shows them.
+    /// The live instances of a service with all that is known of them, as the controller `nth` shows them.
     pub fn instances(&self, nth: usize, service: &str) -> Result<Vec<InstanceInfo>, CallError> {
-        self.controllers[nth].api.get(&format!("localservices/{service}/instances"))
+        self.controllers[nth].api.get(&format!("localservices/{service}/instances?detail=true"))
     }
 
     /// An instance of a service, while the controller `nth` shows it as healthy.

@@ -116,12 +116,14 @@ impl Fleet {
             listen: ListenConfig {
                 cluster: format!("0.0.0.0:{CLUSTER_PORT}"),
                 api: format!("0.0.0.0:{API_PORT}"),
+                allow_plain_http: false,
             },
             members: self.controllers.keys().copied().map(member).collect(),
             tls: None,
             liveness: LivenessConfig::default(),
             retention: RetentionConfig::default(),
             spec_limits: SpecLimits::default(),
+            users: Vec::new(),
         }
     }
 

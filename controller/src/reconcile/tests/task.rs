@@ -62,6 +62,7 @@ impl Local {
             request: Box::new(request),
             at: Timestamp(1),
             by: String::new(),
+            if_generation: None,
         };
         let create = OperationRequest::Create { spec: Box::new(spec("web")), instances_per_host: 1 };
         for command in [

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::executor::ExecutorRecord;
-use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::id::{ExecutorId, Generation, InstanceId};
 use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
 use muster_common::time::Timestamp;
@@ -18,11 +18,12 @@ use crate::state::{Command, Contact, ExecutorReport, Steered, Wish};
 impl From<&Command> for v1::StateCommand {
     fn from(command: &Command) -> Self {
         let (at, body) = match command {
-            Command::SubmitOperation { id, request, at, by } => {
+            Command::SubmitOperation { id, request, at, by, if_generation } => {
                 let body = v1::SubmitOperation {
                     id: id.to_string(),
                     request_json: request.to_json().into(),
                     by: by.clone(),
+                    if_generation: if_generation.map(|generation| generation.0),
                 };
                 (at, Body::SubmitOperation(body))
             }
@@ -104,6 +105,7 @@ impl TryFrom<v1::StateCommand> for Command {
                     request: Box::new(request),
                     at,
                     by: body.by,
+                    if_generation: body.if_generation.map(Generation),
                 }
             }
             Body::SteerOperation(body) => {

@@ -1,6 +1,6 @@
 //! Replies.
 
-use muster_common::id::ServiceId;
+use muster_common::id::{Generation, ServiceId};
 use muster_common::service::ServiceState;
 use muster_proto::v1::state_reply::Body;
 use muster_proto::{Fields, Malformed, v1};
@@ -152,6 +152,10 @@ impl From<&Refusal> for v1::Refused {
                 let texts = std::iter::once(generation.to_string()).chain(kept.iter().cloned()).collect();
                 Self { service: service.to_string(), texts, ..plain }
             }
+            Refusal::GenerationMoved(service, expected, is) => {
+                let texts = vec![expected.to_string(), is.to_string()];
+                Self { service: service.to_string(), texts, ..plain }
+            }
             Refusal::DutyHeld(executor, duty) => {
                 Self { texts: vec![executor.to_string(), duty.to_string()], ..plain }
             }
@@ -207,6 +211,11 @@ impl TryFrom<v1::Refused> for Refusal {
             }
             "NO_EARLIER_SPEC" => Self::NoEarlierSpec(service()?),
             "NO_COMMON_PLACE" => Self::NoCommonPlace(service()?),
+            "GENERATION_MOVED" => Self::GenerationMoved(
+                service()?,
+                Generation(fields.parse("texts", nth(0))?),
+                Generation(fields.parse("texts", nth(1))?),
+            ),
             "NO_CANARY" => Self::NoCanary(text()),
             "UNKNOWN_EXECUTOR" => Self::UnknownExecutor(text()),
             "DUTY_HELD" => Self::DutyHeld(fields.parse("texts", nth(0))?, fields.parse("texts", nth(1))?),

@@ -118,6 +118,7 @@ fn every_reply_survives_its_bytes() {
         Refusal::NotAllowed(service.clone(), ServiceState::Inactive),
         Refusal::AlreadyExists(service.clone()),
         Refusal::InstanceCount,
+        Refusal::GenerationMoved(service.clone(), Generation(3), Generation(7)),
         Refusal::HostLevelCount,
         Refusal::HostLevelFixed,
         Refusal::NotReplaceable(ids.clone()),

@@ -36,7 +36,7 @@ fn without_contact_instances_are_shown_as_unknown_and_nothing_is_changed() {
     assert_eq!(info.reason, Some(Reason::ExecutorUnreachable));
     assert_eq!(info.error_message, "no contact with executor e1 since 1970-01-01T00:16:40.000Z");
     assert_eq!(fixture.state.executor(&executor_id("e1")).unwrap().shown_state(), ExecutorState::Unready);
-    let active = view::active_instances(&fixture.state, &service_id("web-1"), &[], (0, 100));
+    let active = fixture.active_instances("web-1");
     assert_eq!(active.iter().map(|info| info.executor_id.as_str()).collect::<Vec<_>>(), ["e2"]);
     assert_eq!(fixture.old_instances("web-1")[0].instance_id, INSTANCE);
     let summary = view::service_summary(&fixture.state, fixture.service("web-1"));

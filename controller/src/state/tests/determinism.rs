@@ -127,6 +127,7 @@ fn log(steps: &[Step]) -> Vec<Bytes> {
             request: Box::new(request),
             at: now,
             by: String::new(),
+            if_generation: None,
         };
         let command = match step {
             Step::Register(executor, empty) => Command::RegisterExecutor {

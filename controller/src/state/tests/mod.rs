@@ -3,6 +3,7 @@
 mod contact;
 mod determinism;
 mod duty;
+mod instances;
 mod led;
 mod maintenance;
 mod placement;

@@ -127,3 +127,33 @@ fn a_fixed_host_port_that_somebody_else_has_is_no_room() {
     let held = "host port 33857 is fixed, and other-1.e1.0 of other-1 has it".to_owned();
     assert_eq!(message(taken), [vec![held], vec![]]);
 }
+
+#[test]
+fn a_simulation_counts_what_fits_and_tells_what_does_not() {
+    let mut fixture = Fixture::with_executors(2);
+    let simulate = |fixture: &Fixture, count, detail| {
+        view::simulated_placement(&fixture.state, &spec("web"), count, detail)
+    };
+    let two_each = simulate(&fixture, 2, true);
+    assert_eq!((two_each.requested, two_each.placed, two_each.errors.len()), (4, 4, 0));
+    let hosts: Vec<&str> = two_each.placements.iter().map(|place| place.executor_id.as_str()).collect();
+    assert_eq!(hosts, ["e1", "e1", "e2", "e2"]);
+    assert!(simulate(&fixture, 2, false).placements.is_empty());
+
+    // Four cores on each.
+    let many = simulate(&fixture, 10, false);
+    assert_eq!((many.requested, many.placed), (20, 8));
+    assert!(
+        many.errors[0].starts_with("e1.example.org: 10 more are wanted, and there is room for 4"),
+        "{many:?}"
+    );
+
+    fixture.contact("e2", Contact::Unreachable);
+    let away = simulate(&fixture, 1, false);
+    assert_eq!((away.requested, away.placed), (2, 1));
+    assert!(away.errors[0].contains("no contact with executor e2"), "{away:?}");
+
+    let elsewhere = spec_for("web", &json!({"all": ["gpu"]}));
+    let nowhere = view::simulated_placement(&fixture.state, &elsewhere, 1, false);
+    assert_eq!((nowhere.requested, nowhere.placed, nowhere.errors.len()), (0, 0, 1));
+}

@@ -26,8 +26,9 @@ struct Shown {
 /// All that the wire shows of instances and slots, but for when and in which order it was committed.
 fn shown(state: &State) -> Shown {
     let service = service_id("web-1");
-    let active = view::active_instances(state, &service, &[], (0, 100));
-    let mut old = view::old_instances(state, &service, &view::OldFilter::default(), (0, usize::MAX));
+    let all = view::InstanceFilter::default();
+    let active = view::active_instances(state, &service, &all, (0, 100), view::Detail::Whole).items;
+    let mut old = view::old_instances(state, &service, &all, (0, usize::MAX)).items;
     old.sort_by(|a, b| a.instance_id.cmp(&b.instance_id));
     let slots = state.slots().map(|(_, slot)| slot.status.clone()).collect();
     let mut events = BTreeMap::<String, Vec<Event>>::new();

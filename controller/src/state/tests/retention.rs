@@ -348,28 +348,29 @@ fn old_instances_are_narrowed_by_state_executor_reason_and_time() {
     fixture.advance(60);
     fixture.contact("e2", muster_common::executor::Contact::Lost);
     let at_loss = fixture.now;
-    let ids = |filter: view::OldFilter| -> Vec<String> {
+    let ids = |filter: view::InstanceFilter| -> Vec<String> {
         let old = view::old_instances(&fixture.state, &service, &filter, (0, usize::MAX));
-        old.into_iter().map(|info| info.instance_id).collect()
+        old.items.into_iter().map(|info| info.instance_id).collect()
     };
     let stopped = ["web-1.e1.0"];
     let lost = ["web-1.e2.0"];
-    let all = view::OldFilter::default;
+    let all = view::InstanceFilter::default;
     assert_eq!(ids(all()).len(), 2);
-    assert_eq!(ids(view::OldFilter { states: vec![InstanceState::Stopped], ..all() }), stopped);
-    assert_eq!(ids(view::OldFilter { executors: vec!["e2".to_owned()], ..all() }), lost);
-    assert_eq!(ids(view::OldFilter { reasons: vec![Reason::ExecutorUnreachable], ..all() }), lost);
+    assert_eq!(ids(view::InstanceFilter { states: vec![InstanceState::Stopped], ..all() }), stopped);
+    assert_eq!(ids(view::InstanceFilter { executors: vec!["e2".to_owned()], ..all() }), lost);
+    assert_eq!(ids(view::InstanceFilter { reasons: vec![Reason::ExecutorUnreachable], ..all() }), lost);
     // The end and the loss are the controllers' to date: an executor that is lost said nothing of it.
-    assert_eq!(ids(view::OldFilter { since: before, ..all() }).len(), 2);
-    assert_eq!(ids(view::OldFilter { since: at_loss, ..all() }), lost);
+    assert_eq!(ids(view::InstanceFilter { since: before, ..all() }).len(), 2);
+    assert_eq!(ids(view::InstanceFilter { since: at_loss, ..all() }), lost);
     let later = at_loss.plus(Duration::from_millis(1));
-    assert_eq!(ids(view::OldFilter { since: later, ..all() }), [""; 0]);
+    assert_eq!(ids(view::InstanceFilter { since: later, ..all() }), [""; 0]);
     // The page is one of what is left.
     let page = |from, size| {
-        let filter = view::OldFilter { states: vec![InstanceState::Lost], ..all() };
-        view::old_instances(&fixture.state, &service, &filter, (from, size)).len()
+        let filter = view::InstanceFilter { states: vec![InstanceState::Lost], ..all() };
+        let page = view::old_instances(&fixture.state, &service, &filter, (from, size));
+        (page.items.len(), page.total)
     };
-    assert_eq!((page(0, 0), page(0, 1), page(1, 1)), (0, 1, 0));
+    assert_eq!((page(0, 0), page(0, 1), page(1, 1)), ((0, 1), (1, 1), (0, 1)));
 }
 
 #[test]

@@ -161,7 +161,8 @@ fn an_id_that_comes_again_is_answered_as_the_first_time_unless_it_asks_for_somet
     let submit = |fixture: &mut Fixture, service_id: &str| {
         let request = Box::new(OperationRequest::Retry { service_id: service_id.to_owned() });
         let id = operation_id("OP-again");
-        fixture.apply(&Command::SubmitOperation { id, request, at: fixture.now, by: "ann".to_owned() })
+        let (at, by) = (fixture.now, "ann".to_owned());
+        fixture.apply(&Command::SubmitOperation { id, request, at, by, if_generation: None })
     };
     let first = submit(&mut fixture, ID);
     fixture.settle();

@@ -1,11 +1,12 @@
 //! Every operation in every state, against drove-wire.md §3.
 
+use muster_common::id::OperationId;
 use muster_common::operation::{ClusterOpSpec, OperationKind, OperationRequest, OperationState, Steer};
 use muster_common::service::{ActivationState, ServiceState};
 use muster_common::spec::LocalServiceSpec;
 
 use crate::state::testing::*;
-use crate::state::{Happening, Refusal};
+use crate::state::{Happening, Refusal, Reply};
 
 const ID: &str = "web-1";
 
@@ -240,6 +241,7 @@ fn a_proposal_that_is_repeated_is_answered_as_the_first_time() {
         request: Box::new(OperationRequest::Activate { service_id: ID.to_owned() }),
         at: fixture.now,
         by: "tester".to_owned(),
+        if_generation: None,
     };
     let reply = fixture.apply(&again);
     assert_eq!(reply, crate::state::Reply::Accepted { operation: first, service: service_id(ID) });
@@ -375,4 +377,36 @@ fn a_destroy_beside_a_dead_node_waits_until_that_is_lost() {
     fixture.contact("e2", crate::state::Contact::Lost);
     fixture.settle();
     assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
+}
+
+#[test]
+fn a_request_for_another_generation_is_refused_when_it_is_applied() {
+    let mut fixture = Fixture::with_executors(1);
+    fixture.running(spec("web"), 1);
+    let before = fixture.service(ID).generation;
+    let scale = |fixture: &mut Fixture, id: &str, count, generation| {
+        let command = crate::state::Command::SubmitOperation {
+            id: OperationId::new(id).unwrap(),
+            request: Box::new(OperationRequest::UpdateInstanceCount {
+                service_id: ID.to_owned(),
+                instances_per_host: count,
+            }),
+            at: fixture.now,
+            by: String::new(),
+            if_generation: Some(generation),
+        };
+        let reply = fixture.apply(&command);
+        fixture.settle();
+        reply
+    };
+    // Both were right when they were asked; the second one is not any more.
+    let first = scale(&mut fixture, "one", 2, before);
+    assert!(matches!(first, Reply::Accepted { .. }), "{first:?}");
+    let now = fixture.service(ID).generation;
+    assert!(now > before);
+    let moved = Reply::Refused(Refusal::GenerationMoved(service_id(ID), before, now));
+    assert_eq!(scale(&mut fixture, "two", 3, before), moved);
+    assert_eq!(fixture.service(ID).instances_per_host, 2);
+    // The same call again is answered as the first time.
+    assert_eq!(scale(&mut fixture, "one", 2, before), first);
 }

@@ -151,6 +151,34 @@ fn the_cluster_counts_what_is_in_contact() {
 }
 
 #[test]
+fn the_dashboard_counts_everything_by_its_state() {
+    let mut fixture = running();
+    fixture.create(spec("idle"), 1);
+    let dashboard = to_json(&view::dashboard(&fixture.state, Some("controller1:4000"), fixture.now));
+    let services = &dashboard["serviceStats"];
+    assert_eq!(services["serviceCountByState"]["ACTIVE"], 1);
+    assert_eq!(services["serviceCountByState"]["DESTROY_REQUESTED"], 0, "every state is there");
+    let by_activation = json!({"ACTIVE": 1, "CONFIG_TESTING": 0, "INACTIVE": 1});
+    assert_eq!(services["serviceCountByActivationState"], by_activation);
+    assert_eq!(services["totalHealthyInstances"], 2);
+    assert_eq!(services["topServices"][0]["id"], "web-1");
+    assert_eq!(services["topServices"].as_array().unwrap().len(), 1, "who rests uses nothing");
+    assert_eq!(dashboard["executorStats"]["executorCountByState"]["ACTIVE"], 2);
+    // One of four cores on each.
+    let utilization = json!({
+        "averageUtilization": 0.25, "highestUtilization": 0.25, "lowestUtilization": 0.25, "balanceScore": 0.0
+    });
+    assert_eq!(dashboard["executorStats"]["utilization"], utilization);
+    assert_eq!(dashboard["clusterSummary"]["numExecutors"], 2);
+    assert_eq!(
+        dashboard["appStats"],
+        json!({"appCountByState": {}, "topApps": [], "totalHealthyInstances": 0})
+    );
+    assert_eq!(dashboard["taskStats"], json!({"taskCountByState": {}, "topTasks": []}));
+    assert_eq!(dashboard["generatedAt"], json!(fixture.now));
+}
+
+#[test]
 fn events_have_droves_tags() {
     let fixture = running();
     let events = view::events_newest_first(&fixture.state, Timestamp(0), 1000);

@@ -10,7 +10,7 @@ use muster_common::executor::{
 };
 use muster_common::instance::ResourceAllocation;
 
-use super::instance::{instance_info, instance_state};
+use super::instance::{instance_brief, instance_state};
 use crate::state::{Executor, State};
 
 /// What is used and what is free on one node.
@@ -107,7 +107,7 @@ pub(crate) fn executor_node_data(state: &State, executor: &Executor) -> Executor
     let instances = state
         .live_instances_on(&executor.record.id)
         .filter(|instance| instance_state(state, instance).is_active())
-        .map(|instance| instance_info(state, instance));
+        .map(|instance| instance_brief(state, instance));
     ExecutorNodeData {
         kind: "EXECUTOR".to_owned(),
         hostname: executor.record.hostname.clone(),

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use muster_common::id::{ExecutorId, ServiceId};
+use muster_common::condition::{Condition, ConditionType, Phase, conditions};
+use muster_common::evidence::{Transition, tail};
+use muster_common::id::ExecutorId;
 use muster_common::instance::{InstanceInfo, InstanceState};
 use muster_common::reason::Reason;
-use muster_common::time::Timestamp;
 
 use crate::state::{Contact, Instance, State};
 
@@ -20,24 +21,85 @@ pub(crate) fn instance_state(state: &State, instance: &Instance) -> InstanceStat
     }
 }
 
-/// `GET /localservices/{id}/instances/{instanceId}` (drove-wire.md §2.5).
+/// How much of a log's end lists show; the detail of an instance has all that is kept.
+const LIST_LOG_TAIL_BYTES: usize = 4 * 1024;
+
+/// What lists of living instances show (drove-wire.md §2.5).
 #[must_use]
-pub(crate) fn instance_info(state: &State, instance: &Instance) -> InstanceInfo {
-    let mut info = InstanceInfo::from(&*instance.record);
+pub(crate) fn instance_brief(state: &State, instance: &Instance) -> InstanceInfo {
+    let slot = &instance.record.slot;
+    let restarts = state.slot(slot).map_or(0, |slot| slot.restarts());
+    let mut info = InstanceInfo::brief(&instance.record, restarts);
     let (shown, reason) = state_and_reason(state, instance);
     if shown != info.state {
-        info.error_message = state.absence(&instance.record.slot.executor);
+        info.error_message = state.absence(&slot.executor);
     }
     if let (InstanceState::Lost, Some(last)) = (shown, instance.remarks.last()) {
         info.error_message.clone_from(&last.transition.message);
     }
+    info.phase = Phase::of(shown, &instance.record.timeline);
     (info.state, info.reason) = (shown, reason);
-    info.timeline = instance.timeline();
     info
 }
 
+/// `GET /localservices/{id}/instances/{instanceId}`: everything that is known of it.
+#[must_use]
+pub(crate) fn instance_info(state: &State, instance: &Instance) -> InstanceInfo {
+    let (record, brief) = (&instance.record, instance_brief(state, instance));
+    let timeline = instance.timeline();
+    InstanceInfo {
+        last_failure_message: record.error_message.clone(),
+        conditions: shown_conditions(state, instance, &timeline, &brief),
+        timeline,
+        probes: record.probes.clone(),
+        evidence: record.evidence.clone(),
+        ..brief
+    }
+}
+
+/// The same in a list, with less of its log.
+#[must_use]
+pub(crate) fn listed_info(state: &State, instance: &Instance) -> InstanceInfo {
+    let mut info = instance_info(state, instance);
+    if let Some(evidence) = &mut info.evidence {
+        evidence.log_tail = tail(&evidence.log_tail, LIST_LOG_TAIL_BYTES).to_owned();
+    }
+    info
+}
+
+/// Its conditions as they are shown: of one whose executor is not heard, nobody knows whether it serves, and one that
+/// waits for something says for what.
+fn shown_conditions(
+    state: &State,
+    instance: &Instance,
+    timeline: &[Transition],
+    brief: &InstanceInfo,
+) -> Vec<Condition> {
+    let record = &instance.record;
+    let mut timeline = timeline.to_vec();
+    if brief.state == InstanceState::Unknown && record.state != InstanceState::Unknown {
+        let silent_since = state.executor(&record.slot.executor).map(|executor| executor.contact_since);
+        timeline.push(Transition {
+            at: silent_since.unwrap_or(record.updated),
+            from: record.state,
+            to: InstanceState::Unknown,
+            reason: brief.reason,
+            message: brief.error_message.clone(),
+            repeats: None,
+        });
+    }
+    let mut conditions = conditions(record.created, &timeline);
+    let waits = matches!(record.state, InstanceState::Pending | InstanceState::Provisioning);
+    let provisioned = conditions.iter_mut().find(|condition| condition.kind == ConditionType::Provisioned);
+    if let Some(provisioned) = provisioned.filter(|_| waits) {
+        provisioned.reason = record.reason;
+        provisioned.message.clone_from(&record.error_message);
+    }
+    conditions
+}
+
 /// The state that is shown, and why it is that.
-fn state_and_reason(state: &State, instance: &Instance) -> (InstanceState, Option<Reason>) {
+pub(super) fn state_and_reason(state: &State, instance: &Instance) -> (InstanceState, Option<Reason>) {
     let shown = instance_state(state, instance);
     let reason = if shown == instance.record.state {
         instance.record.reason
@@ -51,76 +113,11 @@ fn state_and_reason(state: &State, instance: &Instance) -> (InstanceState, Optio
     }
 }
 
-/// `GET /localservices/{id}/instances`: those in Drove's nine active states, narrowed to `wanted`
-/// unless that is empty; of them the page of `size` that begins at `from`.
-#[must_use]
-pub(crate) fn active_instances(
-    state: &State,
-    service: &ServiceId,
-    wanted: &[InstanceState],
-    (from, size): (usize, usize),
-) -> Vec<InstanceInfo> {
-    let silent = silent(state);
-    state
-        .live_instances(service)
-        .filter(|instance| {
-            let is_heard = !silent.contains(&instance.record.slot.executor);
-            let shown = if is_heard { instance.state() } else { InstanceState::Unknown };
-            shown.is_active() && (wanted.is_empty() || wanted.contains(&shown))
-        })
-        .skip(from)
-        .take(size)
-        .map(|instance| instance_info(state, instance))
-        .collect()
-}
-
 /// The executors that are not heard. Mostly there are none: looking for each of ten thousand executors among them is
 /// cheaper than looking at each of them.
 pub(super) fn silent(state: &State) -> BTreeSet<&ExecutorId> {
     let silent = state.executors().filter(|executor| executor.contact != Contact::Connected);
     silent.map(|executor| &executor.record.id).collect()
-}
-
-/// Which of the instances that are not active; what is empty or 0 narrows nothing.
-#[derive(Debug, Default)]
-pub(crate) struct OldFilter {
-    pub states: Vec<InstanceState>,
-    pub executors: Vec<String>,
-    pub reasons: Vec<Reason>,
-    /// Ended or lost at that time or later; one that may still run: changed.
-    pub since: Timestamp,
-}
-
-impl OldFilter {
-    fn admits(&self, state: &State, instance: &Instance) -> bool {
-        let record = &instance.record;
-        let (shown, reason) = state_and_reason(state, instance);
-        (self.states.is_empty() || self.states.contains(&shown))
-            && (self.executors.is_empty()
-                || self.executors.iter().any(|id| id == record.slot.executor.as_str()))
-            && (self.reasons.is_empty() || reason.is_some_and(|reason| self.reasons.contains(&reason)))
-            && instance.ended.map_or(record.updated, |ended| ended.at) >= self.since
-    }
-}
-
-/// `GET /localservices/{id}/instances/old`: every other one, those that may still run first, then
-/// ended ones, newest first; of those that `filter` admits the page of `size` that begins at `from`.
-#[must_use]
-pub(crate) fn old_instances(
-    state: &State,
-    service: &ServiceId,
-    filter: &OldFilter,
-    (from, size): (usize, usize),
-) -> Vec<InstanceInfo> {
-    state
-        .live_instances(service)
-        .filter(|instance| !instance_state(state, instance).is_active())
-        .chain(state.old_instances(service))
-        .filter(|instance| filter.admits(state, instance))
-        .skip(from)
-        .take(size)
-        .map(|instance| instance_info(state, instance))
-        .collect()
 }
 
 impl State {

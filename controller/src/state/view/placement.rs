@@ -5,7 +5,9 @@
 
 use muster_common::executor::{Contact, ExecutorState};
 use muster_common::id::SlotId;
-use muster_common::placement::{ExecutorPlacement, Obstacle, PlacementReason};
+use muster_common::placement::{
+    ExecutorPlacement, Obstacle, PlacedInstance, PlacementReason, SimulatedPlacement,
+};
 use muster_common::service::ActivationState;
 use muster_common::spec::{CpuCount, LocalServiceSpec};
 
@@ -35,6 +37,50 @@ pub(crate) fn placement_of_spec(
         on(state, spec, executor, if fits { instances_per_host } else { 0 }, Vec::new())
     };
     state.executors().map(|executor| of(executor)).collect()
+}
+
+/// The same as a count of instances and as sentences: `POST /cluster/placement/simulate`.
+#[must_use]
+pub(crate) fn simulated_placement(
+    state: &State,
+    spec: &LocalServiceSpec,
+    instances_per_host: u32,
+    detail: bool,
+) -> SimulatedPlacement {
+    let mut simulated =
+        SimulatedPlacement { requested: 0, placed: 0, placements: Vec::new(), errors: Vec::new() };
+    for (executor, place) in state.executors().zip(placement_of_spec(state, spec, instances_per_host)) {
+        if place.wanted == 0 {
+            continue;
+        }
+        let fits = if place.reasons.iter().all(|reason| reason.code == Obstacle::NoRoom) {
+            let missing = place.wanted.saturating_sub(place.live);
+            let port_is_free = taken_port(state, spec, executor).is_none();
+            let room = if port_is_free { room(state, spec, executor).min(u64::from(missing)) } else { 0 };
+            u64::from(place.wanted.min(place.live)) + room
+        } else {
+            0
+        };
+        simulated.requested += u64::from(place.wanted);
+        simulated.placed += fits;
+        let sentences = place.reasons.iter().map(|reason| format!("{}: {}", place.hostname, reason.message));
+        simulated.errors.extend(sentences);
+        if detail {
+            let placed = PlacedInstance {
+                executor_id: place.executor_id,
+                hostname: place.hostname,
+                port: executor.record.api_port,
+                executor_state: place.state,
+            };
+            simulated.placements.extend((0..fits).map(|_| placed.clone()));
+        }
+    }
+    if simulated.requested == 0 {
+        simulated
+            .errors
+            .push("no executor that takes instances has the tags that the spec asks for".to_owned());
+    }
+    simulated
 }
 
 /// Why a service as such wants nothing there.
@@ -111,25 +157,36 @@ fn shortage(
     if missing == 0 {
         return None;
     }
-    let (cpu, memory_mb) = (spec.cpu_count(), spec.memory_mb());
-    let totals = Usage::of(state, executor).totals();
-    let all: u64 = executor.record.layout.cores.values().map(|cores| cores.len() as u64).sum();
-    let all_millis = all * 1000 * u64::from(executor.record.core_overcommit.max(1));
-    let free_millis = all_millis.saturating_sub(held_millis(state, executor));
-    let by_cores = match cpu.whole() {
-        Some(whole) if totals.free_cores < whole => 0,
-        _ => free_millis / cpu.as_millis().max(1),
-    };
-    let room = by_cores.min(totals.free_memory / memory_mb.max(1));
+    let room = room(state, spec, executor);
     (room < u64::from(missing)).then(|| {
-        let free = CpuCount::from_millis(free_millis);
+        let free = CpuCount::from_millis(free_millis(state, executor));
         let message = format!(
-            "{missing} more are wanted, and there is room for {room}: each asks for {cpu} cores and {memory_mb} MB; \
-             {free} cores and {} MB are free",
-            totals.free_memory
+            "{missing} more are wanted, and there is room for {room}: each asks for {} cores and {} MB; {free} cores \
+             and {} MB are free",
+            spec.cpu_count(),
+            spec.memory_mb(),
+            Usage::of(state, executor).totals().free_memory
         );
         reason(Obstacle::NoRoom, message)
     })
+}
+
+/// How many more instances the executor's cores and memory are enough for.
+fn room(state: &State, spec: &LocalServiceSpec, executor: &Executor) -> u64 {
+    let (cpu, memory_mb) = (spec.cpu_count(), spec.memory_mb());
+    let totals = Usage::of(state, executor).totals();
+    let by_cores = match cpu.whole() {
+        Some(whole) if totals.free_cores < whole => 0,
+        _ => free_millis(state, executor) / cpu.as_millis().max(1),
+    };
+    by_cores.min(totals.free_memory / memory_mb.max(1))
+}
+
+/// What is free of the executor's cores.
+fn free_millis(state: &State, executor: &Executor) -> u64 {
+    let all: u64 = executor.record.layout.cores.values().map(|cores| cores.len() as u64).sum();
+    let all_millis = all * 1000 * u64::from(executor.record.core_overcommit.max(1));
+    all_millis.saturating_sub(held_millis(state, executor))
 }
 
 /// Which of a spec's fixed host ports somebody else has there, or is to have: another instance, or another service with

@@ -1,27 +1,9 @@
-//! The REST API of a real controller: shapes, statuses and sentences of drove-wire.md.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says so by failing
+//! Shapes, statuses and sentences of drove-wire.md.
 
-mod common;
-
-use common::{Cluster, spec};
 use serde_json::{Value, json};
 
-fn failed(message: &str) -> Value {
-    json!({"status": "FAILED", "message": message})
-}
-
-fn invalid(errors: &[&str]) -> Value {
-    refused(errors, "INVALID")
-}
-
-fn refused(errors: &[&str], kind: &str) -> Value {
-    let data = json!({"validationErrors": errors, "kind": kind});
-    json!({"status": "FAILED", "data": data, "message": "Command validation failure"})
-}
-
-fn success(data: &Value) -> Value {
-    json!({"status": "SUCCESS", "data": data, "message": "success"})
-}
+use crate::common::{Cluster, spec};
+use crate::{failed, invalid, refused, success};
 
 #[tokio::test]
 async fn a_service_is_created_shown_and_destroyed() {
@@ -261,5 +243,64 @@ async fn what_a_page_of_another_site_sends_is_refused() {
     }
     let (_, listed) = cluster.get(0, "/localservices").await;
     assert_eq!(listed["data"], json!({}), "nothing was done");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn the_pages_of_drove_and_the_lists_of_everything_are_answered() {
+    let cluster = Cluster::start(1).await;
+    let create = json!({"type": "CREATE", "spec": spec("WEB"), "instancesPerHost": 2});
+    cluster.submit(0, create.clone()).await;
+    let (status, body) = cluster.get(0, "/cluster/dashboard").await;
+    assert_eq!((status, &body["data"]["serviceStats"]["serviceCountByState"]["INACTIVE"]), (200, &json!(1)));
+    assert_eq!(body["data"]["executorStats"]["utilization"]["averageUtilization"], json!(0.0));
+    assert_eq!(cluster.get(0, "/instances").await, (200, success(&json!([]))));
+    assert_eq!(cluster.get(0, "/applications/WEB-1/instances").await, (200, success(&json!([]))));
+
+    let simulation = json!({"spec": spec("WEB"), "numInstances": 2});
+    let (status, body) =
+        cluster.post(0, "/cluster/placement/simulate?detail=true", simulation.to_string()).await;
+    assert_eq!(status, 200, "{body}");
+    let nowhere = "no executor that takes instances has the tags that the spec asks for";
+    assert_eq!(body["data"], json!({"requested": 0, "placed": 0, "placements": [], "errors": [nowhere]}));
+    let elsewhere = json!({"spec": spec("WEB"), "numInstances": 0, "placementPolicy": {"type": "ANY"}});
+    let (status, body) = cluster.post(0, "/cluster/placement/simulate", elsewhere.to_string()).await;
+    assert_eq!(status, 400, "{body}");
+    let errors =
+        ["Only local placement is allowed for local services", "numInstances must be between 1 and 256"];
+    assert_eq!(body, invalid(&errors));
+
+    let (status, body) = cluster.post(0, "/cluster/maintenance/set", "{}").await;
+    assert_eq!((status, &body["data"]["state"]), (200, &json!("MAINTENANCE")));
+    let answer = cluster.post(0, "/localservices/operations", create.to_string()).await;
+    assert_eq!(answer, (400, refused(&["Cluster is in maintenance mode"], "CONFLICT")));
+    let answer = cluster.post(0, "/cluster/executors/blacklist?id=e", "{}").await;
+    assert_eq!(answer, (200, failed("Cluster is in maintenance mode")));
+    let (status, body) = cluster.post(0, "/cluster/maintenance/unset", "{}").await;
+    assert_eq!((status, &body["data"]["state"]), (200, &json!("NORMAL")));
+    assert!(body["data"]["updated"].is_u64());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_says_how_long_the_list_is() {
+    let cluster = Cluster::start(1).await;
+    for name in ["A", "B", "C"] {
+        cluster.submit(0, json!({"type": "CREATE", "spec": spec(name), "instancesPerHost": 1})).await;
+    }
+    for (path, total) in [
+        ("/localservices?from=1&size=1", "3"),
+        ("/localservices/operations?size=2", "3"),
+        ("/localservices/A-1/operations", "1"),
+        ("/localservices/A-1/instances", "0"),
+        ("/localservices/A-1/instances/old?size=0", "0"),
+        ("/instances?service=A-1&state=HEALTHY&label=team=platform&idPrefix=SI", "0"),
+        ("/cluster/executors", "0"),
+    ] {
+        let url = cluster.url(0, &format!("/apis/v1{path}"));
+        let response = cluster.http.get(url).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+        assert_eq!(response.headers()["x-total-count"], total, "{path}");
+    }
     cluster.stop().await;
 }
