@@ -20,7 +20,8 @@ use super::error::ApiError;
 use super::idempotency::IdempotencyKey;
 use super::query::Parameters;
 use crate::raft::{Consensus, ProposeError, RaftStatus, ReadError};
-use crate::state::{Command, EventPosition, Refusal, Reply, State, Steered, Wish};
+use crate::relay::Relays;
+use crate::state::{Command, EventPosition, ExecNoted, Refusal, Reply, State, Steered, Wish};
 
 /// How long a write may wait, all its proposals together. One that waits for a leader waits as long.
 const WRITE_WITHIN: Duration = Duration::from_secs(11);
@@ -29,7 +30,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// How long a read that names a revision waits for it, where this controller is behind.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(5);
 /// Who asks, as long as the API has no login.
-const ANYBODY: &str = "anonymous";
+pub(super) const ANYBODY: &str = "anonymous";
 
 /// What calls share.
 #[derive(Clone)]
@@ -57,6 +58,8 @@ pub(crate) struct Parts {
     pub shutdown: CancellationToken,
     /// How many more streams may be opened.
     pub watches: Arc<Semaphore>,
+    /// The way to nodes.
+    pub relays: Relays,
 }
 
 /// An operation that was accepted or steered.
@@ -133,6 +136,11 @@ impl Api {
     /// The state as it becomes.
     pub(super) fn watch_state(&self) -> watch::Receiver<Arc<State>> {
         self.0.state.clone()
+    }
+
+    /// The way to nodes.
+    pub(super) fn relays(&self) -> &Relays {
+        &self.0.relays
     }
 
     /// Cancelled when this controller stops serving users.
@@ -221,6 +229,15 @@ impl Api {
             }
             Reply::Refused(refusal) => Err(ApiError::NotNow(refusal)),
             other => Err(ApiError::Internal(format!("tags were answered with {other:?}"))),
+        }
+    }
+
+    /// Writes down that somebody is about to run a command.
+    pub(super) async fn note_exec(&self, exec: ExecNoted) -> Result<(), ApiError> {
+        let command = Command::NoteExec { at: self.0.world.clock.now(), exec };
+        match self.commit(&command, "/apis/v1/cluster/events").await? {
+            Reply::Done => Ok(()),
+            other => Err(ApiError::Internal(format!("a command's note was answered with {other:?}"))),
         }
     }
 

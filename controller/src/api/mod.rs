@@ -5,6 +5,10 @@
 //! |---|---|
 //! | `access` | what a call may do: read the state, submit a command |
 //! | `services`, `operations`, `placement`, `cluster`, `controllers`, `executors`, `backup`, `events`, `watch` | the calls |
+//! | `logs`, `service_logs`, `logfiles` | what instances wrote: one, all of a service, as Drove has them |
+//! | `exec`, `exec_socket` | commands beside instances: to their end, and interactive |
+//! | `exec_request` | what such a command is |
+//! | `log_place`, `log_file` | where a reader of a log was, and what its files are called |
 //! | `path`, `query`, `resume`, `body`, `error`, `answer` | what comes in, and what goes out |
 //! | `idempotency` | the key under which a repeated call is the same operation |
 //! | `origin` | which calls come from a program, and which from a web page that has no business here |
@@ -20,15 +24,23 @@ mod cluster;
 mod controllers;
 mod error;
 mod events;
+mod exec;
+mod exec_request;
+mod exec_socket;
 mod executors;
 mod guard;
 mod idempotency;
+mod log_file;
+mod log_place;
+mod logfiles;
+mod logs;
 mod operations;
 mod origin;
 mod path;
 mod placement;
 mod query;
 mod resume;
+mod service_logs;
 mod services;
 mod watch;
 
@@ -40,7 +52,7 @@ pub(crate) use access::{Api, Parts};
 
 /// Every call. Unknown paths answer 404, unknown methods 405, both without a body.
 pub(crate) fn router(api: Api) -> Router {
-    let routes: [(&'static str, MethodRouter<Api>); 41] = [
+    let routes: [(&'static str, MethodRouter<Api>); 47] = [
         ("/ping", get(cluster::ping)),
         ("/localservices", get(services::list)),
         ("/localservices/validate/spec", post(operations::validate_spec)),
@@ -60,6 +72,12 @@ pub(crate) fn router(api: Api) -> Router {
         ("/localservices/{service}/instances", get(services::instances)),
         ("/localservices/{service}/instances/old", get(services::old_instances)),
         ("/localservices/{service}/instances/{instance}", get(services::instance)),
+        ("/localservices/{service}/instances/{instance}/logs", get(logs::of_instance)),
+        ("/localservices/{service}/instances/{instance}/logs/files", get(logs::files)),
+        ("/localservices/{service}/logs", get(service_logs::of_service)),
+        ("/logfiles/localservices/{service}/{instance}/list", get(logfiles::list)),
+        ("/logfiles/localservices/{service}/{instance}/read/{file}", get(logfiles::read)),
+        ("/logfiles/localservices/{service}/{instance}/download/{file}", get(logfiles::download)),
         // drove-cli waits for replaced and stopped instances of a local service here (its defect).
         ("/applications/{service}/instances", get(services::instances)),
         ("/cluster", get(cluster::summary)),
@@ -84,11 +102,20 @@ pub(crate) fn router(api: Api) -> Router {
         ("/endpoints", get(cluster::endpoints)),
         ("/endpoints/app/{app}", get(cluster::endpoints)),
     ];
-    let mut v1 = Router::new();
-    for (path, methods) in routes {
-        v1 = v1.route(path, guard::measured(path, methods));
-    }
-    let guarded = guard::bounded(v1.layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES)));
+    // They take as long as their commands.
+    let commands: [(&'static str, MethodRouter<Api>); 1] = [(
+        "/localservices/{service}/instances/{instance}/exec",
+        get(exec_socket::interactive).post(exec::once),
+    )];
+    let bounded = |routes: Vec<(&'static str, MethodRouter<Api>)>, limit| {
+        let mut v1 = Router::new();
+        for (path, methods) in routes {
+            v1 = v1.route(path, guard::measured(path, methods));
+        }
+        guard::bounded(v1.layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES)), limit)
+    };
+    let guarded =
+        bounded(routes.into(), guard::CALL_TIMEOUT).merge(bounded(commands.into(), guard::COMMAND_TIMEOUT));
     let guarded = origin::checked(guarded, &api);
     Router::new()
         .nest("/apis/v1", guarded.with_state(api))

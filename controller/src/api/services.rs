@@ -17,7 +17,7 @@ use super::answer::{Answer, Data};
 use super::error::ApiError;
 use super::path::Named;
 use super::query::{MAX_PAGE, Parameters, page};
-use crate::state::{Service, State, view};
+use crate::state::{Instance, Service, State, view};
 
 /// `GET /localservices`
 pub(super) async fn list(
@@ -98,11 +98,7 @@ pub(super) async fn instance(
     query: Parameters,
 ) -> Answer<InstanceInfo> {
     let state = api.read(&query).await?;
-    let found = InstanceId::new(&instance).ok().and_then(|id| state.instance(&id));
-    match found.filter(|found| found.record.slot.service.as_str() == service) {
-        Some(found) => Ok(Data(view::instance_info(&state, found))),
-        None => Err(ApiError::NotFound(format!("No such local service instance {service}/{instance}"))),
-    }
+    Ok(Data(view::instance_info(&state, known_instance(&state, &service, &instance)?)))
 }
 
 /// One slot of a service: what is asked of it, and what its executor says.
@@ -150,6 +146,19 @@ pub(super) fn known<'a>(state: &'a State, service: &str) -> Result<&'a Arc<Servi
         .ok()
         .and_then(|id| state.service(&id))
         .ok_or_else(|| ApiError::NotFound(format!("Local service {service} not found")))
+}
+
+/// The instance of that service that is named so, in any state.
+pub(super) fn known_instance<'a>(
+    state: &'a State,
+    service: &str,
+    instance: &str,
+) -> Result<&'a Arc<Instance>, ApiError> {
+    InstanceId::new(instance)
+        .ok()
+        .and_then(|id| state.instance(&id))
+        .filter(|found| found.record.slot.service.as_str() == service)
+        .ok_or_else(|| ApiError::NotFound(format!("No such local service instance {service}/{instance}")))
 }
 
 /// One spec that a service has or had.
