@@ -32,6 +32,8 @@ wire_enum! {
         ExecutorUnBlacklisted = "EXECUTOR_UN_BLACKLISTED",
         /// Addition: an executor is to be emptied within some time.
         ExecutorDrainRequested = "EXECUTOR_DRAIN_REQUESTED",
+        /// Addition: somebody is about to run a command beside an instance.
+        InstanceExec = "INSTANCE_EXEC",
         /// A controller became leader.
         LeadershipAcquired = "LEADERSHIP_ACQUIRED",
         /// A controller is not leader any more.

@@ -12,6 +12,7 @@
 //! | [`condition`] | an instance's way at a glance: phase and conditions |
 //! | [`reason`] | why something happened, as codes |
 //! | [`evidence`] | what is kept of a dead instance |
+//! | [`signal`] | signals by name |
 //! | [`slot`] | the slot table that controllers send, the slot status that executors answer |
 //! | [`service`] | service states and the summary users see |
 //! | [`operation`] | requests of users and the objects they become |
@@ -48,6 +49,7 @@ pub mod placement;
 pub mod problem;
 pub mod reason;
 pub mod service;
+pub mod signal;
 pub mod size;
 pub mod slot;
 pub mod spec;

@@ -3,7 +3,7 @@
 use metrics::describe_gauge;
 
 /// Every metric and its meaning, in the order of their names.
-const DESCRIBED: [(&str, &str); 27] = [
+const DESCRIBED: [(&str, &str); 28] = [
     ("muster_api_request_seconds", "How long calls of users took, by route."),
     ("muster_api_requests_total", "Calls of users, by route and status."),
     (
@@ -43,6 +43,7 @@ const DESCRIBED: [(&str, &str); 27] = [
     ("muster_raft_term", "The term; each begins with an election."),
     ("muster_reconcile_changes_total", "Changes that this leader planned and that were applied."),
     ("muster_reconcile_seconds", "How long plans took to make."),
+    ("muster_relays", "Logs and commands of nodes that users have open at this controller."),
     ("muster_session_proposals_total", "Proposals of what executors said, by kind and outcome."),
     ("muster_session_reports_total", "Reports of executors that were proposed."),
     (

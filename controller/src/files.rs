@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use muster_common::id::{ExecutorId, Generation, ServiceId, SlotId};
-use muster_common::identity::Role;
 use muster_common::spec::{ConfigSource, FetchUrl, HttpCallSpec, MAX_CONTROLLER_FETCH_BYTES};
-use muster_platform::PeerIdentity;
 use muster_platform::call::{FetchError, Reach, fetch};
 use muster_proto::v1;
 use muster_proto::v1::fetch_file_response::Outcome;
@@ -20,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
+use crate::peer::executor_of;
 use crate::state::State;
 
 /// How many files are fetched at once; bounds the memory for them, too.
@@ -90,18 +89,6 @@ impl Files for FileService {
             Err(FetchError::Unreached(why)) => return Err(Status::unavailable(why)),
         };
         Ok(Response::new(v1::FetchFileResponse { outcome: Some(outcome) }))
-    }
-}
-
-/// The executor that the peer's certificate speaks for.
-#[allow(clippy::result_large_err)] // what tonic's handlers return
-fn executor_of<T>(request: &Request<T>) -> Result<ExecutorId, Status> {
-    match request.extensions().get::<PeerIdentity>().map(|peer| &peer.0.role) {
-        Some(Role::Executor(id)) => Ok(id.clone()),
-        Some(Role::Controller(id)) => Err(Status::permission_denied(format!(
-            "controller {id} has no slots: only executors ask for files"
-        ))),
-        None => Err(Status::unauthenticated("only executors may call")),
     }
 }
 

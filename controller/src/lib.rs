@@ -9,12 +9,14 @@
 //! | [`state`] | the replicated state: pure |
 //! | [`reconcile`] | what must change next: a pure plan, and the leader's task that proposes it |
 //! | `session` | executors' sessions: tables down, reports up, who is in contact |
+//! | `relay` | what users ask of one node: its executor dials the controller that they called |
 //! | `api` | REST |
 //! | `users` | who the configured users are, and how one is recognised |
 //! | `files` | files that are fetched for executors |
 //! | `gauges` | what of the state is counted |
 //! | `described` | what each metric means |
 //! | `leaders_clock` | the time by which a leader keeps deadlines |
+//! | `peer` | who calls at the cluster port |
 //! | `address` | addresses as people write them |
 //! | [`backup`] | the state as a file |
 //! | `offline` | what is done to the files of a controller that does not run |
@@ -29,6 +31,7 @@
 //! - the *reconciler* owns nothing: woken by a new state, it plans and proposes while this controller
 //!   leads.
 //! - *gauges* follows the state and shows it as metrics.
+//! - *relay* has no task: each call of a user that needs a node opens one, and the executor's own call carries it.
 //! - *files* fetches what specs name, within the call of the executor that asks; it has no task.
 //! - two *accept loops* serve the cluster port (mTLS: peers, executors) and the api port (REST,
 //!   metrics), with one task per connection.
@@ -45,8 +48,10 @@ mod files;
 mod gauges;
 mod leaders_clock;
 mod offline;
+mod peer;
 mod raft;
 mod reconcile;
+mod relay;
 mod role;
 mod session;
 mod state;

@@ -31,6 +31,7 @@ use crate::leaders_clock::LeadersClock;
 use crate::offline::{self, OfflineCommand};
 use crate::raft::{Consensus, Member, RaftConfig, RaftStatus, Storage};
 use crate::reconcile::Reconciler;
+use crate::relay;
 use crate::session;
 use crate::state::{Replica, State};
 use crate::store::MemoryDisk;
@@ -188,7 +189,7 @@ impl Controller {
             lost_after: config.liveness.lost_after.as_duration(),
         };
         let crowd = Crowd::default();
-        let (sessions, hub) = session::sessions(
+        let (sessions, summons, hub) = session::sessions(
             config.id,
             leaders_world.clone(),
             crowd.clone(),
@@ -208,7 +209,9 @@ impl Controller {
         tasks.spawn(gauges::follow(state.clone(), consensus.clone(), peers.clone()));
 
         let files = FileService::routes(state.clone(), config.spec_limits.allowed_fetch_urls.clone());
-        let cluster_routes = consensus.routes().merge(sessions).merge(files);
+        let (relay_routes, relays) =
+            relay::relays(config.id, world.clone(), tls.clone(), consensus.status(), summons, state.clone());
+        let cluster_routes = consensus.routes().merge(sessions).merge(files).merge(relay_routes);
         tasks.spawn(serve_cluster(cluster, tls, crowd, cluster_routes, peers.clone()));
 
         let frames = Frames::new(Arc::clone(&state.borrow()));
@@ -227,6 +230,7 @@ impl Controller {
             frames,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
             arriving: Arc::new(Semaphore::new(api::ARRIVING_BYTES)),
+            relays,
         }));
         let serving_users = tasks.spawn(serve_plain(api, routes, users.clone()));
 

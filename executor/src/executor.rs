@@ -22,6 +22,7 @@ use crate::fetched::{Controllers, Fetched};
 use crate::journal::{Journal, OpenError};
 use crate::lease::{Room, discover, outgoing_overlap};
 use crate::probe::Prober;
+use crate::relay;
 use crate::runner::{Logs, Runners};
 use crate::session::{self, Session};
 use crate::supervisor::{
@@ -116,9 +117,18 @@ impl Executor {
             Controllers { world: world.clone(), tls: tls.clone(), addresses: config.controllers.clone() };
         let fetched = Arc::new(Fetched::new(world.clone(), data_dir.path(), Arc::new(controllers)));
         let logs = Logs::new(data_dir.path().to_owned(), &runners);
+        let set = runners.set();
         let parts = Parts { world: world.clone(), core, journal, runners, prober, fetched };
         let (handle, supervising) = supervisor::spawn(parts, shutdown.clone());
         let (leader, seen_leader) = watch::channel(None);
+        let (dials, dialled) = relay::dials();
+        let node = relay::Node {
+            world: world.clone(),
+            tls: tls.clone(),
+            logs: logs.clone(),
+            supervisor: handle.clone(),
+            runners: set,
+        };
         let session = Session {
             world,
             tls,
@@ -126,10 +136,12 @@ impl Executor {
             executor,
             supervisor: handle.clone(),
             leader,
+            relays: dials,
         };
         let tasks = vec![
             ("supervisor", supervising),
             ("session", task(session::run(session, shutdown.clone()))),
+            ("relays", task(relay::run(node, dialled, shutdown.clone()))),
             ("api", task(serve(listener, handle.clone(), shutdown.clone()))),
         ];
         Ok(Self { supervisor: handle, leader: seen_leader, logs, shutdown, tasks, _data_dir: data_dir })

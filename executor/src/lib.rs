@@ -6,7 +6,8 @@
 //! |---|---|---|---|
 //! | supervisor | every instance and slot, the journal | [`supervisor::Message`] (bounded mpsc), announcements of the runners | [`supervisor::Standing`] (watch), effects |
 //! | one per effect | nothing | – | its outcome, to the supervisor |
-//! | session | its connection | slot tables and acknowledgements of the leader | register, reports, heartbeats |
+//! | session | its connection | slot tables and acknowledgements of the leader; whom to dial | register, reports, heartbeats |
+//! | relays | nothing; one task per relay has its connection | whom to dial, from the session | logs, and what commands write, to a controller |
 //! | api | its socket | – | `/metrics`, `/healthz`; nothing that changes anything |
 //!
 //! # Where things are
@@ -20,6 +21,7 @@
 //! | [`journal`] | what must survive a crash, on disk |
 //! | [`supervisor`] | the one task that puts these together |
 //! | [`session`] | the connection to the leading controller |
+//! | [`relay`] | what users ask of this node: logs, and commands beside workloads |
 //! | [`simulated`] | an executor without workloads, for measuring controllers |
 //! | [`fetched`] | files that this node, or controllers for it, fetch from servers, and what is kept of them |
 //! | [`runner`], [`probe`] | what starts workloads and asks them: traits, and what implements them |
@@ -43,6 +45,7 @@ mod limits;
 mod logs;
 mod machine;
 mod probe;
+mod relay;
 mod role;
 mod runner;
 mod session;
@@ -60,14 +63,14 @@ pub use config::{
 };
 pub use executor::{DrainIncomplete, Executor, TaskEnded};
 pub use limits::CALL_LIMIT;
-pub use logs::{LogFollower, LogPiece, LogPosition, LogReader};
+pub use logs::{LogFollower, LogPiece, LogPosition, LogReader, LogSegment, LogSegments};
 pub use probe::{NodeProber, ProbeOutcome, Prober};
 pub use role::{DRAINED, ExecutorArgs, run};
 pub use runner::docker::DockerRunner;
 pub use runner::process::{ProcessRunner, shim};
 pub use runner::{
-    COMMAND_OUTPUT_MAX, CommandOutput, Exit, Following, Found, HostAccess, InstanceLog, LaunchPlan, Listed,
-    LogEnd, LogError, Logs, Place, ProvisionError, Runner, RunnerConfig, RunnerError, RunnerEvent, Runners,
-    StartError, Workload,
+    COMMAND_OUTPUT_MAX, CommandOutput, ExecEnd, ExecIo, ExecOutput, ExecRequest, Exit, Following, Found,
+    HostAccess, InstanceLog, LaunchPlan, Listed, LogEnd, LogError, Logs, Place, ProvisionError, Runner,
+    RunnerConfig, RunnerError, RunnerEvent, Runners, StartError, TerminalSize, Workload,
 };
 pub use simulated::SimulatedExecutor;

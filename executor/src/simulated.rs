@@ -13,6 +13,7 @@ use muster_platform::{TlsIdentity, World};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::relay;
 use crate::session::{self, Session};
 use crate::slots::{Slot, SlotKey};
 use crate::supervisor::{Handle, Message, Standing, Unacked};
@@ -55,6 +56,8 @@ impl SimulatedExecutor {
             executor: self.record,
             supervisor: Handle::new(messages, watching),
             leader: watch::Sender::new(None),
+            // It has neither logs nor workloads.
+            relays: relay::dials().0,
         };
         tokio::select! {
             () = session::run(session, shutdown) => {}
@@ -97,7 +100,8 @@ impl Machine {
             | Message::Listed { .. }
             | Message::Drain(_)
             | Message::Beat(_)
-            | Message::Inspect(_) => {}
+            | Message::Inspect(_)
+            | Message::Running { .. } => {}
         }
     }
 

@@ -16,3 +16,4 @@ pub mod ports;
 pub mod registry;
 pub mod simulation;
 pub mod small_disk;
+pub mod sse;

@@ -22,7 +22,8 @@ use super::frames::Frames;
 use super::idempotency::IdempotencyKey;
 use super::query::Parameters;
 use crate::raft::{Consensus, ProposeError, RaftStatus, ReadError};
-use crate::state::{Command, EventPosition, Refusal, Reply, State, Steered, Wish};
+use crate::relay::Relays;
+use crate::state::{Command, EventPosition, ExecNoted, Refusal, Reply, State, Steered, Wish};
 use crate::users::{User, Users};
 
 /// How long a write may wait, all its proposals together. One that waits for a leader waits as long.
@@ -64,6 +65,8 @@ pub(crate) struct Parts {
     pub watches: Arc<Semaphore>,
     /// How many more bytes of bodies may be on their way.
     pub arriving: Arc<Semaphore>,
+    /// The way to nodes.
+    pub relays: Relays,
 }
 
 /// An operation that was accepted or steered.
@@ -161,6 +164,11 @@ impl Api {
         self.0.state.clone()
     }
 
+    /// The way to nodes.
+    pub(super) fn relays(&self) -> &Relays {
+        &self.0.relays
+    }
+
     /// Cancelled when this controller stops serving users.
     pub(super) fn shutdown(&self) -> CancellationToken {
         self.0.shutdown.clone()
@@ -256,6 +264,15 @@ impl Api {
             }
             Reply::Refused(refusal) => Err(ApiError::NotNow(refusal)),
             other => Err(ApiError::Internal(format!("tags were answered with {other:?}"))),
+        }
+    }
+
+    /// Writes down that somebody is about to run a command.
+    pub(super) async fn note_exec(&self, exec: ExecNoted) -> Result<(), ApiError> {
+        let command = Command::NoteExec { at: self.0.world.clock.now(), exec };
+        match self.commit(&command, "/apis/v1/cluster/events").await? {
+            Reply::Done => Ok(()),
+            other => Err(ApiError::Internal(format!("a command's note was answered with {other:?}"))),
         }
     }
 

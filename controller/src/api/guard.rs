@@ -14,15 +14,18 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::error::ApiError;
+use super::exec_request::LONGEST_TIMEOUT;
 
 /// How long a call may take, its body's arrival included. Longer than any wait inside of one, so that
 /// those answer with what they were waiting for.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same of calls that run a command: opening the way there takes some, and the command its own.
+pub(super) const COMMAND_TIMEOUT: Duration = LONGEST_TIMEOUT.saturating_add(CALL_TIMEOUT);
 /// How many calls are at work at once.
 const MAX_CALLS: usize = 1_024;
 
-/// Bounds every call of `router`.
-pub(super) fn bounded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+/// Bounds every call of `router`, to which each has so long.
+pub(super) fn bounded<S: Clone + Send + Sync + 'static>(router: Router<S>, limit: Duration) -> Router<S> {
     let places = Arc::new(Semaphore::new(MAX_CALLS));
     router.layer(from_fn(move |request: Request, next: Next| {
         let places = Arc::clone(&places);
@@ -31,12 +34,12 @@ pub(super) fn bounded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Ro
                 let sentence = "This controller has too many calls at work; retry in a moment";
                 return ApiError::Unavailable(sentence.to_owned()).into_response();
             };
-            match timeout(CALL_TIMEOUT, next.run(request)).await {
+            match timeout(limit, next.run(request)).await {
                 Ok(response) => response,
                 Err(_) => ApiError::Unavailable(format!(
                     "The call took longer than {} s and was given up; retry, on another controller if it \
                      happens again",
-                    CALL_TIMEOUT.as_secs()
+                    limit.as_secs()
                 ))
                 .into_response(),
             }

@@ -1,5 +1,7 @@
 //! Instances: those of a service, and those of all.
 
+use std::sync::Arc;
+
 use axum::extract::State as Context;
 use muster_common::id::{InstanceId, ServiceId};
 use muster_common::instance::InstanceInfo;
@@ -12,6 +14,7 @@ use super::error::ApiError;
 use super::path::Named;
 use super::query::{MAX_PAGE, Parameters};
 use crate::state::view::{self, Detail, InstanceFilter};
+use crate::state::{Instance, State};
 use crate::users::User;
 
 /// `GET /localservices/{id}/instances`: active ones; an unknown service has none. Additions to Drove's API: `executor` may
@@ -66,15 +69,22 @@ pub(super) async fn one(
     query: Parameters,
 ) -> Answer<InstanceInfo> {
     let state = api.read(&query).await?;
-    let found = InstanceId::new(&instance).ok().and_then(|id| state.instance(&id));
-    match found.filter(|found| found.record.slot.service.as_str() == service) {
-        Some(found) => {
-            let mut info = view::instance_info(&state, found);
-            hide_logs(&user, &mut info);
-            Ok(Data(info))
-        }
-        None => Err(ApiError::NotFound(format!("No such local service instance {service}/{instance}"))),
-    }
+    let mut info = view::instance_info(&state, known_instance(&state, &service, &instance)?);
+    hide_logs(&user, &mut info);
+    Ok(Data(info))
+}
+
+/// The instance of that service that is named so, in any state.
+pub(super) fn known_instance<'a>(
+    state: &'a State,
+    service: &str,
+    instance: &str,
+) -> Result<&'a Arc<Instance>, ApiError> {
+    InstanceId::new(instance)
+        .ok()
+        .and_then(|id| state.instance(&id))
+        .filter(|found| found.record.slot.service.as_str() == service)
+        .ok_or_else(|| ApiError::NotFound(format!("No such local service instance {service}/{instance}")))
 }
 
 fn filter(query: &Parameters) -> Result<InstanceFilter, ApiError> {

@@ -5,6 +5,10 @@
 //! |---|---|
 //! | `access` | what a call may do: read the state, submit a command |
 //! | `services`, `instances`, `operations`, `placement`, `cluster`, `controllers`, `executors`, `backup`, `events`, `watch` | the calls |
+//! | `logs`, `service_logs`, `logfiles` | what instances wrote: one, all of a service, as Drove has them |
+//! | `exec`, `exec_socket` | commands beside instances: to their end, and interactive |
+//! | `exec_request` | what such a command is |
+//! | `log_place`, `log_file` | where a reader of a log was, and what its files are called |
 //! | `path`, `query`, `resume`, `body`, `error`, `answer` | what comes in, and what goes out |
 //! | `frames` | events as they are sent, written once for all who watch |
 //! | `etag` | which generation of a service a caller knows |
@@ -24,17 +28,25 @@ mod controllers;
 mod error;
 mod etag;
 mod events;
+mod exec;
+mod exec_request;
+mod exec_socket;
 mod executors;
 mod frames;
 mod guard;
 mod idempotency;
 mod instances;
+mod log_file;
+mod log_place;
+mod logfiles;
+mod logs;
 mod operations;
 mod origin;
 mod path;
 mod placement;
 mod query;
 mod resume;
+mod service_logs;
 mod services;
 mod user;
 mod watch;
@@ -48,10 +60,14 @@ pub(crate) use access::{Api, Parts};
 pub(crate) use body::ARRIVING_BYTES;
 pub(crate) use frames::Frames;
 
-/// Every call, with what it does, so that none is without an answer to who may. Unknown paths answer 404, unknown methods 405, both without a body.
+/// A path, what its methods do, and who does it.
+type Route = (&'static str, Verb, MethodRouter<Api>);
+
+/// Every call, with what it does, so that none is without an answer to who may. Unknown paths answer 404, unknown methods
+/// 405, both without a body.
 pub(crate) fn router(api: Api) -> Router {
-    use Verb::{Administer, Maintain, Operate, Read};
-    let routes: [(&'static str, Verb, MethodRouter<Api>); 47] = [
+    use Verb::{Administer, Exec, Maintain, Operate, Read, ReadLogs};
+    let routes: [Route; 53] = [
         ("/ping", Read, get(cluster::ping)),
         ("/whoami", Read, get(user::whoami)),
         ("/localservices", Read, get(services::list)),
@@ -73,6 +89,12 @@ pub(crate) fn router(api: Api) -> Router {
         ("/localservices/{service}/instances", Read, get(instances::of_service)),
         ("/localservices/{service}/instances/old", Read, get(instances::old)),
         ("/localservices/{service}/instances/{instance}", Read, get(instances::one)),
+        ("/localservices/{service}/instances/{instance}/logs", ReadLogs, get(logs::of_instance)),
+        ("/localservices/{service}/instances/{instance}/logs/files", ReadLogs, get(logs::files)),
+        ("/localservices/{service}/logs", ReadLogs, get(service_logs::of_service)),
+        ("/logfiles/localservices/{service}/{instance}/list", ReadLogs, get(logfiles::list)),
+        ("/logfiles/localservices/{service}/{instance}/read/{file}", ReadLogs, get(logfiles::read)),
+        ("/logfiles/localservices/{service}/{instance}/download/{file}", ReadLogs, get(logfiles::download)),
         ("/instances", Read, get(instances::all)),
         // drove-cli waits for replaced and stopped instances of a local service here (its defect).
         ("/applications/{service}/instances", Read, get(instances::of_service)),
@@ -101,11 +123,21 @@ pub(crate) fn router(api: Api) -> Router {
         ("/endpoints", Read, get(cluster::endpoints)),
         ("/endpoints/app/{app}", Read, get(cluster::endpoints)),
     ];
-    let mut v1 = Router::new();
-    for (path, verb, methods) in routes {
-        v1 = v1.route(path, guard::measured(path, user::admitted(&api, verb, methods)));
-    }
-    let guarded = guard::bounded(v1.layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES)));
+    // They take as long as their commands.
+    let commands: [Route; 1] = [(
+        "/localservices/{service}/instances/{instance}/exec",
+        Exec,
+        get(exec_socket::interactive).post(exec::once),
+    )];
+    let bounded = |routes: Vec<Route>, limit| {
+        let mut v1 = Router::new();
+        for (path, verb, methods) in routes {
+            v1 = v1.route(path, guard::measured(path, user::admitted(&api, verb, methods)));
+        }
+        guard::bounded(v1.layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES)), limit)
+    };
+    let guarded =
+        bounded(routes.into(), guard::CALL_TIMEOUT).merge(bounded(commands.into(), guard::COMMAND_TIMEOUT));
     let guarded = origin::checked(guarded, &api);
     Router::new()
         .nest("/apis/v1", guarded.with_state(api))

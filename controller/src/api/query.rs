@@ -53,6 +53,11 @@ impl Parameters {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether it is given at all.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
+    }
+
     /// A number in `0..=most`, or `default` when it is not given.
     pub(super) fn number(&self, name: &str, most: u64, default: u64) -> Result<u64, ApiError> {
         let Some(text) = self.one(name)? else { return Ok(default) };

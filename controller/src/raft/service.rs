@@ -6,8 +6,6 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use muster_common::id::ControllerId;
-use muster_common::identity::Role;
-use muster_platform::PeerIdentity;
 use muster_proto::v1;
 use muster_proto::v1::control_server::{Control, ControlServer};
 use muster_proto::v1::members_server::MembersServer;
@@ -25,6 +23,7 @@ use super::peers::MAX_MESSAGE;
 use super::propose::MAX_COMMAND;
 use super::snapshot;
 use super::types::{Runtime, Vote};
+use crate::peer::controller_of;
 
 /// An entry's commands are replicated or given up by then; the caller's own deadline is shorter.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,13 +65,7 @@ fn meant_for(node: &Node, request: Request<()>) -> Result<Request<()>, Status> {
 
 #[allow(clippy::result_large_err)] // tonic's signature
 fn controllers_only(mut request: Request<()>) -> Result<Request<()>, Status> {
-    let caller = match request.extensions().get::<PeerIdentity>().map(|peer| &peer.0.role) {
-        Some(Role::Controller(id)) => Caller(*id),
-        Some(Role::Executor(id)) => {
-            return Err(Status::permission_denied(format!("{id} is an executor; only controllers may call")));
-        }
-        None => return Err(Status::unauthenticated("only controllers may call")),
-    };
+    let caller = Caller(controller_of(&request)?);
     request.extensions_mut().insert(caller);
     Ok(request)
 }

@@ -21,6 +21,7 @@ use super::lobby::Lobby;
 use super::message::Message;
 use super::roster::Outgoing;
 use super::rush::Sign;
+use super::summons::Summoned;
 use crate::raft::{Consensus, RaftStatus, Role};
 use crate::state::State;
 
@@ -174,6 +175,10 @@ impl Hub {
             }
             Message::Open { .. } => self.send_away(vec![message]),
             Message::Closed { key, .. } => self.lobby.leave(key),
+            Message::Summon { answer, .. } => {
+                // An error means that nobody waits for the answer any more.
+                let _ = answer.send(Summoned::NotLeader);
+            }
             Message::Report(_) | Message::Heartbeat { .. } => {}
         }
     }

@@ -25,6 +25,7 @@ use super::message::{self, Message, Registration};
 use super::pace::{Pace, Turn};
 use super::roster::{Admission, Outgoing, Phase, Roster, Session, SessionKey};
 use super::rush::Sign;
+use super::summons::Summoned;
 use crate::raft::Consensus;
 use crate::state::{Command, Contact, Executor, Reply, State, as_ms, slot_table};
 
@@ -155,6 +156,10 @@ impl Leadership {
                     self.compare_table(known, key, table, state);
                 }
             }
+            Message::Summon { executor, dial, answer } => {
+                // An error means that nobody waits for the answer any more.
+                let _ = answer.send(self.summon(&executor, dial));
+            }
             Message::Closed { executor, key } => {
                 if self.roster.remove(&executor, key).is_some() {
                     tracing::info!(%executor, "session ended");
@@ -209,6 +214,14 @@ impl Leadership {
         } else {
             self.welcome(&executor, key, state);
         }
+    }
+
+    /// Tells an executor to dial a controller.
+    fn summon(&mut self, executor: &ExecutorId, dial: v1::Dial) -> Summoned {
+        let Some(key) = self.roster.open(executor) else { return Summoned::NoSession };
+        self.send(executor, key, Body::Dial(dial));
+        // Who does not take it has no session any more.
+        if self.roster.open(executor) == Some(key) { Summoned::Told } else { Summoned::NoSession }
     }
 
     /// The executor is committed: the session is open, and it is told what must run.

@@ -9,13 +9,15 @@ use muster_common::instance::InstanceRecord;
 use muster_common::time::Timestamp;
 use muster_proto::{Malformed, v1};
 use prost::Message as _;
+use tokio::sync::oneshot;
 use tokio_util::sync::DropGuard;
 
 use super::gather::Gathered;
 use super::roster::{Outgoing, SessionKey};
+use super::summons::Summoned;
 use crate::state::{ExecutorReport, ReportAck};
 
-/// What one stream tells the hub.
+/// What the hub is told, by one stream mostly.
 #[derive(Debug)]
 pub(super) enum Message {
     /// An executor, known by its certificate, wants a session.
@@ -41,6 +43,15 @@ pub(super) enum Message {
         table: Revision,
         /// By its own clock; absent when it does not say.
         now: Option<Timestamp>,
+    },
+    /// A controller has to do with an executor, which is to dial it.
+    Summon {
+        /// Which.
+        executor: ExecutorId,
+        /// Whom, and what for.
+        dial: v1::Dial,
+        /// What became of it.
+        answer: oneshot::Sender<Summoned>,
     },
     /// The stream ended.
     Closed {

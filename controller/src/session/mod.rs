@@ -17,6 +17,7 @@
 //! | `gather` | reports on their way into one proposal |
 //! | `liveness` | who is in contact, judged on the leader's monotonic clock |
 //! | `rush` | the time in which nobody is missed, because many come |
+//! | `summons` | executors that are to dial a controller |
 
 mod gather;
 mod hub;
@@ -28,6 +29,7 @@ mod pace;
 mod roster;
 mod rush;
 mod stream;
+mod summons;
 mod threshold;
 
 use std::sync::Arc;
@@ -45,11 +47,12 @@ use stream::Streams;
 
 pub(crate) use hub::Hub;
 pub(crate) use liveness::Limits;
+pub(crate) use summons::{Summoned, Summons};
 
 /// How many messages of all streams wait for the hub; readers wait while it is full.
 const INBOX: usize = 4_096;
 
-/// The service and the hub behind it. The service's calls wait until the hub runs; `crowd` is that at the port where
+/// The service, the way to have executors dial, and the hub behind both. The service's calls wait until the hub runs; `crowd` is that at the port where
 /// executors come.
 pub(crate) fn sessions(
     id: ControllerId,
@@ -58,10 +61,15 @@ pub(crate) fn sessions(
     consensus: Consensus,
     state: watch::Receiver<Arc<State>>,
     limits: Limits,
-) -> (Router, Hub) {
+) -> (Router, Summons, Hub) {
     let (sender, inbox) = mpsc::channel(INBOX);
     let status = consensus.status();
-    let routes = Router::new().route_service("/muster.v1.Sessions/{*call}", Streams::server(sender));
+    let routes = Router::new().route_service("/muster.v1.Sessions/{*call}", Streams::server(sender.clone()));
     let lobby = Lobby::default();
-    (routes, Hub { id, world, crowd, consensus, status, state, limits, inbox, lobby, alone_since: None })
+    let summons = Summons(sender);
+    (
+        routes,
+        summons,
+        Hub { id, world, crowd, consensus, status, state, limits, inbox, lobby, alone_since: None },
+    )
 }

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use metrics::counter;
 use muster_common::id::{ExecutorId, Revision};
-use muster_common::identity::Role;
 use muster_common::time::Timestamp;
-use muster_platform::tls::PeerIdentity;
 use muster_proto::v1;
 use muster_proto::v1::executor_message::Body;
 use muster_proto::v1::sessions_server::{Sessions, SessionsServer};
@@ -23,6 +21,7 @@ use super::gather::Gathered;
 use super::message::{self, Message, Registration, Unreadable};
 use super::roster::{Outgoing, SessionKey};
 use super::threshold::{Threshold, Unregistered};
+use crate::peer::executor_of;
 
 /// How many streams are open at once: one for each connection that the accept path takes.
 const MAX_STREAMS: usize = 40_000;
@@ -72,7 +71,7 @@ impl Sessions for Streams {
         &self,
         request: Request<Streaming<v1::ExecutorMessage>>,
     ) -> Result<Response<Self::OpenStream>, Status> {
-        let executor = speaker(&request)?;
+        let executor = executor_of(&request)?;
         let unregistered = self.threshold.enter(&executor).ok_or_else(|| {
             Status::resource_exhausted(format!(
                 "executor {executor} has too many streams that did not register"
@@ -102,19 +101,6 @@ impl Sessions for Streams {
             }
         });
         Ok(Response::new(ReceiverStream::new(down)))
-    }
-}
-
-/// The executor that the peer's certificate speaks for.
-fn speaker<T>(request: &Request<T>) -> Result<ExecutorId, Status> {
-    match request.extensions().get::<PeerIdentity>() {
-        Some(PeerIdentity(identity)) => match &identity.role {
-            Role::Executor(id) => Ok(id.clone()),
-            Role::Controller(id) => {
-                Err(Status::permission_denied(format!("controller {id} has no session: only executors have")))
-            }
-        },
-        None => Err(Status::unauthenticated("a session needs a client certificate")),
     }
 }
 

@@ -122,6 +122,29 @@ pub enum Command {
         /// All that users give it.
         tags: Vec<String>,
     },
+    /// A user is about to run a command beside an instance: told as an event, before it begins. Answered by
+    /// [`super::Reply::Done`].
+    NoteExec {
+        /// When, by the proposer's clock.
+        at: Timestamp,
+        /// Who runs what, and where.
+        exec: ExecNoted,
+    },
+}
+
+/// A command that is about to be run beside an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecNoted {
+    /// The service.
+    pub service: ServiceId,
+    /// Beside which instance.
+    pub instance: InstanceId,
+    /// On which node.
+    pub executor: ExecutorId,
+    /// The program; never its arguments, which may hold secrets.
+    pub program: String,
+    /// Who runs it.
+    pub by: String,
 }
 
 impl Command {
@@ -138,7 +161,8 @@ impl Command {
             | Self::AnnounceLeader { .. }
             | Self::SetClusterState { .. }
             | Self::ChangeDuty { .. }
-            | Self::TagExecutor { .. } => None,
+            | Self::TagExecutor { .. }
+            | Self::NoteExec { .. } => None,
         }
     }
 
@@ -161,7 +185,8 @@ impl Command {
             | Self::RegisterExecutor { .. }
             | Self::ExecutorContact { .. }
             | Self::AnnounceLeader { .. }
-            | Self::NoteSkews { .. } => false,
+            | Self::NoteSkews { .. }
+            | Self::NoteExec { .. } => false,
         }
     }
 }

@@ -14,7 +14,7 @@ use muster_common::service::ServiceState;
 use muster_common::spec::{CpuCount, LocalServiceSpec};
 use muster_common::time::{LedTime, Timestamp};
 
-use super::{Moment, Service};
+use super::{ExecNoted, Moment, Service};
 
 /// What an event speaks of; how it looks on the wire is the view's affair.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +74,8 @@ pub enum Happening {
         /// Its error; empty when none.
         error: String,
     },
+    /// Somebody is about to run a command beside an instance.
+    Exec(ExecNoted),
     /// An executor registered for the first time.
     ExecutorAdded {
         /// Which.
@@ -194,6 +196,7 @@ impl Happening {
             Self::Service { .. } => EventType::LocalServiceStateChange,
             Self::Operation { .. } => EventType::OperationStateChange,
             Self::Instance { .. } => EventType::LocalServiceInstanceStateChange,
+            Self::Exec(_) => EventType::InstanceExec,
             Self::ExecutorAdded { .. } => EventType::ExecutorAdded,
             Self::ExecutorDuty { duty, .. } => match duty {
                 ExecutorState::Active | ExecutorState::Unready => EventType::ExecutorUnBlacklisted,

@@ -73,7 +73,7 @@ use operations::Operations;
 use slots::Slots;
 
 pub(crate) use clock::{as_ms, whole};
-pub(crate) use command::{Change, ExecutorReport};
+pub(crate) use command::{Change, ExecNoted, ExecutorReport};
 pub use command::{Command, Wish};
 pub(crate) use events::{EventPosition, EventRecord, Happening};
 pub(crate) use executor::{Drain, Executor};
@@ -204,6 +204,10 @@ impl State {
             }
             Command::TagExecutor { at, executor, tags } => self.tag_executor(*at, executor, tags),
             Command::ChangeDuty { at, wish, executors, by } => self.change_duty(*at, *wish, executors, by),
+            Command::NoteExec { at, exec } => {
+                self.emit(*at, Happening::Exec(exec.clone()));
+                Reply::Done
+            }
             Command::SetClusterState { at, state, address } => {
                 self.set_cluster_state(*at, *state, address);
                 Reply::Done

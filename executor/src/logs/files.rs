@@ -5,7 +5,7 @@
 //! | `output.log` | by the shim | the segment that is being written |
 //! | `output.log.<number>` | by the shim, by renaming | a full one; the higher the number, the newer |
 //! | `output.log.<number>.gz` | by the executor | the same, compressed |
-//! | `output.state` | by the shim, in place | the number of the segment being written, and the bytes lost so far |
+//! | `output.state` | by the shim, in place | the number of the segment being written, the bytes lost so far, and where in the whole output the segment begins |
 //! | `output.index` | by the shim | which byte was written when |
 //! | `output.compress` | by the shim, empty | that full segments are to be compressed |
 //! | `output.ended` | by the executor, empty | since when the instance is over; of a copy: nothing more will come |
@@ -29,8 +29,9 @@ const CURRENT: &str = "output.log";
 /// For how long after it was brought up to date a copy is taken for one that still grows.
 const COPY_IDLE: Duration = Duration::from_secs(3600);
 
-/// The length of `output.state` in bytes: two numbers of twenty digits, a blank and a line end.
-const STATE_BYTES: u64 = 42;
+/// The length of `output.state` in bytes: three numbers of twenty digits, each with a blank or line end behind it. One
+/// of an earlier version has two.
+const STATE_BYTES: u64 = 63;
 
 /// One instance's log directory, which may not exist.
 #[derive(Debug, Clone)]
@@ -43,17 +44,24 @@ pub(super) struct State {
     pub(super) segment: u64,
     /// Bytes of output that could not be written, ever.
     pub(super) lost_bytes: u64,
+    /// Where the segment begins in all that was ever written; none where an earlier version did not count.
+    pub(super) begin: Option<u64>,
 }
 
 impl State {
     /// Overwrites the file.
     pub(super) fn write(self, file: &File) -> io::Result<()> {
-        file.write_all_at(format!("{:020} {:020}\n", self.segment, self.lost_bytes).as_bytes(), 0)
+        let begin = self.begin.map_or_else(String::new, |begin| format!(" {begin:020}"));
+        file.write_all_at(format!("{:020} {:020}{begin}\n", self.segment, self.lost_bytes).as_bytes(), 0)
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (segment, lost_bytes) = text.trim_end().split_once(' ')?;
-        Some(Self { segment: segment.parse().ok()?, lost_bytes: lost_bytes.parse().ok()? })
+        let (segment, rest) = text.trim_end().split_once(' ')?;
+        let (lost_bytes, begin) = match rest.split_once(' ') {
+            Some((lost_bytes, begin)) => (lost_bytes, Some(begin.parse().ok()?)),
+            None => (rest, None),
+        };
+        Some(Self { segment: segment.parse().ok()?, lost_bytes: lost_bytes.parse().ok()?, begin })
     }
 }
 
@@ -201,8 +209,8 @@ mod tests {
         let log = LogDir::new(dir.path().to_owned());
         assert_eq!(log.state().unwrap(), State::default());
         let file = File::create(log.state_file()).unwrap();
-        for state in [State { segment: 1, lost_bytes: 0 }, State { segment: u64::MAX, lost_bytes: u64::MAX }]
-        {
+        let most = State { segment: u64::MAX, lost_bytes: u64::MAX, begin: Some(u64::MAX) };
+        for state in [State { segment: 1, lost_bytes: 0, begin: Some(0) }, most] {
             state.write(&file).unwrap();
             assert_eq!((log.state().unwrap(), file.metadata().unwrap().len()), (state, STATE_BYTES));
         }

@@ -9,6 +9,7 @@
 //! | `bookmark` | which entry was copied last (pure) |
 //! | `index` | which byte was written when |
 //! | `reader` | the reading end: the last lines, since a time, following |
+//! | `whole` | where each file lies in all that was ever written |
 //! | `compress` | one rotated file made smaller |
 //! | `sweep` | the task that compresses and forgets, in the executor |
 //!
@@ -26,6 +27,7 @@ mod index;
 mod reader;
 mod rotation;
 mod sweep;
+mod whole;
 mod writer;
 
 pub(crate) use bookmark::{Bookmark, Seek, Sought, Step};
@@ -35,4 +37,5 @@ pub(crate) use reader::FOLLOW_INTERVAL;
 pub use reader::{LogFollower, LogPiece, LogPosition, LogReader};
 pub(crate) use rotation::Rotation;
 pub(crate) use sweep::{Retention, keep_swept};
+pub use whole::{LogSegment, LogSegments};
 pub(crate) use writer::OutputLog;

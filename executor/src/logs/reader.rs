@@ -60,6 +60,10 @@ impl LogReader {
         Self(dir)
     }
 
+    pub(super) const fn dir(&self) -> &LogDir {
+        &self.0
+    }
+
     /// The log of an instance, below an executor's data directory; of a container that still runs, as much as was copied
     /// of it. `None` when there is none, or none any more.
     pub fn find(data_dir: &Path, instance: &InstanceId) -> io::Result<Option<Self>> {

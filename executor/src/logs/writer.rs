@@ -11,6 +11,7 @@ use super::files::{LogDir, State};
 use super::index::IndexWriter;
 use super::reader::LogPosition;
 use super::rotation::Rotation;
+use super::whole;
 
 /// How often making the directory is tried: the executor may be removing its parent, which it took for empty.
 const OPEN_ATTEMPTS: usize = 3;
@@ -48,7 +49,9 @@ impl OutputLog {
         if rotation.compress {
             File::create(dir.compress_mark())?;
         }
-        let state = State { segment: dir.current_number(&dir.fulls()?)?, ..dir.state()? };
+        // A help only: a log is written also where this cannot be told.
+        let begin = whole::segments(&dir).ok().and_then(|all| all.iter().last().map(|current| current.begin));
+        let state = State { segment: dir.current_number(&dir.fulls()?)?, begin, ..dir.state()? };
         let state_file = File::options().create(true).write(true).truncate(false).open(dir.state_file())?;
         state.write(&state_file)?;
         let mut log = Self {
@@ -183,6 +186,7 @@ impl OutputLog {
             _ => {}
         }
         self.state.segment += 1;
+        self.state.begin = self.state.begin.map(|begin| begin.saturating_add(self.size));
         self.size = 0;
         self.state.write(&self.state_file)?;
         let opened = self.open_file();

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use muster_common::id::InstanceId;
 
 use super::{RunnerError, RunnerSet, Runners};
-use crate::logs::{FOLLOW_INTERVAL, LogFollower, LogPiece, LogPosition, LogReader};
+use crate::logs::{FOLLOW_INTERVAL, LogFollower, LogPiece, LogPosition, LogReader, LogSegments};
 
 /// How soon a follower has a copy brought up to date again in which there was nothing new: that costs the engine a call,
 /// since it tells nobody when a container writes.
@@ -109,6 +109,14 @@ impl InstanceLog {
         blocking(move || reader.since(time)).await
     }
 
+    /// Its files, and where each lies in the whole output.
+    pub async fn segments(&self) -> Result<LogSegments, LogError> {
+        // What is the matter is told to whoever reads.
+        self.logs.freshen(&self.instance).await;
+        let reader = self.reader.clone();
+        blocking(move || reader.segments()).await
+    }
+
     /// Follows it from a position on; the default one is its beginning.
     #[must_use]
     pub fn follow(&self, from: LogPosition) -> Following {
@@ -129,6 +137,25 @@ impl Following {
     #[must_use]
     pub fn position(&self) -> LogPosition {
         self.follower.position()
+    }
+
+    /// The next piece of what is there by now; none when all of it is read. What is the matter is told with the last one,
+    /// which may be empty.
+    pub async fn available(&mut self) -> Result<Option<LogPiece>, LogError> {
+        if let Some(piece) = self.follower.look().await? {
+            return Ok(Some(piece));
+        }
+        let freshened = self.log.logs.freshen(&self.log.instance).await;
+        if let Some(piece) = self.follower.look().await? {
+            return Ok(Some(piece));
+        }
+        let trouble = freshened.words().filter(|trouble| self.told.as_ref() != Some(trouble));
+        self.told.clone_from(&trouble);
+        Ok(trouble.map(|trouble| LogPiece {
+            next: self.position(),
+            trouble: Some(trouble),
+            ..LogPiece::default()
+        }))
     }
 
     /// Waits for the next piece. `None`: the instance is over, and all it wrote is read. A piece that is empty brings

@@ -7,6 +7,7 @@
 
 mod access;
 pub(crate) mod docker;
+mod exec;
 mod file;
 mod kin;
 mod logs;
@@ -36,6 +37,7 @@ use tokio::sync::mpsc;
 use crate::want::{is_full, is_want};
 
 pub use access::HostAccess;
+pub use exec::{ExecEnd, ExecIo, ExecOutput, ExecRequest, TerminalSize};
 pub(crate) use file::{MAX_FILE_BYTES, MAX_FILES_BYTES};
 pub use logs::{Following, InstanceLog, LogError, Logs};
 pub use open::RunnerConfig;
@@ -322,6 +324,16 @@ pub trait Runner: Send + Sync {
         argv: &'a [String],
         timeout: Duration,
     ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>>;
+
+    /// Runs a user's command inside (docker) or beside (process, with its environment) the workload, to its end and
+    /// that of its output. Dropping the future kills it and all that it started.
+    fn exec<'a>(
+        &'a self,
+        plan: &'a LaunchPlan,
+        workload: &'a Workload,
+        request: &'a ExecRequest,
+        io: ExecIo,
+    ) -> BoxFuture<'a, Result<ExecEnd, RunnerError>>;
 
     /// The workload's own address, at which its container ports are open, where it has one that this node
     /// reaches. Others are called at their host ports. Whoever cannot say so within `timeout` is unavailable.

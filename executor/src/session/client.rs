@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::link::{End, Link};
 use super::targets::Targets;
+use crate::relay::Dials;
 use crate::supervisor::Handle;
 
 /// How long the session waits until it is known what became of every instance. A runner that hangs must not
@@ -42,6 +43,8 @@ pub(crate) struct Session {
     pub supervisor: Handle,
     /// The address of the leader while it is in session with one, for whoever wants to know.
     pub leader: watch::Sender<Option<String>>,
+    /// Who is told whom to dial.
+    pub relays: Dials,
 }
 
 /// What was last said of each controller that there is no session with.

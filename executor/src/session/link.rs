@@ -296,6 +296,11 @@ impl<'a> Link<'a> {
                 self.recognise(message.term)?;
                 self.tell(read_ack(ack)).await
             }
+            Some(Down::Dial(dial)) => {
+                self.recognise(message.term)?;
+                self.session.relays.tell(dial);
+                Ok(())
+            }
             // A kind of message that a later version added.
             None => Ok(()),
         }

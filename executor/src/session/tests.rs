@@ -162,6 +162,7 @@ fn connect(bench: &Bench, authority: &Authority, controllers: Vec<String>) -> to
         },
         supervisor: bench.handle().clone(),
         leader: tokio::sync::watch::Sender::new(None),
+        relays: crate::relay::dials().0,
     };
     let ends = CancellationToken::new();
     tokio::spawn(run(session, ends.clone()));

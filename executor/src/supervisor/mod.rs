@@ -15,4 +15,4 @@ mod tests;
 
 pub(crate) use self::core::Core;
 pub(crate) use standing::{JOURNAL_TROUBLE, Standing, Unacked};
-pub(crate) use task::{Handle, Message, Parts, SupervisorGone, Task, spawn};
+pub(crate) use task::{Handle, Message, Parts, Running, SupervisorGone, Task, spawn};

@@ -280,7 +280,8 @@ async fn clear_away(runner: &dyn Runner, leftover: &InstanceId) -> Result<(), Ru
     Ok(())
 }
 
-fn plan_of(instance: &Instance) -> LaunchPlan {
+/// What an instance is started with.
+pub(super) fn plan_of(instance: &Instance) -> LaunchPlan {
     let record = &instance.record;
     let nowhere = || LocalInfo { hostname: String::new(), ports: BTreeMap::new() };
     LaunchPlan {

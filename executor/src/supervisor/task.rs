@@ -15,14 +15,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Core, Output, TransitionMade};
-use super::perform::Performer;
+use super::perform::{Performer, plan_of};
 use super::standing::Standing;
 use crate::fetched::Fetched;
 use crate::journal::{Batch, CommitError, Journal};
 use crate::lease::PortError;
-use crate::machine::{Event, Now};
+use crate::machine::{Event, Instance, Now};
 use crate::probe::Prober;
-use crate::runner::{Listed, RunnerEvent, Runners};
+use crate::runner::{LaunchPlan, Listed, RunnerEvent, Runners, Workload};
 use crate::slots::SlotKey;
 
 /// How many messages may wait for the supervisor. One instance has at most one action and one check in flight,
@@ -89,8 +89,26 @@ pub(crate) enum Message {
     Drain(DrainPolicy),
     /// Does the loop still turn?
     Beat(oneshot::Sender<()>),
+    /// What runs for an instance?
+    Running {
+        /// Which.
+        instance: InstanceId,
+        /// What; none when nothing does.
+        reply: oneshot::Sender<Option<Running>>,
+    },
     /// How does everything stand?
     Inspect(oneshot::Sender<(Vec<InstanceRecord>, Vec<SlotStatus>)>),
+}
+
+/// What runs for an instance, for whoever has to do with it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// What it was started with.
+    pub plan: LaunchPlan,
+    /// Itself.
+    pub workload: Workload,
+    /// Who runs it.
+    pub runner: RunnerKind,
 }
 
 /// What a supervisor is made of.
@@ -146,6 +164,13 @@ impl Handle {
         answer.await.map_err(|_| SupervisorGone)
     }
 
+    /// What runs for an instance; none when nothing does.
+    pub(crate) async fn running(&self, instance: InstanceId) -> Result<Option<Running>, SupervisorGone> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Message::Running { instance, reply }).await?;
+        answer.await.map_err(|_| SupervisorGone)
+    }
+
     /// Every instance and slot, as they are now.
     pub(crate) async fn inspect(&self) -> Result<(Vec<InstanceRecord>, Vec<SlotStatus>), SupervisorGone> {
         let (reply, answer) = oneshot::channel();
@@ -197,6 +222,14 @@ pub(crate) fn spawn(parts: Parts, shutdown: CancellationToken) -> (Handle, Task)
         }
     });
     (Handle { messages: sender, standing: watching }, task)
+}
+
+/// What runs for an instance: not before it was started, and not once it is being taken away.
+fn running(instance: &Instance) -> Option<Running> {
+    let runs = instance.state().is_running()
+        || matches!(instance.state(), InstanceState::Unhealthy | InstanceState::Stopping);
+    let workload = instance.workload.clone().filter(|_| runs && instance.exit.is_none())?;
+    Some(Running { plan: plan_of(instance), workload, runner: instance.record.runner })
 }
 
 /// The task's own state.
@@ -320,6 +353,10 @@ impl Supervisor {
             Message::Beat(reply) => {
                 // An error means that nobody waits for the answer any more.
                 let _ = reply.send(());
+            }
+            Message::Running { instance, reply } => {
+                // An error means that nobody waits for the answer any more.
+                let _ = reply.send(self.core.instance(&instance).and_then(running));
             }
             Message::Inspect(reply) => {
                 // An error means that nobody waits for the answer any more.

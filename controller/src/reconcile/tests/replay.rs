@@ -19,7 +19,7 @@ use crate::state::{Change, Command, State, Wish};
 
 /// How many lives see every kind of command and change, with some to spare.
 const LIVES: usize = 40;
-const COMMANDS: usize = 11;
+const COMMANDS: usize = 12;
 const CHANGES: usize = 17;
 
 /// Each kind has its number: a new one gets the next, and is not forgotten here.
@@ -36,6 +36,7 @@ fn number_of_command(command: &Command) -> usize {
         Command::ChangeDuty { .. } => 8,
         Command::NoteSkews { .. } => 9,
         Command::TagExecutor { .. } => 10,
+        Command::NoteExec { .. } => 11,
     }
 }
 
@@ -78,6 +79,7 @@ fn executors_go() -> World {
     world.fixture.create(spec("web"), 1);
     world.fixture.activate("web-1");
     world.calm_down();
+    world.exec(0);
     world.change_duty(0, Wish::Drain { within: Duration::from_secs(1) });
     world.contact(1, Contact::Lost);
     world.change_duty(1, Wish::Remove);

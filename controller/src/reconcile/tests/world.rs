@@ -15,7 +15,9 @@ use super::proof::{Ledger, Series, check_way_back};
 use super::simulated::Simulated;
 use crate::reconcile::plan;
 use crate::state::testing::*;
-use crate::state::{Change, Command, Reply, Retention, Slot, Wish, goes_in_waves, is_rollout, slot_table};
+use crate::state::{
+    Change, Command, ExecNoted, Reply, Retention, Slot, Wish, goes_in_waves, is_rollout, slot_table,
+};
 
 /// Where each executor is: two zones of two, and one that names none.
 pub(super) const ZONES: [&str; 5] = ["a", "a", "b", "b", ""];
@@ -91,6 +93,18 @@ impl World {
     pub(super) fn tag(&mut self, executor: usize, tags: Vec<String>) {
         let executor = executor_id(&self.executors[executor].name);
         self.fixture.apply(&Command::TagExecutor { at: self.fixture.now, executor, tags });
+    }
+
+    /// Somebody runs a command beside an instance.
+    pub(super) fn exec(&mut self, executor: usize) {
+        let exec = ExecNoted {
+            service: service_id("web-1"),
+            instance: InstanceId::new("i").unwrap(),
+            executor: executor_id(&self.executors[executor].name),
+            program: "sh".to_owned(),
+            by: "ann".to_owned(),
+        };
+        assert_eq!(self.fixture.apply(&Command::NoteExec { at: self.fixture.now, exec }), Reply::Done);
     }
 
     /// How far an executor's clock is from the leader's.

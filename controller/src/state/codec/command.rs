@@ -13,7 +13,7 @@ use muster_proto::v1::steer_operation::Which;
 use muster_proto::{Fields, Malformed, v1};
 
 use super::no_body;
-use crate::state::{Command, Contact, ExecutorReport, Steered, Wish};
+use crate::state::{Command, Contact, ExecNoted, ExecutorReport, Steered, Wish};
 
 impl From<&Command> for v1::StateCommand {
     fn from(command: &Command) -> Self {
@@ -81,6 +81,7 @@ impl From<&Command> for v1::StateCommand {
                 });
                 (at, Body::NoteSkews(v1::NoteSkews { skews: skews.collect() }))
             }
+            Command::NoteExec { at, exec } => (at, Body::NoteExec(exec.into())),
             Command::TagExecutor { at, executor, tags } => (
                 at,
                 Body::TagExecutor(v1::TagExecutor { executor: executor.to_string(), tags: tags.clone() }),
@@ -146,6 +147,7 @@ impl TryFrom<v1::StateCommand> for Command {
                 let executor = Fields("TagExecutor").parse("executor", &body.executor)?;
                 Self::TagExecutor { at, executor, tags: body.tags }
             }
+            Body::NoteExec(body) => Self::NoteExec { at, exec: body.try_into()? },
             Body::ChangeDuty(body) => {
                 let fields = Fields("ChangeDuty");
                 let executors = body.executors.iter().map(|id| fields.parse("executors", id));
@@ -156,6 +158,33 @@ impl TryFrom<v1::StateCommand> for Command {
                     by: body.by,
                 }
             }
+        })
+    }
+}
+
+impl From<&ExecNoted> for v1::ExecNoted {
+    fn from(exec: &ExecNoted) -> Self {
+        Self {
+            service: exec.service.to_string(),
+            instance: exec.instance.to_string(),
+            executor: exec.executor.to_string(),
+            program: exec.program.clone(),
+            by: exec.by.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::ExecNoted> for ExecNoted {
+    type Error = Malformed;
+
+    fn try_from(message: v1::ExecNoted) -> Result<Self, Malformed> {
+        let fields = Fields("ExecNoted");
+        Ok(Self {
+            service: fields.parse("service", &message.service)?,
+            instance: fields.parse("instance", &message.instance)?,
+            executor: fields.parse("executor", &message.executor)?,
+            program: message.program,
+            by: message.by,
         })
     }
 }

@@ -230,6 +230,7 @@ pub(super) fn write_event(position: EventPosition, event: &EventRecord) -> v1::S
             state: state.to_string(),
             error: error.clone(),
         }),
+        Happening::Exec(exec) => What::Exec(exec.into()),
         Happening::ExecutorAdded { executor, hostname, port } => {
             What::ExecutorAdded(v1::ExecutorAddedHappening {
                 executor: executor.to_string(),
@@ -317,6 +318,7 @@ pub(super) fn read_event(message: v1::StoredEvent) -> Result<(EventPosition, Eve
                 error: what.error,
             }
         }
+        What::Exec(what) => Happening::Exec(what.try_into()?),
         What::ExecutorAdded(what) => {
             let fields = Fields("ExecutorAddedHappening");
             Happening::ExecutorAdded {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_common::cluster::ClusterState;
 use muster_common::executor::{Contact, ExecutorState};
-use muster_common::id::{Epoch, Generation};
+use muster_common::id::{Epoch, Generation, InstanceId};
 use muster_common::operation::{OperationKind, OperationState, SlotOutcome, Steer};
 use muster_common::reason::Reason;
 use muster_common::service::ServiceState;
@@ -12,7 +12,7 @@ use muster_common::slot::ReplaceMode;
 use muster_common::time::{LedTime, Timestamp};
 
 use crate::state::testing::*;
-use crate::state::{Change, Command, Refusal, Reply, ReportAck, Retention, Steered, Wish};
+use crate::state::{Change, Command, ExecNoted, Refusal, Reply, ReportAck, Retention, Steered, Wish};
 
 #[test]
 fn every_command_survives_its_bytes() {
@@ -82,6 +82,16 @@ fn every_command_survives_its_bytes() {
         Command::ExecutorContact { at, verdicts },
         Command::AnnounceLeader { at, address: "127.0.0.1:4000".to_owned() },
         Command::NoteSkews { at, skews: vec![(executor_id("e1"), -1500), (executor_id("e2"), 0)] },
+        Command::NoteExec {
+            at,
+            exec: ExecNoted {
+                service: service_id("web-1"),
+                instance: InstanceId::new("SI-1").unwrap(),
+                executor: executor_id("e1"),
+                program: "sh".to_owned(),
+                by: "ann".to_owned(),
+            },
+        },
         Command::TagExecutor { at, executor: executor_id("e1"), tags: vec!["zone=a".to_owned()] },
         Command::SetClusterState {
             at,

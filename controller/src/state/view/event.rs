@@ -114,6 +114,13 @@ fn metadata(what: &Happening) -> BTreeMap<String, Value> {
                 tag("ERROR", error.as_str().into());
             }
         }
+        Happening::Exec(exec) => {
+            tag("SERVICE_ID", exec.service.as_str().into());
+            tag("INSTANCE_ID", exec.instance.as_str().into());
+            tag("EXECUTOR_ID", exec.executor.as_str().into());
+            tag("PROGRAM", exec.program.as_str().into());
+            tag("USER", exec.by.as_str().into());
+        }
         Happening::ExecutorAdded { executor, hostname, port } => {
             tag("EXECUTOR_ID", executor.as_str().into());
             tag("HOSTNAME", hostname.as_str().into());

@@ -106,14 +106,14 @@ async fn attend(engine: &Engine, exec: &str, kept: &mut Vec<u8>) -> Result<(), E
     Ok(())
 }
 
-async fn look(engine: &Engine, exec: &str) -> Result<ExecInspectResponse, EngineError> {
+pub(super) async fn look(engine: &Engine, exec: &str) -> Result<ExecInspectResponse, EngineError> {
     let asked =
         engine.call_within("inspect_exec", PROBE_VERDICT, async |client| client.inspect_exec(exec).await);
     asked.await.map_err(|error| forgotten(engine, error))
 }
 
 /// Whether it ended. One that was not begun yet has no exit code either.
-fn is_over(exec: &ExecInspectResponse) -> bool {
+pub(super) fn is_over(exec: &ExecInspectResponse) -> bool {
     exec.running != Some(true) && exec.exit_code.is_some()
 }
 
@@ -123,7 +123,7 @@ fn pid_of(exec: &ExecInspectResponse) -> Option<u32> {
 }
 
 /// An engine keeps the commands that it was given in memory: one that knows a command no more was restarted.
-fn forgotten(engine: &Engine, error: EngineError) -> EngineError {
+pub(super) fn forgotten(engine: &Engine, error: EngineError) -> EngineError {
     if error.is_not_found() {
         engine.unreachable(format!("it was restarted while a command ran ({error})"))
     } else {
@@ -132,7 +132,7 @@ fn forgotten(engine: &Engine, error: EngineError) -> EngineError {
 }
 
 /// Ends a command that took too long, from wherever it is within reach.
-async fn end(engine: Arc<Engine>, container: String, exec: String, mark: String) {
+pub(super) async fn end(engine: Arc<Engine>, container: String, exec: String, mark: String) {
     let given_up = Instant::now() + BEGIN_LIMIT;
     let pid = loop {
         match engine.call("inspect_exec", async |client| client.inspect_exec(&exec).await).await {
@@ -165,6 +165,25 @@ async fn kill_from_outside(pid: Option<u32>, container: String) -> bool {
         killed.filter(Result::is_err).count() == 0
     });
     killed.await.unwrap_or(false)
+}
+
+/// Sends a running command a signal, if its pid is one that the executor sees. In words why it could not.
+pub(super) async fn send_signal(
+    engine: &Arc<Engine>,
+    container: &str,
+    exec: &str,
+    number: i32,
+) -> Result<(), String> {
+    let signal = Signal::from_named_raw(number).ok_or("there is no such signal")?;
+    let pid = pid_of(&look(engine, exec).await.map_err(|error| error.to_string())?);
+    let container = container.to_owned();
+    let sent = tokio::task::spawn_blocking(move || {
+        let process = pid.and_then(|pid| ProcessId::of(pid).ok().flatten());
+        let process = process.filter(|process| is_inside(*process, &container));
+        let process = process.ok_or("its process is not one that this executor sees")?;
+        process.signal(signal).map_err(|error| error.to_string())
+    });
+    sent.await.map_err(|error| error.to_string())?
 }
 
 /// Whoever carries the mark, by a command of its own. Whether it found any.

@@ -9,7 +9,8 @@
 //! | `pull` | pulls of images: one per reference, a few at a time |
 //! | `credentials` | what the node shows to registries |
 //! | `find` | what the engine knows of this executor's containers |
-//! | `exec` | a command inside a container |
+//! | `exec` | a check's or hook's command inside a container |
+//! | `interact` | a user's command inside a container |
 //! | `files` | the files that are placed in a container before its start |
 //! | `log` | what a container wrote, and the copy of it that outlives the container |
 //! | `pour` | one reading of the log that the engine keeps |
@@ -39,6 +40,7 @@ mod engine;
 mod exec;
 mod files;
 mod find;
+mod interact;
 mod log;
 mod pour;
 mod progress;
@@ -76,8 +78,8 @@ use super::look::Looks;
 use super::mark::CommandMark;
 use super::step::Step;
 use super::{
-    CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, LogEnd, ProvisionError, Runner, RunnerError,
-    RunnerEvent, StartError, Workload,
+    CommandOutput, ExecEnd, ExecIo, ExecRequest, Exit, Found, HostAccess, LaunchPlan, Listed, LogEnd,
+    ProvisionError, Runner, RunnerError, RunnerEvent, StartError, Workload,
 };
 use crate::config::{DockerConfig, LogsConfig};
 use crate::limits::STOP_MARGIN;
@@ -448,6 +450,18 @@ impl Runner for DockerRunner {
         Box::pin(
             async move { exec::run(&self.engine, &self.mark, container_of(workload)?, argv, timeout).await },
         )
+    }
+
+    fn exec<'a>(
+        &'a self,
+        _plan: &'a LaunchPlan,
+        workload: &'a Workload,
+        request: &'a ExecRequest,
+        io: ExecIo,
+    ) -> BoxFuture<'a, Result<ExecEnd, RunnerError>> {
+        Box::pin(async move {
+            interact::run(&self.engine, &self.mark, container_of(workload)?, request, io).await
+        })
     }
 
     fn address<'a>(

@@ -25,15 +25,20 @@ use crate::want::is_want;
 /// Kills the command and what it left in the background when it is dropped, however that comes about. The group's
 /// number stays taken while anybody is in it, and numbers are given out in turn, so nobody else can have it a moment
 /// after the command ended.
-struct Family {
+pub(super) struct Family {
     group: Pid,
     mark: String,
 }
 
 impl Family {
-    fn of(child: &Child, mark: String) -> Option<Self> {
+    pub(super) fn of(child: &Child, mark: String) -> Option<Self> {
         let group = Pid::from_raw(i32::try_from(child.id()?).ok()?)?;
         Some(Self { group, mark })
+    }
+
+    /// The command's process group.
+    pub(super) const fn group(&self) -> Pid {
+        self.group
     }
 }
 

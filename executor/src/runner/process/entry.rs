@@ -4,11 +4,15 @@
 //!
 //! What it does is told on its stdin. On its stdout it says that it is about to become the workload, and then nothing
 //! more, or why it could not; one that ends without a word never got so far. Its stderr is the workload's output.
+//!
+//! A command that a user runs has streams of its own instead, or a terminal. Its stdin is a socket then, over
+//! which they are handed to it (see `handover`), and on which it answers.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -16,6 +20,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Group;
+use super::handover::take_over;
 use super::launch::{MAX_LAUNCH_BYTES, MAX_REPLY_BYTES};
 use super::limits::ProcessLimits;
 use super::shim::DEFAULT_PATH;
@@ -25,6 +30,9 @@ use crate::want::{named, want_of};
 
 /// The variable that tells such a process from a shim. Neither hands it down.
 const VARIABLE: &str = "MUSTER_SHIM_ENTERS";
+
+/// What that says of a process that is handed its streams.
+const OWN_STREAMS: &str = "own-streams";
 
 /// Said right before the process becomes the workload.
 const READY: &str = "ready\n";
@@ -64,17 +72,23 @@ impl Entry {
 
     /// The process, in a process group of its own, that waits on its stdin to be told what it is.
     pub(super) fn process(&self, program: &Path, output: io::PipeWriter) -> Command {
-        let mut command = Command::new(program);
+        let mut command = self.bare(program, "1");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(output).process_group(0);
         command
-            .arg0("muster-entry")
-            .arg("shim")
-            // Not the workload's: what it says to the loader is not for somebody who may still be root.
-            .env_clear()
-            .env(VARIABLE, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(output)
-            .process_group(0);
+    }
+
+    /// The same for one that is handed its streams over `socket`. It makes itself a session, and with that a
+    /// process group, whose terminal they may be.
+    pub(super) fn process_with_own_streams(&self, program: &Path, socket: OwnedFd) -> Command {
+        let mut command = self.bare(program, OWN_STREAMS);
+        command.stdin(socket).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    fn bare(&self, program: &Path, kind: &str) -> Command {
+        let mut command = Command::new(program);
+        // Not the workload's environment: what it says to the loader is not for somebody who may still be root.
+        command.arg0("muster-entry").arg("shim").env_clear().env(VARIABLE, kind);
         command.envs(MARKS.iter().filter_map(|&mark| Some((mark, self.env.get(mark)?))));
         command
     }
@@ -98,25 +112,73 @@ impl Entry {
     }
 
     /// Does not come back unless it fails.
-    fn become_workload(&self, ear: &mut File) -> io::Result<Infallible> {
+    fn become_workload(&self, ear: &mut File, streams: Streams) -> io::Result<Infallible> {
         let Some((program, arguments)) = self.command.split_first() else {
             return Err(io::Error::other("the command is empty"));
         };
         self.limits.apply().map_err(|error| named("set its limits".to_owned(), error))?;
         self.group.join().map_err(|error| named("enter its control group".to_owned(), error))?;
         if let Some(account) = &self.account {
+            streams.give_to(account)?;
             account.assume().map_err(|error| named("switch user".to_owned(), error))?;
         }
         ear.write_all(READY.as_bytes())?;
-        let error = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .env_clear()
             .env("PATH", DEFAULT_PATH)
             .envs(&self.env)
-            .current_dir(&self.working_directory)
-            .stdin(Stdio::null())
-            .exec();
+            .current_dir(&self.working_directory);
+        streams.put_into(&mut command)?;
+        let error = command.exec();
         Err(named(format!("{program} in {}", self.working_directory.display()), error))
+    }
+}
+
+/// Where what becomes of this process reads and writes.
+enum Streams {
+    /// It has no input, and its output is where this process's own goes.
+    Inherited,
+    /// These three.
+    Pipes { stdin: OwnedFd, stdout: OwnedFd, stderr: OwnedFd },
+    /// This terminal, which is that of its session.
+    Terminal(OwnedFd),
+}
+
+impl Streams {
+    /// Those that were handed over, in a session of this process's own.
+    fn taken_over() -> io::Result<Self> {
+        let mut taken = take_over(rustix::stdio::stdin())?.into_iter();
+        rustix::process::setsid()?;
+        match (taken.next(), taken.next(), taken.next()) {
+            (Some(terminal), None, None) => {
+                rustix::process::ioctl_tiocsctty(&terminal)?;
+                Ok(Self::Terminal(terminal))
+            }
+            (Some(stdin), Some(stdout), Some(stderr)) => Ok(Self::Pipes { stdin, stdout, stderr }),
+            _ => Err(io::Error::other("the command's streams were not handed over")),
+        }
+    }
+
+    /// A terminal belongs to who uses it: some programs open it by its name.
+    fn give_to(&self, account: &Account) -> io::Result<()> {
+        match self {
+            Self::Terminal(terminal) => account.own(terminal),
+            Self::Inherited | Self::Pipes { .. } => Ok(()),
+        }
+    }
+
+    fn put_into(self, command: &mut Command) -> io::Result<()> {
+        match self {
+            Self::Inherited => command.stdin(Stdio::null()),
+            Self::Pipes { stdin, stdout, stderr } => command.stdin(stdin).stdout(stdout).stderr(stderr),
+            Self::Terminal(terminal) => {
+                let (stdin, stdout) = (terminal.try_clone()?, terminal.try_clone()?);
+                command.stdin(stdin).stdout(stdout).stderr(terminal)
+            }
+        };
+        Ok(())
     }
 }
 
@@ -168,15 +230,22 @@ pub(super) fn is_wanted() -> bool {
 
 /// What such a process does. Comes back only when it failed, and has said so.
 pub(super) fn main() -> ExitCode {
+    let has_own_streams = std::env::var_os(VARIABLE).is_some_and(|kind| kind == OWN_STREAMS);
+    let answers_on = if has_own_streams { rustix::stdio::stdin() } else { rustix::stdio::stdout() };
     // Closed by the kernel when this process becomes another program.
-    let Ok(ear) = rustix::io::fcntl_dupfd_cloexec(io::stdout(), FIRST_FREE) else { return ExitCode::FAILURE };
+    let Ok(ear) = rustix::io::fcntl_dupfd_cloexec(answers_on, FIRST_FREE) else { return ExitCode::FAILURE };
     let mut ear = File::from(ear);
-    let outcome = rustix::stdio::dup2_stdout(io::stderr()).map_err(io::Error::from).and_then(|()| {
+    let streams = if has_own_streams {
+        Streams::taken_over()
+    } else {
+        rustix::stdio::dup2_stdout(io::stderr()).map(|()| Streams::Inherited).map_err(io::Error::from)
+    };
+    let outcome = streams.and_then(|streams| {
         let mut description = Vec::new();
         io::stdin().lock().take(MAX_LAUNCH_BYTES).read_to_end(&mut description)?;
         let entry: Entry = serde_json::from_slice(&description)?;
         drop(description);
-        entry.become_workload(&mut ear)
+        entry.become_workload(&mut ear, streams)
     });
     let Err(error) = outcome;
     // Nobody listens any more: then nobody minds.

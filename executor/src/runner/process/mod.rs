@@ -12,7 +12,10 @@
 //! | `start` | what is done to start one |
 //! | `watch` | the tasks that see a shim end |
 //! | `dirs` | who may enter which directory |
-//! | `command` | a command beside the workload |
+//! | `command` | a check's or hook's command beside the workload |
+//! | `exec` | a user's command beside the workload |
+//! | `terminal` | the pipes or the terminal that such a one has |
+//! | `handover` | how it is handed these |
 //! | `user` | who a workload runs as |
 //!
 //! On the disk, under `<dataDir>`: `run/<instance>/` (state, removed with the instance),
@@ -26,12 +29,15 @@ mod cgroup;
 mod command;
 mod dirs;
 mod entry;
+mod exec;
+mod handover;
 mod launch;
 mod limits;
 mod rundir;
 mod scratch;
 pub mod shim;
 mod start;
+mod terminal;
 mod user;
 mod watch;
 
@@ -61,8 +67,8 @@ use super::look::Looks;
 use super::mark::CommandMark;
 use super::under_way::UnderWay;
 use super::{
-    CommandOutput, Exit, Found, HostAccess, LaunchPlan, Listed, LogEnd, Place, ProvisionError, Runner,
-    RunnerError, RunnerEvent, StartError, Workload,
+    CommandOutput, ExecEnd, ExecIo, ExecRequest, Exit, Found, HostAccess, LaunchPlan, Listed, LogEnd, Place,
+    ProvisionError, Runner, RunnerError, RunnerEvent, StartError, Workload,
 };
 use crate::config::{LogsConfig, ProcessConfig};
 use crate::logs::{LogDir, LogReader, keep_swept};
@@ -156,6 +162,27 @@ impl ProcessRunner {
     #[must_use]
     pub fn allowing(self, access: HostAccess) -> Self {
         Self(self.0, access)
+    }
+}
+
+impl ProcessRunner {
+    /// What becomes a command beside a workload: in its environment, directory, account and limits.
+    async fn beside(&self, plan: &LaunchPlan, command: Vec<String>) -> Result<Entry, RunnerError> {
+        let (user, run) = (plan.spec.user_spec.clone(), self.0.run_dir(&plan.instance));
+        let prepare = move || {
+            let account = user::account(user.as_ref()).map_err(io::Error::other)?;
+            Ok((account, run.group()?.beside()?))
+        };
+        let (account, group) =
+            off_worker(prepare).await.map_err(|error| command::failed("its account and groups", &error))?;
+        Ok(Entry {
+            command,
+            env: self.1.environment(plan),
+            working_directory: self.0.working_directory(plan),
+            account,
+            group,
+            limits: ProcessLimits::of(&self.0.config),
+        })
     }
 }
 
@@ -451,23 +478,27 @@ impl Runner for ProcessRunner {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>> {
         Box::pin(async move {
-            let (user, run) = (plan.spec.user_spec.clone(), self.0.run_dir(&plan.instance));
-            let prepare = move || {
-                let account = user::account(user.as_ref()).map_err(io::Error::other)?;
-                Ok((account, run.group()?.beside()?))
-            };
-            let (account, group) = off_worker(prepare)
-                .await
-                .map_err(|error| command::failed("its account and groups", &error))?;
-            let entry = Entry {
-                command: argv.to_vec(),
-                env: self.1.environment(plan),
-                working_directory: self.0.working_directory(plan),
-                account,
-                group,
-                limits: ProcessLimits::of(&self.0.config),
-            };
+            let entry = self.beside(plan, argv.to_vec()).await?;
             command::run(entry, self.0.mark.of_one(), &self.0.shim, timeout).await
+        })
+    }
+
+    fn exec<'a>(
+        &'a self,
+        plan: &'a LaunchPlan,
+        _workload: &'a Workload,
+        request: &'a ExecRequest,
+        io: ExecIo,
+    ) -> BoxFuture<'a, Result<ExecEnd, RunnerError>> {
+        Box::pin(async move {
+            let mut entry = self.beside(plan, request.command.clone()).await?;
+            // What tells whose process it is, is not the user's to say.
+            let own = request.env.iter().filter(|(name, _)| !name.starts_with("MUSTER_"));
+            entry.env.extend(own.map(|(name, value)| (name.clone(), value.clone())));
+            if let Some(workdir) = &request.workdir {
+                entry.working_directory = entry.working_directory.join(workdir);
+            }
+            exec::run(entry, self.0.mark.of_one(), &self.0.shim, request, io).await
         })
     }
 

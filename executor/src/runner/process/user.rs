@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 
 use muster_common::spec::UserSpec;
 use rustix::process::{Gid, Uid};
@@ -32,6 +33,11 @@ impl Account {
         set_thread_groups(&groups)?;
         set_thread_res_gid(gid, gid, gid)?;
         Ok(set_thread_res_uid(uid, uid, uid)?)
+    }
+
+    /// Makes a file that user's.
+    pub(super) fn own(&self, file: impl AsFd) -> io::Result<()> {
+        Ok(rustix::fs::fchown(file, Some(Uid::from_raw(self.uid)), None)?)
     }
 }
 

@@ -1,0 +1,188 @@
+//! Commands beside instances (an addition to Drove's API): authorised, and written down for everybody before
+//! they begin.
+
+use axum::extract::State as Context;
+use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::signal;
+use muster_proto::v1;
+use muster_proto::v1::exec_output::Body as Output;
+use muster_proto::v1::relay_down::Body as Down;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::access::Api;
+use super::answer::{Answer, Data};
+use super::body::Body;
+use super::error::ApiError;
+use super::exec_request::ExecWanted;
+use super::instances::known_instance;
+use super::path::Named;
+use super::query::Parameters;
+use crate::relay::{Relay, RelayError, RelaySender, Up};
+use crate::state::ExecNoted;
+use crate::users::User;
+
+/// How much of each of a command's outputs is answered.
+const MAX_OUTPUT: usize = 1024 * 1024;
+/// The largest piece of input that is sent on.
+pub(super) const INPUT_PIECE: usize = 16 * 1024;
+
+/// What came of a command.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Ran {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<String>,
+    stdout: String,
+    stderr: String,
+    /// There was more output.
+    truncated: bool,
+    /// It was killed, its time being over.
+    timed_out: bool,
+}
+
+/// `POST /localservices/{id}/instances/{instanceId}/exec`: runs a command to its end.
+pub(super) async fn once(
+    Context(api): Context<Api>,
+    user: User,
+    Named((service, instance)): Named<(String, String)>,
+    query: Parameters,
+    Body(body): Body,
+) -> Answer<Ran> {
+    let wanted = ExecWanted::in_body(&body)?;
+    let mut exec = begin(&api, &user, &service, &instance, &query, &wanted).await?;
+    let sender = exec.relay.sender();
+    let stdin = wanted.stdin.unwrap_or_default();
+    let ran = tokio::select! {
+        ran = collect(&mut exec.relay) => ran,
+        error = feed(&sender, &stdin) => Err(error),
+    };
+    let ran = ran.map_err(|error| not_run(&error))?;
+    exec.audit.ended(ran.exit_code, ran.signal.as_deref(), ran.timed_out);
+    Ok(Data(ran))
+}
+
+/// Takes all output, and keeps what there is room for.
+async fn collect(relay: &mut Relay) -> Result<Ran, RelayError> {
+    let (mut stdout, mut stderr, mut truncated) = (Vec::new(), Vec::new(), false);
+    let mut keep = |kept: &mut Vec<u8>, bytes: &[u8]| {
+        let room = (MAX_OUTPUT - kept.len()).min(bytes.len());
+        truncated |= room < bytes.len();
+        kept.extend_from_slice(&bytes[..room]);
+    };
+    let end = loop {
+        match relay.next().await? {
+            Some(Up::Output(Output::Stdout(bytes))) => keep(&mut stdout, &bytes),
+            Some(Up::Output(Output::Stderr(bytes))) => keep(&mut stderr, &bytes),
+            Some(Up::Ended(end)) => break end,
+            Some(Up::Files(_) | Up::Text(_)) | None => {
+                return Err(relay.misunderstood("something else than a command's output"));
+            }
+        }
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Ran {
+        exit_code: end.code,
+        signal: end.signal.map(signal::name),
+        stdout: text(&stdout),
+        stderr: text(&stderr),
+        truncated,
+        timed_out: end.timed_out,
+    })
+}
+
+/// Hands all input on; comes back only when that cannot be.
+async fn feed(sender: &RelaySender, stdin: &bytes::Bytes) -> RelayError {
+    let fed = async {
+        let mut rest = stdin.clone();
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(INPUT_PIECE));
+            sender.feed(piece).await?;
+        }
+        sender.end_input().await
+    };
+    match fed.await {
+        // What came of it is told by the command's end.
+        Ok(()) | Err(RelayError::Broken { .. }) => std::future::pending().await,
+        Err(error) => error,
+    }
+}
+
+/// A command that was begun.
+pub(super) struct Exec {
+    pub(super) relay: Relay,
+    pub(super) audit: Audit,
+}
+
+/// Begins a command, once it is written down who runs what.
+pub(super) async fn begin(
+    api: &Api,
+    user: &User,
+    service: &str,
+    instance: &str,
+    query: &Parameters,
+    wanted: &ExecWanted,
+) -> Result<Exec, ApiError> {
+    let state = api.read(query).await?;
+    let found = known_instance(&state, service, instance)?;
+    let slot = &found.record.slot;
+    if !found.is_live() {
+        let why =
+            format!("Instance {instance} is {}; commands run beside instances that live", found.state());
+        return Err(ApiError::Conflict(why));
+    }
+    api.relays().present(&slot.executor).map_err(|error| not_run(&error))?;
+    let noted = ExecNoted {
+        service: slot.service.clone(),
+        instance: found.record.id.clone(),
+        executor: slot.executor.clone(),
+        program: wanted.program().to_owned(),
+        by: user.name.to_string(),
+    };
+    let (executor, id): (ExecutorId, InstanceId) = (noted.executor.clone(), noted.instance.clone());
+    api.note_exec(noted.clone()).await?;
+    let audit = Audit { noted, begun: Instant::now(), outcome: "its user left, or it broke off".to_owned() };
+    let ask: v1::StartExec = wanted.ask(id.to_string());
+    let relay = api.relays().open(&executor, Down::StartExec(ask)).await.map_err(|error| not_run(&error))?;
+    Ok(Exec { relay, audit })
+}
+
+/// Why a command was not run, or not to its end.
+pub(super) fn not_run(error: &RelayError) -> ApiError {
+    match error {
+        RelayError::NotFound(why) | RelayError::Failed(why) => ApiError::Conflict(why.clone()),
+        RelayError::Away { .. } | RelayError::Gone(_) => {
+            ApiError::Unavailable(format!("{error}; nothing can be run on it"))
+        }
+        _ => ApiError::Unavailable(error.to_string()),
+    }
+}
+
+/// Says in the log how a command ended, when it does.
+pub(super) struct Audit {
+    noted: ExecNoted,
+    begun: Instant,
+    outcome: String,
+}
+
+impl Audit {
+    /// It ended like that.
+    pub(super) fn ended(&mut self, code: Option<i32>, signal: Option<&str>, timed_out: bool) {
+        self.outcome = match (code, signal) {
+            _ if timed_out => "its time was over".to_owned(),
+            (Some(code), _) => format!("exit code {code}"),
+            (None, Some(signal)) => signal.to_owned(),
+            (None, None) => "nobody knows how".to_owned(),
+        };
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        let ExecNoted { service, instance, executor, program, by } = &self.noted;
+        let (lasted, outcome) = (self.begun.elapsed(), &self.outcome);
+        tracing::info!(%by, %service, %instance, %executor, %program, ?lasted, %outcome, "a user's command ended");
+    }
+}

@@ -1,0 +1,222 @@
+//! An interactive command over a WebSocket. Binary messages, whose first byte is their channel:
+//!
+//! | channel | from | holds |
+//! |---|---|---|
+//! | 0 | the user | input; nothing: there is no more |
+//! | 1, 2 | the command | output, error output |
+//! | 3 | the command | its end, as JSON: `exitCode`, `signal` or `error`; then the socket is closed |
+//! | 4 | the user | the terminal's size, as JSON: `rows`, `columns` |
+//! | 5 | the user | a signal, as JSON: `signal` |
+//!
+//! Whoever leaves ends his command.
+
+use std::time::Duration;
+
+use axum::extract::State as Context;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use bytes::Bytes;
+use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
+use muster_common::signal;
+use muster_proto::v1;
+use muster_proto::v1::exec_input::Body as Input;
+use muster_proto::v1::exec_output::Body as Output;
+use muster_proto::v1::relay_down::Body as Down;
+use serde::{Deserialize, Serialize};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::access::Api;
+use super::error::ApiError;
+use super::exec::{Exec, INPUT_PIECE, begin};
+use super::exec_request::ExecWanted;
+use super::logs::STOPPING;
+use super::path::Named;
+use super::query::Parameters;
+use crate::relay::{Relay, RelaySender, Up};
+use crate::users::User;
+
+/// What is spoken.
+const PROTOCOL: &str = "muster.exec.v1";
+/// The largest message of a user; and what waits for one who does not read, beside what is on its way to him.
+const MAX_MESSAGE: usize = 256 * 1024;
+/// How often a user is asked whether he is there, and how long he may be silent then.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long the last word may take.
+const ENDED_WITHIN: Duration = Duration::from_secs(5);
+
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const END: u8 = 3;
+const RESIZE: u8 = 4;
+const SIGNAL: u8 = 5;
+
+/// How a command ended, for its user.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct End {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl End {
+    fn error(why: impl std::fmt::Display) -> Self {
+        Self { error: Some(why.to_string()), ..Self::default() }
+    }
+}
+
+#[derive(Deserialize)]
+struct Size {
+    rows: u32,
+    columns: u32,
+}
+
+#[derive(Deserialize)]
+struct Signal {
+    signal: String,
+}
+
+/// `GET /localservices/{id}/instances/{instanceId}/exec`, as a WebSocket: `command` (one for each word), `tty`, `rows`,
+/// `columns`, `stdin`, `env`, `workdir`.
+pub(super) async fn interactive(
+    Context(api): Context<Api>,
+    user: User,
+    Named((service, instance)): Named<(String, String)>,
+    query: Parameters,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, ApiError> {
+    let upgrade = upgrade.map_err(|rejection| {
+        let why = format!(
+            "this call is for WebSockets ({rejection}); POST runs a command and answers with its output"
+        );
+        ApiError::Validation(vec![why])
+    })?;
+    let upgrade = upgrade
+        .protocols([PROTOCOL])
+        .max_message_size(MAX_MESSAGE)
+        .max_frame_size(MAX_MESSAGE)
+        .max_write_buffer_size(MAX_MESSAGE);
+    if upgrade.selected_protocol().is_none() {
+        let why = format!("header Sec-WebSocket-Protocol must offer {PROTOCOL}");
+        return Err(ApiError::Validation(vec![why]));
+    }
+    let wanted = ExecWanted::in_query(&query)?;
+    let exec = begin(&api, &user, &service, &instance, &query, &wanted).await?;
+    let shutdown = api.shutdown();
+    Ok(upgrade.on_upgrade(move |socket| attend(exec, socket, shutdown)))
+}
+
+/// Carries between the user and the command, until one of them ends.
+async fn attend(exec: Exec, socket: WebSocket, shutdown: CancellationToken) {
+    let Exec { mut relay, mut audit } = exec;
+    let sender = relay.sender();
+    let (mut to_user, from_user) = socket.split();
+    let end = tokio::select! {
+        end = show(&mut relay, &mut to_user) => end,
+        end = hear(&sender, from_user) => end,
+        () = shutdown.cancelled() => Some(End::error(STOPPING)),
+    };
+    let Some(end) = end else { return };
+    if end.error.is_none() {
+        audit.ended(end.exit_code, end.signal.as_deref(), false);
+    }
+    let last = async {
+        to_user.send(framed(END, &serde_json::to_vec(&end).unwrap_or_default())).await?;
+        to_user.send(Message::Close(None)).await
+    };
+    // A user who is gone needs no last word.
+    let _ = timeout(ENDED_WITHIN, last).await;
+}
+
+/// The command's side, to its end; none when the user is gone.
+async fn show(relay: &mut Relay, to_user: &mut (impl Sink<Message> + Unpin)) -> Option<End> {
+    let mut pings = interval(PING_INTERVAL);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let up = tokio::select! {
+            up = relay.next() => up,
+            _ = pings.tick() => {
+                to_user.send(Message::Ping(Bytes::new())).await.ok()?;
+                continue;
+            }
+        };
+        let (channel, bytes) = match up {
+            Ok(Some(Up::Output(Output::Stdout(bytes)))) => (STDOUT, bytes),
+            Ok(Some(Up::Output(Output::Stderr(bytes)))) => (STDERR, bytes),
+            Ok(Some(Up::Ended(v1::ExecEnd { code, signal: number, .. }))) => {
+                return Some(End { exit_code: code, signal: number.map(signal::name), error: None });
+            }
+            Ok(Some(Up::Files(_) | Up::Text(_)) | None) => {
+                return Some(End::error(relay.misunderstood("something else than a command's output")));
+            }
+            Err(error) => return Some(End::error(error)),
+        };
+        to_user.send(framed(channel, &bytes)).await.ok()?;
+    }
+}
+
+fn framed(channel: u8, bytes: &[u8]) -> Message {
+    let mut frame = Vec::with_capacity(bytes.len() + 1);
+    frame.push(channel);
+    frame.extend_from_slice(bytes);
+    Message::Binary(frame.into())
+}
+
+/// The user's side; none when he is gone.
+async fn hear(
+    sender: &RelaySender,
+    mut from_user: impl Stream<Item = Result<Message, axum::Error>> + Unpin,
+) -> Option<End> {
+    // Silence, an end, a break: he is gone.
+    while let Ok(Some(Ok(message))) = timeout(SILENCE, from_user.next()).await {
+        let said = match message {
+            Message::Binary(frame) => tell(sender, frame).await,
+            Message::Text(_) => Err("messages are binary; the first byte is the channel".to_owned()),
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Close(_) => return None,
+        };
+        if let Err(why) = said {
+            return Some(End::error(why));
+        }
+    }
+    None
+}
+
+/// Passes on what the user says. In words what is wrong with it.
+async fn tell(sender: &RelaySender, mut frame: Bytes) -> Result<(), String> {
+    if frame.is_empty() {
+        return Err("a message without a channel".to_owned());
+    }
+    let channel = frame.split_to(1)[0];
+    let malformed =
+        |error: serde_json::Error| format!("a message on channel {channel} cannot be read: {error}");
+    let told = match channel {
+        STDIN if frame.is_empty() => sender.end_input().await,
+        STDIN => {
+            while !frame.is_empty() {
+                let piece = frame.split_to(frame.len().min(INPUT_PIECE));
+                sender.feed(piece).await.map_err(|error| error.to_string())?;
+            }
+            Ok(())
+        }
+        RESIZE => {
+            let Size { rows, columns } = serde_json::from_slice(&frame).map_err(malformed)?;
+            let size = v1::TerminalSize { rows, columns };
+            sender.say(Down::ExecInput(v1::ExecInput { body: Some(Input::Resize(size)) })).await
+        }
+        SIGNAL => {
+            let Signal { signal: name } = serde_json::from_slice(&frame).map_err(malformed)?;
+            let number = signal::number(&name).ok_or_else(|| "there is no signal of that name".to_owned())?;
+            sender.say(Down::ExecInput(v1::ExecInput { body: Some(Input::Signal(number)) })).await
+        }
+        _ => return Err(format!("there is no channel {channel} from a user")),
+    };
+    told.map_err(|error| error.to_string())
+}

@@ -1,0 +1,200 @@
+//! Logs as Drove's clients read them (drove-wire.md §1.5): raw JSON, no envelope.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State as Context;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::time::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+
+use super::access::Api;
+use super::error::ApiError;
+use super::log_file::{LogFileName, listed};
+use super::logs::{PLAIN_TEXT, bytes, list as list_files, whereabouts};
+use super::path::Named;
+use super::query::Parameters;
+use crate::relay::{LogReading, RelayError};
+
+/// How much is read unless the caller says.
+const DEFAULT_LENGTH: u64 = 32_768;
+/// The most that is read in one go; it is in memory until it is sent.
+const MAX_LENGTH: u64 = 1024 * 1024;
+/// What Drove takes for "not given".
+const NOT_GIVEN: i64 = -1;
+
+/// Of `GET …/list`.
+#[derive(Debug, Serialize)]
+struct FileNames {
+    files: Vec<String>,
+}
+
+/// Of `GET …/read/{fileName}`.
+#[derive(Debug, Serialize)]
+struct Piece {
+    data: String,
+    /// Where `data` begins: as asked for, or at the first whole character that is still there behind it.
+    offset: u64,
+}
+
+/// `GET /logfiles/localservices/{id}/{instanceId}/list`
+pub(super) async fn list(
+    Context(api): Context<Api>,
+    Named((service, instance)): Named<(String, String)>,
+    query: Parameters,
+) -> Result<Response, ApiError> {
+    let Some((executor, instance)) = found(&api, &service, &instance, &query).await? else {
+        return Ok(nothing());
+    };
+    Ok(match list_files(api.relays(), &executor, &instance).await {
+        Ok(files) => {
+            let names = listed(&files).into_iter().map(|(name, ..)| name.to_string());
+            Json(FileNames { files: names.collect() }).into_response()
+        }
+        Err(RelayError::NotFound(_)) => Json(FileNames { files: Vec::new() }).into_response(),
+        Err(error) => not_read(&error),
+    })
+}
+
+/// `GET /logfiles/localservices/{id}/{instanceId}/read/{fileName}?offset=&length=`: with neither, where the file ends.
+pub(super) async fn read(
+    Context(api): Context<Api>,
+    Named((service, instance, file)): Named<(String, String, String)>,
+    query: Parameters,
+) -> Result<Response, ApiError> {
+    let given = |name| query.parsed::<i64>(name).map(|number| number.unwrap_or(NOT_GIVEN));
+    let (offset, length) = (given("offset")?, given("length")?);
+    let Some((executor, instance)) = found(&api, &service, &instance, &query).await? else {
+        return Ok(nothing());
+    };
+    let file: LogFileName = match file.parse() {
+        Ok(file) => file,
+        Err(error) => return Ok(refused(&format!("'{file}' {error}"))),
+    };
+    if (offset, length) == (NOT_GIVEN, NOT_GIVEN) {
+        return Ok(match list_files(api.relays(), &executor, &instance).await {
+            Ok(files) => match listed(&files).into_iter().find(|(name, ..)| *name == file) {
+                Some((_, end, _)) => Json(Piece { data: String::new(), offset: end }).into_response(),
+                None => refused(&format!("there is no {file}, or not any more")),
+            },
+            Err(error) => not_read(&error),
+        });
+    }
+    let Ok(offset) = u64::try_from(offset) else {
+        return Ok(refused("a length needs an offset: ask without both for where the file ends"));
+    };
+    // What is not given, and what cannot be meant.
+    let length = u64::try_from(length).ok().filter(|length| *length > 0).unwrap_or(DEFAULT_LENGTH);
+    let ask = file.ask(instance.to_string(), offset, length.min(MAX_LENGTH), true);
+    Ok(match piece(LogReading::open(api.relays(), &executor, ask).await, file, offset).await {
+        Ok(piece) => Json(piece).into_response(),
+        Err(error) => not_read(&error),
+    })
+}
+
+async fn piece(
+    reading: Result<LogReading, RelayError>,
+    file: LogFileName,
+    offset: u64,
+) -> Result<Piece, RelayError> {
+    let mut reading = reading?;
+    let (mut data, mut begin) = (Vec::new(), None);
+    while let Some(text) = reading.next().await? {
+        if !text.text.is_empty() {
+            begin.get_or_insert(text.begin);
+            data.extend_from_slice(&text.text);
+        }
+    }
+    let offset = match file {
+        LogFileName::Whole => begin.unwrap_or(offset),
+        // Counted from its own beginning, of which nothing is ever gone.
+        LogFileName::Rotated(_) => offset,
+    };
+    Ok(Piece { data: String::from_utf8_lossy(&data).into_owned(), offset })
+}
+
+/// `GET /logfiles/localservices/{id}/{instanceId}/download/{fileName}?rename=`: all that is there of it.
+pub(super) async fn download(
+    Context(api): Context<Api>,
+    Named((service, instance, file)): Named<(String, String, String)>,
+    query: Parameters,
+) -> Result<Response, ApiError> {
+    let rename = query.flag("rename")?;
+    let Some((executor, instance)) = found(&api, &service, &instance, &query).await? else {
+        return Ok(nothing());
+    };
+    let file: LogFileName = match file.parse() {
+        Ok(file) => file,
+        Err(error) => return Ok(refused(&format!("'{file}' {error}"))),
+    };
+    let name =
+        if rename { format!("{service}_{instance}_{file}-{}", stamp(api.now())) } else { file.to_string() };
+    let ask = file.ask(instance.to_string(), 0, 0, false);
+    Ok(match LogReading::open(api.relays(), &executor, ask).await {
+        Ok(reading) => {
+            let disposition = [(header::CONTENT_DISPOSITION, format!("attachment; filename={name}"))];
+            (PLAIN_TEXT, disposition, Body::from_stream(bytes(reading))).into_response()
+        }
+        Err(error) => not_read(&error),
+    })
+}
+
+/// Where the instance is; none when there is no such.
+async fn found(
+    api: &Api,
+    service: &str,
+    instance: &str,
+    query: &Parameters,
+) -> Result<Option<(ExecutorId, InstanceId)>, ApiError> {
+    match whereabouts(api, service, instance, query).await {
+        Ok(found) => Ok(Some(found)),
+        Err(ApiError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// `yyyy-MM-dd_HH-mm-ss`
+fn stamp(now: Timestamp) -> String {
+    let shown = now.to_string();
+    shown.split('.').next().unwrap_or(&shown).replace('T', "_").replace(':', "-")
+}
+
+/// No such instance, or nobody who has its log.
+fn nothing() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+fn not_read(error: &RelayError) -> Response {
+    match error {
+        RelayError::NotFound(why) => refused(why),
+        RelayError::Away { .. } | RelayError::Gone(_) | RelayError::NoSession { .. } => nothing(),
+        RelayError::NoLeader { .. }
+        | RelayError::NotDialled { .. }
+        | RelayError::TooMany { .. }
+        | RelayError::Busy(_)
+        | RelayError::Failed(_)
+        | RelayError::Broken { .. }
+        | RelayError::Misunderstood { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "error": error.to_string() }))).into_response()
+        }
+    }
+}
+
+/// As Drove's controller words what its executor refused.
+fn refused(why: &str) -> Response {
+    let body = json!({ "error": why });
+    let error = format!("Executor call returned: 400 body: {body}");
+    (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "error": error }))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renamed_file_bears_the_time_as_drove_writes_it() {
+        assert_eq!(stamp(Timestamp(1_719_892_354_194)), "2024-07-02_03-52-34");
+    }
+}

@@ -1,0 +1,108 @@
+//! Why there is no relay, or none any more: sentences for users.
+
+use std::time::Duration;
+
+use muster_common::id::ExecutorId;
+use muster_common::time::Timestamp;
+
+use super::Who;
+
+/// A relay could not be opened, or broke.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RelayError {
+    /// Its executor is not heard.
+    #[error("{who} is away since {since}")]
+    Away {
+        /// Which.
+        who: Who,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Its executor was removed.
+    #[error("executor {0} is not in the cluster any more")]
+    Gone(ExecutorId),
+    /// Its executor has no session, and nobody knows yet whether it is away.
+    #[error(
+        "{who} has had no session with the leader for {waited:?}; it may be starting, ask again in a moment"
+    )]
+    NoSession {
+        /// Which.
+        who: Who,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// Nobody can tell the executor.
+    #[error(
+        "there has been no leader for {waited:?}, and only the leader reaches {who}; ask again in a moment"
+    )]
+    NoLeader {
+        /// Whom it should have told.
+        who: Who,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The executor was told, and did not come.
+    #[error(
+        "{who} was told to dial this controller at {address} and did not within {within:?}; look whether it \
+         reaches that address, and whether its version is as new as the controllers'"
+    )]
+    NotDialled {
+        /// Which.
+        who: Who,
+        /// How long was waited.
+        within: Duration,
+        /// Where it should have come.
+        address: String,
+    },
+    /// This controller has enough to do.
+    #[error(
+        "this controller has {limit} logs and commands open already; close some, or ask another controller"
+    )]
+    TooMany {
+        /// The most that it has.
+        limit: usize,
+    },
+    /// What was asked for is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// The executor has enough to do.
+    #[error("{0}")]
+    Busy(String),
+    /// The executor tried, and it went wrong.
+    #[error("{0}")]
+    Failed(String),
+    /// The connection ended before everything was said.
+    #[error("the connection to {who} broke: {why}")]
+    Broken {
+        /// With whom.
+        who: Who,
+        /// Why.
+        why: String,
+    },
+    /// The executor answers, but not as this version understands it.
+    #[error(
+        "{who} answers in a way that this controller does not understand ({what}); are their versions far apart?"
+    )]
+    Misunderstood {
+        /// Who.
+        who: Who,
+        /// What was heard.
+        what: &'static str,
+    },
+}
+
+impl RelayError {
+    /// Whether asking again in a moment may help, as when an executor or the leader is being restarted.
+    pub(crate) const fn may_pass(&self) -> bool {
+        match self {
+            Self::Away { .. }
+            | Self::NoSession { .. }
+            | Self::NoLeader { .. }
+            | Self::NotDialled { .. }
+            | Self::TooMany { .. }
+            | Self::Busy(_)
+            | Self::Broken { .. } => true,
+            Self::Gone(_) | Self::NotFound(_) | Self::Failed(_) | Self::Misunderstood { .. } => false,
+        }
+    }
+}

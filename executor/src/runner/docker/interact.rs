@@ -1,0 +1,182 @@
+//! A command that a user runs inside a container: as a check's (see `exec`), but with input, a terminal, signals, and for
+//! as long as its user stays.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::container::LogOutput;
+use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::join3;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+
+use super::engine::{Engine, EngineError};
+use super::exec::{end, forgotten, is_over, look, send_signal};
+use crate::runner::RunnerError;
+use crate::runner::exec::{ExecEnd, ExecIo, ExecOutput, ExecRequest, TerminalSize};
+use crate::runner::mark::{CommandMark, VARIABLE};
+
+/// How long a command may go on when its output has ended, and how often the engine is asked.
+const OVER_WITHIN: Duration = Duration::from_secs(3);
+const OVER_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Runs a command in the container to its end. Dropping the future kills it.
+pub(super) async fn run(
+    engine: &Arc<Engine>,
+    executor: &CommandMark,
+    container: &str,
+    request: &ExecRequest,
+    io: ExecIo,
+) -> Result<ExecEnd, RunnerError> {
+    let at = |error: EngineError| error.at("command");
+    let mark = format!("{VARIABLE}={}", executor.of_one());
+    let own = request.env.iter().filter(|(name, _)| !name.starts_with("MUSTER_"));
+    let own = own.map(|(name, value)| format!("{name}={value}"));
+    let options = CreateExecOptions {
+        cmd: Some(request.command.clone()),
+        env: Some(own.chain([mark.clone()]).collect()),
+        working_dir: request.workdir.clone(),
+        attach_stdin: Some(request.stdin),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        tty: Some(request.terminal.is_some()),
+        ..CreateExecOptions::default()
+    };
+    let create = async |client: bollard::Docker| client.create_exec(container, options).await;
+    let exec = engine.call("create_exec", create).await.map_err(at)?.id;
+    let mut ending = Ending(Some(Begun {
+        engine: Arc::clone(engine),
+        container: container.to_owned(),
+        exec: exec.clone(),
+        mark,
+    }));
+    let how = StartExecOptions { tty: request.terminal.is_some(), ..StartExecOptions::default() };
+    let start = async |client: bollard::Docker| client.start_exec(&exec, Some(how)).await;
+    let started = engine.call("start_exec", start).await.map_err(|error| at(forgotten(engine, error)))?;
+    let StartExecResults::Attached { output: mut from, input } = started else {
+        return Err(RunnerError::Failed { step: "command", why: "the engine did not attach it".to_owned() });
+    };
+    let ExecIo { stdin, sizes, signals, output } = io;
+    let poured = async {
+        while let Some(piece) = from.next().await {
+            let piece = match piece.map_err(|error| engine.sort(error))? {
+                LogOutput::StdErr { message } => ExecOutput::Stderr(message),
+                LogOutput::StdOut { message }
+                | LogOutput::Console { message }
+                | LogOutput::StdIn { message } => ExecOutput::Stdout(message),
+            };
+            if output.send(piece).await.is_err() {
+                break;
+            }
+        }
+        Ok::<_, EngineError>(())
+    };
+    let beside = join3(
+        feed(stdin, input),
+        resize(engine, &exec, sizes, request.terminal),
+        signal(engine, container, &exec, signals),
+    );
+    tokio::select! {
+        poured = poured => poured.map_err(at)?,
+        (never, ..) = beside => match never {},
+    }
+    // Its output may end a moment before it does.
+    let deadline = Instant::now() + OVER_WITHIN;
+    let seen = loop {
+        let seen = look(engine, &exec).await.map_err(at)?;
+        if is_over(&seen) || Instant::now() >= deadline {
+            break seen;
+        }
+        sleep(OVER_INTERVAL).await;
+    };
+    if is_over(&seen) {
+        ending.0 = None;
+    }
+    // Of one that a signal ended, the engine says what a shell would: 128 and the signal.
+    let code = seen.exit_code.filter(|_| seen.running != Some(true));
+    Ok(ExecEnd { code: code.and_then(|code| i32::try_from(code).ok()), signal: None })
+}
+
+/// A command that was begun, and is not known to be over.
+struct Begun {
+    engine: Arc<Engine>,
+    container: String,
+    exec: String,
+    mark: String,
+}
+
+/// Ends the command when it is dropped: its user left.
+struct Ending(Option<Begun>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let Some(Begun { engine, container, exec, mark }) = self.0.take() else { return };
+        // Without a runtime the executor is ending.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(end(engine, container, exec, mark));
+        }
+    }
+}
+
+/// Hands input on. What the command does not take any more is passed over.
+async fn feed(mut stdin: mpsc::Receiver<Bytes>, input: Pin<Box<dyn AsyncWrite + Send>>) -> Infallible {
+    let mut to = Some(input);
+    while let Some(bytes) = stdin.recv().await {
+        let Some(input) = &mut to else { continue };
+        let written = async {
+            input.write_all(&bytes).await?;
+            input.flush().await
+        };
+        if written.await.is_err() {
+            to = None;
+        }
+    }
+    if let Some(input) = &mut to {
+        // One that is gone needs no end.
+        let _ = input.shutdown().await;
+    }
+    pending().await
+}
+
+/// The engine takes no size at the beginning: it is told as soon as the command runs.
+async fn resize(
+    engine: &Engine,
+    exec: &str,
+    mut sizes: watch::Receiver<TerminalSize>,
+    first: Option<TerminalSize>,
+) -> Infallible {
+    let mut wanted = first;
+    loop {
+        if let Some(size) = wanted {
+            let size = ResizeExecOptions { height: size.rows, width: size.columns };
+            let resize = async |client: bollard::Docker| client.resize_exec(exec, size).await;
+            if let Err(error) = engine.call("resize_exec", resize).await {
+                tracing::debug!(%error, "a terminal cannot be resized");
+            }
+        }
+        if sizes.changed().await.is_err() {
+            return pending().await;
+        }
+        wanted = first.map(|_| *sizes.borrow_and_update());
+    }
+}
+
+async fn signal(
+    engine: &Arc<Engine>,
+    container: &str,
+    exec: &str,
+    mut signals: mpsc::Receiver<i32>,
+) -> Infallible {
+    while let Some(number) = signals.recv().await {
+        if let Err(why) = send_signal(engine, container, exec, number).await {
+            tracing::info!(why, number, "a command in a container was not sent a signal");
+        }
+    }
+    pending().await
+}

@@ -1,0 +1,263 @@
+//! Logs through the controllers, on a real cluster: whoever follows sees every line once, whatever dies meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+use std::collections::BTreeSet;
+
+use muster_common::instance::InstanceInfo;
+use muster_tests::cluster::{BOUND, DevCluster};
+use muster_tests::sse::Events;
+use reqwest::blocking::{Client, Response};
+use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
+const SERVICE: &str = "counter-1";
+/// How many lines an instance writes; then it is silent.
+const LINES: usize = 3_000;
+/// Files of 4 KiB: some fifty lines each.
+const ROTATIONS: u64 = 20;
+
+/// Writes numbered lines, some hundred a second.
+fn spec(lines: usize, max_files: u32) -> Value {
+    let script = format!(
+        "i=0; while [ $i -lt {lines} ]; do n=0; while [ $n -lt 20 ] && [ $i -lt {lines} ]; do \
+         echo \"line $i é .......................................................\"; i=$((i+1)); n=$((n+1)); \
+         done; sleep 0.1; done; exec sleep 1000"
+    );
+    let check =
+        json!({"mode": {"type": "CMD", "command": "true"}, "timeout": "5s", "interval": "1s", "attempts": 3});
+    json!({
+        "name": "counter", "version": "1", "type": "LOCAL_SERVICE",
+        "executable": {"type": "PROCESS", "command": ["/bin/sh", "-c", script]},
+        "exposedPorts": [{"name": "main", "port": 8080, "type": "HTTP"}],
+        "resources": [{"type": "CPU", "count": 1}, {"type": "MEMORY", "sizeInMB": 32}],
+        "placementPolicy": {"type": "LOCAL", "hostLevel": false},
+        "logging": {"type": "LOCAL", "maxSize": "4k", "maxFiles": max_files, "compress": true},
+        "readiness": check, "healthcheck": check,
+    })
+}
+
+fn one(cluster: &DevCluster) -> InstanceInfo {
+    cluster.wait_for("a healthy instance", || cluster.healthy(SERVICE).pop())
+}
+
+fn get(url: &str) -> Response {
+    let http = Client::builder().no_proxy().timeout(BOUND).build().unwrap();
+    http.get(url).send().unwrap()
+}
+
+fn logs_of(rest: &str, instance: &InstanceInfo) -> String {
+    format!("{rest}/apis/v1/localservices/{SERVICE}/instances/{}/logs", instance.instance_id)
+}
+
+fn drove(rest: &str, instance: &str) -> String {
+    format!("{rest}/apis/v1/logfiles/localservices/{SERVICE}/{instance}")
+}
+
+fn numbers(text: &str) -> Vec<usize> {
+    text.lines().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn who_follows_sees_every_line_once_through_rotations_a_killed_executor_and_a_killed_leader() {
+    let cluster = DevCluster::start(PROGRAM, 1, &[spec(LINES, 100)]);
+    let instance = one(&cluster);
+    let leader = cluster.wait_for("a leader", || cluster.leader());
+    let mut others = cluster.controllers();
+    others.retain(|controller| controller.id != leader.id);
+    // One connection that nothing breaks, and one to the leader, which goes on elsewhere.
+    let urls = |rest: &str| format!("{}?since=0&follow=true", logs_of(rest, &instance));
+    let steady = {
+        let url = urls(&others[0].rest);
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            for sse in Events::open(&url, None).unwrap() {
+                assert_eq!(sse.event, "lines", "{sse:?}");
+                text.push_str(sse.data["text"].as_str().unwrap());
+                if text.lines().count() >= LINES && text.ends_with('\n') {
+                    break;
+                }
+            }
+            text
+        })
+    };
+    let wanderer = {
+        let (first, second) = (urls(&leader.rest), urls(&others[1].rest));
+        std::thread::spawn(move || {
+            let (mut text, mut last, mut breaks) = (String::new(), None, 0);
+            let mut events = Events::open(&first, None).unwrap();
+            while text.lines().count() < LINES || !text.ends_with('\n') {
+                match events.next().filter(|sse| sse.event == "lines") {
+                    Some(sse) => {
+                        text.push_str(sse.data["text"].as_str().unwrap());
+                        assert_eq!(sse.id.as_deref(), sse.data["nextPosition"].as_str());
+                        last = sse.id;
+                    }
+                    None => {
+                        breaks += 1;
+                        events = Events::open(&second, last.as_deref()).unwrap();
+                    }
+                }
+            }
+            (text, breaks)
+        })
+    };
+    let files = format!("{}/files", logs_of(&others[0].rest, &instance));
+    let rotated_beyond = |count: u64| {
+        cluster.wait_for("more rotations", || {
+            let files: Value = get(&files).json().ok()?;
+            let files = files["data"]["files"].as_array()?.clone();
+            let last = files.last()?["name"].as_str()?.strip_prefix("output.log-")?.parse::<u64>().ok()?;
+            (last >= count).then_some(())
+        });
+    };
+    rotated_beyond(ROTATIONS / 4);
+    cluster.dev("kill", "executor-1");
+    cluster.dev("start", "executor-1");
+    rotated_beyond(ROTATIONS / 2);
+    cluster.dev("kill", &leader.id);
+    let all: Vec<usize> = (0..LINES).collect();
+    assert_eq!(numbers(&steady.join().unwrap()), all, "the steady one");
+    let (text, breaks) = wanderer.join().unwrap();
+    assert_eq!(numbers(&text), all, "the one that went on elsewhere");
+    assert_eq!(breaks, 1);
+    rotated_beyond(ROTATIONS);
+    assert_eq!(one(&cluster).instance_id, instance.instance_id, "and nothing was started anew");
+
+    // The same, as Drove has it: one file that never seems to be rotated, and each that was.
+    let drove = drove(&others[0].rest, &instance.instance_id);
+    let end: Value = get(&format!("{drove}/read/output.log?offset=-1&length=-1")).json().unwrap();
+    let whole = get(&format!("{drove}/download/output.log"));
+    assert_eq!(whole.headers()["content-disposition"], "attachment; filename=output.log");
+    let whole = whole.text().unwrap();
+    assert_eq!((end["data"].as_str(), end["offset"].as_u64()), (Some(""), Some(whole.len() as u64)));
+    assert_eq!(numbers(&whole), all);
+    let mut offset = 0;
+    let mut read = String::new();
+    while offset < whole.len() as u64 {
+        let piece: Value = get(&format!("{drove}/read/output.log?offset={offset}")).json().unwrap();
+        assert_eq!(piece["offset"].as_u64(), Some(offset));
+        let data = piece["data"].as_str().unwrap();
+        assert!(!data.is_empty() && data.len() <= 32_768);
+        read.push_str(data);
+        offset += data.len() as u64;
+    }
+    assert_eq!(read, whole);
+    // Inside of a character: at the next one.
+    let inside = whole.find('é').unwrap() as u64 + 1;
+    let piece: Value = get(&format!("{drove}/read/output.log?offset={inside}&length=10")).json().unwrap();
+    assert_eq!((piece["offset"].as_u64(), piece["data"].as_str()), (Some(inside + 1), Some(" .........")));
+    let listed: Value = get(&format!("{drove}/list")).json().unwrap();
+    let names: Vec<&str> =
+        listed["files"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(names[0], "output.log");
+    let rotated: String =
+        names[1..].iter().map(|name| get(&format!("{drove}/download/{name}")).text().unwrap()).collect();
+    assert!(names.len() > 20 && whole.starts_with(&rotated) && !rotated.is_empty());
+}
+
+#[test]
+fn logs_are_read_as_text_by_lines_by_time_and_after_the_end_and_nothing_leads_out_of_their_directory() {
+    let lines = 200;
+    let cluster = DevCluster::start(PROGRAM, 2, &[spec(lines, 3)]);
+    let instances = cluster.wait_for("two healthy instances", || {
+        Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == 2)
+    });
+    let rest = cluster.controllers()[0].rest.clone();
+    let url = logs_of(&rest, &instances[0]);
+    cluster.wait_for("the last line", || {
+        let text = get(&format!("{url}?tail=1")).text().ok()?;
+        (numbers(&text) == [lines - 1]).then_some(())
+    });
+    let last = get(&format!("{url}?tail=80"));
+    assert_eq!(last.headers()["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(numbers(&last.text().unwrap()), (lines - 80..lines).collect::<Vec<_>>(), "across files");
+    let all = get(&format!("{url}?since=0")).text().unwrap();
+    assert!(numbers(&all).len() < lines && all.ends_with('\n'), "what retention left");
+    // What is gone is passed over, and the offset says so.
+    let drove = drove(&rest, &instances[0].instance_id);
+    let first: Value = get(&format!("{drove}/read/output.log?offset=0")).json().unwrap();
+    assert!(first["offset"].as_u64().unwrap() > 0);
+    assert!(all.starts_with(first["data"].as_str().unwrap()));
+
+    // Both at once, each message says of which.
+    let service = format!("{rest}/apis/v1/localservices/{SERVICE}/logs?tail=5&follow=false");
+    let events: Vec<_> = Events::open(&service, None).unwrap().collect();
+    let sources: BTreeSet<_> = events
+        .iter()
+        .filter(|sse| sse.event == "lines" && sse.data["text"] != json!(""))
+        .map(|sse| sse.data["instanceId"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(sources, instances.iter().map(|instance| instance.instance_id.clone()).collect());
+    assert_eq!(events.last().unwrap().event, "end");
+
+    for name in
+        ["..%2F..%2Fjournal.redb", "output.state", "%2Fetc%2Fpasswd", "output.log.1", "output.log-1%2F.."]
+    {
+        let answer = get(&format!("{drove}/read/{name}?offset=0"));
+        assert_eq!(answer.status(), 500, "{name}");
+        let body: Value = answer.json().unwrap();
+        assert!(body["error"].as_str().unwrap().starts_with("Executor call returned: 400 body: "), "{body}");
+    }
+    for instance in ["SI-none", "..%2F..", "%2Fetc"] {
+        let unknown = format!("{rest}/apis/v1/logfiles/localservices/{SERVICE}/{instance}/list");
+        assert_eq!(get(&unknown).status(), 204, "{instance}");
+    }
+
+    // An instance that ended keeps its log; who follows it is told of its end.
+    let request = json!({
+        "type": "STOP_INSTANCES", "serviceId": SERVICE, "instanceIds": [instances[0].instance_id],
+        "skipRespawn": true
+    });
+    let follower = {
+        let url = format!("{url}?tail=1&follow=true");
+        std::thread::spawn(move || Events::open(&url, None).unwrap().last().unwrap())
+    };
+    cluster.wait_for("a controller that takes the operation", || cluster.operate(&rest, &request).ok());
+    assert_eq!(follower.join().unwrap().event, "end");
+    cluster.wait_for("the record of its end", || {
+        cluster.old_instances(SERVICE).into_iter().find(|old| old.instance_id == instances[0].instance_id)
+    });
+    assert_eq!(numbers(&get(&format!("{url}?tail=1")).text().unwrap()), [lines - 1]);
+}
+
+#[test]
+fn a_node_that_is_away_is_named_and_goes_on_when_it_is_back() {
+    let cluster = DevCluster::start(PROGRAM, 2, &[spec(100, 3)]);
+    let instances = cluster.wait_for("two healthy instances", || {
+        Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == 2)
+    });
+    let away = instances.iter().find(|instance| instance.executor_id == "executor-1").unwrap();
+    let rest = cluster.controllers()[0].rest.clone();
+    cluster.dev("kill", "executor-1");
+    let url = logs_of(&rest, away);
+    // Before it is missed, nobody knows more than that it has no session.
+    cluster.wait_for("a refusal that says since when", || {
+        let answer = get(&url);
+        assert_eq!(answer.status(), 503);
+        let body: Value = answer.json().unwrap();
+        let message = body["message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with("executor executor-1 on "), "{message}");
+        (message.contains("is away since") && message.ends_with("its logs are on it")).then_some(())
+    });
+    assert_eq!(get(&format!("{}/list", drove(&rest, &away.instance_id))).status(), 204);
+
+    let service = format!("{rest}/apis/v1/localservices/{SERVICE}/logs?tail=3&follow=true");
+    let mut events = Events::open(&service, None).unwrap();
+    let mut seen = BTreeSet::new();
+    while seen.len() < 2 {
+        let sse = events.next().expect("the stream goes on");
+        let id = sse.data["instanceId"].as_str().unwrap().to_owned();
+        if sse.event == "unavailable" {
+            assert_eq!(id, away.instance_id, "{sse:?}");
+            assert_eq!(sse.data["executorId"], json!("executor-1"));
+            assert!(sse.data["message"].as_str().unwrap().contains("is away since"), "{sse:?}");
+        } else {
+            assert_ne!(id, away.instance_id, "{sse:?}");
+        }
+        seen.insert(id);
+    }
+    cluster.dev("start", "executor-1");
+    let back = events.find(|sse| sse.data["instanceId"] == json!(away.instance_id)).expect("it goes on");
+    assert_eq!(back.event, "lines");
+}
