@@ -1,10 +1,13 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use muster_controller::{ControllerArgs, RestoreArgs};
 use muster_executor::ExecutorArgs;
 
-use crate::client::ClientCommand;
+use crate::client::{ClientCommand, ColorChoice};
 use crate::dev::DevArgs;
 
 /// Keeps local services running on every machine of a fleet.
@@ -18,15 +21,24 @@ pub(crate) struct Muster {
     /// How answers are written.
     #[arg(short, long, value_enum, global = true, default_value_t = Output::Table)]
     pub(crate) output: Output,
+    /// Whether states are coloured; `auto` is on a terminal, unless `NO_COLOR` is set.
+    #[arg(long, value_enum, global = true, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
 }
 
-/// Which cluster to talk to.
+/// Which cluster to talk to, and as whom.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Connection {
-    /// A controller's REST address [default: the configuration file's `server`, else
-    /// `http://127.0.0.1:4000`].
+    /// A controller's REST address, or several with commas between them: the next is asked when one is gone
+    /// [default: that of the context, else `http://127.0.0.1:4000`].
     #[arg(long, global = true, env = "MUSTER_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
+    /// A context of the configuration file [default: the current one].
+    #[arg(long, global = true, env = "MUSTER_CONTEXT", value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// A file that holds the token to log in with [default: `MUSTER_TOKEN`, else that of the context].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// How answers are written.
@@ -34,10 +46,14 @@ pub(crate) struct Connection {
 pub(crate) enum Output {
     /// For people.
     Table,
+    /// The same with more columns.
+    Wide,
     /// The API's own JSON.
     Json,
     /// The same as YAML.
     Yaml,
+    /// Ids only, one a line, as other commands take them.
+    Name,
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,6 +68,19 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Run an executor.
     Executor(ExecutorArgs),
+    /// Print a script that completes commands in a shell.
+    ///
+    /// For bash: muster completions bash > /etc/bash_completion.d/muster
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Write the man pages, one for each command.
+    #[command(hide = true)]
+    Man {
+        /// The directory to write them to; it is made where it is missing.
+        dir: PathBuf,
+    },
     /// Stands between an executor and a process; started by executors only.
     #[command(hide = true)]
     Shim,
