@@ -1,13 +1,13 @@
 //! A stream of messages that goes on where it was when its controller goes: each message has an id, and the next
 //! controller is asked for what came after it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use muster_common::exit::Exit;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::http::Client;
-use super::sse::{Message, Parser};
+use super::sse::{Message, Parser, TooLarge};
 use crate::error::CliError;
 
 /// A stream that says nothing for so long, not even that it lives, is broken: heartbeats come three times as often.
@@ -18,9 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// One stream, over as many connections as it takes.
-pub(crate) struct Follow<'a> {
-    client: &'a Client,
+pub(crate) struct Follow {
+    client: Client,
     path: String,
+    patience: Duration,
     last_id: Option<String>,
     open: Option<Open>,
 }
@@ -28,13 +29,18 @@ pub(crate) struct Follow<'a> {
 struct Open {
     answer: reqwest::Response,
     parser: Parser,
-    ready: std::collections::VecDeque<Message>,
+    ready: VecDeque<Message>,
 }
 
-impl<'a> Follow<'a> {
+impl Follow {
     /// `path` with its query; nothing is sent before it is opened.
-    pub(crate) fn new(client: &'a Client, path: String) -> Self {
-        Self { client, path, last_id: None, open: None }
+    pub(crate) fn new(client: &Client, path: String) -> Self {
+        Self::patient(client, path, PATIENCE)
+    }
+
+    /// The same with another patience.
+    pub(crate) fn patient(client: &Client, path: String, patience: Duration) -> Self {
+        Self { client: client.apart(), path, patience, last_id: None, open: None }
     }
 
     /// After which message it would go on.
@@ -45,15 +51,11 @@ impl<'a> Follow<'a> {
     /// Opens it, so that whatever happens from now on will be told. A refusal is an error; a controller that does not
     /// answer is one only when no other one answers for some time either.
     pub(crate) async fn open(&mut self) -> Result<(), CliError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         while self.open.is_none() {
             match self.client.listen(&self.path, self.last_id.as_deref()).await {
                 Ok(answer) => {
-                    self.open = Some(Open {
-                        answer,
-                        parser: Parser::default(),
-                        ready: std::collections::VecDeque::new(),
-                    });
+                    self.open = Some(Open { answer, parser: Parser::default(), ready: VecDeque::new() });
                 }
                 Err(error) if error.is_passing() && Instant::now() < deadline => {
                     self.client.try_another();
@@ -69,23 +71,34 @@ impl<'a> Follow<'a> {
     pub(crate) async fn next(&mut self) -> Result<Message, CliError> {
         loop {
             self.open().await?;
-            let Some(open) = &mut self.open else { continue };
+            match self.next_of_one_connection().await? {
+                Some(message) => return Ok(message),
+                None => self.elsewhere().await,
+            }
+        }
+    }
+
+    /// The next message of the first connection; `None` when that is over.
+    pub(crate) async fn next_of_one_connection(&mut self) -> Result<Option<Message>, CliError> {
+        self.open().await?;
+        loop {
+            let Some(open) = &mut self.open else { return Ok(None) };
             if let Some(message) = open.ready.pop_front() {
                 if let Some(id) = &message.id {
                     self.last_id = Some(id.clone());
                 }
-                return Ok(message);
+                return Ok(Some(message));
             }
             match timeout(SILENCE, open.answer.chunk()).await {
                 Ok(Ok(Some(bytes))) => match open.parser.feed(&bytes) {
                     Ok(messages) => open.ready.extend(messages),
-                    Err(_) => {
+                    Err(TooLarge) => {
                         let message = format!("{} sent a message that is larger than any of ours", self.path);
-                        return Err(CliError::new(Exit::Failure, message));
+                        return Err(CliError::failure(message));
                     }
                 },
-                // Its end, an error, or silence: another connection goes on from the same place.
-                Ok(Ok(None) | Err(_)) | Err(_) => self.elsewhere().await,
+                // Its end, an error, or silence.
+                Ok(Ok(None) | Err(_)) | Err(_) => return Ok(None),
             }
         }
     }

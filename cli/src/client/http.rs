@@ -77,6 +77,12 @@ impl Client {
         self.servers.get(current % self.servers.len()).map_or("", String::as_str)
     }
 
+    /// The same client, which turns to other controllers by itself.
+    pub(crate) fn apart(&self) -> Self {
+        let current = Arc::new(AtomicUsize::new(self.current.load(Ordering::Relaxed)));
+        Self { current, ..self.clone() }
+    }
+
     /// What lets this client in.
     pub(crate) fn token(&self) -> Option<&Token> {
         self.token.as_ref()
@@ -106,6 +112,17 @@ impl Client {
     /// `DELETE /apis/v1/<path>`.
     pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let request = || self.http.delete(self.url(path));
+        read(path, self.send(request).await?).await
+    }
+
+    /// The same for a call that takes as long as it is asked to.
+    pub(crate) async fn post_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        time: Duration,
+    ) -> Result<T, CliError> {
+        let request = || self.http.post(self.url(path)).json(body).timeout(time + CALL_TIMEOUT);
         read(path, self.send(request).await?).await
     }
 
@@ -170,7 +187,8 @@ impl Client {
         self.get(&format!("localservices/operations/{}", segment(id))).await
     }
 
-    fn url(&self, path: &str) -> String {
+    /// The address of a call.
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}/apis/v1/{path}", self.server())
     }
 
@@ -235,8 +253,17 @@ async fn read<T: DeserializeOwned>(path: &str, answer: reqwest::Response) -> Res
     let bytes = answer.bytes().await.map_err(|error| {
         CliError::failure(format!("the answer to {path} broke off: {}", root_cause(&error)))
     })?;
-    let envelope: Envelope<Value> = serde_json::from_slice(&bytes).map_err(|_| {
-        let text: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
+    understand(path, status, &bytes)
+}
+
+/// What an answer says: its data, or why it was refused.
+pub(crate) fn understand<T: DeserializeOwned>(
+    path: &str,
+    status: StatusCode,
+    bytes: &[u8],
+) -> Result<T, CliError> {
+    let envelope: Envelope<Value> = serde_json::from_slice(bytes).map_err(|_| {
+        let text: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
         match status {
             StatusCode::UNAUTHORIZED => not_let_in(path),
             StatusCode::FORBIDDEN => not_allowed(path, text.trim()),

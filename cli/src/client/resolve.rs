@@ -48,6 +48,14 @@ pub(crate) async fn instances(
     Ok(instances)
 }
 
+/// The instances of a service that live, each with all that is known of it.
+pub(crate) async fn detailed_instances(
+    client: &Client,
+    service: &str,
+) -> Result<Vec<InstanceInfo>, CliError> {
+    client.get(&format!("localservices/{}/instances?detail=true", segment(service))).await
+}
+
 /// The instances that live of all services, those of one after those of another.
 pub(crate) async fn all_instances(client: &Client, old: bool) -> Result<Vec<InstanceInfo>, CliError> {
     let mut all = Vec::new();
@@ -62,11 +70,13 @@ pub(crate) async fn service(client: &Client, name: &str) -> Result<ServiceSummar
     pick(name, services(client).await?)
 }
 
-/// The instance of this id or unique prefix (with or without `SI-`), living or ended.
+/// The instance of this id or unique prefix (with or without `SI-`), living or ended, with all that is known of it.
 pub(crate) async fn instance(client: &Client, prefix: &str) -> Result<InstanceInfo, CliError> {
     let mut all = all_instances(client, false).await?;
     all.extend(all_instances(client, true).await?);
-    pick(prefix, all)
+    let found = pick(prefix, all)?;
+    let (service, id) = (segment(&found.service_id), segment(&found.instance_id));
+    client.get(&format!("localservices/{service}/instances/{id}")).await
 }
 
 /// The executor of this id, of this host name, or of this prefix of an id.

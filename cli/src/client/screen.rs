@@ -1,7 +1,6 @@
 //! What is written on: a terminal of some width, with or without colours, or a pipe.
 
 use std::io::{ErrorKind, IsTerminal, Write as _};
-use std::os::fd::AsFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
@@ -35,17 +34,9 @@ pub(crate) struct Screen {
 impl Screen {
     /// Standard output.
     pub(crate) fn of_stdout(choice: ColorChoice) -> Self {
-        Self::of(&std::io::stdout(), choice)
-    }
-
-    /// Standard error.
-    pub(crate) fn of_stderr(choice: ColorChoice) -> Self {
-        Self::of(&std::io::stderr(), choice)
-    }
-
-    fn of(stream: &(impl IsTerminal + AsFd), choice: ColorChoice) -> Self {
-        let is_terminal = stream.is_terminal();
-        let size = is_terminal.then(|| rustix::termios::tcgetwinsize(stream).ok()).flatten();
+        let stdout = std::io::stdout();
+        let is_terminal = stdout.is_terminal();
+        let size = is_terminal.then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
         let color = match choice {
             ColorChoice::Auto => is_terminal && may_color(),
             ColorChoice::Always => true,

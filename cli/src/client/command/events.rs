@@ -97,7 +97,7 @@ async fn go_on(
     caller: &Caller,
     args: &EventsArgs,
     writer: &mut Writer<'_>,
-    mut follow: Follow<'_>,
+    mut follow: Follow,
 ) -> Result<(), CliError> {
     loop {
         let message = follow.next().await?;
@@ -115,7 +115,7 @@ async fn go_on(
     }
 }
 
-fn before(now: Timestamp, span: Duration) -> Timestamp {
+pub(super) fn before(now: Timestamp, span: Duration) -> Timestamp {
     Timestamp(now.as_ms().saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
 }
 

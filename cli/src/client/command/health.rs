@@ -24,7 +24,7 @@ pub(crate) struct HealthArgs {
 pub(crate) async fn health(caller: &Caller, args: &HealthArgs) -> Result<(), CliError> {
     let client = &caller.client;
     let instances = match resolve::service(client, &args.name).await {
-        Ok(service) => resolve::instances(client, &service.id, false).await?,
+        Ok(service) => resolve::detailed_instances(client, &service.id).await?,
         Err(missing) if missing.exit == Exit::NotFound => match resolve::instance(client, &args.name).await {
             Err(error) if error.exit == Exit::NotFound => return Err(missing),
             found => vec![found?],

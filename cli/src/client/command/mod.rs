@@ -6,11 +6,13 @@ mod backup;
 mod context;
 mod describe;
 mod events;
+mod exec;
 mod executors;
 mod get;
 mod health;
 mod lint;
 mod login;
+mod logs;
 mod maintenance;
 mod members;
 mod operate;
@@ -44,6 +46,10 @@ pub(crate) enum ClientCommand {
     Get(get::GetArgs),
     /// Say all that is known of one thing, why it is in its state, and what to try next.
     Describe(describe::DescribeArgs),
+    /// Show what instances wrote; with -f also what they write.
+    Logs(logs::LogsArgs),
+    /// Run a command beside the workload of an instance, and exit as it does.
+    Exec(exec::ExecArgs),
     /// Show what the last checks of a service or an instance said.
     Health(health::HealthArgs),
     /// Show what happened, oldest first; with -w also what happens.
@@ -133,6 +139,8 @@ pub(crate) async fn run(
     let caller = Caller { client: Client::new(Target::of(connection)?)?, output, screen };
     let caller = &caller;
     let end = match command {
+        ClientCommand::Exec(args) => return exec::exec(caller, &args).await,
+        ClientCommand::Logs(args) => logs::logs(caller, &args).await,
         ClientCommand::Apply(args) => apply::apply(caller, &args).await,
         ClientCommand::Get(args) => get::get(caller, args).await,
         ClientCommand::Describe(args) => describe::describe(caller, &args.name).await,

@@ -41,7 +41,7 @@ pub(crate) async fn watch<T: Listed>(
 /// Waits for something that concerns the list and for what happens along with it. On a terminal also for a sign of life,
 /// since ages pass.
 async fn until_it_concerns(
-    follow: &mut Follow<'_>,
+    follow: &mut Follow,
     concerns: &impl Fn(&Event) -> bool,
     is_terminal: bool,
 ) -> Result<(), CliError> {
@@ -122,18 +122,20 @@ impl Shown {
         let Some(before) = self.before.replace(now.clone()) else {
             return table::list(self.output, items, &self.screen);
         };
-        let is_news = |id: &str| before.get(id) != now.get(id);
-        let mut text = String::new();
-        for item in items.iter().filter(|item| is_news(&item.id())) {
-            let lines = table::list(self.output, std::slice::from_ref(item), &self.screen)?;
-            match self.output {
-                // The header was written once.
-                Output::Table | Output::Wide => {
-                    text.extend(lines.lines().skip(1).map(|line| line.to_owned() + "\n"))
-                }
-                Output::Json | Output::Yaml | Output::Name => text.push_str(&lines),
+        let is_news = |item: &&T| before.get(&item.id()) != now.get(&item.id());
+        let mut text = match self.output {
+            // The header was written once; all lines are made, so that columns stay below each other.
+            Output::Table | Output::Wide => {
+                let all = table::list(self.output, items, &Screen { width: None, ..self.screen })?;
+                let lines = items.iter().zip(all.lines().skip(1));
+                lines.filter(|(item, _)| is_news(item)).map(|(_, line)| format!("{line}\n")).collect()
             }
-        }
+            Output::Json | Output::Yaml | Output::Name => {
+                let news = items.iter().filter(is_news);
+                let one = |item: &T| table::list(self.output, std::slice::from_ref(item), &self.screen);
+                news.map(one).collect::<Result<String, _>>()?
+            }
+        };
         if matches!(self.output, Output::Table | Output::Wide) {
             for gone in before.keys().filter(|id| !now.contains_key(*id)) {
                 // Writing to a String cannot fail.

@@ -157,6 +157,7 @@ fn next(instance: &InstanceInfo) -> Vec<(String, &'static str)> {
             next.push((format!("muster get instances {service} --old"), "whether others ended like it"));
         }
     }
+    next.push((format!("muster logs {id}"), "what it wrote"));
     next.push((format!("muster describe {service}"), "how its service is"));
     next
 }

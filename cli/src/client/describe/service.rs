@@ -149,6 +149,7 @@ fn next(facts: &ServiceFacts) -> Vec<(String, &'static str)> {
         }
         ActivationState::Active | ActivationState::ConfigTesting => {
             next.push((format!("muster health {id} --checks"), "what its last checks said"));
+            next.push((format!("muster logs {id} -f"), "what it writes"));
             next.push((format!("muster events --for {id}"), "what happened to it"));
         }
     }
