@@ -106,4 +106,33 @@ mod tests {
     fn the_command_line_is_consistent() {
         Muster::command().debug_assert();
     }
+
+    /// The help of a command and of all below it.
+    fn help(command: &mut clap::Command, text: &mut String) {
+        let help = command.render_long_help().to_string();
+        let lines = help.lines().map(|line| line.trim_end().to_owned() + "\n");
+        text.extend(lines);
+        text.push_str("\n--------\n\n");
+        for below in command.get_subcommands_mut().filter(|below| !below.is_hide_set()) {
+            help(below, text);
+        }
+    }
+
+    #[test]
+    fn every_command_has_help() {
+        // Those that every command has are shown once.
+        let mut muster = Muster::command();
+        let mut all = muster.render_long_help().to_string() + "\n--------\n\n";
+        for option in ["server", "context", "token_file", "output", "color"] {
+            muster = muster.mut_arg(option, |argument| argument.hide(true));
+        }
+        muster.build();
+        for command in muster.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
+            // The roles describe theirs themselves.
+            if !["controller", "executor", "restore"].contains(&command.get_name()) {
+                help(command, &mut all);
+            }
+        }
+        insta::assert_snapshot!("help", all);
+    }
 }

@@ -15,3 +15,4 @@ pub mod ports;
 pub mod registry;
 pub mod simulation;
 pub mod small_disk;
+pub mod terminal;

@@ -71,3 +71,29 @@ fn gather(path: &str, value: &Value, found: &mut BTreeMap<String, String>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::samples::screen;
+    use crate::example;
+
+    #[test]
+    fn what_comes_goes_and_changes_is_told_apart_and_secrets_are_not_shown() {
+        let mut old = example::spec("/bin/old");
+        old["env"] = json!({"GONE": "1", "KEPT": "2"});
+        old["configs"] = json!([{"type": "INLINE", "localFilename": "/etc/x", "data": "c2VjcmV0"}]);
+        let mut new = example::spec("/bin/new");
+        new["env"] = json!({"KEPT": "2", "NEW": "3"});
+        new["configs"] = json!([{"type": "INLINE", "localFilename": "/etc/x", "data": "b3RoZXI="}]);
+        new["volumes"] = json!([{"pathInContainer": "/data", "pathOnHost": "/srv", "mode": "READ_ONLY"}]);
+        let spec = |value: Value| serde_json::from_value::<LocalServiceSpec>(value).unwrap();
+        let (old, new) = (spec(old), spec(new));
+        let changes = changes(&masked(&old), &new);
+        assert_snapshot!(lines(&changes, &screen()));
+        assert_eq!(super::changes(&masked(&new), &new), []);
+    }
+}

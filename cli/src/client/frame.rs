@@ -87,14 +87,21 @@ impl Told {
 }
 
 impl End {
-    /// What a shell would exit with: the code, 128 and the signal's number, or 126 where it could not be run.
+    /// What a shell would exit with: the code, 128 and the signal's number, 127 where there is no such command, or 126
+    /// where it could not be run.
     pub(crate) fn code(&self) -> u8 {
-        /// It was found and could not be run, or not be seen to its end.
+        /// It could not be run, or not be seen to its end.
         const CANNOT_RUN: u8 = 126;
+        const NO_SUCH_COMMAND: u8 = 127;
+        /// How an executor's sentence ends when its kernel knows no such file.
+        const NO_SUCH_FILE: &str = "(os error 2)";
         const SIGNALED: u8 = 128;
         match (self.exit_code, &self.signal) {
             (Some(code), _) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),
             (None, Some(signal)) => SIGNALED + number(signal).unwrap_or_default(),
+            (None, None) if self.error.as_ref().is_some_and(|error| error.ends_with(NO_SUCH_FILE)) => {
+                NO_SUCH_COMMAND
+            }
             (None, None) => CANNOT_RUN,
         }
     }
@@ -137,6 +144,7 @@ mod tests {
         assert_eq!(end("{\"signal\":\"SIGKILL\"}").code(), 137);
         assert_eq!(end("{\"signal\":\"SIGTERM\"}").code(), 143);
         assert_eq!(end("{\"error\":\"no such program\"}").code(), 126);
+        assert_eq!(end("{\"error\":\"No such file or directory (os error 2)\"}").code(), 127);
         assert!(end("{").error.is_some());
     }
 }

@@ -25,6 +25,8 @@ mod http;
 mod log_lines;
 mod nearest;
 mod resolve;
+#[cfg(test)]
+mod samples;
 mod screen;
 mod settle;
 mod specs;

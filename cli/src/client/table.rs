@@ -53,11 +53,27 @@ pub(crate) struct Cell {
     tone: Tone,
     /// Its place among the others, where that is not the text's.
     order: Option<f64>,
+    /// Whether its beginning serves as well.
+    is_id: bool,
 }
+
+/// How much of an id with a prefix (`SI-`, `OP-`) is shown where there is little room: other commands take that, too.
+const SHORT_ID: usize = "SI-12345678".len();
 
 impl Cell {
     pub(crate) fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), tone: Tone::Plain, order: None }
+        Self { text: text.into(), tone: Tone::Plain, order: None, is_id: false }
+    }
+
+    /// An id of which its beginning serves as well.
+    pub(crate) fn id(text: impl Into<String>) -> Self {
+        Self { is_id: true, ..Self::text(text) }
+    }
+
+    fn shorten(&mut self) {
+        if self.is_id && self.text.is_char_boundary(SHORT_ID.min(self.text.len())) {
+            self.text.truncate(SHORT_ID);
+        }
     }
 
     /// Ordered by a number, shown as a text.
@@ -145,7 +161,7 @@ fn yaml(value: &impl Serialize) -> Result<String, CliError> {
     serde_saphyr::to_string(value).map_err(|error| CliError::failure(format!("cannot write YAML: {error}")))
 }
 
-/// Columns without lines between them. It fits the terminal, and is never cut in a pipe.
+/// Columns without lines between them. It fits the terminal, and is whole in a pipe.
 pub(crate) fn table<T: Listed>(items: &[T], wide: bool, screen: &Screen) -> String {
     if items.is_empty() {
         return format!("{}\n", T::NONE);
@@ -158,33 +174,81 @@ pub(crate) fn table<T: Listed>(items: &[T], wide: bool, screen: &Screen) -> Stri
     rows.fitting(screen)
 }
 
-/// A table whose rows are not things.
-pub(crate) struct Rows(Table);
+/// Between two columns.
+const GAP: usize = 2;
+
+/// A table whose rows need not be things.
+pub(crate) struct Rows {
+    headers: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+}
 
 impl Rows {
-    pub(crate) fn new<'a>(headers: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn new(headers: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { headers: headers.into_iter().collect(), rows: Vec::new() }
+    }
+
+    /// One cell for each header.
+    pub(crate) fn add(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// Where the terminal is too narrow, columns in which nothing stands are left out first, then ids are shortened to
+    /// what tells them apart in sight, and only then texts are broken.
+    pub(crate) fn fitting(mut self, screen: &Screen) -> String {
+        if let Some(width) = screen.width.map(usize::from) {
+            if self.width() > width {
+                self.leave_out_empty();
+            }
+            if self.width() > width {
+                self.rows.iter_mut().flatten().for_each(Cell::shorten);
+            }
+        }
         let mut table = Table::new();
         table.load_style(NOTHING).force_no_tty().set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(headers.into_iter().collect::<Vec<_>>());
-        Self(table)
-    }
-
-    pub(crate) fn add(&mut self, cells: impl IntoIterator<Item = Cell>) {
-        self.0.add_row(cells.into_iter().map(|cell| toned(&cell)).collect::<Vec<_>>());
-    }
-
-    pub(crate) fn fitting(mut self, screen: &Screen) -> String {
+        table.style_text_only();
         if let Some(width) = screen.width {
-            self.0.set_width(width);
+            table.set_width(width);
         }
         if screen.color {
-            self.0.enforce_styling();
+            table.enforce_styling();
         }
-        self.0.column_iter_mut().for_each(|column| {
+        table.set_header(self.headers);
+        for row in &self.rows {
+            table.add_row(row.iter().map(toned).collect::<Vec<_>>());
+        }
+        table.column_iter_mut().for_each(|column| {
             column.set_padding((0, 2));
         });
-        self.0.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+        table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
     }
+
+    /// What it takes to break nothing.
+    fn width(&self) -> usize {
+        let column = |index: usize| {
+            let cells =
+                self.rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.text.chars().count());
+            cells.max().unwrap_or_default().max(self.headers[index].len()) + GAP
+        };
+        (0..self.headers.len()).map(column).sum()
+    }
+
+    fn leave_out_empty(&mut self) {
+        let is_used = |index: usize| {
+            self.rows.iter().any(|row| row.get(index).is_some_and(|cell| !cell.text.is_empty()))
+        };
+        let used: Vec<bool> = (0..self.headers.len()).map(is_used).collect();
+        let keep = |index: usize| used.get(index).copied().unwrap_or(true);
+        self.headers = kept(std::mem::take(&mut self.headers), keep);
+        for row in &mut self.rows {
+            *row = kept(std::mem::take(row), keep);
+        }
+    }
+}
+
+/// The elements whose index is to be kept.
+fn kept<T>(all: Vec<T>, keep: impl Fn(usize) -> bool) -> Vec<T> {
+    all.into_iter().enumerate().filter(|(index, _)| keep(*index)).map(|(_, element)| element).collect()
 }
 
 fn toned(cell: &Cell) -> comfy_table::Cell {

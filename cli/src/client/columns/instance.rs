@@ -10,7 +10,7 @@ use crate::client::words::{age_cell, ending, ports, tone_of_instance};
 impl Listed for InstanceInfo {
     const NONE: &'static str = "no instances; those that ended are under --old";
     const COLUMNS: &'static [Column<Self>] = &[
-        Column::new("INSTANCE", |instance, _| Cell::text(&instance.instance_id)),
+        Column::new("INSTANCE", |instance, _| Cell::id(&instance.instance_id)),
         Column::new("SERVICE", |instance, _| Cell::text(&instance.service_id)),
         Column::new("EXECUTOR", |instance, _| Cell::text(&instance.executor_id)),
         Column::wide("SLOT", |instance, _| Cell::count(instance.slot_index.into())),
@@ -37,7 +37,7 @@ pub(crate) struct Ended(pub(crate) InstanceInfo);
 impl Listed for Ended {
     const NONE: &'static str = "no instance has ended within the retention time";
     const COLUMNS: &'static [Column<Self>] = &[
-        Column::new("INSTANCE", |ended, _| Cell::text(&ended.0.instance_id)),
+        Column::new("INSTANCE", |ended, _| Cell::id(&ended.0.instance_id)),
         Column::new("SERVICE", |ended, _| Cell::text(&ended.0.service_id)),
         Column::new("EXECUTOR", |ended, _| Cell::text(&ended.0.executor_id)),
         Column::wide("SLOT", |ended, _| Cell::count(ended.0.slot_index.into())),

@@ -8,7 +8,7 @@ use crate::client::words::{age_cell, span, tone_of_operation};
 impl Listed for OperationSummary {
     const NONE: &'static str = "no operations are kept";
     const COLUMNS: &'static [Column<Self>] = &[
-        Column::new("OPERATION", |summary, _| Cell::text(summary.operation.id.as_str())),
+        Column::new("OPERATION", |summary, _| Cell::id(summary.operation.id.as_str())),
         Column::new("KIND", |summary, _| Cell::text(summary.operation.kind.as_str())),
         Column::new("SERVICE", |summary, _| Cell::text(summary.operation.service.as_str())),
         Column::new("STATE", |summary, _| {

@@ -47,7 +47,7 @@ pub(crate) fn summary(instances: &[InstanceInfo], screen: &Screen) -> String {
         let last = instance.probes.last();
         let failed = instance.probes.iter().rev().take_while(|probe| !probe.passed).count();
         rows.add([
-            Cell::text(&instance.instance_id),
+            Cell::id(&instance.instance_id),
             Cell::text(&instance.executor_id),
             Cell::text(instance.state.as_str()).toned(tone_of_instance(instance.state)),
             Cell::count(failed as u64).toned(if failed > 0 { Tone::Bad } else { Tone::Plain }),
@@ -100,4 +100,19 @@ fn verdict(probe: &ProbeRecord) -> Cell {
 
 fn latency(probe: &ProbeRecord) -> Cell {
     Cell::ranked(format!("{}ms", probe.latency_ms), real(probe.latency_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::client::samples::{self, screen};
+
+    #[test]
+    fn checks_in_brief_and_each() {
+        let instances = [samples::healthy_instance(), samples::ended_instance(), samples::pending_instance()];
+        assert_snapshot!("summary", summary(&instances, &screen()));
+        assert_snapshot!("checks", checks(&instances, &screen()));
+    }
 }

@@ -52,3 +52,26 @@ fn findings(documents: &[Document]) -> Vec<Finding> {
         .flat_map(|document| document.spec().map_or_else(|errors| errors, |(_, warnings)| warnings))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use serde_json::json;
+
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn findings_are_lines_with_their_places() {
+        let document = |number, value| Document { file: "specs/hello.yaml".into(), number, value };
+        let mut good = example::spec("/bin/true");
+        good["preShutdwon"] = json!({"hooks": []});
+        let mut bad = example::spec("/bin/true");
+        bad["name"] = json!("he llo");
+        bad["exposedPorts"] = json!([{"name": "main", "port": 0, "type": "HTTP"}]);
+        bad["resources"] = json!("many");
+        let found = findings(&[document(1, good), document(2, bad)]);
+        let lines: String = found.iter().map(|finding| format!("{finding}\n")).collect();
+        assert_snapshot!(lines);
+    }
+}

@@ -49,20 +49,18 @@ pub(crate) fn instance(instance: &InstanceInfo, events: &[Event], screen: &Scree
 /// Why it is in its state, and how it came to its end.
 fn why(instance: &InstanceInfo) -> Vec<String> {
     let mut sentences = vec![state(instance.state).to_owned()];
-    if let Some(reason) = instance.reason {
-        sentences.push(format!("{}.", because(reason)));
-    }
-    if let Some(evidence) = &instance.evidence {
-        let ending = ending(evidence);
-        let ran = match (instance.started_at, instance.finished_at) {
-            (Some(started), Some(finished)) => {
-                format!(" after it had run for {}", span(finished.since(started)))
-            }
-            (None | Some(_), None | Some(_)) => String::new(),
-        };
-        if !ending.is_empty() {
-            sentences.push(format!("Its process ended with {ending}{ran}."));
+    let ended = instance.evidence.as_ref().map(ending).filter(|ending| !ending.is_empty());
+    let ran = match (instance.started_at, instance.finished_at) {
+        (Some(started), Some(finished)) => {
+            format!(", after it had run for {}", span(finished.since(started)))
         }
+        (None | Some(_), None | Some(_)) => String::new(),
+    };
+    match (instance.reason, ended) {
+        (Some(reason), Some(ended)) => sentences.push(format!("{}: {ended}{ran}.", because(reason))),
+        (Some(reason), None) => sentences.push(format!("{}.", because(reason))),
+        (None, Some(ended)) => sentences.push(format!("Its process ended with {ended}{ran}.")),
+        (None, None) => {}
     }
     let failed = instance.probes.iter().rev().take_while(|probe| !probe.passed).count();
     if failed > 0

@@ -82,7 +82,7 @@ fn why(operation: &Operation, screen: &Screen) -> Vec<String> {
     }
     let away = count(operation, SlotOutcome::Away);
     if away > 0 {
-        sentences.push(format!("{} on executors that are away were passed over.", counted(away, "slot")));
+        sentences.push(format!("It passed over {} on executors that are away.", counted(away, "slot")));
     }
     sentences
 }

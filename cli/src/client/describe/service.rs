@@ -97,10 +97,8 @@ fn why(facts: &ServiceFacts) -> Vec<String> {
         sentences.push(format!("{} of them belong on executors that are away.", service.away_instances));
     }
     if service.failed_instances > 0 {
-        sentences.push(format!(
-            "{} are not tried any more until somebody says so.",
-            counted_u64(service.failed_instances, "slot")
-        ));
+        let slots = counted(usize::try_from(service.failed_instances).unwrap_or(usize::MAX), "slot");
+        sentences.push(format!("Nothing is tried any more in {slots} until somebody says so."));
     }
     if healthy < required
         && let Some(last) = facts.ended.last().map(|ended| &ended.0)
@@ -115,10 +113,6 @@ fn last_end(last: &InstanceInfo) -> String {
     let ending = last.evidence.as_ref().map(ending).filter(|ending| !ending.is_empty());
     let ending = ending.map(|ending| format!(" ({ending})")).unwrap_or_default();
     format!("The last one that ended was {} on {}: {reason}{ending}.", last.instance_id, last.executor_id)
-}
-
-fn counted_u64(count: u64, noun: &str) -> String {
-    counted(usize::try_from(count).unwrap_or(usize::MAX), noun)
 }
 
 fn next(facts: &ServiceFacts) -> Vec<(String, &'static str)> {
