@@ -109,8 +109,8 @@ mod tests {
 
     /// The help of a command and of all below it.
     fn help(command: &mut clap::Command, text: &mut String) {
-        let help = command.render_long_help().to_string();
-        let lines = help.lines().map(|line| line.trim_end().to_owned() + "\n");
+        let long = command.render_long_help().to_string();
+        let lines = long.lines().map(|line| line.trim_end().to_owned() + "\n");
         text.extend(lines);
         text.push_str("\n--------\n\n");
         for below in command.get_subcommands_mut().filter(|below| !below.is_hide_set()) {

@@ -357,6 +357,22 @@ mod tests {
     }
 
     #[test]
+    fn who_is_not_let_in_is_told_what_to_do() {
+        let answer = |status, body: &[u8]| understand::<Value>("cluster", status, body).unwrap_err();
+        let unknown = answer(StatusCode::UNAUTHORIZED, b"Credentials are required to access this resource.");
+        assert_eq!(unknown.exit, Exit::Auth);
+        assert!(unknown.message.contains("muster login"), "{unknown}");
+        let forbidden = answer(StatusCode::FORBIDDEN, br#"{"status":"FAILED","message":"needs ROOT"}"#);
+        assert_eq!(forbidden.exit, Exit::Auth);
+        assert!(forbidden.message.contains("needs ROOT"), "{forbidden}");
+        let missing = answer(StatusCode::NOT_FOUND, b"");
+        assert_eq!(missing.exit, Exit::NotFound);
+        assert!(missing.message.contains("older"), "{missing}");
+        let busy = answer(StatusCode::SERVICE_UNAVAILABLE, br#"{"status":"FAILED","message":"no leader"}"#);
+        assert!(busy.is_passing() && busy.exit == Exit::Failure);
+    }
+
+    #[test]
     fn a_name_stays_one_segment_of_the_path() {
         assert_eq!(segment("example-1").to_string(), "example-1");
         assert_eq!(segment("a/../b?c").to_string(), "a%2F..%2Fb%3Fc");

@@ -21,6 +21,7 @@ mod placement;
 mod rollout;
 mod top;
 mod watch;
+mod whoami;
 
 pub(crate) use health::probes;
 
@@ -95,6 +96,8 @@ pub(crate) enum ClientCommand {
     Context(context::ContextArgs),
     /// Keep a token in the configuration file; it is read from the terminal or from standard input.
     Login(login::LoginArgs),
+    /// Show as whom the cluster takes you, and what that role is.
+    Whoami,
 }
 
 /// Who asks: which cluster, and how he wants the answers.
@@ -159,6 +162,7 @@ pub(crate) async fn run(
         ClientCommand::Ops(args) => ops::ops(caller, args).await,
         ClientCommand::Placement(args) => placement::placement(caller, &args).await,
         ClientCommand::Executors(args) => executors::executors(caller, args).await,
+        ClientCommand::Whoami => whoami::whoami(caller).await,
         ClientCommand::Top(args) => top::top(caller, &args).await,
         ClientCommand::Maintenance(args) => maintenance::maintenance(caller, &args).await,
         ClientCommand::Members(args) => members::members(caller, args).await,
