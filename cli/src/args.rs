@@ -31,10 +31,10 @@ pub(crate) struct Muster {
 pub(crate) struct Connection {
     /// A controller's REST address, or several with commas between them: the next is asked when one is gone
     /// [default: that of the context, else `http://127.0.0.1:4000`].
-    #[arg(long, global = true, env = "MUSTER_SERVER", value_name = "URL")]
+    #[arg(long, global = true, env = "MUSTER_SERVER", hide_env_values = true, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// A context of the configuration file [default: the current one].
-    #[arg(long, global = true, env = "MUSTER_CONTEXT", value_name = "NAME")]
+    #[arg(long, global = true, env = "MUSTER_CONTEXT", hide_env_values = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// A file that holds the token to log in with [default: `MUSTER_TOKEN`, else that of the context].
     #[arg(long, global = true, value_name = "FILE")]
@@ -70,7 +70,7 @@ pub(crate) enum Command {
     Executor(ExecutorArgs),
     /// Print a script that completes commands in a shell.
     ///
-    /// For bash: muster completions bash > /etc/bash_completion.d/muster
+    /// For bash: `muster completions bash > /etc/bash_completion.d/muster`
     Completions {
         /// Which shell.
         shell: Shell,
@@ -121,8 +121,8 @@ mod tests {
     #[test]
     fn every_command_has_help() {
         // Those that every command has are shown once.
+        let mut all = Muster::command().render_long_help().to_string() + "\n--------\n\n";
         let mut muster = Muster::command();
-        let mut all = muster.render_long_help().to_string() + "\n--------\n\n";
         for option in ["server", "context", "token_file", "output", "color"] {
             muster = muster.mut_arg(option, |argument| argument.hide(true));
         }

@@ -90,13 +90,15 @@ impl Follow {
                 return Ok(Some(message));
             }
             match timeout(SILENCE, open.answer.chunk()).await {
-                Ok(Ok(Some(bytes))) => match open.parser.feed(&bytes) {
-                    Ok(messages) => open.ready.extend(messages),
-                    Err(TooLarge) => {
-                        let message = format!("{} sent a message that is larger than any of ours", self.path);
-                        return Err(CliError::failure(message));
-                    }
-                },
+                Ok(Ok(Some(bytes))) => {
+                    let messages = open.parser.feed(&bytes).map_err(|TooLarge| {
+                        CliError::failure(format!(
+                            "{} sent a message that is larger than any of ours",
+                            self.path
+                        ))
+                    })?;
+                    open.ready.extend(messages);
+                }
                 // Its end, an error, or silence.
                 Ok(Ok(None) | Err(_)) | Err(_) => return Ok(None),
             }

@@ -82,7 +82,7 @@ impl Lines {
             lines.extend(rest.drain(..=end));
         }
         if rest.len() > MAX_LINE_BYTES {
-            lines.push_str(&format!("{prefix}{}\n", std::mem::take(rest)));
+            lines.extend([prefix.as_str(), std::mem::take(rest).as_str(), "\n"]);
         }
         lines
     }

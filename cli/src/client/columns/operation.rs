@@ -1,5 +1,7 @@
 //! Operations, as lists show them.
 
+use std::fmt::Write as _;
+
 use muster_common::operation::{OperationSummary, SlotOutcome};
 
 use crate::client::table::{Cell, Column, Listed};
@@ -43,7 +45,8 @@ pub(crate) fn progress(summary: &OperationSummary) -> String {
         (SlotOutcome::RolledBack, "rolled back"),
     ] {
         if count(outcome) > 0 {
-            text.push_str(&format!(", {} {word}", count(outcome)));
+            // Writing to a String cannot fail.
+            let _ = write!(text, ", {} {word}", count(outcome));
         }
     }
     text

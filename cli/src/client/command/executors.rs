@@ -177,12 +177,11 @@ fn with_changes(given: Vec<String>, changes: &[String]) -> Vec<String> {
     let key = |tag: &str| tag.split('=').next().unwrap_or_default().to_owned();
     let mut tags: BTreeSet<String> = given.into_iter().collect();
     for change in changes {
-        match change.strip_suffix('-') {
-            Some(gone) => tags.retain(|tag| tag != gone && key(tag) != gone),
-            None => {
-                tags.retain(|tag| !change.contains('=') || key(tag) != key(change));
-                tags.insert(change.clone());
-            }
+        if let Some(gone) = change.strip_suffix('-') {
+            tags.retain(|tag| tag != gone && key(tag) != gone);
+        } else {
+            tags.retain(|tag| !change.contains('=') || key(tag) != key(change));
+            tags.insert(change.clone());
         }
     }
     tags.into_iter().collect()

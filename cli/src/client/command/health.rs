@@ -1,5 +1,7 @@
 //! `muster health`: what the last checks said.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use muster_common::evidence::ProbeRecord;
 use muster_common::exit::Exit;
@@ -65,7 +67,8 @@ pub(crate) fn checks(instances: &[InstanceInfo], screen: &Screen) -> String {
     for (index, instance) in instances.iter().enumerate() {
         let gap = if index == 0 { "" } else { "\n" };
         let state = screen.paint(tone_of_instance(instance.state), instance.state.as_str());
-        text.push_str(&format!("{gap}{} on {}: {state}\n", instance.instance_id, instance.executor_id));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{gap}{} on {}: {state}", instance.instance_id, instance.executor_id);
         text.push_str(&probes(&instance.probes, screen));
     }
     text

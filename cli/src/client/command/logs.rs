@@ -81,16 +81,16 @@ pub(crate) async fn logs(caller: &Caller, args: &LogsArgs) -> Result<(), CliErro
 
 /// Whose log is asked for.
 enum Of {
-    Service(ServiceSummary),
-    Instance(InstanceInfo),
+    Service(Box<ServiceSummary>),
+    Instance(Box<InstanceInfo>),
 }
 
 async fn named(client: &Client, name: &str) -> Result<Of, CliError> {
     match resolve::service(client, name).await {
-        Ok(service) => Ok(Of::Service(service)),
+        Ok(service) => Ok(Of::Service(service.into())),
         Err(missing) if missing.exit == Exit::NotFound => match resolve::instance(client, name).await {
             Err(error) if error.exit == Exit::NotFound => Err(missing),
-            found => found.map(Of::Instance),
+            found => found.map(|instance| Of::Instance(instance.into())),
         },
         Err(error) => Err(error),
     }

@@ -49,9 +49,8 @@ async fn until_it_concerns(
         let message = follow.next().await?;
         match sort(&message) {
             Told::Event(event) if concerns(&event) => break,
-            Told::Event(_) => {}
             Told::StillHere if is_terminal => return Ok(()),
-            Told::StillHere => {}
+            Told::Event(_) | Told::StillHere => {}
             Told::Elsewhere => follow.elsewhere().await,
             // Whatever was missed is in the next list.
             Told::Forgotten => {

@@ -49,13 +49,11 @@ pub(crate) fn executor(executor: &ExecutorNodeData, events: &[Event], screen: &S
 fn skew(ms: i64) -> String {
     const NOTICED_MS: u64 = 1_000;
     let by = ms.unsigned_abs();
-    match by {
-        0..NOTICED_MS => String::new(),
-        _ => {
-            let way = if ms > 0 { "ahead of" } else { "behind" };
-            format!("about {}.{}s {way} the leader's", by / 1000, by % 1000 / 100)
-        }
+    if by < NOTICED_MS {
+        return String::new();
     }
+    let way = if ms > 0 { "ahead of" } else { "behind" };
+    format!("about {}.{}s {way} the leader's", by / 1000, by % 1000 / 100)
 }
 
 fn why(executor: &ExecutorNodeData, screen: &Screen) -> Vec<String> {

@@ -132,7 +132,7 @@ fn next(instance: &InstanceInfo) -> Vec<(String, &'static str)> {
     let mut next = Vec::new();
     match instance.state {
         InstanceState::Healthy => {
-            next.push((format!("muster replace {id}"), "start another one in its place"))
+            next.push((format!("muster replace {id}"), "start another one in its place"));
         }
         InstanceState::Pending | InstanceState::Unknown => {
             next.push((format!("muster describe {}", instance.executor_id), "how its node is"));

@@ -1,5 +1,7 @@
 //! A description as it is written: names and values below each other, then sections.
 
+use std::fmt::Write as _;
+
 use crate::client::screen::{Screen, Tone};
 use crate::client::table::printable;
 
@@ -25,7 +27,8 @@ impl<'a> Page<'a> {
     pub(super) fn toned(&mut self, name: &str, tone: Tone, value: impl AsRef<str>) {
         let value = printable(value.as_ref());
         if !value.is_empty() {
-            self.text.push_str(&format!("{name:<NAME_WIDTH$}{}\n", self.screen.paint(tone, &value)));
+            // Writing to a String cannot fail, here and below.
+            let _ = writeln!(self.text, "{name:<NAME_WIDTH$}{}", self.screen.paint(tone, &value));
         }
     }
 
@@ -33,14 +36,14 @@ impl<'a> Page<'a> {
     pub(super) fn paragraph(&mut self, sentences: &[String]) {
         let text = sentences.join(" ");
         if !text.is_empty() {
-            self.text.push_str(&format!("\n{}\n", printable(&text)));
+            let _ = writeln!(self.text, "\n{}", printable(&text));
         }
     }
 
     /// A section of lines that are written already.
     pub(super) fn section(&mut self, title: &str, lines: &str) {
         if !lines.is_empty() {
-            self.text.push_str(&format!("\n{title}\n{lines}"));
+            let _ = write!(self.text, "\n{title}\n{lines}");
         }
     }
 
