@@ -14,7 +14,8 @@ impl Listed for Event {
         Column::new("TYPE", |event, _| Cell::text(event.kind.as_str())),
         Column::new("WHAT", |event, _| Cell::text(subject(event))),
         Column::new("STATE", |event, _| {
-            Cell::text(text(event, "CURRENT_STATE").or(text(event, "STATE")).unwrap_or_default())
+            let states = ["CURRENT_STATE", "STATE", "CONTACT"];
+            Cell::text(states.iter().find_map(|name| text(event, name)).unwrap_or_default())
         }),
         Column::new("WHERE", |event, _| Cell::text(place(event))),
         Column::new("ERROR", |event, _| {
@@ -40,6 +41,8 @@ fn subject(event: &Event) -> String {
         }
         EventType::ExecutorAdded
         | EventType::ExecutorRemoved
+        | EventType::ExecutorUnknown
+        | EventType::ExecutorFound
         | EventType::ExecutorBlacklistRequested
         | EventType::ExecutorBlacklisted
         | EventType::ExecutorUnBlacklisted
@@ -56,6 +59,8 @@ fn place(event: &Event) -> String {
         EventType::LocalServiceInstanceStateChange => text(event, "EXECUTOR_ID").unwrap_or_default(),
         EventType::ExecutorAdded
         | EventType::ExecutorRemoved
+        | EventType::ExecutorUnknown
+        | EventType::ExecutorFound
         | EventType::ExecutorBlacklistRequested
         | EventType::ExecutorBlacklisted
         | EventType::ExecutorUnBlacklisted

@@ -250,6 +250,8 @@ fn changes_services(kind: EventType) -> bool {
         | EventType::OperationStateChange
         | EventType::ExecutorAdded
         | EventType::ExecutorRemoved
+        | EventType::ExecutorUnknown
+        | EventType::ExecutorFound
         | EventType::ExecutorBlacklistRequested
         | EventType::ExecutorBlacklisted
         | EventType::ExecutorUnBlacklisted
