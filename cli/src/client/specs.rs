@@ -68,8 +68,11 @@ pub(crate) struct Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.is_error { "error" } else { "warning" };
-        let error = FieldError { path: self.path.clone(), message: self.message.clone() };
-        write!(f, "{}: {kind}: {error}", self.place)
+        let sentence = self.message.trim_start_matches("- ");
+        match self.path.as_str() {
+            "" => write!(f, "{}: {kind}: {sentence}", self.place),
+            path => write!(f, "{}: {kind}: {path} - {sentence}", self.place),
+        }
     }
 }
 
@@ -139,7 +142,7 @@ fn unread(path: &str, given: &Value, kept: &Value, found: &mut Vec<FieldError>) 
                         let meant =
                             meant.map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default();
                         let message = format!("- Is not known here, and is passed over{meant}");
-                        found.push(FieldError { path, message });
+                        found.push(FieldError { path, message, is_sentence: false });
                     }
                 }
             }
