@@ -1,10 +1,13 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use muster_controller::{ControllerArgs, RestoreArgs};
 use muster_executor::ExecutorArgs;
 
-use crate::client::ClientCommand;
+use crate::client::{ClientCommand, ColorChoice};
 use crate::dev::DevArgs;
 
 /// Keeps local services running on every machine of a fleet.
@@ -18,15 +21,24 @@ pub(crate) struct Muster {
     /// How answers are written.
     #[arg(short, long, value_enum, global = true, default_value_t = Output::Table)]
     pub(crate) output: Output,
+    /// Whether states are coloured; `auto` is on a terminal, unless `NO_COLOR` is set.
+    #[arg(long, value_enum, global = true, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
 }
 
-/// Which cluster to talk to.
+/// Which cluster to talk to, and as whom.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Connection {
-    /// A controller's REST address [default: the configuration file's `server`, else
-    /// `http://127.0.0.1:4000`].
-    #[arg(long, global = true, env = "MUSTER_SERVER", value_name = "URL")]
+    /// A controller's REST address, or several with commas between them: the next is asked when one is gone
+    /// [default: that of the context, else `http://127.0.0.1:4000`].
+    #[arg(long, global = true, env = "MUSTER_SERVER", hide_env_values = true, value_name = "URL")]
     pub(crate) server: Option<String>,
+    /// A context of the configuration file [default: the current one].
+    #[arg(long, global = true, env = "MUSTER_CONTEXT", hide_env_values = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// A file that holds the token to log in with [default: `MUSTER_TOKEN`, else that of the context].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// How answers are written.
@@ -34,10 +46,14 @@ pub(crate) struct Connection {
 pub(crate) enum Output {
     /// For people.
     Table,
+    /// The same with more columns.
+    Wide,
     /// The API's own JSON.
     Json,
     /// The same as YAML.
     Yaml,
+    /// Ids only, one a line, as other commands take them.
+    Name,
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,6 +70,19 @@ pub(crate) enum Command {
     Token,
     /// Run an executor.
     Executor(ExecutorArgs),
+    /// Print a script that completes commands in a shell.
+    ///
+    /// For bash: `muster completions bash > /etc/bash_completion.d/muster`
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Write the man pages, one for each command.
+    #[command(hide = true)]
+    Man {
+        /// The directory to write them to; it is made where it is missing.
+        dir: PathBuf,
+    },
     /// Stands between an executor and a process; started by executors only.
     #[command(hide = true)]
     Shim,
@@ -78,5 +107,34 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Muster::command().debug_assert();
+    }
+
+    /// The help of a command and of all below it.
+    fn help(command: &mut clap::Command, text: &mut String) {
+        let long = command.render_long_help().to_string();
+        let lines = long.lines().map(|line| line.trim_end().to_owned() + "\n");
+        text.extend(lines);
+        text.push_str("\n--------\n\n");
+        for below in command.get_subcommands_mut().filter(|below| !below.is_hide_set()) {
+            help(below, text);
+        }
+    }
+
+    #[test]
+    fn every_command_has_help() {
+        // Those that every command has are shown once.
+        let mut all = Muster::command().render_long_help().to_string() + "\n--------\n\n";
+        let mut muster = Muster::command();
+        for option in ["server", "context", "token_file", "output", "color"] {
+            muster = muster.mut_arg(option, |argument| argument.hide(true));
+        }
+        muster.build();
+        for command in muster.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
+            // The roles describe theirs themselves.
+            if !["controller", "executor", "restore"].contains(&command.get_name()) {
+                help(command, &mut all);
+            }
+        }
+        insta::assert_snapshot!("help", all);
     }
 }

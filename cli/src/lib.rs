@@ -7,6 +7,7 @@
 //! | `role` | a controller, an executor or a shim: the same code as their separate binaries |
 //! | `example` | the small HTTP server that `muster dev` runs when it is given no spec |
 //! | `token` | a user's token, drawn |
+//! | `manual` | the command line as shell completions and man pages |
 //! | `error` | what went wrong, as a sentence and an exit code |
 //!
 //! The client is one task without state; `dev` keeps its state in `DIR/cluster.json`, which all its
@@ -17,6 +18,7 @@ mod client;
 mod dev;
 mod error;
 mod example;
+mod manual;
 mod role;
 mod token;
 
@@ -39,15 +41,17 @@ pub fn main() -> ExitCode {
         return muster_executor::shim::main();
     }
     match run(muster) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
-            eprintln!("muster: {error}");
+            if !error.message.is_empty() {
+                eprintln!("muster: {error}");
+            }
             ExitCode::from(error.exit.code())
         }
     }
 }
 
-fn run(muster: Muster) -> Result<(), CliError> {
+fn run(muster: Muster) -> Result<ExitCode, CliError> {
     let runtime = if muster.command.is_role() {
         tokio::runtime::Builder::new_multi_thread().enable_all().build()
     } else {
@@ -57,19 +61,19 @@ fn run(muster: Muster) -> Result<(), CliError> {
     run_to_end(runtime, dispatch(muster))
 }
 
-async fn dispatch(muster: Muster) -> Result<(), CliError> {
-    let Muster { command, connection, output } = muster;
+async fn dispatch(muster: Muster) -> Result<ExitCode, CliError> {
+    let Muster { command, connection, output, color } = muster;
     match command {
-        Command::Controller(args) => role::controller(args).await,
-        Command::Restore(args) => role::restore(args).await,
-        Command::Executor(args) => role::executor(args).await,
-        Command::Shim => Ok(()), // served before the runtime starts
-        Command::ExampleServer => example::serve().await,
-        Command::Dev(args) => dev::run(args).await,
-        Command::Token => {
-            token::token();
-            Ok(())
-        }
-        Command::Client(command) => client::run(command, &connection, output).await,
+        Command::Controller(args) => role::controller(args).await?,
+        Command::Restore(args) => role::restore(args).await?,
+        Command::Executor(args) => role::executor(args).await?,
+        Command::Shim => {} // served before the runtime starts
+        Command::ExampleServer => example::serve().await?,
+        Command::Dev(args) => dev::run(args).await?,
+        Command::Token => token::token(),
+        Command::Completions { shell } => manual::completions(shell)?,
+        Command::Man { dir } => manual::pages(&dir)?,
+        Command::Client(command) => return client::run(command, &connection, output, color).await,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -17,3 +17,4 @@ pub mod registry;
 pub mod simulation;
 pub mod small_disk;
 pub mod sse;
+pub mod terminal;

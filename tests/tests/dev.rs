@@ -162,6 +162,21 @@ fn the_client_does_what_it_says() {
     let (code, stdout, _) = run(&["describe", "example"]);
     assert_eq!(code, Some(0));
     assert!(stdout.contains("example-1") && stdout.contains("Next"), "{stdout}");
+    let (code, stdout, _) = run(&["describe", "executor-1"]);
+    assert!(code == Some(0) && stdout.contains("It takes instances"), "{stdout}");
+    let (code, stdout, _) = run(&["get", "operations", "-o", "name"]);
+    assert_eq!(code, Some(0));
+    let newest = stdout.lines().next().unwrap();
+    let (code, stdout, _) = run(&["ops", "show", newest]);
+    assert!(code == Some(0) && stdout.contains("SUCCEEDED"), "{stdout}");
+    let (code, _, stderr) = run(&["describe", "exmaple"]);
+    assert!(code == Some(4) && stderr.contains("did you mean 'example'?"), "{stderr}");
+    let (code, _, stderr) = run(&["ops", "show", "OP-"]);
+    assert!(code == Some(2) && stderr.contains(newest), "an ambiguous prefix lists its matches: {stderr}");
+    let (code, stdout, _) = run(&["health", "example", "--checks"]);
+    assert!(code == Some(0) && stdout.contains("READINESS"), "{stdout}");
+    let (code, stdout, _) = run(&["events", "--for", "example"]);
+    assert!(code == Some(0) && stdout.contains("RESTART of example-1"), "{stdout}");
 
     assert_eq!(run(&["destroy", "example"]).0, Some(5), "an active service is not destroyed");
     assert_eq!(run(&["get", "instances", "nonesuch"]).0, Some(4));
@@ -181,6 +196,13 @@ fn the_client_does_what_it_says() {
     let (code, _, stderr) = run(&["apply", "-f", &file_name, "--wait-timeout", "3"]);
     assert_eq!(code, Some(7), "{stderr}");
     assert!(stderr.contains("no route to host") && stderr.contains("exit 3"), "it says why: {stderr}");
+    let (code, stdout, stderr) = run(&["apply", "--dry-run", &file_name, "-i", "1"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("worker-3 is so already"), "{stdout}");
+    std::fs::write(&file, worker("exec sleep 600", 3)).unwrap();
+    let (_, stdout, _) = run(&["apply", "--dry-run", &file_name]);
+    assert!(stdout.contains("~ executable.command[2]: \"echo no route to host; exit 3\" -> "), "{stdout}");
+    assert_eq!(run(&["rollout", "pause", "worker-3"]).0, Some(5), "nothing is at work");
     assert_eq!(run(&["apply"]).0, Some(2));
     let dir = cluster.dir();
     let (_, stdout, _) = run(&["dev", "status", "--dir", &dir.to_string_lossy()]);
@@ -195,9 +217,10 @@ fn the_client_does_what_it_says() {
     let (code, _, stderr) = run(&["apply", "-f", &bad.to_string_lossy()]);
     assert_eq!(code, Some(6), "{stderr}");
     assert!(
-        stderr.contains("spec.name") && stderr.contains("spec.exposedPorts"),
+        stderr.contains("bad.yaml: error: name") && stderr.contains("error: exposedPorts"),
         "every error is named: {stderr}"
     );
+    assert_eq!(run(&["lint", &bad.to_string_lossy()]).0, Some(6));
     assert_eq!(json_of(&["get", "services"]), json!([]), "nothing is stored");
 }
 

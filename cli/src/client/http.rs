@@ -1,6 +1,8 @@
 //! The REST API as typed calls.
 
 use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use muster_common::envelope::{Envelope, Status, ValidationErrors};
@@ -8,26 +10,34 @@ use muster_common::exit::Exit;
 use muster_common::operation::{Operation, OperationRequest};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::config::Token;
+use super::target::Target;
 use crate::error::CliError;
 
 /// A controller waits for its leader, a leader for its majority; after that it is not slow but gone.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Something large may take this long as a whole.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Who listens does so until he has heard enough; silence is judged by the reader of the stream.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(365 * 86_400);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Errors of a connection that is being set up are worth another try; a controller may be restarting.
-const CONNECT_ATTEMPTS: u32 = 3;
+const CONNECT_ATTEMPTS: usize = 3;
 const CONNECT_PAUSE: Duration = Duration::from_millis(200);
 
-/// One controller's REST API.
+/// A cluster's REST API: that of whichever controller answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
-    server: String,
+    servers: Arc<[String]>,
+    /// Which of them is asked.
+    current: Arc<AtomicUsize>,
+    token: Option<Token>,
 }
 
 /// What an accepted operation answers.
@@ -41,14 +51,46 @@ pub(crate) struct Accepted {
 }
 
 impl Client {
-    pub(crate) fn new(server: String) -> Result<Self, CliError> {
+    pub(crate) fn new(target: Target) -> Result<Self, CliError> {
+        let cannot = |why: String| CliError::failure(format!("cannot make an HTTP client: {why}"));
+        let mut headers = HeaderMap::new();
+        if let Some(token) = &target.token {
+            let value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()));
+            let mut value = value.map_err(|error| cannot(error.to_string()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
         let http = reqwest::Client::builder()
             .timeout(CALL_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
+            .default_headers(headers)
             .no_proxy()
             .build()
-            .map_err(|error| CliError::failure(format!("cannot make an HTTP client: {error}")))?;
-        Ok(Self { http, server })
+            .map_err(|error| cannot(error.to_string()))?;
+        let servers = target.servers.into();
+        Ok(Self { http, servers, current: Arc::new(AtomicUsize::new(0)), token: target.token })
+    }
+
+    /// Which controller is asked.
+    pub(crate) fn server(&self) -> &str {
+        let current = self.current.load(Ordering::Relaxed);
+        self.servers.get(current % self.servers.len()).map_or("", String::as_str)
+    }
+
+    /// The same client, which turns to other controllers by itself.
+    pub(crate) fn apart(&self) -> Self {
+        let current = Arc::new(AtomicUsize::new(self.current.load(Ordering::Relaxed)));
+        Self { current, ..self.clone() }
+    }
+
+    /// What lets this client in.
+    pub(crate) fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+
+    /// Asks the next controller from now on.
+    pub(crate) fn try_another(&self) {
+        self.current.fetch_add(1, Ordering::Relaxed);
     }
 
     /// `GET /apis/v1/<path>`.
@@ -71,6 +113,46 @@ impl Client {
     pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let request = || self.http.delete(self.url(path));
         read(path, self.send(request).await?).await
+    }
+
+    /// The same for a call that takes as long as it is asked to.
+    pub(crate) async fn post_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        time: Duration,
+    ) -> Result<T, CliError> {
+        let request = || self.http.post(self.url(path)).json(body).timeout(time + CALL_TIMEOUT);
+        read(path, self.send(request).await?).await
+    }
+
+    /// `POST /apis/v1/<path>` without a body, of which nothing but its success is of interest.
+    pub(crate) async fn post_nothing(&self, path: &str) -> Result<(), CliError> {
+        let request = || self.http.post(self.url(path));
+        read::<Value>(path, self.send(request).await?).await.map(drop)
+    }
+
+    /// `GET /apis/v1/<path>` as server-sent events, those after `last_id` if that is given.
+    pub(crate) async fn listen(
+        &self,
+        path: &str,
+        last_id: Option<&str>,
+    ) -> Result<reqwest::Response, CliError> {
+        let request = || {
+            let request =
+                self.http.get(self.url(path)).timeout(LISTEN_TIMEOUT).header(ACCEPT, "text/event-stream");
+            match last_id {
+                Some(id) => request.header("Last-Event-ID", id),
+                None => request,
+            }
+        };
+        let answer = self.send(request).await?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        Err(read::<Value>(path, answer).await.err().unwrap_or_else(|| {
+            CliError::failure(format!("{path} was answered with an error that says it was none"))
+        }))
     }
 
     /// `GET /apis/v1/<path>` of something large, piece by piece; nothing limits it but silence.
@@ -105,8 +187,9 @@ impl Client {
         self.get(&format!("localservices/operations/{}", segment(id))).await
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("{}/apis/v1/{path}", self.server)
+    /// The address of a call.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}/apis/v1/{path}", self.server())
     }
 
     /// Sends; only a connection that could not be opened is tried again, so nothing is done twice.
@@ -114,12 +197,14 @@ impl Client {
         &self,
         request: impl Fn() -> reqwest::RequestBuilder,
     ) -> Result<reqwest::Response, CliError> {
+        let attempts = CONNECT_ATTEMPTS.max(self.servers.len());
         let mut attempt = 1;
         loop {
             match request().send().await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if error.is_connect() && attempt < CONNECT_ATTEMPTS => {
+                Err(error) if error.is_connect() && attempt < attempts => {
                     attempt += 1;
+                    self.try_another();
                     tokio::time::sleep(CONNECT_PAUSE).await;
                 }
                 Err(error) => return Err(self.unreachable(&error)),
@@ -128,12 +213,12 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> CliError {
-        if error.is_timeout() {
+        if error.is_timeout() && !error.is_connect() {
             return CliError::new(
                 Exit::Timeout,
                 format!(
                     "{} did not answer within {}s; try another controller",
-                    self.server,
+                    self.server(),
                     CALL_TIMEOUT.as_secs()
                 ),
             );
@@ -141,9 +226,10 @@ impl Client {
         CliError::failure(format!(
             "cannot reach a controller at {}: {}; is it running? Name another one with --server, or start a \
              cluster on this machine with 'muster dev'",
-            self.server,
+            self.servers.join(", "),
             root_cause(error)
         ))
+        .passing()
     }
 }
 
@@ -167,14 +253,26 @@ async fn read<T: DeserializeOwned>(path: &str, answer: reqwest::Response) -> Res
     let bytes = answer.bytes().await.map_err(|error| {
         CliError::failure(format!("the answer to {path} broke off: {}", root_cause(&error)))
     })?;
-    let envelope: Envelope<Value> = serde_json::from_slice(&bytes).map_err(|_| {
-        let exit = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Auth,
-            StatusCode::NOT_FOUND => Exit::NotFound,
-            _ => Exit::Failure,
-        };
-        let text: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
-        CliError::new(exit, format!("{path} answered {status}: {}", text.trim()))
+    understand(path, status, &bytes)
+}
+
+/// What an answer says: its data, or why it was refused.
+pub(crate) fn understand<T: DeserializeOwned>(
+    path: &str,
+    status: StatusCode,
+    bytes: &[u8],
+) -> Result<T, CliError> {
+    let envelope: Envelope<Value> = serde_json::from_slice(bytes).map_err(|_| {
+        let text: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
+        match status {
+            StatusCode::UNAUTHORIZED => not_let_in(path),
+            StatusCode::FORBIDDEN => not_allowed(path, text.trim()),
+            StatusCode::NOT_FOUND => CliError::new(
+                Exit::NotFound,
+                format!("this cluster knows no call {path}; are its controllers older than this program?"),
+            ),
+            _ => CliError::failure(format!("{path} answered {status}: {}", text.trim())),
+        }
     })?;
     if envelope.status == Status::Failed || !status.is_success() {
         return Err(refusal(status, envelope));
@@ -188,16 +286,24 @@ async fn read<T: DeserializeOwned>(path: &str, answer: reqwest::Response) -> Res
 
 /// A refusal's sentence and exit code. Drove's API answers unknown ids with 200 (drove-wire.md §1.1).
 fn refusal(status: StatusCode, envelope: Envelope<Value>) -> CliError {
+    match status {
+        StatusCode::UNAUTHORIZED => return not_let_in("this call"),
+        StatusCode::FORBIDDEN => return not_allowed("this call", &envelope.message),
+        _ => {}
+    }
     let bad: Option<ValidationErrors> = envelope.data.and_then(|data| serde_json::from_value(data).ok());
     let exit = match status {
         StatusCode::OK | StatusCode::NOT_FOUND => Exit::NotFound,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Auth,
-        StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Exit::Conflict,
+        StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED | StatusCode::GONE => Exit::Conflict,
         StatusCode::BAD_REQUEST => bad.as_ref().map_or(Exit::Validation, |bad| bad.kind.exit()),
         StatusCode::GATEWAY_TIMEOUT => Exit::Timeout,
         _ => Exit::Failure,
     };
     let details = bad.map(|bad| bad.validation_errors).unwrap_or_default();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        return CliError::new(exit, envelope.message).passing();
+    }
     match details.as_slice() {
         [] => CliError::new(exit, envelope.message),
         [only] => CliError::new(exit, only.clone()),
@@ -206,6 +312,26 @@ fn refusal(status: StatusCode, envelope: Envelope<Value>) -> CliError {
             CliError::new(exit, format!("{}:{list}", envelope.message))
         }
     }
+}
+
+fn not_let_in(call: &str) -> CliError {
+    CliError::new(
+        Exit::Auth,
+        format!(
+            "the cluster does not know who asks for {call}: no token was sent, or one that it does not know; get one \
+             of your administrator and run 'muster login', or put it into MUSTER_TOKEN"
+        ),
+    )
+}
+
+fn not_allowed(call: &str, answer: &str) -> CliError {
+    let answer = if answer.is_empty() { String::new() } else { format!(" ({answer})") };
+    CliError::new(
+        Exit::Auth,
+        format!(
+            "your role does not allow {call}{answer}; ask somebody whose role does, or for another token"
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -229,6 +355,22 @@ mod tests {
         assert_eq!(refusal(StatusCode::OK, Envelope::failed("Not found", None)).exit, Exit::NotFound);
         let several = refused(StatusCode::BAD_REQUEST, &["one", "two"], "INVALID");
         assert_eq!(several.message, "Command validation failure:\n  - one\n  - two");
+    }
+
+    #[test]
+    fn who_is_not_let_in_is_told_what_to_do() {
+        let answer = |status, body: &[u8]| understand::<Value>("cluster", status, body).unwrap_err();
+        let unknown = answer(StatusCode::UNAUTHORIZED, b"Credentials are required to access this resource.");
+        assert_eq!(unknown.exit, Exit::Auth);
+        assert!(unknown.message.contains("muster login"), "{unknown}");
+        let forbidden = answer(StatusCode::FORBIDDEN, br#"{"status":"FAILED","message":"needs ROOT"}"#);
+        assert_eq!(forbidden.exit, Exit::Auth);
+        assert!(forbidden.message.contains("needs ROOT"), "{forbidden}");
+        let missing = answer(StatusCode::NOT_FOUND, b"");
+        assert_eq!(missing.exit, Exit::NotFound);
+        assert!(missing.message.contains("older"), "{missing}");
+        let busy = answer(StatusCode::SERVICE_UNAVAILABLE, br#"{"status":"FAILED","message":"no leader"}"#);
+        assert!(busy.is_passing() && busy.exit == Exit::Failure);
     }
 
     #[test]

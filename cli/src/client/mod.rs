@@ -1,22 +1,45 @@
 //! The client: commands on services, instances and executors.
 //!
-//! [`http`] is the REST API as typed calls; [`resolve`] finds what a name or a prefix means; each
-//! command is a function over both. What is written comes from [`render`], which is pure.
+//! | module | noun |
+//! |---|---|
+//! | `target`, `config` | which controllers, and as whom: options, variables, contexts |
+//! | `http`, `sse`, `follow` | the REST API as typed calls, and streams that go on at another controller |
+//! | `resolve`, `nearest` | what a name or a prefix means, and what a mistyped one may mean |
+//! | `deploy`, `settle`, `specs` | from specs in files to healthy instances |
+//! | `table`, `columns`, `screen`, `words` | what is written: lists of things, on what they are shown |
+//! | `describe`, `diff` | one thing in full, and how two specs differ |
+//! | `log_lines`, `frame`, `terminal` | lines of several logs, what an exec says over its WebSocket, keys as they are |
+//! | `command` | the commands, one a file: what each takes, and what it does |
+//!
+//! All that is written is made by pure functions of typed answers and a [`screen::Screen`]; commands ask and print.
 
-mod apply;
-mod args;
-mod backup;
+mod columns;
 mod command;
+mod config;
+mod deploy;
 mod describe;
-pub(crate) mod http;
-mod members;
-mod operate;
-mod render;
+mod diff;
+mod follow;
+mod frame;
+mod http;
+mod log_lines;
+mod nearest;
 mod resolve;
-mod server;
+#[cfg(test)]
+mod samples;
+mod screen;
 mod settle;
+mod specs;
+mod sse;
+mod table;
+mod target;
+mod terminal;
+mod words;
 
-pub(crate) use apply::{Deployment, deploy, read_specs, settled};
 pub(crate) use command::{ClientCommand, run};
+pub(crate) use deploy::{Deployment, deploy, settled};
 pub(crate) use http::Client;
+pub(crate) use screen::{ColorChoice, write_bytes};
 pub(crate) use settle::Progress;
+pub(crate) use specs::read_specs;
+pub(crate) use target::Target;

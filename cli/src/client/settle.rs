@@ -10,7 +10,7 @@ use muster_common::operation::{Operation, OperationState, SlotOutcome};
 use tokio::time::Instant;
 
 use super::http::Client;
-use super::{render, resolve};
+use super::{resolve, screen, words};
 use crate::error::CliError;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -50,11 +50,11 @@ impl Progress {
     }
 
     /// Ends with a text that stays, its lines ended.
-    pub(crate) fn done(mut self, text: &str) {
+    pub(crate) fn done(mut self, text: &str) -> Result<(), CliError> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        print!("{text}");
+        screen::write(text)
     }
 }
 
@@ -139,11 +139,11 @@ pub(crate) async fn operation(
                 return Err(CliError::new(
                     Exit::Timeout,
                     format!(
-                        "{} is {} after {}s; it goes on, look again with 'muster describe {}'",
+                        "{} is {} after {}s; it goes on, look again with 'muster ops show {}'",
                         operation.kind,
                         operation.state,
                         timeout.as_secs(),
-                        operation.service
+                        operation.id
                     ),
                 ));
             }
@@ -159,10 +159,9 @@ fn held(operation: &Operation, word: &str) -> CliError {
     CliError::new(
         Exit::Timeout,
         format!(
-            "{}; it goes on after POST /apis/v1/localservices/operations/{}/{word}, and ends after POST \
-             /apis/v1/localservices/operations/{}/cancel",
+            "{}; it goes on after 'muster rollout {word} {}', and ends after 'muster ops cancel {}'",
             describe(operation),
-            operation.id,
+            operation.service,
             operation.id
         ),
     )
@@ -229,7 +228,7 @@ async fn why(client: &Client, service: &str) -> String {
 }
 
 fn explain(instance: &InstanceInfo) -> String {
-    let ending = instance.evidence.as_ref().map(render::ending).filter(|ending| !ending.is_empty());
+    let ending = instance.evidence.as_ref().map(words::ending).filter(|ending| !ending.is_empty());
     let ending = ending.map(|ending| format!(" ({ending})")).unwrap_or_default();
     let mut text = format!(
         "\n  {} on {}: {}{ending} {}",

@@ -17,7 +17,7 @@ use super::args::StartArgs;
 use super::cluster_file::{ClusterFile, RoleKind};
 use super::layout::{Layout, loopback};
 use super::{certificates, process, show, stop};
-use crate::client::{self, Client, Deployment, Progress};
+use crate::client::{self, Client, Deployment, Progress, Target};
 use crate::error::CliError;
 use crate::example;
 
@@ -175,7 +175,7 @@ async fn bring_up(dir: &Path, deployments: Vec<Deployment>, detached: bool) -> R
         services.push(service.id);
     }
     let file = ClusterFile::read(dir).map_err(Stage::Roles)?;
-    progress.done(&format!("{} is healthy\n", services.join(", ")));
+    progress.done(&format!("{} is healthy\n", services.join(", "))).map_err(Stage::Services)?;
     print!("\n{}{}", show::roles(&file), show::next_steps(&file, dir, &services, detached));
     Ok(())
 }
@@ -190,8 +190,8 @@ async fn start_roles(dir: &Path, progress: &mut Progress) -> Result<Client, CliE
         })?;
     }
     let file = ClusterFile::read(dir)?;
-    let server = file.servers().next().unwrap_or_default().to_owned();
-    let client = Client::new(server)?;
+    let servers = file.servers().map(str::to_owned).collect();
+    let client = Client::new(Target { servers, token: None })?;
     let executors = file.roles.iter().filter(|role| role.role == RoleKind::Executor).count();
     let deadline = Instant::now() + START_BOUND;
     loop {

@@ -95,7 +95,9 @@ impl Relays {
         let who = Who { executor: executor.clone(), hostname: known.record.hostname.clone() };
         match known.contact {
             Contact::Connected => Ok(who),
-            Contact::Unreachable | Contact::Lost => Err(RelayError::Away { who, since: known.contact_since }),
+            Contact::Unreachable | Contact::Lost => {
+                Err(RelayError::Away { who, since: known.contact_since.at })
+            }
         }
     }
 }

@@ -80,7 +80,7 @@ fn shown_conditions(
     if brief.state == InstanceState::Unknown && record.state != InstanceState::Unknown {
         let silent_since = state.executor(&record.slot.executor).map(|executor| executor.contact_since);
         timeline.push(Transition {
-            at: silent_since.unwrap_or(record.updated),
+            at: silent_since.map_or(record.updated, |since| since.at),
             from: record.state,
             to: InstanceState::Unknown,
             reason: brief.reason,

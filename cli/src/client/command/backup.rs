@@ -3,34 +3,44 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use muster_common::exit::Exit;
 use muster_controller::backup::check;
 
-use super::args::BackupArgs;
-use super::http::Client;
+use super::Caller;
+use crate::client::http::Client;
+use crate::client::screen;
 use crate::error::CliError;
 
 /// Specs can hold secrets.
 const FILE_MODE: u32 = 0o600;
 
-pub(crate) async fn backup(client: &Client, args: &BackupArgs) -> Result<(), CliError> {
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Where to write it; must not exist. Only its owner may read it: specs can hold secrets.
+    pub(crate) file: PathBuf,
+    /// Take what the controller that is asked has, also while there is no leader.
+    #[arg(long)]
+    pub(crate) stale: bool,
+}
+
+pub(crate) async fn backup(caller: &Caller, args: &BackupArgs) -> Result<(), CliError> {
     let failed = |what: &str, error: &io::Error| {
         let exit = if error.kind() == io::ErrorKind::AlreadyExists { Exit::Conflict } else { Exit::Failure };
         CliError::new(exit, format!("cannot {what} {}: {error}", args.file.display()))
     };
     let create = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&args.file);
     let file = create.map_err(|error| failed("make", &error))?;
-    let written = write(client, args, file).await;
+    let written = write(&caller.client, args, file).await;
     if written.is_err()
         && let Err(error) = std::fs::remove_file(&args.file)
     {
         eprintln!("muster: {}; it is not a whole backup", failed("remove", &error));
     }
     let revision = written?;
-    println!("{} holds the cluster's state as of revision {revision}", args.file.display());
-    Ok(())
+    screen::write(&format!("{} holds the cluster's state as of revision {revision}\n", args.file.display()))
 }
 
 /// Writes and checks it; says of which revision it is.

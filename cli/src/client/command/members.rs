@@ -2,21 +2,55 @@
 
 use std::time::Duration;
 
+use clap::{Args, Subcommand};
 use muster_common::cluster::{AddController, ControllerInfo, ControllerRole};
 use muster_common::exit::Exit;
 use tokio::time::{Instant, sleep};
 
-use super::args::{MembersArgs, MembersCommand, WaitArgs};
-use super::http::Client;
-use super::render;
-use crate::args::Output;
+use super::Caller;
+use super::args::WaitArgs;
+use crate::client::http::Client;
 use crate::error::CliError;
 
 const CONTROLLERS: &str = "cluster/controllers";
 /// Between two looks at how far a learner is.
 const PAUSE: Duration = Duration::from_millis(250);
 
-pub(crate) async fn members(client: &Client, args: MembersArgs, output: Output) -> Result<(), CliError> {
+#[derive(Debug, Args)]
+pub(crate) struct MembersArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<MembersCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MembersCommand {
+    /// Take a controller in; waits until it has caught up and votes.
+    ///
+    /// Before: give it a certificate of this cluster, name all controllers and itself in its configuration's
+    /// `members`, and start it with an empty data directory. It waits to be added. It learns first, without a
+    /// vote, so that a slow or wrong machine cannot hold the cluster up.
+    ///
+    /// After: name it in the other controllers' configurations, so that their next start knows it.
+    Add {
+        /// Its id.
+        id: u64,
+        /// Where the others reach its cluster port, host:port.
+        address: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Take a controller out, running or lost.
+    ///
+    /// Refused where too few of those left would answer to decide anything. A leader hands over first.
+    /// To replace a lost machine: remove it, then add the new one.
+    Remove {
+        /// Its id.
+        id: u64,
+    },
+}
+
+pub(crate) async fn members(caller: &Caller, args: MembersArgs) -> Result<(), CliError> {
+    let client = &caller.client;
     match args.command {
         None => {}
         Some(MembersCommand::Add { id, address, wait }) => add(client, id, address, wait).await?,
@@ -26,8 +60,7 @@ pub(crate) async fn members(client: &Client, args: MembersArgs, output: Output) 
         }
     }
     let members: Vec<ControllerInfo> = client.get(CONTROLLERS).await?;
-    print!("{}", render::answer(output, &members, || render::members(&members))?);
-    Ok(())
+    caller.list(&members)
 }
 
 async fn add(client: &Client, id: u64, cluster: String, wait: WaitArgs) -> Result<(), CliError> {
@@ -36,7 +69,7 @@ async fn add(client: &Client, id: u64, cluster: String, wait: WaitArgs) -> Resul
         eprintln!("controller {id} is in as a learner; it gets its vote when it has caught up");
         return Ok(());
     }
-    let deadline = Instant::now() + Duration::from_secs(wait.timeout_s);
+    let deadline = Instant::now() + wait.timeout();
     loop {
         let members: Vec<ControllerInfo> = client.get(CONTROLLERS).await?;
         let found = members.iter().find(|member| member.id == id);
@@ -59,7 +92,7 @@ async fn add(client: &Client, id: u64, cluster: String, wait: WaitArgs) -> Resul
                 format!(
                     "controller {id} is in, but had no vote after {} s: {lag}; it gets it by itself once it has \
                      caught up, see 'muster members'",
-                    wait.timeout_s
+                    wait.timeout().as_secs()
                 ),
             ));
         }

@@ -1,0 +1,65 @@
+//! `muster describe`: all that is known of one thing.
+
+use clap::Args;
+use muster_common::executor::ExecutorNodeData;
+use muster_common::operation::OperationSummary;
+use muster_common::service::ServiceSummary;
+
+use super::Caller;
+use super::events::newest_about;
+use crate::client::columns::Ended;
+use crate::client::describe::{self, ServiceFacts};
+use crate::client::http::{Client, segment};
+use crate::client::resolve::{self, Thing};
+use crate::client::screen;
+use crate::error::CliError;
+
+/// How many ended instances a service's description names.
+const ENDED_SHOWN: usize = 5;
+/// How many operations.
+const OPERATIONS_SHOWN: usize = 5;
+/// How many events a description names.
+const EVENTS_SHOWN: usize = 10;
+
+#[derive(Debug, Args)]
+pub(crate) struct DescribeArgs {
+    /// A service, an executor, an instance or an operation; a unique prefix of an id is enough.
+    pub(super) name: String,
+}
+
+pub(crate) async fn describe(caller: &Caller, name: &str) -> Result<(), CliError> {
+    let (client, screen) = (&caller.client, &caller.screen);
+    let text = match resolve::thing(client, name).await? {
+        Thing::Service(service) => {
+            let facts = facts(client, service).await?;
+            caller.answer(&facts.service.id, &facts.service, || describe::service(&facts, screen))?
+        }
+        Thing::Instance(instance) => {
+            let id = &instance.instance_id;
+            let events = newest_about(client, id, EVENTS_SHOWN).await?;
+            caller.answer(id, &instance, || describe::instance(&instance, &events, screen))?
+        }
+        Thing::Executor(summary) => {
+            let id = &summary.executor_id;
+            let path = format!("cluster/executors/{}", segment(id));
+            let executor: ExecutorNodeData = client.get(&path).await?;
+            let events = newest_about(client, id, EVENTS_SHOWN).await?;
+            caller.answer(id, &executor, || describe::executor(&executor, &events, screen))?
+        }
+        Thing::Operation(operation) => {
+            caller.answer(operation.id.as_str(), &operation, || describe::operation(&operation, screen))?
+        }
+    };
+    screen::write(&text)
+}
+
+async fn facts(client: &Client, service: ServiceSummary) -> Result<ServiceFacts, CliError> {
+    let id = &service.id;
+    let live = resolve::instances(client, id, false).await?;
+    let mut ended = resolve::instances(client, id, true).await?;
+    let ended = ended.split_off(ended.len().saturating_sub(ENDED_SHOWN)).into_iter().map(Ended).collect();
+    let path = format!("localservices/{}/operations?size={OPERATIONS_SHOWN}", segment(id));
+    let operations: Vec<OperationSummary> = client.get(&path).await?;
+    let events = newest_about(client, id, EVENTS_SHOWN).await?;
+    Ok(ServiceFacts { service, live, ended, operations, events })
+}

@@ -1,0 +1,339 @@
+//! `muster exec`: a command beside a workload, as if it ran here.
+
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use futures::{SinkExt as _, StreamExt as _};
+use muster_common::duration::DroveDuration;
+use muster_common::exit::Exit;
+use muster_common::instance::{InstanceInfo, InstanceState};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::Caller;
+use crate::client::frame::{End, SUBPROTOCOL, Said, Told};
+use crate::client::http::{Client, segment, understand};
+use crate::client::terminal::{self, Raw};
+use crate::client::{resolve, screen};
+use crate::error::CliError;
+
+/// The command did not end in its time (as timeout(1) has it).
+const INNER_TIMEOUT: u8 = 124;
+/// How long it may take until the command is on its way.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much input is read at a time.
+const INPUT_BYTES: usize = 16 * 1024;
+/// How many pieces of input wait to be sent.
+const INPUT_QUEUE: usize = 16;
+/// The most input that goes along with a command that has a time limit.
+const MAX_ONE_SHOT_INPUT: u64 = 1024 * 1024;
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// Pass on standard input.
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give it a terminal of its own, of this one's size.
+    #[arg(short, long)]
+    tty: bool,
+    /// A variable for its environment; may be given several times.
+    #[arg(short, long = "env", value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Where it is to run.
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// End it after so long, such as 30s, with exit code 124. Its output is shown when it is over, 1 MiB at most.
+    #[arg(long, value_name = "DURATION", conflicts_with = "tty")]
+    timeout: Option<DroveDuration>,
+    /// An instance, or a service: then any healthy instance of it.
+    name: String,
+    /// What to run, with its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+pub(crate) async fn exec(caller: &Caller, args: &ExecArgs) -> Result<ExitCode, CliError> {
+    let instance = chosen(&caller.client, &args.name).await?;
+    if let Some(limit) = args.timeout {
+        return one_shot(&caller.client, &instance, args, limit).await;
+    }
+    if args.tty && !std::io::stdin().is_terminal() {
+        let message = "-t needs a terminal, and standard input is none; leave it out";
+        return Err(CliError::new(Exit::Usage, message));
+    }
+    let mut socket = connect(&caller.client, &instance, args).await?;
+    let end = converse(&mut socket, args).await?;
+    if let Some(error) = &end.error {
+        eprintln!("muster: {error}");
+    }
+    Ok(ExitCode::from(end.code()))
+}
+
+/// The instance of this name, or a healthy one of the service of this name.
+async fn chosen(client: &Client, name: &str) -> Result<InstanceInfo, CliError> {
+    let service = match resolve::service(client, name).await {
+        Ok(service) => service,
+        Err(missing) if missing.exit == Exit::NotFound => {
+            return match resolve::instance(client, name).await {
+                Err(error) if error.exit == Exit::NotFound => Err(missing),
+                found => found,
+            };
+        }
+        Err(error) => return Err(error),
+    };
+    let instances = resolve::instances(client, &service.id, false).await?;
+    instances.into_iter().find(|instance| instance.state == InstanceState::Healthy).ok_or_else(|| {
+        CliError::new(
+            Exit::Conflict,
+            format!(
+                "no instance of {0} is healthy; name one of 'muster get instances {0}' to try all the same",
+                service.id
+            ),
+        )
+    })
+}
+
+fn path(instance: &InstanceInfo) -> String {
+    format!(
+        "localservices/{}/instances/{}/exec",
+        segment(&instance.service_id),
+        segment(&instance.instance_id)
+    )
+}
+
+/// What a command with a time limit is asked with.
+#[derive(Serialize)]
+struct OneShot<'a> {
+    command: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdin: Option<String>,
+    env: std::collections::BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workdir: Option<&'a str>,
+    timeout: String,
+}
+
+/// What became of it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct Outcome {
+    exit_code: Option<i32>,
+    signal: Option<String>,
+    stdout: String,
+    stderr: String,
+    truncated: bool,
+    timed_out: bool,
+}
+
+async fn one_shot(
+    client: &Client,
+    instance: &InstanceInfo,
+    args: &ExecArgs,
+    limit: DroveDuration,
+) -> Result<ExitCode, CliError> {
+    let bad = |variable: &String| {
+        CliError::new(Exit::Usage, format!("--env {variable} is not of the form NAME=VALUE"))
+    };
+    let variables = args.env.iter().map(|variable| variable.split_once('=').ok_or_else(|| bad(variable)));
+    let request = OneShot {
+        command: &args.command,
+        stdin: if args.interactive { Some(whole_input()?) } else { None },
+        env: variables.collect::<Result<_, _>>()?,
+        workdir: args.workdir.as_deref(),
+        timeout: limit.to_string(),
+    };
+    let outcome: Outcome = client.post_within(&path(instance), &request, limit.as_duration()).await?;
+    screen::write(&outcome.stdout)?;
+    eprint!("{}", outcome.stderr);
+    if outcome.truncated {
+        eprintln!("muster: there was more output than is shown");
+    }
+    if outcome.timed_out {
+        eprintln!("muster: the command was ended after {limit}");
+        return Ok(ExitCode::from(INNER_TIMEOUT));
+    }
+    let end = End { exit_code: outcome.exit_code, signal: outcome.signal, error: None };
+    Ok(ExitCode::from(end.code()))
+}
+
+fn whole_input() -> Result<String, CliError> {
+    let mut text = String::new();
+    let read = std::io::stdin().take(MAX_ONE_SHOT_INPUT + 1).read_to_string(&mut text);
+    read.map_err(|error| CliError::new(Exit::Usage, format!("cannot read standard input: {error}")))?;
+    if text.len() as u64 > MAX_ONE_SHOT_INPUT {
+        let message = format!("standard input has more than {MAX_ONE_SHOT_INPUT} bytes; leave out --timeout");
+        return Err(CliError::new(Exit::Usage, message));
+    }
+    Ok(text)
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+fn query(args: &ExecArgs) -> String {
+    let mut parts: Vec<String> =
+        args.command.iter().map(|word| format!("command={}", segment(word))).collect();
+    parts.push(format!("tty={}", args.tty));
+    parts.push(format!("stdin={}", args.interactive));
+    parts.extend(args.env.iter().map(|variable| format!("env={}", segment(variable))));
+    parts.extend(args.workdir.iter().map(|dir| format!("workdir={}", segment(dir))));
+    parts.join("&")
+}
+
+async fn connect(client: &Client, instance: &InstanceInfo, args: &ExecArgs) -> Result<Socket, CliError> {
+    let path = path(instance);
+    let url = format!("{}?{}", client.url(&path).replacen("http://", "ws://", 1), query(args));
+    let wrong =
+        |error: &dyn std::fmt::Display| CliError::failure(format!("cannot ask for a command: {error}"));
+    let mut request = url.into_client_request().map_err(|error| wrong(&error))?;
+    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    if let Some(token) = client.token() {
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {}", token.reveal())).map_err(|error| wrong(&error))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    match timeout(CONNECT_TIMEOUT, connect_async(request)).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(WebSocketError::Http(answer))) => {
+            let body = answer.body().clone().unwrap_or_default();
+            let refused = understand::<serde_json::Value>(&path, answer.status(), &body).err();
+            Err(refused.unwrap_or_else(|| wrong(&"the cluster does not speak WebSocket for it")))
+        }
+        Ok(Err(error)) => Err(CliError::failure(format!(
+            "cannot run a command at {} through {}: {error}",
+            instance.instance_id,
+            client.server()
+        ))),
+        Err(_) => Err(CliError::new(
+            Exit::Timeout,
+            format!("{} did not answer within {} s", instance.executor_id, CONNECT_TIMEOUT.as_secs()),
+        )),
+    }
+}
+
+/// Signals that are for the command when it has no terminal, which would make them of keys.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    quit: Signal,
+    resized: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
+            resized: signal(SignalKind::window_change())?,
+        })
+    }
+
+    /// What is to be said because of the next one.
+    async fn next(&mut self, has_terminal: bool) -> Option<Said> {
+        tokio::select! {
+            _ = self.interrupt.recv() => Some(Said::Signal("SIGINT")),
+            _ = self.terminate.recv() => Some(Said::Signal("SIGTERM")),
+            _ = self.hang_up.recv() => Some(Said::Signal("SIGHUP")),
+            _ = self.quit.recv() => Some(Said::Signal("SIGQUIT")),
+            _ = self.resized.recv() => if has_terminal { resized() } else { None },
+        }
+    }
+}
+
+fn resized() -> Option<Said> {
+    terminal::size().map(|(rows, columns)| Said::Resize { rows, columns })
+}
+
+/// Passes on what is typed and what is answered, until the command is over.
+async fn converse(socket: &mut Socket, args: &ExecArgs) -> Result<End, CliError> {
+    let local = |error: std::io::Error| CliError::failure(format!("cannot use this terminal: {error}"));
+    let mut signals = Signals::listen().map_err(local)?;
+    // Restored when this ends, whichever way.
+    let _raw = if args.tty { Some(Raw::begin().map_err(local)?) } else { None };
+    if let Some(size) = resized().filter(|_| args.tty) {
+        say(socket, &size).await?;
+    }
+    let mut input = if args.interactive { Some(stdin()) } else { None };
+    loop {
+        tokio::select! {
+            biased;
+            said = signals.next(args.tty) => if let Some(said) = said {
+                say(socket, &said).await?;
+            },
+            message = socket.next() => {
+                if let Some(end) = heard(message)? {
+                    return Ok(end);
+                }
+            }
+            bytes = next_of(&mut input) => {
+                // Nothing is the end of the input.
+                say(socket, &Said::Stdin(bytes.unwrap_or_else(|| { input = None; Vec::new() }))).await?;
+            }
+        }
+    }
+}
+
+/// The next piece of the input; for ever nothing where there is none.
+async fn next_of(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
+    match input {
+        Some(input) => input.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn say(socket: &mut Socket, said: &Said) -> Result<(), CliError> {
+    socket.send(Message::binary(said.encode())).await.map_err(|error| broken(&error))
+}
+
+/// Shows what was said, and tells when it was the last word.
+fn heard(message: Option<Result<Message, WebSocketError>>) -> Result<Option<End>, CliError> {
+    match message {
+        Some(Ok(Message::Binary(bytes))) => match Told::decode(&bytes) {
+            Told::Stdout(bytes) => screen::write_bytes(&bytes).map(|()| None),
+            Told::Stderr(bytes) => {
+                let mut stderr = std::io::stderr().lock();
+                // Who does not read errors misses them.
+                let _ = stderr.write_all(&bytes).and_then(|()| stderr.flush());
+                Ok(None)
+            }
+            Told::End(end) => Ok(Some(end)),
+            Told::Unknown => Ok(None),
+        },
+        Some(Ok(Message::Close(_))) | None => Err(broken(&"the cluster ended it without a last word")),
+        Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
+        Some(Err(error)) => Err(broken(&error)),
+    }
+}
+
+fn broken(why: &dyn std::fmt::Display) -> CliError {
+    CliError::failure(format!("the connection to the command broke, and the command is ended: {why}"))
+}
+
+/// Standard input, piece by piece. Read in a thread of its own, which ends with the program: nothing else ends a read of a
+/// terminal.
+fn stdin() -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel(INPUT_QUEUE);
+    std::thread::spawn(move || {
+        let mut stdin = std::io::stdin().lock();
+        let mut buffer = vec![0; INPUT_BYTES];
+        while let Ok(count @ 1..) = stdin.read(&mut buffer) {
+            if sender.blocking_send(buffer[..count].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

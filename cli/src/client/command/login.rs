@@ -1,0 +1,101 @@
+//! `muster login`: a token into the configuration file. It comes from a terminal without echo, or from standard input;
+//! never from the command line, which every process of the machine can read.
+
+use std::io::{IsTerminal as _, Read as _, Write as _};
+
+use clap::Args;
+use muster_common::cluster::ClusterSummary;
+use muster_common::exit::Exit;
+
+use crate::args::Connection;
+use crate::client::config::{self, ClientConfig, Context, Token};
+use crate::client::http::Client;
+use crate::client::screen;
+use crate::client::target::{Target, servers};
+use crate::client::terminal::Quiet;
+use crate::error::CliError;
+
+/// The context that is made where none is named.
+const DEFAULT_CONTEXT: &str = "default";
+/// More than any token has.
+const MAX_TOKEN_BYTES: u64 = 64 * 1024;
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// Keep the token without asking the cluster whether it takes it.
+    #[arg(long)]
+    unchecked: bool,
+}
+
+pub(crate) async fn login(args: &LoginArgs, connection: &Connection) -> Result<(), CliError> {
+    let path = config::path()?;
+    let mut config = ClientConfig::load(&path)?;
+    let name = connection.context.clone().or(config.current_context.clone());
+    let name = name.unwrap_or_else(|| DEFAULT_CONTEXT.to_owned());
+    let server = match (&connection.server, config.contexts.get(&name)) {
+        (Some(server), _) => servers(server)?.join(","),
+        (None, Some(context)) => context.server.clone(),
+        (None, None) => {
+            return Err(CliError::new(
+                Exit::Usage,
+                format!(
+                    "there is no context '{name}' yet; say where its cluster is: 'muster login --server URL'"
+                ),
+            ));
+        }
+    };
+    let token = ask(&server)?;
+    if !args.unchecked {
+        let target = Target { servers: servers(&server)?, token: Some(token.clone()) };
+        let _: ClusterSummary = Client::new(target)?.get("cluster").await?;
+    }
+    if is_in_the_open(&server) {
+        eprintln!(
+            "muster: {server} is plain HTTP: on the way there everybody can read the token; use a tunnel"
+        );
+    }
+    let line = format!("the token for {server} is kept in context {name}, in {}\n", path.display());
+    config.contexts.insert(name.clone(), Context { server, token: Some(token) });
+    config.current_context = Some(name);
+    config.save(&path)?;
+    screen::write(&line)
+}
+
+fn ask(server: &str) -> Result<Token, CliError> {
+    let stdin = std::io::stdin();
+    let mut text = String::new();
+    let read = if stdin.is_terminal() {
+        eprint!("Token for {server}: ");
+        // A prompt that cannot be shown costs nothing else.
+        let _ = std::io::stderr().flush();
+        let quiet = Quiet::begin()
+            .map_err(|error| CliError::failure(format!("cannot turn off the terminal's echo: {error}")))?;
+        let read = stdin.read_line(&mut text);
+        drop(quiet);
+        eprintln!();
+        read
+    } else {
+        stdin.take(MAX_TOKEN_BYTES).read_to_string(&mut text)
+    };
+    read.map_err(|error| CliError::new(Exit::Usage, format!("cannot read the token: {error}")))?;
+    Token::new(&text)
+}
+
+/// Whether some address leads away from this machine; nothing is encrypted.
+fn is_in_the_open(server: &str) -> bool {
+    server.split(',').any(|address| {
+        let host = address.trim_start_matches("http://");
+        !["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stays_on_this_machine_is_not_in_the_open() {
+        assert!(!is_in_the_open("http://127.0.0.1:4000,http://localhost:4001,http://[::1]:4002"));
+        assert!(is_in_the_open("http://127.0.0.1:4000,http://c2.example.net:4000"));
+    }
+}

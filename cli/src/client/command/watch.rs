@@ -1,0 +1,186 @@
+//! Lists that go on: what changes is fetched anew when the cluster's events say that something did.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use muster_common::event::Event;
+use tokio::time::{Instant, timeout};
+
+use super::Caller;
+use crate::args::Output;
+use crate::client::follow::Follow;
+use crate::client::screen::{self, Screen, Tone};
+use crate::client::sse::Message;
+use crate::client::table::{self, Listed};
+use crate::error::CliError;
+
+/// What happens together is shown together.
+const TOGETHER: Duration = Duration::from_millis(100);
+/// But nothing is kept from being shown for longer.
+const AT_LAST: Duration = Duration::from_secs(1);
+/// Clears the terminal and begins at its top.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+pub(crate) async fn watch<T: Listed>(
+    caller: &Caller,
+    concerns: impl Fn(&Event) -> bool,
+    fetch: impl AsyncFn() -> Result<Vec<T>, CliError>,
+) -> Result<(), CliError> {
+    let mut follow = Follow::new(&caller.client, "cluster/events/watch".to_owned());
+    // First this, then the list: what happens in between is told.
+    follow.open().await?;
+    let mut shown = Shown::new(caller.output, caller.screen);
+    loop {
+        let items = fetch().await?;
+        shown.show(&items)?;
+        until_it_concerns(&mut follow, &concerns, caller.screen.is_terminal).await?;
+    }
+}
+
+/// Waits for something that concerns the list and for what happens along with it. On a terminal also for a sign of life,
+/// since ages pass.
+async fn until_it_concerns(
+    follow: &mut Follow,
+    concerns: &impl Fn(&Event) -> bool,
+    is_terminal: bool,
+) -> Result<(), CliError> {
+    loop {
+        let message = follow.next().await?;
+        match sort(&message) {
+            Told::Event(event) if concerns(&event) => break,
+            Told::StillHere if is_terminal => return Ok(()),
+            Told::Event(_) | Told::StillHere => {}
+            Told::Elsewhere => follow.elsewhere().await,
+            // Whatever was missed is in the next list.
+            Told::Forgotten => {
+                follow.begin_anew();
+                follow.open().await?;
+                return Ok(());
+            }
+        }
+    }
+    let deadline = Instant::now() + AT_LAST;
+    while Instant::now() < deadline {
+        match timeout(TOGETHER, follow.next()).await {
+            Ok(message) => drop(message?),
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+/// What a message of the cluster's stream of events says.
+pub(super) enum Told {
+    Event(Event),
+    /// Nothing happened.
+    StillHere,
+    /// This controller cannot go on, another one can.
+    Elsewhere,
+    /// Some events are not kept any more.
+    Forgotten,
+}
+
+pub(super) fn sort(message: &Message) -> Told {
+    match message.event.as_str() {
+        "HEARTBEAT" => Told::StillHere,
+        "NO_LEADER" | "SHUTTING_DOWN" => Told::Elsewhere,
+        "COMPACTED" | "SLOW_CONSUMER" => Told::Forgotten,
+        // An event that only a later version knows says no less that something happened; its kind is not ours to show.
+        _ => serde_json::from_str(&message.data).map_or(Told::StillHere, Told::Event),
+    }
+}
+
+/// What is on the screen, or was written.
+struct Shown {
+    output: Output,
+    screen: Screen,
+    /// By id, as JSON.
+    before: Option<BTreeMap<String, String>>,
+}
+
+impl Shown {
+    fn new(output: Output, screen: Screen) -> Self {
+        Self { output, screen, before: None }
+    }
+
+    fn show<T: Listed>(&mut self, items: &[T]) -> Result<(), CliError> {
+        self.screen = self.screen.later();
+        let drawn = self.screen.is_terminal && matches!(self.output, Output::Table | Output::Wide);
+        if drawn {
+            let text = table::list(self.output, items, &self.screen)?;
+            return screen::write(&format!("{CLEAR}{}", cut(&text, screen::height())));
+        }
+        screen::write(&self.news(items)?)
+    }
+
+    /// What is new or another since the last time; all of it at first.
+    fn news<T: Listed>(&mut self, items: &[T]) -> Result<String, CliError> {
+        let now: BTreeMap<String, String> =
+            items.iter().map(|item| (item.id(), serde_json::to_string(item).unwrap_or_default())).collect();
+        let Some(before) = self.before.replace(now.clone()) else {
+            return table::list(self.output, items, &self.screen);
+        };
+        let is_news = |item: &&T| before.get(&item.id()) != now.get(&item.id());
+        let mut text = match self.output {
+            // The header was written once; all lines are made, so that columns stay below each other.
+            Output::Table | Output::Wide => {
+                let all = table::list(self.output, items, &Screen { width: None, ..self.screen })?;
+                let lines = items.iter().zip(all.lines().skip(1));
+                lines.filter(|(item, _)| is_news(item)).map(|(_, line)| format!("{line}\n")).collect()
+            }
+            Output::Json | Output::Yaml | Output::Name => {
+                let news = items.iter().filter(is_news);
+                let one = |item: &T| table::list(self.output, std::slice::from_ref(item), &self.screen);
+                news.map(one).collect::<Result<String, _>>()?
+            }
+        };
+        if matches!(self.output, Output::Table | Output::Wide) {
+            for gone in before.keys().filter(|id| !now.contains_key(*id)) {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{}", self.screen.paint(Tone::Faint, &format!("{gone} is gone")));
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// As many lines as a terminal shows; how many more there are is said in the last one.
+fn cut(text: &str, height: Option<u16>) -> String {
+    let Some(height) = height.map(usize::from).filter(|height| *height > 2) else { return text.to_owned() };
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() < height {
+        return text.to_owned();
+    }
+    let shown = height - 2;
+    let mut cut: String = lines.iter().take(shown).map(|line| format!("{line}\n")).collect();
+    // Writing to a String cannot fail.
+    let _ = writeln!(cut, "… {} more lines", lines.len() - shown);
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_is_too_long_says_what_is_not_shown() {
+        let text = "a\nb\nc\nd\ne\n";
+        assert_eq!(cut(text, None), text);
+        assert_eq!(cut(text, Some(6)), text);
+        assert_eq!(cut(text, Some(5)), "a\nb\nc\n… 2 more lines\n");
+    }
+
+    #[test]
+    fn what_ends_a_stream_is_told_from_what_happened() {
+        let message = |event: &str, data: &str| Message { event: event.into(), id: None, data: data.into() };
+        assert!(matches!(sort(&message("HEARTBEAT", "{}")), Told::StillHere));
+        assert!(matches!(sort(&message("NO_LEADER", "{}")), Told::Elsewhere));
+        assert!(matches!(sort(&message("COMPACTED", "{}")), Told::Forgotten));
+        assert!(matches!(sort(&message("NEWER_KIND", r#"{"type":"NEWER_KIND"}"#)), Told::StillHere));
+        let event = r#"{"type":"EXECUTOR_ADDED","id":"x","time":1,"metadata":{},"revision":7}"#;
+        assert!(
+            matches!(sort(&message("EXECUTOR_ADDED", event)), Told::Event(event) if event.revision.0 == 7)
+        );
+    }
+}

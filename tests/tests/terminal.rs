@@ -1,0 +1,75 @@
+//! The client on a real terminal: what it shows there and not in a pipe, and how it leaves the terminal behind.
+#![allow(clippy::unwrap_used)] // a test that cannot go on should say where
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use muster_tests::cluster::DevCluster;
+use muster_tests::terminal::Terminal;
+use rustix::termios::LocalModes;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
+
+#[test]
+fn a_token_is_asked_for_without_echo_and_kept_for_its_owner_only() {
+    let home = tempfile::tempdir().unwrap();
+    let home_name = home.path().to_string_lossy();
+    let args = ["login", "--unchecked", "--server", "http://127.0.0.1:1"];
+    let mut terminal = Terminal::start(PROGRAM, &args, &[("XDG_CONFIG_HOME", &home_name)], 24, 80);
+    terminal.until("Token for http://127.0.0.1:1: ");
+    terminal.until_it(|_| !terminal.mode().local_modes.contains(LocalModes::ECHO), "no echo");
+    terminal.press("s3cret\n");
+    let (status, shown) = terminal.end();
+    assert!(status.success(), "{shown}");
+    assert!(!shown.contains("s3cret"), "{shown}");
+    assert!(terminal.mode().local_modes.contains(LocalModes::ECHO), "the terminal is as it was");
+    let file = home.path().join("muster").join("config.yaml");
+    assert!(std::fs::read_to_string(&file).unwrap().contains("s3cret"));
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_terminal_is_given_colours_a_fitting_table_and_progress_and_a_pipe_is_not() {
+    let cluster = DevCluster::start(PROGRAM, 1, &[]);
+    let server = cluster.controllers()[0].rest.clone();
+    let on_terminal = |args: &[&str], variables: &[(&str, &str)]| {
+        let args = [args, &["--server", &server]].concat();
+        let (status, shown) = Terminal::start(PROGRAM, &args, variables, 24, 72).end();
+        assert!(status.success(), "{shown}");
+        shown
+    };
+    let in_pipe = |args: &[&str]| {
+        let output = Command::new(PROGRAM).args(args).args(["--server", &server]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    const GREEN: &str = "\u{1b}[38;5;2m";
+
+    let list = ["get", "instances"];
+    assert!(on_terminal(&list, &[]).contains(&format!("{GREEN}HEALTHY")));
+    let plain = on_terminal(&list, &[("NO_COLOR", "1")]);
+    assert!(!plain.contains('\u{1b}'), "{plain:?}");
+    assert!(plain.lines().all(|line| line.trim_end().chars().count() <= 72), "{plain}");
+    let (piped, _) = in_pipe(&list);
+    assert!(!piped.contains('\u{1b}') && piped.lines().count() == 2, "{piped}");
+    let id = piped.lines().nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(id.len(), 39, "an id is whole in a pipe");
+    assert!(plain.contains(&id[..11]) && !plain.contains(id), "and short where there is no room: {plain}");
+    let (colored, _) = in_pipe(&["get", "instances", "--color", "always"]);
+    assert!(colored.contains(GREEN), "{colored:?}");
+
+    let restart = ["restart", "example"];
+    let shown = on_terminal(&restart, &[]);
+    assert!(shown.contains("slots done") && shown.contains("\u{1b}[2K"), "one line is drawn anew: {shown:?}");
+    let (stdout, stderr) = in_pipe(&restart);
+    assert_eq!(stdout, "example-1 restarted\n");
+    assert!(stderr.lines().count() >= 2 && !stderr.contains('\u{1b}'), "a line for each step: {stderr}");
+
+    let mut watched = Terminal::start(PROGRAM, &["get", "services", "-w", "--server", &server], &[], 24, 72);
+    watched.until("1/1");
+    in_pipe(&["scale", "example", "2"]);
+    watched.until("2/2");
+    watched.press("\u{3}"); // Ctrl-C
+    let (status, shown) = watched.end();
+    assert!(!status.success() && shown.matches("\u{1b}[2J").count() >= 2, "it is drawn anew: {shown:?}");
+}
