@@ -102,6 +102,8 @@ impl Terminal {
     /// Waits for the program's end; tells how, and everything that was shown.
     #[must_use]
     pub fn end(&mut self) -> (ExitStatus, String) {
+        // What it wrote last may still be on its way when it ends: this follows it.
+        const LAST: &str = "\u{4}end of the screen";
         let deadline = Instant::now() + BOUND;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("its end can be asked for") {
@@ -110,8 +112,6 @@ impl Terminal {
             assert!(Instant::now() < deadline, "it does not end; shown: {}", self.shown());
             std::thread::sleep(POLL_INTERVAL);
         };
-        // What it wrote last may still be on its way: this follows it.
-        const LAST: &str = "\u{4}end of the screen";
         let mut line = File::from(self.line.try_clone().expect("a copy of the line"));
         line.write_all(LAST.as_bytes()).expect("the terminal is there");
         self.until(LAST);

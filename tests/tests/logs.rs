@@ -87,16 +87,13 @@ fn who_follows_sees_every_line_once_through_rotations_a_killed_executor_and_a_ki
             let (mut text, mut last, mut breaks) = (String::new(), None, 0);
             let mut events = Events::open(&first, None).unwrap();
             while text.lines().count() < LINES || !text.ends_with('\n') {
-                match events.next().filter(|sse| sse.event == "lines") {
-                    Some(sse) => {
-                        text.push_str(sse.data["text"].as_str().unwrap());
-                        assert_eq!(sse.id.as_deref(), sse.data["nextPosition"].as_str());
-                        last = sse.id;
-                    }
-                    None => {
-                        breaks += 1;
-                        events = Events::open(&second, last.as_deref()).unwrap();
-                    }
+                if let Some(sse) = events.next().filter(|sse| sse.event == "lines") {
+                    text.push_str(sse.data["text"].as_str().unwrap());
+                    assert_eq!(sse.id.as_deref(), sse.data["nextPosition"].as_str());
+                    last = sse.id;
+                } else {
+                    breaks += 1;
+                    events = Events::open(&second, last.as_deref()).unwrap();
                 }
             }
             (text, breaks)

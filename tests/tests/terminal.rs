@@ -9,6 +9,8 @@ use muster_tests::terminal::Terminal;
 use rustix::termios::LocalModes;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
+/// What begins a healthy state on a terminal.
+const GREEN: &str = "\u{1b}[38;5;2m";
 
 #[test]
 fn a_token_is_asked_for_without_echo_and_kept_for_its_owner_only() {
@@ -43,7 +45,6 @@ fn a_terminal_is_given_colours_a_fitting_table_and_progress_and_a_pipe_is_not() 
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    const GREEN: &str = "\u{1b}[38;5;2m";
 
     let list = ["get", "instances"];
     assert!(on_terminal(&list, &[]).contains(&format!("{GREEN}HEALTHY")));

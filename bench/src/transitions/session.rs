@@ -67,7 +67,7 @@ impl Session {
                     Down::Welcome(_) => return Ok(session),
                     Down::Wait(wait) => break Duration::from_millis(wait.retry_after_ms),
                     Down::NotLeader(_) => bail!("the leader changed"),
-                    Down::Table(_) | Down::Ack(_) => {}
+                    Down::Table(_) | Down::Ack(_) | Down::Dial(_) => {}
                 }
             };
             sleep(turn).await;
