@@ -35,7 +35,8 @@ fn instance() -> Value {
         "resources": [{"type": "CPU", "cores": {"0": [4, 5]}}, {"type": "MEMORY", "memoryInMB": {"0": 96, "1": 32}}],
         "state": "UNHEALTHY", "metadata": {}, "errorMessage": "", "created": 1_700_000_000_000_u64,
         "updated": 1_700_000_000_900_u64,
-        "slotIndex": 0, "epoch": 3, "generation": 2, "runner": "DOCKER", "reason": "HEALTH_CHECK_FAILED",
+        "slotIndex": 0, "epoch": 3, "generation": 2, "runner": "DOCKER", "phase": "UNHEALTHY", "restarts": 3,
+        "reason": "HEALTH_CHECK_FAILED",
         "startedAt": 1_700_000_000_400_u64,
         "timeline": [
             {"at": 1_700_000_000_000_u64, "from": "PENDING", "to": "PROVISIONING"},

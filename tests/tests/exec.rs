@@ -90,7 +90,7 @@ impl User {
             let seen = String::from_utf8_lossy(&self.seen).into_owned();
             if let Some(at) = seen.find(text) {
                 let end = at + text.len();
-                self.seen = seen[end..].as_bytes().to_vec();
+                self.seen = seen.as_bytes()[end..].to_vec();
                 return seen[..end].to_owned();
             }
             self.step().await.unwrap_or_else(|| panic!("{text:?} was not written: {seen:?}, {:?}", self.end));
@@ -212,7 +212,7 @@ fn input_is_echoed_whole_signals_arrive_and_who_leaves_ends_his_command() {
                 match message {
                     Message::Binary(frame) if frame[0] == 1 => echoed.extend_from_slice(&frame[1..]),
                     Message::Binary(frame) => {
-                        end = Some(serde_json::from_slice::<Value>(&frame[1..]).unwrap())
+                        end = Some(serde_json::from_slice::<Value>(&frame[1..]).unwrap());
                     }
                     _ => {}
                 }

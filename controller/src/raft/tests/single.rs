@@ -76,7 +76,7 @@ async fn a_full_disk_ends_the_member_loses_nothing_and_is_forgiven_once_there_is
     let mut status = consensus.status();
     let failed = tokio::time::timeout(PATIENCE, status.wait_for(|status| status.failed.is_some()));
     let why = failed.await.expect("it notices").unwrap().failed.clone().unwrap();
-    assert!(why.contains("no storage space"), "{why}");
+    assert!(why.contains("its disk is full; make room there"), "{why}");
     consensus.shutdown().await;
 
     disk.set_full(false);
