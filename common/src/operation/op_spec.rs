@@ -128,8 +128,8 @@ impl Read for Canary {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterOpSpec {
-    /// How long each slot may take (drove-wire.md §4.1). An operation that goes in waves may be at work for that long and `settle` for
-    /// each wave; time in which it is paused does not count.
+    /// How long each slot may take; raised to what its spec allows an instance (drove-wire.md §4.1). An operation that goes in
+    /// waves may be at work for that long and `settle` for each wave; time in which it is paused does not count.
     pub timeout: DroveDuration,
     /// How many slots at a time.
     pub parallelism: Parallelism,
