@@ -1,5 +1,6 @@
 //! The cluster as a whole.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
@@ -15,7 +16,7 @@ wire_enum! {
 }
 
 /// `POST /cluster/maintenance/set` and `unset` (drove-wire.md §2.10).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterStateData {
     /// Whether operations are accepted.
     pub state: ClusterState,
@@ -24,7 +25,7 @@ pub struct ClusterStateData {
 }
 
 /// `GET /cluster` (drove-wire.md §2.10).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterSummary {
     /// `host:port` of the leader's API, or "Leader election underway".
@@ -70,7 +71,7 @@ wire_enum! {
 }
 
 /// One controller, in `GET /cluster/controllers` (an addition to Drove's API).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ControllerInfo {
     /// Its id.
@@ -101,7 +102,7 @@ pub struct ControllerInfo {
 }
 
 /// `POST /cluster/controllers`: a controller that runs and is in no group, to be taken in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AddController {
     /// Its id.

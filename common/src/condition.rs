@@ -1,6 +1,7 @@
 //! An instance's way at a glance: what of it holds now, since when and why. Everything here is derived from the
 //! instance's state and timeline; nothing of it is stored.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::Transition;
@@ -85,7 +86,7 @@ wire_enum! {
 }
 
 /// What holds of an instance, or does not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// What.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterSummary;
@@ -10,7 +11,7 @@ use crate::service::{ActivationState, ServiceState, ServiceSummary};
 use crate::time::Timestamp;
 
 /// `GET /cluster/dashboard`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DashboardData {
     /// As `GET /cluster` has it.
@@ -28,7 +29,7 @@ pub struct DashboardData {
 }
 
 /// Always empty: applications are not what Muster runs.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AppStats {
     /// Always `{}`.
@@ -40,7 +41,7 @@ pub struct AppStats {
 }
 
 /// Always empty: tasks are not what Muster runs.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskStats {
     /// Always `{}`.
@@ -50,7 +51,7 @@ pub struct TaskStats {
 }
 
 /// All services.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceStats {
     /// Every state is there, also with 0.
@@ -64,7 +65,7 @@ pub struct ServiceStats {
 }
 
 /// All executors.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutorStats {
     /// Every state is there, also with 0.
@@ -75,7 +76,7 @@ pub struct ExecutorStats {
 
 /// How full executors are. Each counts by what it has least of: the larger of its used parts of cores and of memory,
 /// between 0 and 1.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UtilizationStats {
     /// The mean.

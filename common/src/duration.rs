@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::problem::Quoted;
@@ -158,6 +159,21 @@ impl FromStr for DroveDuration {
 impl Serialize for DroveDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for DroveDuration {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "DroveDuration".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A whole number and a unit; written back in long form.",
+            "type": "string",
+            "pattern": "^[0-9]+ *[a-z]+$",
+            "examples": ["5 minutes", "30s"],
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The frame of every REST answer (drove-wire.md §2.1).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
@@ -74,7 +75,7 @@ impl RefusalKind {
 }
 
 /// The `data` of a 400: every error, each with the path of its field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ValidationErrors {
     /// `<property path> <message>` each.

@@ -1,5 +1,6 @@
 //! What is kept of an instance so that nobody needs a login to the machine to know why it ended.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::instance::InstanceState;
@@ -47,7 +48,7 @@ pub fn newest<T>(items: &[T], max: usize) -> &[T] {
 }
 
 /// One change of state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Transition {
     /// When, by the executor's clock.
@@ -69,7 +70,7 @@ pub struct Transition {
 }
 
 /// That a transition was made more than once. It keeps its place in the timeline, and the time of the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Repeats {
     /// How often in all, the first time included.
@@ -112,7 +113,7 @@ wire_enum! {
 }
 
 /// The result of one probe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbeRecord {
     /// When the probe ended, by the executor's clock.
@@ -132,7 +133,7 @@ pub struct ProbeRecord {
 }
 
 /// How a workload ended.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Evidence {
     /// The exit code, when it exited by itself.

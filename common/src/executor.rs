@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::DroveDuration;
@@ -54,7 +55,7 @@ wire_enum! {
 }
 
 /// `POST /cluster/executors/blacklist` and `unblacklist` (drove-wire.md §2.10).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BlacklistOperationResponse {
     /// Executors of which it was done.
@@ -68,7 +69,7 @@ pub struct BlacklistOperationResponse {
 }
 
 /// The body of `POST /cluster/executors/{id}/drain`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 pub struct DrainRequest {
     /// How long it may take until nothing is left there.
     pub timeout: DroveDuration,
@@ -101,7 +102,7 @@ impl DrainRequest {
 }
 
 /// Cores and memory of a node by NUMA node, as far as Muster may use them.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeLayout {
     /// NUMA node → core ids.
@@ -147,7 +148,7 @@ pub fn is_tag(text: &str) -> bool {
 }
 
 /// The body of `POST /cluster/executors/{id}/tags`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 pub struct TagsRequest {
     /// The tags that users give it from now on, beside those that it brings.
     pub tags: Vec<String>,
@@ -178,7 +179,7 @@ impl TagsRequest {
 }
 
 /// `GET /cluster/executors`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutorSummary {
     /// The executor's id.
@@ -204,7 +205,7 @@ pub struct ExecutorSummary {
 }
 
 /// The `cpus` member of [`ExecutorResources`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CpuState {
     /// Always `CPU`.
@@ -217,7 +218,7 @@ pub struct CpuState {
 }
 
 /// The `memory` member of [`ExecutorResources`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemoryState {
     /// Always `MEMORY`.
@@ -230,7 +231,7 @@ pub struct MemoryState {
 }
 
 /// The `state` member of [`ExecutorNodeData`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutorResources {
     /// The executor's id.
@@ -244,7 +245,7 @@ pub struct ExecutorResources {
 }
 
 /// `GET /cluster/executors/{id}` (drove-wire.md §2.9).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutorNodeData {
     /// Always `EXECUTOR`.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::{Condition, Phase, conditions};
@@ -104,7 +105,7 @@ wire_enum! {
 }
 
 /// A port as it was given to an instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstancePort {
     /// The port in the spec.
@@ -116,7 +117,7 @@ pub struct InstancePort {
 }
 
 /// Where an instance can be reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalInfo {
     /// The node's host name.
@@ -126,7 +127,7 @@ pub struct LocalInfo {
 }
 
 /// What was leased to an instance, by NUMA node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "UPPERCASE")]
 pub enum ResourceAllocation {
     /// Core ids; empty where the spec asks a fraction (a quota pins nothing).
@@ -229,7 +230,7 @@ impl InstanceRecord {
 
 /// The record as the REST API shows it: Drove's members first, Muster's additions after. Lists of instances that live
 /// leave out what only the detail of one shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceInfo {
     /// The service's id.

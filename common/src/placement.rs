@@ -1,5 +1,6 @@
 //! Why a service runs on an executor, or does not.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::executor::ExecutorState;
@@ -35,7 +36,7 @@ wire_enum! {
 }
 
 /// One obstacle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlacementReason {
     /// What it is.
     pub code: Obstacle,
@@ -44,7 +45,7 @@ pub struct PlacementReason {
 }
 
 /// What of a service belongs on one executor, and why not more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutorPlacement {
     /// The executor's id.
@@ -62,7 +63,8 @@ pub struct ExecutorPlacement {
 }
 
 /// The body of `POST /cluster/placement/simulate`, which drove-cli sends.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(rename_all = "camelCase")]
 pub struct SimulationRequest {
     /// What would run; with the policy that the request has beside it, if it has one.
     pub spec: LocalServiceSpec,
@@ -97,7 +99,7 @@ impl SimulationRequest {
 }
 
 /// Where instances of a spec would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SimulatedPlacement {
     /// How many there would have to be, on all executors that the spec is for.
@@ -111,7 +113,7 @@ pub struct SimulatedPlacement {
 }
 
 /// Where one instance would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlacedInstance {
     /// The executor's id.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Generation;
@@ -56,7 +57,7 @@ wire_enum! {
 }
 
 /// `GET /localservices/{id}`. The id's key is `id`, not `serviceId` (drove-wire.md §2.4).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceSummary {
     /// The service's id.

@@ -1,5 +1,6 @@
 //! Who calls the API, and what each may do (drove-wire.md §1.2).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 wire_enum! {
@@ -66,7 +67,7 @@ impl UserRole {
 }
 
 /// `GET /whoami` (an addition to Drove's API).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserInfo {
     /// The user's name.
     pub name: String,

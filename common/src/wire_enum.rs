@@ -48,6 +48,16 @@ macro_rules! wire_enum {
             }
         }
 
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string", "enum": [$( $text ),+]})
+            }
+        }
+
         impl $crate::read::Read for $name {
             fn read(node: &$crate::read::Node<'_>) -> Self {
                 node.parsed().unwrap_or(Self::ALL[0])

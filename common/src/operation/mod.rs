@@ -7,6 +7,7 @@ mod validate;
 use std::collections::BTreeMap;
 
 use imbl::Vector;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -132,7 +133,7 @@ wire_enum! {
 }
 
 /// What an operation did to one slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SlotProgress {
     /// The slot.
@@ -189,7 +190,7 @@ impl SlotProgress {
 }
 
 /// A user's accepted request, with its progress and its outcome.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
     /// Its id.
@@ -250,11 +251,12 @@ pub struct Operation {
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub message: String,
     /// Per slot, ordered by slot. Copies share what they hold: there can be ten thousand.
+    #[schemars(with = "Vec<SlotProgress>")]
     pub slots: Vector<SlotProgress>,
 }
 
 /// An operation as lists show it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationSummary {
     /// The operation, with the first few of the slots that failed or are away in place of all.

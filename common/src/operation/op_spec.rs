@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::duration::DroveDuration;
@@ -77,6 +78,19 @@ impl Serialize for Parallelism {
     }
 }
 
+impl JsonSchema for Parallelism {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Parallelism".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A number of slots, or a share of them.",
+            "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9]+ *%$"}],
+        })
+    }
+}
+
 impl Read for Parallelism {
     fn read(node: &Node<'_>) -> Self {
         match node.as_text().filter(|text| text.contains('%')) {
@@ -87,7 +101,7 @@ impl Read for Parallelism {
 }
 
 /// The first wave of an operation: when it is through, the operation waits for a promotion.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Canary {
     /// So many of a hundred slots, at least one.
@@ -111,11 +125,11 @@ impl Read for Canary {
 }
 
 /// How an operation proceeds (drove-wire.md §2.6; `settle` and `canary` are additions).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterOpSpec {
-    /// How long each slot may take (drove-wire.md §4.1). An operation that goes in waves may be at work for that long and `settle` for
-    /// each wave; time in which it is paused does not count.
+    /// How long each slot may take; raised to what its spec allows an instance (drove-wire.md §4.1). An operation that goes in
+    /// waves may be at work for that long and `settle` for each wave; time in which it is paused does not count.
     pub timeout: DroveDuration,
     /// How many slots at a time.
     pub parallelism: Parallelism,

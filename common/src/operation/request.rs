@@ -1,5 +1,6 @@
 //! What users ask for, as they send it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{ClusterOpSpec, OperationKind};
@@ -7,7 +8,7 @@ use crate::read::{Node, Read};
 use crate::spec::LocalServiceSpec;
 
 /// The body of `POST /localservices/operations` (drove-wire.md §2.7).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
 pub enum OperationRequest {
     /// Registers a service; it lands in INACTIVE.

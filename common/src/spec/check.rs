@@ -1,5 +1,6 @@
 //! Readiness checks, health checks and what both may do.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::header::Headers;
@@ -54,7 +55,7 @@ wire_enum! {
 }
 
 /// What to try.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "UPPERCASE", rename_all_fields = "camelCase")]
 pub enum CheckMode {
     /// A call to one of the instance's ports on the node.
@@ -119,7 +120,7 @@ impl CheckMode {
 }
 
 /// A check and its rhythm.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckSpec {
     /// What to try.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::check::{HttpVerb, Protocol};
@@ -10,7 +11,7 @@ use crate::duration::DroveDuration;
 use crate::read::{Node, Read};
 
 /// One file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigSpec {
     /// Where the workload finds it.
@@ -21,7 +22,7 @@ pub struct ConfigSpec {
 }
 
 /// Where a file comes from. Its `Debug` shows no content.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
 pub enum ConfigSource {
     /// The spec itself.
@@ -52,7 +53,7 @@ pub enum ConfigSource {
 pub const MAX_CONTROLLER_FETCH_BYTES: usize = 2 << 20;
 
 /// An HTTP call. Its `Debug` shows neither credentials nor headers nor the body nor the query.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpCallSpec {
     /// HTTP or HTTPS.

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::read::{Node, Read};
 
 /// Names and values. Values may be credentials: `Debug` shows only the names.
-#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Headers(BTreeMap<String, String>);
 

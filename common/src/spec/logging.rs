@@ -1,12 +1,13 @@
 //! Where output goes.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::fetch::{bare_host, split_port};
 use crate::read::{Node, Read};
 
 /// Where output goes. Defaults to LOCAL, 3 files of 10 MB, compressed (drove-wire.md §4.4).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "UPPERCASE", rename_all_fields = "camelCase")]
 pub enum LoggingSpec {
     /// Files on the node.

@@ -25,6 +25,7 @@ mod volume;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::duration::DroveDuration;
@@ -63,7 +64,7 @@ wire_enum! {
 }
 
 /// Who the workload runs as.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UserSpec {
     /// Name or numeric id.
     pub user: String,
@@ -76,7 +77,7 @@ pub struct UserSpec {
 const DEFAULT_START_GRACE: DroveDuration = DroveDuration::from_secs(60);
 
 /// One service's spec. By default it says nothing at all, which is not valid.
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalServiceSpec {
     /// `[a-zA-Z\d\-_]+`.

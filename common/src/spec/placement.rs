@@ -1,11 +1,12 @@
 //! Where to run.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::read::{Node, Read};
 
 /// Where to run. Anything but `LOCAL` is refused by validation, not by parsing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
 pub enum PlacementPolicy {
     /// On every matching executor.
@@ -21,7 +22,7 @@ pub enum PlacementPolicy {
 }
 
 /// Which executors, by their tags. Says it nothing, it is all of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TagMatch {
     /// An executor must have each of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]

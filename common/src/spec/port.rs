@@ -1,5 +1,6 @@
 //! Ports that a workload opens.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::read::{Node, Read};
@@ -19,7 +20,7 @@ wire_enum! {
 }
 
 /// One port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PortSpec {
     /// `[a-zA-Z0-9\-_]+`, unique in the spec.
     pub name: String,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::read::{Node, Read};
@@ -54,6 +55,16 @@ impl Serialize for CpuCount {
     }
 }
 
+impl JsonSchema for CpuCount {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "CpuCount".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "number", "minimum": 0, "maximum": 1_000_000})
+    }
+}
+
 impl Read for CpuCount {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // the range is checked first
     fn read(node: &Node<'_>) -> Self {
@@ -76,7 +87,7 @@ impl Read for CpuCount {
 deserialize_by_reading!(CpuCount, ResourceRequirement);
 
 /// One requirement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "UPPERCASE")]
 pub enum ResourceRequirement {
     /// Cores.

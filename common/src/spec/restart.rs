@@ -1,5 +1,6 @@
 //! When and how often a failed instance is replaced.
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::duration::DroveDuration;
@@ -7,7 +8,7 @@ use crate::read::{Node, Read};
 
 /// Back-off and budget of one slot. Defaults are those of the design: 1 s, 2 s, 5 s, 30 s, 5 min
 /// with ±10 % jitter, reset after 10 min of health.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RestartPolicy {
     /// How long to wait before the n-th replacement; the last one repeats.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::check::CheckMode;
@@ -16,7 +17,7 @@ const DEFAULT_HOOK_TIMEOUT: DroveDuration = DroveDuration::from_secs(30);
 pub(super) const DEFAULT_STOP_GRACE: DroveDuration = DroveDuration::from_secs(10);
 
 /// Hooks, in order, a pause, and the grace of the stop.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreShutdownSpec {
     /// Run in order; a failure is noted and does not hold up the stop. Each is run at least once: one that is cut

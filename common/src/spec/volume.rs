@@ -1,5 +1,6 @@
 //! Host directories that are mounted.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::read::{Node, Read};
@@ -15,7 +16,7 @@ wire_enum! {
 }
 
 /// One mount.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MountedVolume {
     /// Must be there.

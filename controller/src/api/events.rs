@@ -6,6 +6,7 @@ use axum::extract::State as Context;
 use muster_common::event::Event;
 use muster_common::id::Revision;
 use muster_common::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::Api;
@@ -19,7 +20,7 @@ use crate::state::{State, view};
 const DEFAULT_SIZE: u64 = 1_024;
 
 /// The events of `GET /cluster/events/latest`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Latest {
     events: Vec<Event>,
@@ -27,7 +28,7 @@ pub(super) struct Latest {
 }
 
 /// The counts of `GET /cluster/events/summary`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Summary {
     events_count: BTreeMap<&'static str, u64>,

@@ -7,6 +7,7 @@ use muster_common::signal;
 use muster_proto::v1;
 use muster_proto::v1::exec_output::Body as Output;
 use muster_proto::v1::relay_down::Body as Down;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -28,7 +29,7 @@ const MAX_OUTPUT: usize = 1024 * 1024;
 pub(super) const INPUT_PIECE: usize = 16 * 1024;
 
 /// What came of a command.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Ran {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use muster_common::duration::DroveDuration;
 use muster_proto::v1;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::ApiError;
@@ -26,9 +27,9 @@ const ROWS: u64 = 24;
 const COLUMNS: u64 = 80;
 
 /// The body of `POST …/exec`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     command: Vec<String>,
     #[serde(default)]
     stdin: String,

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use muster_common::id::{ExecutorId, InstanceId};
 use muster_common::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
@@ -26,14 +27,14 @@ const MAX_LENGTH: u64 = 1024 * 1024;
 const NOT_GIVEN: i64 = -1;
 
 /// Of `GET …/list`.
-#[derive(Debug, Serialize)]
-struct FileNames {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct FileNames {
     files: Vec<String>,
 }
 
 /// Of `GET …/read/{fileName}`.
-#[derive(Debug, Serialize)]
-struct Piece {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Piece {
     data: String,
     /// Where `data` begins: as asked for, or at the first whole character that is still there behind it.
     offset: u64,

@@ -19,6 +19,7 @@ use muster_common::id::{ExecutorId, InstanceId};
 use muster_proto::v1;
 use muster_proto::v1::read_log::From;
 use muster_proto::v1::relay_down::Body as Down;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -105,7 +106,7 @@ pub(super) const PLAIN_TEXT: [(header::HeaderName, &str); 1] =
     [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
 
 /// One file of a log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct FileInfo {
     name: String,
     bytes: u64,
@@ -114,7 +115,7 @@ pub(super) struct FileInfo {
 }
 
 /// The files of a log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Files {
     files: Vec<FileInfo>,
 }

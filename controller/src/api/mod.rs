@@ -9,6 +9,7 @@
 //! | `exec`, `exec_socket` | commands beside instances: to their end, and interactive |
 //! | `exec_request` | what such a command is |
 //! | `log_place`, `log_file` | where a reader of a log was, and what its files are called |
+//! | `openapi` | all calls, as programs are told of them |
 //! | `path`, `query`, `resume`, `body`, `error`, `answer` | what comes in, and what goes out |
 //! | `frames` | events as they are sent, written once for all who watch |
 //! | `etag` | which generation of a service a caller knows |
@@ -40,6 +41,7 @@ mod log_file;
 mod log_place;
 mod logfiles;
 mod logs;
+mod openapi;
 mod operations;
 mod origin;
 mod path;
@@ -53,6 +55,7 @@ mod watch;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post};
 use muster_common::user::Verb;
 
@@ -60,84 +63,111 @@ pub(crate) use access::{Api, Parts};
 pub(crate) use body::ARRIVING_BYTES;
 pub(crate) use frames::Frames;
 
-/// A path, what its methods do, and who does it.
-type Route = (&'static str, Verb, MethodRouter<Api>);
+/// A call: its method and path, what it does, so that none is without an answer to who may, and who does it.
+struct Route {
+    #[cfg_attr(not(test), allow(dead_code))] // the handler knows it; held against the API's description
+    method: &'static str,
+    path: &'static str,
+    verb: Verb,
+    handler: MethodRouter<Api>,
+}
 
-/// Every call, with what it does, so that none is without an answer to who may. Unknown paths answer 404, unknown methods
-/// 405, both without a body.
-pub(crate) fn router(api: Api) -> Router {
-    use Verb::{Administer, Exec, Maintain, Operate, Read, ReadLogs};
-    let routes: [Route; 53] = [
-        ("/ping", Read, get(cluster::ping)),
-        ("/whoami", Read, get(user::whoami)),
-        ("/localservices", Read, get(services::list)),
-        ("/localservices/validate/spec", Read, post(operations::validate_spec)),
-        ("/localservices/operations", Read, get(operations::list)),
-        ("/localservices/operations", Operate, post(operations::submit)),
-        ("/localservices/operations/{operation}", Read, get(operations::one)),
-        ("/localservices/operations/{operation}/cancel", Operate, post(operations::cancel)),
-        ("/localservices/operations/{operation}/pause", Operate, post(operations::pause)),
-        ("/localservices/operations/{operation}/resume", Operate, post(operations::resume)),
-        ("/localservices/operations/{operation}/promote", Operate, post(operations::promote)),
-        ("/localservices/placement", Read, post(placement::of_spec)),
-        ("/localservices/{service}", Read, get(services::one)),
-        ("/localservices/{service}/spec", Read, get(services::spec)),
-        ("/localservices/{service}/slots", Read, get(services::slots)),
-        ("/localservices/{service}/placement", Read, get(placement::of_service)),
-        ("/localservices/{service}/generations", Read, get(services::generations)),
-        ("/localservices/{service}/operations", Read, get(operations::of_service)),
-        ("/localservices/{service}/instances", Read, get(instances::of_service)),
-        ("/localservices/{service}/instances/old", Read, get(instances::old)),
-        ("/localservices/{service}/instances/{instance}", Read, get(instances::one)),
-        ("/localservices/{service}/instances/{instance}/logs", ReadLogs, get(logs::of_instance)),
-        ("/localservices/{service}/instances/{instance}/logs/files", ReadLogs, get(logs::files)),
-        ("/localservices/{service}/logs", ReadLogs, get(service_logs::of_service)),
-        ("/logfiles/localservices/{service}/{instance}/list", ReadLogs, get(logfiles::list)),
-        ("/logfiles/localservices/{service}/{instance}/read/{file}", ReadLogs, get(logfiles::read)),
-        ("/logfiles/localservices/{service}/{instance}/download/{file}", ReadLogs, get(logfiles::download)),
-        ("/instances", Read, get(instances::all)),
+impl Route {
+    fn get<H: Handler<T, Api>, T: 'static>(path: &'static str, verb: Verb, handler: H) -> Self {
+        Self { method: "get", path, verb, handler: get(handler) }
+    }
+
+    fn post<H: Handler<T, Api>, T: 'static>(path: &'static str, verb: Verb, handler: H) -> Self {
+        Self { method: "post", path, verb, handler: post(handler) }
+    }
+
+    fn delete<H: Handler<T, Api>, T: 'static>(path: &'static str, verb: Verb, handler: H) -> Self {
+        Self { method: "delete", path, verb, handler: delete(handler) }
+    }
+}
+
+/// Every call but those that take as long as a user's command.
+fn routes() -> Vec<Route> {
+    use Verb::{Administer, Maintain, Operate, Read, ReadLogs};
+    vec![
+        Route::get("/ping", Read, cluster::ping),
+        Route::get("/whoami", Read, user::whoami),
+        Route::get("/openapi.json", Read, openapi::document_json),
+        Route::get("/localservices", Read, services::list),
+        Route::post("/localservices/validate/spec", Read, operations::validate_spec),
+        Route::get("/localservices/operations", Read, operations::list),
+        Route::post("/localservices/operations", Operate, operations::submit),
+        Route::get("/localservices/operations/{operation}", Read, operations::one),
+        Route::post("/localservices/operations/{operation}/cancel", Operate, operations::cancel),
+        Route::post("/localservices/operations/{operation}/pause", Operate, operations::pause),
+        Route::post("/localservices/operations/{operation}/resume", Operate, operations::resume),
+        Route::post("/localservices/operations/{operation}/promote", Operate, operations::promote),
+        Route::post("/localservices/placement", Read, placement::of_spec),
+        Route::get("/localservices/{service}", Read, services::one),
+        Route::get("/localservices/{service}/spec", Read, services::spec),
+        Route::get("/localservices/{service}/slots", Read, services::slots),
+        Route::get("/localservices/{service}/placement", Read, placement::of_service),
+        Route::get("/localservices/{service}/generations", Read, services::generations),
+        Route::get("/localservices/{service}/operations", Read, operations::of_service),
+        Route::get("/localservices/{service}/instances", Read, instances::of_service),
+        Route::get("/localservices/{service}/instances/old", Read, instances::old),
+        Route::get("/localservices/{service}/instances/{instance}", Read, instances::one),
+        Route::get("/localservices/{service}/instances/{instance}/logs", ReadLogs, logs::of_instance),
+        Route::get("/localservices/{service}/instances/{instance}/logs/files", ReadLogs, logs::files),
+        Route::get("/localservices/{service}/logs", ReadLogs, service_logs::of_service),
+        Route::get("/logfiles/localservices/{service}/{instance}/list", ReadLogs, logfiles::list),
+        Route::get("/logfiles/localservices/{service}/{instance}/read/{file}", ReadLogs, logfiles::read),
+        Route::get(
+            "/logfiles/localservices/{service}/{instance}/download/{file}",
+            ReadLogs,
+            logfiles::download,
+        ),
+        Route::get("/instances", Read, instances::all),
         // drove-cli waits for replaced and stopped instances of a local service here (its defect).
-        ("/applications/{service}/instances", Read, get(instances::of_service)),
-        ("/cluster", Read, get(cluster::summary)),
-        ("/cluster/dashboard", Read, get(cluster::dashboard)),
-        ("/cluster/placement/simulate", Read, post(placement::simulate)),
-        ("/cluster/controllers", Read, get(controllers::list)),
-        ("/cluster/controllers", Administer, post(controllers::add)),
-        ("/cluster/controllers/{controller}", Administer, delete(controllers::remove)),
-        ("/cluster/backup", Administer, get(backup::take)),
-        ("/cluster/maintenance/set", Maintain, post(cluster::set_maintenance)),
-        ("/cluster/maintenance/unset", Maintain, post(cluster::unset_maintenance)),
-        ("/cluster/executors", Read, get(executors::list)),
-        ("/cluster/executors/blacklist", Maintain, post(executors::blacklist)),
-        ("/cluster/executors/unblacklist", Maintain, post(executors::unblacklist)),
-        ("/cluster/executors/{executor}", Read, get(executors::one)),
-        ("/cluster/executors/{executor}/blacklist", Maintain, post(executors::blacklist_one)),
-        ("/cluster/executors/{executor}/unblacklist", Maintain, post(executors::unblacklist_one)),
-        ("/cluster/executors/{executor}/drain", Maintain, post(executors::drain)),
-        ("/cluster/executors/{executor}/remove", Maintain, post(executors::remove)),
-        ("/cluster/executors/{executor}/tags", Maintain, post(executors::tag)),
-        ("/cluster/events", Read, get(events::list)),
-        ("/cluster/events/latest", Read, get(events::latest)),
-        ("/cluster/events/summary", Read, get(events::summary)),
-        ("/cluster/events/watch", Read, get(watch::watch)),
-        ("/endpoints", Read, get(cluster::endpoints)),
-        ("/endpoints/app/{app}", Read, get(cluster::endpoints)),
-    ];
-    // They take as long as their commands.
-    let commands: [Route; 1] = [(
-        "/localservices/{service}/instances/{instance}/exec",
-        Exec,
-        get(exec_socket::interactive).post(exec::once),
-    )];
+        Route::get("/applications/{service}/instances", Read, instances::of_service),
+        Route::get("/cluster", Read, cluster::summary),
+        Route::get("/cluster/dashboard", Read, cluster::dashboard),
+        Route::post("/cluster/placement/simulate", Read, placement::simulate),
+        Route::get("/cluster/controllers", Read, controllers::list),
+        Route::post("/cluster/controllers", Administer, controllers::add),
+        Route::delete("/cluster/controllers/{controller}", Administer, controllers::remove),
+        Route::get("/cluster/backup", Administer, backup::take),
+        Route::post("/cluster/maintenance/set", Maintain, cluster::set_maintenance),
+        Route::post("/cluster/maintenance/unset", Maintain, cluster::unset_maintenance),
+        Route::get("/cluster/executors", Read, executors::list),
+        Route::post("/cluster/executors/blacklist", Maintain, executors::blacklist),
+        Route::post("/cluster/executors/unblacklist", Maintain, executors::unblacklist),
+        Route::get("/cluster/executors/{executor}", Read, executors::one),
+        Route::post("/cluster/executors/{executor}/blacklist", Maintain, executors::blacklist_one),
+        Route::post("/cluster/executors/{executor}/unblacklist", Maintain, executors::unblacklist_one),
+        Route::post("/cluster/executors/{executor}/drain", Maintain, executors::drain),
+        Route::post("/cluster/executors/{executor}/remove", Maintain, executors::remove),
+        Route::post("/cluster/executors/{executor}/tags", Maintain, executors::tag),
+        Route::get("/cluster/events", Read, events::list),
+        Route::get("/cluster/events/latest", Read, events::latest),
+        Route::get("/cluster/events/summary", Read, events::summary),
+        Route::get("/cluster/events/watch", Read, watch::watch),
+        Route::get("/endpoints", Read, cluster::endpoints),
+        Route::get("/endpoints/app/{app}", Read, cluster::endpoints),
+    ]
+}
+
+/// They take as long as their commands.
+fn commands() -> Vec<Route> {
+    let path = "/localservices/{service}/instances/{instance}/exec";
+    vec![Route::get(path, Verb::Exec, exec_socket::interactive), Route::post(path, Verb::Exec, exec::once)]
+}
+
+/// All calls, bounded. Unknown paths answer 404, unknown methods 405, both without a body.
+pub(crate) fn router(api: Api) -> Router {
     let bounded = |routes: Vec<Route>, limit| {
         let mut v1 = Router::new();
-        for (path, verb, methods) in routes {
-            v1 = v1.route(path, guard::measured(path, user::admitted(&api, verb, methods)));
+        for Route { method: _, path, verb, handler } in routes {
+            v1 = v1.route(path, guard::measured(path, user::admitted(&api, verb, handler)));
         }
         guard::bounded(v1.layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES)), limit)
     };
-    let guarded =
-        bounded(routes.into(), guard::CALL_TIMEOUT).merge(bounded(commands.into(), guard::COMMAND_TIMEOUT));
+    let guarded = bounded(routes(), guard::CALL_TIMEOUT).merge(bounded(commands(), guard::COMMAND_TIMEOUT));
     let guarded = origin::checked(guarded, &api);
     Router::new()
         .nest("/apis/v1", guarded.with_state(api))

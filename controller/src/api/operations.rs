@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::State as Context;
 use muster_common::id::{OperationId, ServiceId};
 use muster_common::operation::{Operation, OperationState, OperationSummary, Steer};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::Api;
@@ -27,7 +28,7 @@ const MAX_OPERATIONS: u64 = 100;
 const DEFAULT_OPERATIONS: u64 = 50;
 
 /// The answer to an accepted request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Accepted {
     service_id: String,
@@ -125,7 +126,7 @@ pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> List<
     Ok(Page::of(operations.into_iter(), range, show).into())
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Valid {
     valid: bool,
 }

@@ -9,6 +9,7 @@ use muster_common::service::ServiceSummary;
 use muster_common::slot::{ReplaceMode, SlotStatus};
 use muster_common::spec::{LocalServiceSpec, masked};
 use muster_common::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::Api;
@@ -58,7 +59,7 @@ pub(super) async fn spec(
 }
 
 /// One slot of a service: what is asked of it, and what its executor says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SlotInfo {
     executor_id: String,
@@ -105,7 +106,7 @@ pub(super) fn known<'a>(state: &'a State, service: &str) -> Result<&'a Arc<Servi
 }
 
 /// One spec that a service has or had.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct GenerationInfo {
     generation: Generation,

@@ -112,9 +112,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     /// Written with the next entries: losing it costs nothing but a short wait for the leader after a
     /// restart, since a restarted leader must be elected again.
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        let Some(committed) = committed else { return Ok(()) };
-        lock(&self.reader.view).committed = Some(committed);
-        self.writer.write(Write { change: Change::Committed(committed), done: Done::Nobody }).await
+        let mut view = lock(&self.reader.view);
+        view.committed = committed.or(view.committed);
+        Ok(())
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {

@@ -76,6 +76,14 @@ impl View {
         }
     }
 
+    /// What is committed, where the entries up to it are durable, or will be with those up to `appended`: a log must
+    /// not say that something is committed which it does not hold.
+    pub(super) fn committed_within(&self, appended: Option<LogId>) -> Option<LogId> {
+        let after = |last: Option<LogId>| last.map_or(0, |last| last.index + 1);
+        let end = self.durable.max(after(self.purged)).max(after(appended));
+        self.committed.filter(|committed| committed.index < end)
+    }
+
     /// Forgets everything after `last`; returns the first index that is gone.
     pub(super) fn truncate(&mut self, last: Option<LogId>) -> u64 {
         let from = last.map_or(0, |last| last.index + 1);

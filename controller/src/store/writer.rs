@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::file::{Change, LogFile};
 use super::view::View;
-use crate::raft::types::TypeConfig;
+use crate::raft::types::{LogId, TypeConfig};
 
 /// Changes that may wait for the disk; more make the caller wait.
 const QUEUE: usize = 4096;
@@ -64,7 +64,7 @@ pub(super) enum Writer {
 
 impl Writer {
     pub(super) fn start(file: LogFile, view: SharedView, disk: Disk) -> io::Result<Self> {
-        let committer = Committer { file, view };
+        let committer = Committer { file, view, committed: None };
         match disk {
             Disk::Inline => Ok(Self::Inline(Arc::new(Mutex::new(committer)))),
             Disk::Threads => {
@@ -103,6 +103,8 @@ impl Writer {
 pub(super) struct Committer {
     file: LogFile,
     view: SharedView,
+    /// What the file says to be committed, as far as this run has written it.
+    committed: Option<LogId>,
 }
 
 impl Committer {
@@ -116,9 +118,18 @@ impl Committer {
                 }
             }
         }
+        // Nothing comes any more that it could be written with.
+        self.commit(Vec::new());
     }
 
-    fn commit(&mut self, batch: Vec<Write>) {
+    fn commit(&mut self, mut batch: Vec<Write>) {
+        let committed = self.newly_committed(&batch);
+        batch.extend(
+            committed.map(|committed| Write { change: Change::Committed(committed), done: Done::Nobody }),
+        );
+        if batch.is_empty() {
+            return;
+        }
         let (changes, done): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|write| (write.change, write.done)).unzip();
         let begun = Instant::now();
@@ -126,6 +137,7 @@ impl Committer {
         histogram!("muster_raft_log_write_seconds").record(begun.elapsed().as_secs_f64());
         self.file.observe();
         if outcome.is_ok() {
+            self.committed = self.committed.max(committed);
             let mut view = lock(&self.view);
             for change in &changes {
                 match change {
@@ -142,6 +154,16 @@ impl Committer {
         for done in done {
             done.tell(outcome.clone().map_err(io::Error::other));
         }
+    }
+
+    /// What is committed and not written yet. It travels with what is written anyway: a transaction of its own, one
+    /// for each entry, would hold up the next.
+    fn newly_committed(&self, batch: &[Write]) -> Option<LogId> {
+        let appended = batch.iter().rev().find_map(|write| match &write.change {
+            Change::Append(entries) => entries.last().map(|last| last.log_id),
+            Change::Vote(_) | Change::Truncate(_) | Change::Committed(_) | Change::Purge(_) => None,
+        });
+        lock(&self.view).committed_within(appended).filter(|committed| Some(*committed) > self.committed)
     }
 
     fn purge(&mut self) {

@@ -3,7 +3,7 @@
 use muster_common::instance::{InstanceInfo, InstanceState};
 use muster_common::service::{ServiceState, ServiceSummary};
 use muster_tests::cluster::DevCluster;
-use muster_tests::drove_cli::DroveCli;
+use muster_tests::python::Installed;
 
 /// What the client begins its failures with; none of it is in anything that works.
 const TROUBLE: [&str; 5] =
@@ -11,7 +11,7 @@ const TROUBLE: [&str; 5] =
 
 /// The client in front of a cluster.
 pub(crate) struct Drove<'a> {
-    pub(crate) client: &'a DroveCli,
+    pub(crate) client: &'a Installed,
     pub(crate) cluster: &'a DevCluster,
     pub(crate) endpoint: String,
 }

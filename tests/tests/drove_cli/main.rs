@@ -9,7 +9,7 @@ mod logs;
 use commands::Drove;
 use muster_common::service::ServiceState;
 use muster_tests::cluster::DevCluster;
-use muster_tests::drove_cli::DroveCli;
+use muster_tests::python::{DROVE_CLI, Installed};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
@@ -18,7 +18,7 @@ const SHOP: &str = "shop-1";
 
 #[test]
 fn every_command_of_droves_client_works() {
-    let Some(client) = DroveCli::install_or_skip("every_command_of_droves_client_works") else { return };
+    let Some(client) = DROVE_CLI.install_or_skip("every_command_of_droves_client_works") else { return };
     let cluster = DevCluster::start(PROGRAM, 2, &[]);
     let endpoint = cluster.controllers()[0].rest.clone();
     let mut spec: Value = cluster.try_get(&endpoint, "localservices/example-1/spec").unwrap();
@@ -43,7 +43,7 @@ fn every_command_of_droves_client_works() {
 }
 
 /// `config *` edits `~/.drove` and calls nobody.
-fn configuration(client: &DroveCli, endpoint: &str) {
+fn configuration(client: &Installed, endpoint: &str) {
     let says = |arguments: &[&str], part: &str| {
         let printed = client.run(arguments);
         assert!(printed.contains(part), "{arguments:?}: {printed}");

@@ -143,3 +143,32 @@ async fn the_newer_snapshot_stays() {
     assert_eq!(kept.meta, meta(9));
     assert_eq!(kept.snapshot, chunks("two chunks"));
 }
+
+#[tokio::test]
+async fn what_is_committed_is_kept_with_what_comes_next_and_never_beyond_the_log() {
+    let disk = MemoryDisk::new();
+    let storage = Storage::Memory(disk.clone());
+    let mut stores = opened(&storage, Disk::Inline).unwrap();
+    append(&mut stores, (0..10).map(|index| entry(index, 10)).collect()).await;
+    for (committed, next, kept) in [(7, 10, 7), (50, 11, 7), (9, 12, 9)] {
+        stores.log.save_committed(Some(id(committed))).await.unwrap();
+        append(&mut stores, vec![entry(next, 10)]).await;
+        disk.crash();
+        drop(stores);
+        stores = opened(&storage, Disk::Inline).unwrap();
+        assert_eq!(stores.log.read_committed().await.unwrap(), Some(id(kept)), "of {committed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_committed_is_kept_when_a_member_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Storage::Directory(directory.path().to_owned());
+    let mut stores = opened(&storage, Disk::Threads).unwrap();
+    append(&mut stores, (0..10).map(|index| entry(index, 10)).collect()).await;
+    stores.log.save_committed(Some(id(9))).await.unwrap();
+    close(stores).await;
+    let mut stores = opened(&storage, Disk::Threads).unwrap();
+    assert_eq!(stores.log.read_committed().await.unwrap(), Some(id(9)));
+    close(stores).await;
+}

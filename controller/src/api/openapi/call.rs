@@ -1,0 +1,229 @@
+//! One call of the API as it is described to programs.
+
+use muster_common::envelope::Status;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+/// Makes the schema of a type, and of all that it is made of.
+type Maker = fn(&mut SchemaGenerator) -> Schema;
+
+fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// A parameter in the query or a header.
+#[derive(Clone, Copy)]
+pub(super) struct Parameter {
+    place: &'static str,
+    name: &'static str,
+    description: &'static str,
+    schema: Maker,
+    is_repeated: bool,
+    is_required: bool,
+}
+
+impl Parameter {
+    /// `?name=`, at most once.
+    pub(super) const fn query<T: JsonSchema>(name: &'static str, description: &'static str) -> Self {
+        let schema = schema_of::<T>;
+        Self { place: "query", name, description, schema, is_repeated: false, is_required: false }
+    }
+
+    /// A header.
+    pub(super) const fn header<T: JsonSchema>(name: &'static str, description: &'static str) -> Self {
+        Self { place: "header", ..Self::query::<T>(name, description) }
+    }
+
+    /// May be given several times.
+    pub(super) const fn repeated(self) -> Self {
+        Self { is_repeated: true, ..self }
+    }
+
+    /// Must be given.
+    pub(super) const fn required(self) -> Self {
+        Self { is_required: true, ..self }
+    }
+
+    fn describe(&self, generator: &mut SchemaGenerator) -> Value {
+        let one = (self.schema)(generator);
+        let schema = if self.is_repeated { json!({"type": "array", "items": one}) } else { one.to_value() };
+        json!({
+            "in": self.place,
+            "name": self.name,
+            "description": self.description,
+            "required": self.is_required,
+            "schema": schema,
+        })
+    }
+}
+
+/// What a call answers when it works.
+#[derive(Clone, Copy)]
+enum Answer {
+    /// The envelope with data; without, where the data says FAILED instead.
+    Data(Maker),
+    /// The envelope, never with data.
+    Done,
+    /// JSON without the envelope.
+    Raw(Maker),
+    /// Something else of this content type.
+    Content(&'static str),
+}
+
+/// A method on a path.
+pub(super) struct Call {
+    /// In lower case, as the description has it.
+    pub(super) method: &'static str,
+    /// Below `/apis/v1`.
+    pub(super) path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    parameters: &'static [Parameter],
+    body: Option<Maker>,
+    is_body_required: bool,
+    answer: Answer,
+    /// Statuses beside those that every call has.
+    others: &'static [(&'static str, &'static str)],
+}
+
+impl Call {
+    pub(super) const fn get(path: &'static str, id: &'static str, summary: &'static str) -> Self {
+        Self {
+            method: "get",
+            path,
+            id,
+            summary,
+            parameters: &[],
+            body: None,
+            is_body_required: false,
+            answer: Answer::Done,
+            others: &[],
+        }
+    }
+
+    pub(super) const fn post(path: &'static str, id: &'static str, summary: &'static str) -> Self {
+        Self { method: "post", ..Self::get(path, id, summary) }
+    }
+
+    pub(super) const fn delete(path: &'static str, id: &'static str, summary: &'static str) -> Self {
+        Self { method: "delete", ..Self::get(path, id, summary) }
+    }
+
+    /// What it takes beside its path.
+    pub(super) const fn takes(self, parameters: &'static [Parameter]) -> Self {
+        Self { parameters, ..self }
+    }
+
+    /// Its body.
+    pub(super) const fn body<T: JsonSchema>(self) -> Self {
+        Self { is_body_required: true, ..self.optional_body::<T>() }
+    }
+
+    /// Its body, which may be left out.
+    pub(super) const fn optional_body<T: JsonSchema>(self) -> Self {
+        Self { body: Some(schema_of::<T>), ..self }
+    }
+
+    /// The data of its answer.
+    pub(super) const fn answers<T: JsonSchema>(self) -> Self {
+        Self { answer: Answer::Data(schema_of::<T>), ..self }
+    }
+
+    /// Its answer, which has no envelope.
+    pub(super) const fn answers_raw<T: JsonSchema>(self) -> Self {
+        Self { answer: Answer::Raw(schema_of::<T>), ..self }
+    }
+
+    /// Its answer, which is no JSON.
+    pub(super) const fn answers_content(self, content_type: &'static str) -> Self {
+        Self { answer: Answer::Content(content_type), ..self }
+    }
+
+    /// What else it may answer: status and meaning.
+    pub(super) const fn or(self, others: &'static [(&'static str, &'static str)]) -> Self {
+        Self { others, ..self }
+    }
+
+    /// The operation object of the description.
+    pub(super) fn describe(&self, generator: &mut SchemaGenerator) -> Value {
+        let named = path_parameters(self.path);
+        let taken = self.parameters.iter().map(|parameter| parameter.describe(generator));
+        let parameters: Vec<Value> = named.chain(taken).collect();
+        let mut operation = Map::new();
+        operation.insert("operationId".to_owned(), self.id.into());
+        operation.insert("summary".to_owned(), self.summary.into());
+        operation.insert("tags".to_owned(), json!([tag(self.path)]));
+        operation.insert("parameters".to_owned(), parameters.into());
+        if let Some(body) = self.body {
+            let content = json!({"application/json": {"schema": body(generator)}});
+            operation.insert(
+                "requestBody".to_owned(),
+                json!({"required": self.is_body_required, "content": content}),
+            );
+        }
+        operation.insert("responses".to_owned(), self.responses(generator).into());
+        operation.into()
+    }
+
+    fn responses(&self, generator: &mut SchemaGenerator) -> Map<String, Value> {
+        let mut responses: Map<String, Value> = super::COMMON_RESPONSES
+            .iter()
+            .map(|(status, _, _)| {
+                ((*status).to_owned(), json!({"$ref": format!("#/components/responses/{status}")}))
+            })
+            .collect();
+        for (status, meaning) in self.others {
+            // What is no refusal has no body.
+            let is_refusal = status.starts_with('4');
+            let response =
+                if is_refusal { failure(generator, meaning) } else { json!({"description": meaning}) };
+            responses.insert((*status).to_owned(), response);
+        }
+        let (description, content) = match self.answer {
+            Answer::Data(data) => {
+                let data = data(generator);
+                (
+                    "Done; or `status` is FAILED and `message` says why not",
+                    json_content(&envelope(generator, Some(&data))),
+                )
+            }
+            Answer::Done => ("Done", json_content(&envelope(generator, None))),
+            Answer::Raw(schema) => ("The document", json_content(schema(generator).as_value())),
+            Answer::Content(kind) => ("The content", json!({kind: {"schema": {"type": "string"}}})),
+        };
+        responses.insert("200".to_owned(), json!({"description": description, "content": content}));
+        responses
+    }
+}
+
+/// A refusal in the envelope.
+pub(super) fn failure(generator: &mut SchemaGenerator, meaning: &str) -> Value {
+    json!({"description": meaning, "content": json_content(&envelope(generator, Some(&Schema::default())))})
+}
+
+fn json_content(schema: &Value) -> Value {
+    json!({"application/json": {"schema": schema}})
+}
+
+/// The frame of an answer (`Envelope`).
+fn envelope(generator: &mut SchemaGenerator, data: Option<&Schema>) -> Value {
+    let status = generator.subschema_for::<Status>();
+    let mut properties = json!({"status": status, "message": {"type": "string"}});
+    if let (Some(data), Some(properties)) = (data, properties.as_object_mut()) {
+        properties.insert("data".to_owned(), data.as_value().clone());
+    }
+    json!({"type": "object", "required": ["status", "message"], "properties": properties})
+}
+
+/// What stands in braces in a path.
+fn path_parameters(path: &str) -> impl Iterator<Item = Value> {
+    let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    names.map(|name| {
+        json!({"in": "path", "name": name, "required": true, "schema": {"type": "string", "minLength": 1}})
+    })
+}
+
+/// Calls are grouped by the first part of their path.
+fn tag(path: &str) -> &str {
+    path.trim_start_matches('/').split('/').next().unwrap_or_default()
+}
