@@ -251,7 +251,7 @@ mod tests {
                     continue;
                 };
                 let begin = usize::try_from(first.begin).unwrap();
-                let next = (offset..).find(|&at| whole.is_char_boundary(at)).unwrap();
+                let next = (offset..=whole.len()).find(|&at| whole.is_char_boundary(at)).unwrap();
                 assert_eq!(begin, next);
                 let text: Vec<u8> = texts.iter().flat_map(|text| text.text.to_vec()).collect();
                 assert!(whole.as_bytes()[begin..].starts_with(&text));
