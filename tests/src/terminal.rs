@@ -35,9 +35,10 @@ impl Terminal {
             .expect("its line");
         resize(&line, rows, columns);
         let stdio = || Stdio::from(line.try_clone().expect("a copy of the line"));
-        // setsid makes the line its terminal, so that it is told of resizing and of what keys mean.
+        // setsid makes the line its terminal, so that it is told of resizing and of what keys mean. Whoever is started in
+        // the background of a script inherits that keys end nothing: here they do.
         let child = Command::new("setsid")
-            .args(["--ctty", "--wait", program])
+            .args(["--ctty", "--wait", "env", "--default-signal=INT,QUIT", program])
             .args(args)
             .env_remove("NO_COLOR")
             .env("TERM", "xterm-256color")

@@ -22,7 +22,6 @@ fn the_api_does_what_its_description_says() {
                   response_headers_conformance,response_schema_conformance";
     // Streams go on until somebody leaves; and without its controllers nothing answers any more.
     let without = "--exclude-path-regex=/(watch|logs|exec)$|^/cluster/controllers";
-    let (status, printed) =
-        judge.end(&["--no-color", "run", &document, checks, without, EXAMPLES, SEED, "--workers=2"]);
+    let (status, printed) = judge.end(&["--no-color", "run", &document, checks, without, EXAMPLES, SEED]);
     assert!(status.success(), "{printed}");
 }
