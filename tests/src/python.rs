@@ -13,7 +13,7 @@ const REQUIRED: &str = "MUSTER_REQUIRE_PYPI";
 /// A package index may be far away, and the machine busy.
 const INSTALL_WITHIN: Duration = Duration::from_secs(300);
 /// Longer than any command takes; those of Drove's client that wait poll every 4 to 10 s.
-const COMMAND_WITHIN: Duration = Duration::from_secs(300);
+const COMMAND_WITHIN: Duration = Duration::from_secs(600);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A program that others wrote.
