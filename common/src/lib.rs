@@ -12,6 +12,7 @@
 //! | [`condition`] | an instance's way at a glance: phase and conditions |
 //! | [`reason`] | why something happened, as codes |
 //! | [`evidence`] | what is kept of a dead instance |
+//! | [`exec_channel`] | what both ends of an interactive command say to each other |
 //! | [`signal`] | signals by name |
 //! | [`slot`] | the slot table that controllers send, the slot status that executors answer |
 //! | [`service`] | service states and the summary users see |
@@ -39,6 +40,7 @@ pub mod duration;
 pub mod envelope;
 pub mod event;
 pub mod evidence;
+pub mod exec_channel;
 pub mod executor;
 pub mod exit;
 pub mod id;

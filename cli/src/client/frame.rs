@@ -1,17 +1,8 @@
 //! What travels over the WebSocket of an exec (subprotocol `muster.exec.v1`): binary messages whose first byte says what
 //! they are. Pure.
 
+use muster_common::exec_channel::{END, RESIZE, SIGNAL, STDERR, STDIN, STDOUT};
 use serde::{Deserialize, Serialize};
-
-/// The subprotocol's name.
-pub(crate) const SUBPROTOCOL: &str = "muster.exec.v1";
-
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
-const END: u8 = 3;
-const RESIZE: u8 = 4;
-const SIGNAL: u8 = 5;
 
 /// What we say.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use bytes::Bytes;
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
+use muster_common::exec_channel::{END, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, SUBPROTOCOL};
 use muster_common::signal;
 use muster_proto::v1;
 use muster_proto::v1::exec_input::Body as Input;
@@ -37,8 +38,6 @@ use super::query::Parameters;
 use crate::relay::{Relay, RelaySender, Up};
 use crate::users::User;
 
-/// What is spoken.
-const PROTOCOL: &str = "muster.exec.v1";
 /// The largest message of a user; and what waits for one who does not read, beside what is on its way to him.
 const MAX_MESSAGE: usize = 256 * 1024;
 /// How often a user is asked whether he is there, and how long he may be silent then.
@@ -46,13 +45,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long the last word may take.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
-
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
-const END: u8 = 3;
-const RESIZE: u8 = 4;
-const SIGNAL: u8 = 5;
 
 /// How a command ended, for its user.
 #[derive(Debug, Default, Serialize)]
@@ -99,12 +91,12 @@ pub(super) async fn interactive(
         ApiError::Validation(vec![why])
     })?;
     let upgrade = upgrade
-        .protocols([PROTOCOL])
+        .protocols([SUBPROTOCOL])
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE)
         .max_write_buffer_size(MAX_MESSAGE);
     if upgrade.selected_protocol().is_none() {
-        let why = format!("header Sec-WebSocket-Protocol must offer {PROTOCOL}");
+        let why = format!("header Sec-WebSocket-Protocol must offer {SUBPROTOCOL}");
         return Err(ApiError::Validation(vec![why]));
     }
     let wanted = ExecWanted::in_query(&query)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use futures::{SinkExt as _, StreamExt as _};
 use muster_common::duration::DroveDuration;
+use muster_common::exec_channel::SUBPROTOCOL;
 use muster_common::exit::Exit;
 use muster_common::instance::{InstanceInfo, InstanceState};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::Caller;
-use crate::client::frame::{End, SUBPROTOCOL, Said, Told};
+use crate::client::frame::{End, Said, Told};
 use crate::client::http::{Client, segment, understand};
 use crate::client::terminal::{self, Raw};
 use crate::client::{resolve, screen};
