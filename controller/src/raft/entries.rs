@@ -12,6 +12,9 @@ use super::propose::{ENTRY_BYTES, ENTRY_COMMANDS};
 /// Entries on their way at once. With two, who comes while both are under way waits for nearly two rounds; with eight a
 /// third more gets through at 64 writers (`bench/RESULTS.md`). What is in them is bounded by the parts that may wait.
 const IN_FLIGHT: usize = 8;
+/// How often everybody else who can run does so before an entry is closed. Who was answered by the last one comes
+/// again about now: on a busy machine they are all in one entry then, and on an idle one nothing is waited for.
+const TURNS: usize = 5;
 /// Parts that may wait; more make who brings them wait.
 const QUEUE: usize = 1024;
 
@@ -52,6 +55,9 @@ async fn gather(node: Arc<Node>, mut parts: mpsc::Receiver<Part>) {
     while let Ok(place) = Arc::clone(&in_flight).acquire_owned().await
         && let Some(first) = parts.recv().await
     {
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
         let (mut commands, mut bytes) = (0, 0);
         let mut entry = Vec::new();
         let mut next = Some(first);

@@ -16,6 +16,10 @@ use super::types::{LogId, Raft, TypeConfig};
 /// A leader that no quorum has answered for this many leases is not ready.
 const LEASES: u32 = 2;
 
+/// How long what was seen of consensus is good for: it changes many times with each entry, what is told of it hardly
+/// ever.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
 /// What a member is at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -96,6 +100,7 @@ pub(super) fn watch_metrics(
             if ended {
                 return;
             }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     });
     status

@@ -160,6 +160,21 @@ async fn what_is_committed_is_kept_with_what_comes_next_and_never_beyond_the_log
     }
 }
 
+#[tokio::test]
+async fn what_is_committed_is_kept_again_when_there_is_enough_of_it() {
+    let disk = MemoryDisk::new();
+    let storage = Storage::Memory(disk.clone());
+    let mut stores = opened(&storage, Disk::Inline).unwrap();
+    append(&mut stores, (0..200).map(|index| entry(index, 10)).collect()).await;
+    let mut kept = Vec::new();
+    for (next, committed) in [(200, 100), (201, 163), (202, 164), (203, 199)] {
+        stores.log.save_committed(Some(id(committed))).await.unwrap();
+        append(&mut stores, vec![entry(next, 10)]).await;
+        kept.push(file::kept(stores.log.file()).unwrap().committed);
+    }
+    assert_eq!(kept, [Some(id(100)), Some(id(100)), Some(id(164)), Some(id(164))]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_committed_is_kept_when_a_member_stops() {
     let directory = tempfile::tempdir().unwrap();
