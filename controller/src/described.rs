@@ -3,7 +3,7 @@
 use metrics::describe_gauge;
 
 /// Every metric and its meaning, in the order of their names.
-const DESCRIBED: [(&str, &str); 28] = [
+const DESCRIBED: [(&str, &str); 29] = [
     ("muster_api_request_seconds", "How long calls of users took, by route."),
     ("muster_api_requests_total", "Calls of users, by route and status."),
     (
@@ -40,6 +40,10 @@ const DESCRIBED: [(&str, &str); 28] = [
     ),
     ("muster_raft_snapshot_bytes", "How large the last snapshot was that this controller made."),
     ("muster_raft_snapshot_seconds", "How long snapshots took until they were durable."),
+    (
+        "muster_raft_snapshots_without_room_total",
+        "Snapshots that were not kept, for want of room on the disk.",
+    ),
     ("muster_raft_term", "The term; each begins with an election."),
     ("muster_reconcile_changes_total", "Changes that this leader planned and that were applied."),
     ("muster_reconcile_seconds", "How long plans took to make."),

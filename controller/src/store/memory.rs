@@ -23,6 +23,11 @@ impl MemoryDisk {
     /// Whether it has no room from now on: nothing can be written.
     pub fn set_full(&self, is_full: bool) {
         self.log.content().is_full = is_full;
+        self.set_full_for_snapshots(is_full);
+    }
+
+    /// Whether it has no room for snapshots from now on: they are far larger than the next entry.
+    pub fn set_full_for_snapshots(&self, is_full: bool) {
         self.state.content().is_full = is_full;
     }
 

@@ -47,6 +47,13 @@ impl File {
         io::Error::other(refused(self.path.as_deref().unwrap_or(Path::new("(memory)")), error))
     }
 
+    /// How many bytes more its disk has room for; `None` for one in memory.
+    pub(super) fn free(&self) -> io::Result<Option<u64>> {
+        let Some(path) = &self.path else { return Ok(None) };
+        let disk = rustix::fs::statvfs(path)?;
+        Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
+    }
+
     /// How much room it takes on the disk.
     pub(super) fn length(&self) -> Option<u64> {
         std::fs::metadata(self.path.as_ref()?).ok().map(|metadata| metadata.len())

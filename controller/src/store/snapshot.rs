@@ -16,6 +16,8 @@ use crate::raft::types::{LogId, Snapshot, SnapshotMeta};
 const CHUNKS: TableDefinition<u64, &[u8]> = TableDefinition::new("chunks");
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const SNAPSHOT: &str = "snapshot";
+/// What a file takes beyond the chunks in it.
+const OVERHEAD: u64 = 1024 * 1024;
 
 /// Where the snapshot is. Clones are the same store.
 #[derive(Debug, Clone)]
@@ -52,6 +54,25 @@ impl SnapshotStore {
         self.disk.run(move || replace(&file, &meta, &chunks)).await?
     }
 
+    /// What there is no room for, if a snapshot of so many bytes could not be kept: the old one is there until the new
+    /// one is.
+    pub(crate) async fn lacks_room_for(&self, bytes: u64) -> io::Result<Option<NoRoom>> {
+        let file = Arc::clone(&self.file);
+        self.disk
+            .run(move || {
+                let (Some(free), Some(length)) = (file.free()?, file.length()) else { return Ok(None) };
+                let kept = kept(&file)?.map_or(0, |kept| kept.bytes);
+                Ok(no_room(bytes, kept, length, free))
+            })
+            .await?
+    }
+
+    /// What the snapshot holds that is kept, if there is one.
+    pub(crate) async fn meta(&self) -> io::Result<Option<SnapshotMeta>> {
+        let file = Arc::clone(&self.file);
+        self.disk.run(move || Ok(kept(&file)?.map(|kept| kept.meta))).await?
+    }
+
     /// The snapshot that is kept.
     pub(crate) async fn read(&self) -> io::Result<Option<Snapshot>> {
         let file = Arc::clone(&self.file);
@@ -59,20 +80,45 @@ impl SnapshotStore {
     }
 }
 
-fn decode_meta(bytes: &[u8]) -> io::Result<(SnapshotMeta, u64)> {
-    let message = v1::RaftSnapshotMeta::decode(bytes).map_err(invalid)?;
-    let chunks = message.chunks;
-    Ok((codec::snapshot_meta_from(message).map_err(invalid)?, chunks))
+/// A snapshot does not fit on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it takes {needed} bytes more than its file has room for, and its disk has {free}")]
+pub(crate) struct NoRoom {
+    needed: u64,
+    free: u64,
 }
 
-/// The last entry that the snapshot holds which is kept.
-pub(super) fn last(file: &File) -> io::Result<Option<LogId>> {
+/// Pure: whether `bytes` fit beside what is `kept` in a file of `length`, which may grow by what is `free`.
+fn no_room(bytes: u64, kept: u64, length: u64, free: u64) -> Option<NoRoom> {
+    let in_file = |bytes: u64| bytes + bytes / 8 + OVERHEAD;
+    let needed = in_file(bytes).saturating_sub(length.saturating_sub(in_file(kept)));
+    (needed > free).then_some(NoRoom { needed, free })
+}
+
+/// What is known of a snapshot without reading it.
+struct Described {
+    meta: SnapshotMeta,
+    chunks: u64,
+    bytes: u64,
+}
+
+fn described(message: &[u8]) -> io::Result<Described> {
+    let message = v1::RaftSnapshotMeta::decode(message).map_err(invalid)?;
+    let (chunks, bytes) = (message.chunks, message.bytes);
+    Ok(Described { meta: codec::snapshot_meta_from(message).map_err(invalid)?, chunks, bytes })
+}
+
+fn kept(file: &File) -> io::Result<Option<Described>> {
     let read_kept = || -> Result<Option<Vec<u8>>, redb::Error> {
         let transaction = file.database.begin_read()?;
         Ok(transaction.open_table(META)?.get(SNAPSHOT)?.map(|kept| kept.value().to_vec()))
     };
-    let kept = read_kept().map_err(io::Error::other)?;
-    Ok(kept.map(|kept| decode_meta(&kept)).transpose()?.and_then(|(meta, _)| meta.last_log_id))
+    read_kept().map_err(io::Error::other)?.map(|kept| described(&kept)).transpose()
+}
+
+/// The last entry that the snapshot holds which is kept.
+pub(super) fn last(file: &File) -> io::Result<Option<LogId>> {
+    Ok(kept(file)?.and_then(|kept| kept.meta.last_log_id))
 }
 
 fn replace(file: &File, meta: &SnapshotMeta, chunks: &[Bytes]) -> io::Result<()> {
@@ -113,9 +159,34 @@ fn read(file: &File) -> io::Result<Option<Snapshot>> {
         Ok(Some((meta, chunks)))
     };
     let Some((meta, chunks)) = read().map_err(io::Error::other)? else { return Ok(None) };
-    let (meta, expected) = decode_meta(&meta)?;
+    let Described { meta, chunks: expected, .. } = described(&meta)?;
     if chunks.len() as u64 != expected {
         return Err(invalid(format!("the snapshot has {} of its {expected} chunks", chunks.len())));
     }
     Ok(Some(Snapshot { meta, snapshot: chunks }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_has_room_in_what_its_file_and_its_disk_have_left() {
+        const MB: u64 = 1024 * 1024;
+        for (bytes, kept, length, free, needed) in [
+            (0, 0, 2 * MB, 0, None),
+            // The first one: all of it is new.
+            (80 * MB, 0, 2 * MB, 90 * MB, None),
+            (80 * MB, 0, 2 * MB, 89 * MB, Some(90 * MB)),
+            // The second one beside the first.
+            (80 * MB, 80 * MB, 91 * MB, 90 * MB, Some(91 * MB)),
+            // From then on there is room inside the file.
+            (80 * MB, 80 * MB, 182 * MB, 0, None),
+            (88 * MB, 80 * MB, 182 * MB, 8 * MB, Some(9 * MB)),
+            (88 * MB, 80 * MB, 182 * MB, 9 * MB, None),
+        ] {
+            let lacking = no_room(bytes, kept, length, free);
+            assert_eq!(lacking.map(|lacking| lacking.needed), needed, "{bytes} {kept} {length} {free}");
+        }
+    }
 }

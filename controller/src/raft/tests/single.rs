@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use muster_common::id::ControllerId;
 use muster_platform::{Disk, World};
+use openraft::async_runtime::WatchReceiver as _;
 
 use super::cluster::{Cluster, PATIENCE};
 use super::{Adder, UNREADABLE, command};
@@ -13,6 +14,12 @@ use crate::raft::status::Role;
 use crate::raft::types::{Incarnation, LogId, SnapshotMeta, StoredMembership};
 use crate::raft::{Consensus, ProposeError, RaftConfig, StartError, Storage};
 use crate::store::{self, MemoryDisk, Owner};
+
+/// One home for all tests; in its own crate it is public.
+#[allow(unreachable_pub)]
+#[path = "../../../../tests/src/small_disk.rs"]
+mod small_disk;
+use small_disk::SmallDisk;
 
 fn inline() -> World {
     World { disk: Disk::Inline, ..World::system() }
@@ -87,6 +94,71 @@ async fn a_full_disk_ends_the_member_loses_nothing_and_is_forgiven_once_there_is
     let numbers = seen.lock().unwrap().numbers.clone();
     assert!(numbers.starts_with(&(0..20).collect::<Vec<_>>()), "{numbers:?}");
     assert!(numbers.ends_with(&[21]), "{numbers:?}");
+    consensus.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_disk_without_room_for_a_snapshot_ends_the_member_loses_nothing_and_is_forgiven_once_there_is_room()
+{
+    let cluster = Cluster::new(1);
+    let disk = MemoryDisk::new();
+    let mut config = RaftConfig::new(ControllerId(1), Storage::Memory(disk.clone()), cluster.members.clone());
+    config.snapshot_every = 20;
+    let start = async |machine| {
+        Consensus::start(config.clone(), inline(), cluster.controller(0), machine).await.unwrap()
+    };
+    let consensus = start(Adder::default()).await;
+    disk.set_full_for_snapshots(true);
+    let mut accepted = 0;
+    while accepted < 1000 && consensus.propose(command(accepted)).await.is_ok() {
+        accepted += 1;
+    }
+    assert!((15..1000).contains(&accepted), "{accepted} before the first snapshot was due, or for good");
+    let mut status = consensus.status();
+    let failed = tokio::time::timeout(PATIENCE, status.wait_for(|status| status.failed.is_some()));
+    let why = failed.await.expect("it notices").unwrap().failed.clone().unwrap();
+    assert!(why.contains("its disk is full; make room there"), "{why}");
+    consensus.shutdown().await;
+
+    disk.set_full_for_snapshots(false);
+    let machine = Adder::default();
+    let seen = std::sync::Arc::clone(&machine.seen);
+    let consensus = start(machine).await;
+    consensus.propose(command(accepted + 1)).await.unwrap();
+    let numbers = seen.lock().unwrap().numbers.clone();
+    assert!(numbers.starts_with(&(0..accepted).collect::<Vec<_>>()), "{numbers:?}");
+    consensus.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_its_disk_has_no_room_for_is_made_when_there_is() {
+    let cluster = Cluster::new(1);
+    let files = tempfile::tempdir().unwrap();
+    let (data, small) = (files.path().join("data"), files.path().join("small"));
+    fs::create_dir(&data).unwrap();
+    fs::create_dir(&small).unwrap();
+    let Some(disk) = SmallDisk::mount(&small, "8m") else { return };
+    std::os::unix::fs::symlink(small.join("state.redb"), data.join("state.redb")).unwrap();
+    let mut config =
+        RaftConfig::new(ControllerId(1), Storage::Directory(data.clone()), cluster.members.clone());
+    config.snapshot_every = 20;
+    let consensus =
+        Consensus::start(config, World::system(), cluster.controller(0), Adder::default()).await.unwrap();
+    let filler = disk.fill();
+    for given in 0..100 {
+        consensus.propose(command(given)).await.unwrap();
+    }
+    let snapshot = || consensus.node().raft.metrics().borrow_watched().snapshot;
+    assert_eq!(snapshot(), None);
+    fs::remove_file(filler).unwrap();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut given = 100;
+    while snapshot().is_none() {
+        assert!(tokio::time::Instant::now() < deadline, "there is room, and no snapshot is kept");
+        consensus.propose(command(given)).await.unwrap();
+        given += 1;
+    }
+    assert_eq!(consensus.status().borrow().failed, None);
     consensus.shutdown().await;
 }
 
