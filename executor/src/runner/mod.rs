@@ -220,6 +220,9 @@ pub enum RunnerError {
         /// The runner's own words.
         why: String,
     },
+    /// There is nothing that a user's command names, in the runner's own words.
+    #[error("command failed: {0}")]
+    NoSuchCommand(String),
 }
 
 /// The end of what a workload wrote that has ended.

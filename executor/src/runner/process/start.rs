@@ -76,7 +76,9 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
             return Ok(workload(&pids));
         }
         Ok(Condition::Nothing | Condition::NeverStarted) => {}
-        Err(RunnerError::Failed { why, .. }) => return Err(StartError::Failed { step: "prepare", why }),
+        Err(RunnerError::Failed { why, .. } | RunnerError::NoSuchCommand(why)) => {
+            return Err(StartError::Failed { step: "prepare", why });
+        }
         Err(RunnerError::Unavailable(why)) => return Err(StartError::RunnerUnavailable(why)),
     }
     // Before the task: a start that is let go while the disk is slow leaves nothing behind.
