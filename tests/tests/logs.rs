@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use muster_common::instance::InstanceInfo;
-use muster_tests::cluster::{BOUND, DevCluster};
+use muster_common::instance::{InstanceInfo, InstanceState};
+use muster_tests::cluster::{BOUND, DevCluster, signal};
 use muster_tests::sse::Events;
 use reqwest::blocking::{Client, Response};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
@@ -257,4 +258,34 @@ fn a_node_that_is_away_is_named_and_goes_on_when_it_is_back() {
     cluster.dev("start", "executor-1");
     let back = events.find(|sse| sse.data["instanceId"] == json!(away.instance_id)).expect("it goes on");
     assert_eq!(back.event, "lines");
+}
+
+#[test]
+fn who_begins_to_follow_while_an_executor_is_being_restarted_waits_for_it() {
+    let lines = 40;
+    let cluster = DevCluster::start(PROGRAM, 1, &[spec(lines, 3)]);
+    let instance = one(&cluster);
+    let rest = cluster.controllers()[0].rest.clone();
+    // It is told to dial, and never will.
+    signal(cluster.role("executor-1").pid.unwrap(), Signal::STOP);
+    let follower = {
+        let url = format!("{}?since=0&follow=true", logs_of(&rest, &instance));
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            for sse in Events::open(&url, None).expect("it waits") {
+                assert_eq!(sse.event, "lines", "{sse:?}");
+                text.push_str(sse.data["text"].as_str().unwrap());
+                if text.lines().count() >= lines && text.ends_with('\n') {
+                    break;
+                }
+            }
+            text
+        })
+    };
+    cluster.wait_for("the executor to be missed", || {
+        cluster.old_instances(SERVICE).into_iter().find(|old| old.state == InstanceState::Unknown)
+    });
+    cluster.dev("kill", "executor-1");
+    cluster.dev("start", "executor-1");
+    assert_eq!(numbers(&follower.join().unwrap()), (0..lines).collect::<Vec<_>>());
 }
