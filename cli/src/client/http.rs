@@ -418,10 +418,7 @@ mod tests {
             let begin = number("from").saturating_sub(1);
             let numbers: Vec<usize> = (begin..TOTAL).take(number("size")).collect();
             let total = TOTAL + usize::from(number("from") > 0);
-            (
-                [("x-total-count", total.to_string())],
-                axum::Json(json!({"status": "SUCCESS", "data": numbers})),
-            )
+            ([("x-total-count", total.to_string())], axum::Json(Envelope::success(numbers)))
         };
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let server = format!("http://{}", listener.local_addr().unwrap());
