@@ -69,10 +69,10 @@ pub(crate) async fn exec(caller: &Caller, args: &ExecArgs) -> Result<ExitCode, C
         let message = "-t needs a terminal, and standard input is none; leave it out";
         return Err(CliError::new(Exit::Usage, message));
     }
-    // Before the terminal's size is told: whatever it becomes later is told then.
-    let signals = Signals::listen().map_err(|error| unusable(&error))?;
+    // Before the terminal's size is told: whatever it becomes later is told then. All other signals are ours until then.
+    let resized = signal(SignalKind::window_change()).map_err(|error| unusable(&error))?;
     let mut socket = connect(&caller.client, &instance, args).await?;
-    let end = converse(&mut socket, signals, args).await?;
+    let end = converse(&mut socket, resized, args).await?;
     if let Some(error) = &end.error {
         eprintln!("muster: {error}");
     }
@@ -235,13 +235,13 @@ struct Signals {
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    fn listen(resized: Signal) -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
             quit: signal(SignalKind::quit())?,
-            resized: signal(SignalKind::window_change())?,
+            resized,
         })
     }
 
@@ -262,7 +262,8 @@ fn resized() -> Option<Said> {
 }
 
 /// Passes on what is typed and what is answered, until the command is over.
-async fn converse(socket: &mut Socket, mut signals: Signals, args: &ExecArgs) -> Result<End, CliError> {
+async fn converse(socket: &mut Socket, resized: Signal, args: &ExecArgs) -> Result<End, CliError> {
+    let mut signals = Signals::listen(resized).map_err(|error| unusable(&error))?;
     // Restored when this ends, whichever way.
     let _raw = if args.tty { Some(Raw::begin().map_err(|error| unusable(&error))?) } else { None };
     let mut input = if args.interactive { Some(stdin()) } else { None };
