@@ -175,12 +175,18 @@ impl Gathering {
             if is_first {
                 self.tell_forgotten(&state).await;
             }
+            let mut news = Vec::new();
             for instance in self.news(&state) {
                 // Of those that come later nothing was said yet.
                 let reached = if is_first { self.reached(&instance.record.id) } else { Some(BEGINNING) };
                 if let Some(reached) = reached {
-                    self.read(&mut readers, &state, &instance, reached).await;
+                    let _ = self.told.send(Message::Begun(instance.record.id.clone(), reached)).await;
+                    news.push((instance, reached));
                 }
+            }
+            // Not before all are named: who leaves after the first message must not take the others for new.
+            for (instance, reached) in news {
+                self.read(&mut readers, &state, &instance, reached).await;
             }
             is_first = false;
             if readers.is_empty() && !self.wanted.follow {
@@ -255,7 +261,6 @@ impl Gathering {
             let _ = self.told.send(Message::Of(source, Told::Unavailable(why))).await;
             return;
         }
-        let _ = self.told.send(Message::Begun(id.clone(), reached)).await;
         let reading = LogReading::new(&self.relays, executor, self.ask(id, reached));
         readers.spawn(read_one(reading, source, self.wanted.follow, self.states.clone(), self.told.clone()));
     }
