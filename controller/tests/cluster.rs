@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::executor::{Session, instance, register};
+use common::executor::{Session, register};
 use common::{Cluster, spec};
 use muster_common::executor::ExecutorState;
 use muster_common::id::ExecutorId;
@@ -42,18 +42,7 @@ async fn maintenance_refuses_operations_until_it_is_unset() {
 #[tokio::test]
 async fn a_blacklisted_executor_is_told_to_stop_what_it_has_and_is_blacklisted_when_it_did() {
     let cluster = Cluster::start(1).await;
-    cluster.submit(0, json!({"type": "CREATE", "spec": spec("WEB"), "instancesPerHost": 1})).await;
-    cluster.submit(0, json!({"type": "ACTIVATE", "serviceId": "WEB-1"})).await;
-    let address = cluster.controllers[0].cluster_addr().to_string();
-    let mut session = Session::open(&cluster.executor("e1"), &address, register("e1", 1, 0)).await.unwrap();
-    session.welcome().await;
-    let mut table = session.table().await;
-    while table.rows.is_empty() {
-        table = session.table().await;
-    }
-    let running = instance("SI-1", "WEB-1", "e1", &table.rows[0], "HEALTHY");
-    session.report(vec![running.clone()], Vec::new()).await;
-    session.ack().await;
+    let (mut session, _, running) = cluster.with_a_healthy_instance().await;
 
     // As drove-cli sends it; one of them does not exist.
     let (status, body) = cluster.post(0, "/cluster/executors/blacklist?id=e1&id=e2", "{}").await;

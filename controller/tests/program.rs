@@ -21,7 +21,6 @@ use muster_controller::{OfflineCommand, RestoreArgs, run_offline};
 use muster_platform::{Authority, DataDir, World};
 use serde_json::{Value, json};
 
-use common::executor::{Session, instance, register};
 use common::{Cluster, spec};
 use small_disk::SmallDisk;
 
@@ -302,17 +301,7 @@ fn a_snapshot_file_that_has_no_room_is_named_and_made_when_there_is() {
 /// A backup of a cluster in which a RESTART is at work, and that operation's id.
 async fn backup_at_work(path: &Path) -> String {
     let cluster = Cluster::start(1).await;
-    cluster.submit(0, json!({"type": "CREATE", "spec": spec("WEB"), "instancesPerHost": 1})).await;
-    cluster.submit(0, json!({"type": "ACTIVATE", "serviceId": "WEB-1"})).await;
-    let address = cluster.controllers[0].cluster_addr().to_string();
-    let mut session = Session::open(&cluster.executor("e1"), &address, register("e1", 1, 0)).await.unwrap();
-    session.welcome().await;
-    let mut table = session.table().await;
-    while table.rows.is_empty() {
-        table = session.table().await;
-    }
-    session.report(vec![instance("SI-1", "WEB-1", "e1", &table.rows[0], "HEALTHY")], Vec::new()).await;
-    session.ack().await;
+    let (mut session, table, _) = cluster.with_a_healthy_instance().await;
     let operation = cluster.submit(0, json!({"type": "RESTART", "serviceId": "WEB-1"})).await;
     let begun = table.revision;
     while session.table().await.revision <= begun {}

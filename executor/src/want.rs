@@ -36,6 +36,11 @@ pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|errno| matches!(errno, Errno::NOSPC | Errno::DQUOT))
 }
 
+/// Whether something that was named is not there.
+pub(crate) fn is_missing(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|errno| errno == Errno::NOENT)
+}
+
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = Errno> + 'a {
     std::iter::successors(Some(error), |&error| cause(error))
         .filter_map(|error| Errno::from_io_error(error.downcast_ref::<io::Error>()?))

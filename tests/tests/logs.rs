@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use muster_common::instance::InstanceInfo;
-use muster_tests::cluster::{BOUND, DevCluster};
+use muster_common::instance::{InstanceInfo, InstanceState};
+use muster_tests::cluster::{BOUND, DevCluster, signal};
 use muster_tests::sse::Events;
 use reqwest::blocking::{Client, Response};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
@@ -257,4 +258,109 @@ fn a_node_that_is_away_is_named_and_goes_on_when_it_is_back() {
     cluster.dev("start", "executor-1");
     let back = events.find(|sse| sse.data["instanceId"] == json!(away.instance_id)).expect("it goes on");
     assert_eq!(back.event, "lines");
+}
+
+#[test]
+fn who_begins_to_follow_while_an_executor_is_being_restarted_waits_for_it() {
+    let lines = 40;
+    let cluster = DevCluster::start(PROGRAM, 1, &[spec(lines, 3)]);
+    let instance = one(&cluster);
+    let rest = cluster.controllers()[0].rest.clone();
+    // It is told to dial, and never will.
+    signal(cluster.role("executor-1").pid.unwrap(), Signal::STOP);
+    let follower = {
+        let url = format!("{}?since=0&follow=true", logs_of(&rest, &instance));
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            for sse in Events::open(&url, None).expect("it waits") {
+                assert_eq!(sse.event, "lines", "{sse:?}");
+                text.push_str(sse.data["text"].as_str().unwrap());
+                if text.lines().count() >= lines && text.ends_with('\n') {
+                    break;
+                }
+            }
+            text
+        })
+    };
+    cluster.wait_for("the executor to be missed", || {
+        cluster.old_instances(SERVICE).into_iter().find(|old| old.state == InstanceState::Unknown)
+    });
+    cluster.dev("kill", "executor-1");
+    cluster.dev("start", "executor-1");
+    assert_eq!(numbers(&follower.join().unwrap()), (0..lines).collect::<Vec<_>>());
+}
+
+/// What a reader of a whole service has seen of each instance, over as many connections as it takes.
+#[derive(Default)]
+struct Seen {
+    texts: BTreeMap<String, String>,
+    last: Option<String>,
+}
+
+impl Seen {
+    /// Reads on at `rest` until `is_enough`, and leaves in the middle.
+    fn read_until(&mut self, rest: &str, is_enough: impl Fn(&Self) -> bool) {
+        let url = format!("{rest}/apis/v1/localservices/{SERVICE}/logs?since=0&follow=true");
+        let mut events = Events::open(&url, self.last.as_deref()).unwrap();
+        while !is_enough(self) {
+            let sse = events.next().expect("the stream goes on");
+            assert!(sse.event == "lines" || sse.event == "end", "{sse:?}");
+            let id = sse.data["instanceId"].as_str().expect("it is of an instance").to_owned();
+            self.texts.entry(id).or_default().push_str(sse.data["text"].as_str().unwrap_or_default());
+            self.last = Some(sse.id.expect("each message has an id"));
+        }
+    }
+
+    fn lines(&self) -> usize {
+        self.texts.values().map(|text| text.lines().count()).sum()
+    }
+}
+
+#[test]
+fn who_comes_again_to_a_whole_service_sees_every_line_of_every_instance_once() {
+    let lines = 600;
+    let cluster = DevCluster::start(PROGRAM, 2, &[spec(lines, 100)]);
+    let rests: Vec<String> = cluster.controllers().into_iter().map(|controller| controller.rest).collect();
+    let first = cluster.wait_for("two healthy instances", || {
+        Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == 2)
+    });
+    let mut seen = Seen::default();
+    for turn in 0..6 {
+        let wanted = seen.lines() + 40;
+        seen.read_until(&rests[turn % rests.len()], |seen| seen.lines() >= wanted);
+    }
+    // While nobody reads, one ends and others begin.
+    let stop = json!({
+        "type": "STOP_INSTANCES", "serviceId": SERVICE, "instanceIds": [first[0].instance_id], "skipRespawn": true
+    });
+    cluster.wait_for("a controller that takes the operation", || cluster.operate(&rests[0], &stop).ok());
+    cluster.wait_for("its end", || {
+        cluster.old_instances(SERVICE).into_iter().find(|old| old.instance_id == first[0].instance_id)
+    });
+    let more = json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": SERVICE, "instancesPerHost": 2});
+    cluster.wait_for("a controller that takes the operation", || cluster.operate(&rests[0], &more).ok());
+    let live = cluster.wait_for("more instances", || {
+        Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() >= 3)
+    });
+    let of_ended = get(&format!("{}?since=0", logs_of(&rests[0], &first[0]))).text().unwrap();
+    let is_whole = |text: Option<&String>| {
+        text.is_some_and(|text| text.lines().count() == lines && text.ends_with('\n'))
+    };
+    seen.read_until(&rests[1], |seen| {
+        live.iter().all(|instance| is_whole(seen.texts.get(&instance.instance_id)))
+            && seen.texts[&first[0].instance_id].len() >= of_ended.len()
+    });
+    assert_eq!(seen.texts[&first[0].instance_id], of_ended);
+    for instance in &live {
+        let text = &seen.texts[&instance.instance_id];
+        assert_eq!(numbers(text), (0..lines).collect::<Vec<_>>(), "{}", instance.instance_id);
+    }
+    // Whose end was told is not read again, and another service's instance is not read at all.
+    let last = format!("{},{}:.,SI-none:0.0", seen.last.clone().unwrap(), first[0].instance_id);
+    let url = format!("{}/apis/v1/localservices/{SERVICE}/logs?follow=false", rests[2]);
+    let rest: Vec<_> = Events::open(&url, Some(&last)).unwrap().collect();
+    assert!(rest.iter().all(|sse| sse.data["text"].as_str().is_none_or(str::is_empty)), "{rest:?}");
+    let unknown: Vec<_> = rest.iter().filter(|sse| sse.event == "unavailable").collect();
+    assert_eq!(unknown.len(), 1, "{rest:?}");
+    assert_eq!(unknown[0].data["instanceId"], json!("SI-none"));
 }

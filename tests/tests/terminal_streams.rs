@@ -71,12 +71,12 @@ fn logs_of_a_service_go_on_line_by_line_when_the_controller_and_an_executor_are_
 fn a_command_has_a_terminal_of_this_ones_size_and_leaves_it_as_it_was() {
     let cluster = DevCluster::start(PROGRAM, 1, &[counter()]);
     let server = cluster.controllers()[0].rest.clone();
-    let args = ["exec", "--server", &server, "-it", "counter", "--", "sh"];
+    let args = ["exec", "--server", &server, "-it", "counter", "--", "sh", "-c", "stty size; exec sh"];
     let mut terminal = Terminal::start(PROGRAM, &args, &[], 33, 91);
+    terminal.until_it(|shown| shown.contains('\n'), "a first line");
+    assert!(terminal.shown().starts_with("33 91\r\n"), "from the beginning: {:?}", terminal.shown());
     terminal.until_it(|_| !terminal.mode().local_modes.contains(LocalModes::ICANON), "keys as they are");
-    // The size comes beside the keys, not before them.
-    terminal.press("until [ \"$(stty size)\" = '33 91' ]; do :; done; echo as small as $((1+1))\n");
-    terminal.until("as small as 2");
+    // Later sizes come beside the keys, not before them.
     terminal.resize(44, 120);
     terminal.press("until [ \"$(stty size)\" = '44 120' ]; do :; done; echo as large as $((2+2))\n");
     terminal.until("as large as 4");
@@ -104,7 +104,14 @@ fn a_command_in_a_pipe_exits_as_it_does_there() {
     assert_eq!(exec(&[], "kill -9 $$").0, 137);
     let (code, _, stderr) = exec(&["--timeout", "1s"], "sleep 600");
     assert!(code == 124 && stderr.contains("ended after 1 second"), "{code} {stderr}");
-    let missing =
-        Command::new(PROGRAM).args(["exec", "--server", &server, "counter", "--", "nonesuch"]).output();
-    assert_eq!(missing.unwrap().status.code(), Some(127));
+    for (command, code) in [("nonesuch", 127), ("/etc/passwd", 126)] {
+        let args = ["exec", "--server", &server, "counter", "--", command];
+        let output = Command::new(PROGRAM).args(args).output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{command}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
 }

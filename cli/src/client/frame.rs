@@ -1,7 +1,8 @@
 //! What travels over the WebSocket of an exec (subprotocol `muster.exec.v1`): binary messages whose first byte says what
 //! they are. Pure.
 
-use muster_common::exec_channel::{END, RESIZE, SIGNAL, STDERR, STDIN, STDOUT};
+use muster_common::exec_channel::{CANNOT_RUN, END, NOT_SEEN, RESIZE, SIGNAL, STDERR, STDIN, STDOUT};
+use muster_common::signal;
 use serde::{Deserialize, Serialize};
 
 /// What we say.
@@ -68,45 +69,32 @@ impl Told {
         match message.split_first() {
             Some((&STDOUT, bytes)) => Self::Stdout(bytes.to_vec()),
             Some((&STDERR, bytes)) => Self::Stderr(bytes.to_vec()),
-            Some((&END, json)) => Self::End(serde_json::from_slice(json).unwrap_or_else(|error| End {
-                error: Some(format!("its end cannot be understood: {error}")),
-                ..End::default()
-            })),
+            Some((&END, json)) => Self::End(
+                serde_json::from_slice(json)
+                    .unwrap_or_else(|error| End::unseen(format!("its end cannot be understood: {error}"))),
+            ),
             Some(_) | None => Self::Unknown,
         }
     }
 }
 
 impl End {
-    /// What a shell would exit with: the code, 128 and the signal's number, 127 where there is no such command, or 126
-    /// where it could not be run.
+    /// Nobody saw it to its end.
+    pub(crate) fn unseen(why: String) -> Self {
+        Self { exit_code: Some(NOT_SEEN.into()), signal: None, error: Some(why) }
+    }
+
+    /// What a shell would exit with: the code, or 128 and the signal's number.
     pub(crate) fn code(&self) -> u8 {
-        /// It could not be run, or not be seen to its end.
-        const CANNOT_RUN: u8 = 126;
-        const NO_SUCH_COMMAND: u8 = 127;
-        /// How an executor's sentence ends when its kernel knows no such file.
-        const NO_SUCH_FILE: &str = "(os error 2)";
         const SIGNALED: u8 = 128;
+        let number = |signal: &String| signal::number(signal).and_then(|number| u8::try_from(number).ok());
         match (self.exit_code, &self.signal) {
             (Some(code), _) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),
             (None, Some(signal)) => SIGNALED + number(signal).unwrap_or_default(),
-            (None, None) if self.error.as_ref().is_some_and(|error| error.ends_with(NO_SUCH_FILE)) => {
-                NO_SUCH_COMMAND
-            }
+            // As controllers say it that are older than these codes.
             (None, None) => CANNOT_RUN,
         }
     }
-}
-
-/// A signal's number on Linux.
-fn number(name: &str) -> Option<u8> {
-    const NAMES: [&str; 15] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-        "ALRM", "TERM",
-    ];
-    let bare = name.strip_prefix("SIG").unwrap_or(name);
-    let index = NAMES.iter().position(|known| *known == bare)?;
-    u8::try_from(index + 1).ok()
 }
 
 #[cfg(test)]
@@ -135,7 +123,9 @@ mod tests {
         assert_eq!(end("{\"signal\":\"SIGKILL\"}").code(), 137);
         assert_eq!(end("{\"signal\":\"SIGTERM\"}").code(), 143);
         assert_eq!(end("{\"error\":\"no such program\"}").code(), 126);
-        assert_eq!(end("{\"error\":\"No such file or directory (os error 2)\"}").code(), 127);
-        assert!(end("{").error.is_some());
+        assert_eq!(end("{\"error\":\"no such program\",\"exitCode\":127}").code(), 127);
+        assert_eq!(end("{\"signal\":\"SIGSYS\"}").code(), 159);
+        let unread = end("{");
+        assert!(unread.error.is_some() && unread.code() == 125);
     }
 }

@@ -1,5 +1,6 @@
 //! The REST API as typed calls.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +30,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Errors of a connection that is being set up are worth another try; a controller may be restarting.
 const CONNECT_ATTEMPTS: usize = 3;
 const CONNECT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How much of a list is asked for at a time: some megabytes.
+const PAGE: usize = 5_000;
 
 /// A cluster's REST API: that of whichever controller answers.
 #[derive(Debug, Clone)]
@@ -97,6 +101,30 @@ impl Client {
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let request = || self.http.get(self.url(path));
         read(path, self.send(request).await?).await
+    }
+
+    /// All elements of a list that is given in pages, `path` with its query, in their order. What comes or goes meanwhile
+    /// moves what follows it: nothing is there twice because of that (`id` tells one from another), but whoever is at a
+    /// page's end may be missed.
+    pub(crate) async fn get_all<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        id: impl Fn(&T) -> String,
+    ) -> Result<Vec<T>, CliError> {
+        let (mut all, mut seen, mut from) = (Vec::new(), BTreeSet::new(), 0);
+        loop {
+            let path = format!("{path}&from={from}&size={PAGE}");
+            let answer = self.send(|| self.http.get(self.url(&path))).await?;
+            let total = total(answer.headers());
+            let page: Vec<T> = read(&path, answer).await?;
+            let count = page.len();
+            from += count;
+            all.extend(page.into_iter().filter(|one| seen.insert(id(one))));
+            // A page that is not full is the last, also where nobody says how long the list is.
+            if count < PAGE || total.is_some_and(|total| from >= total) {
+                return Ok(all);
+            }
+        }
     }
 
     /// `POST /apis/v1/<path>`.
@@ -240,6 +268,11 @@ pub(crate) fn segment(name: &str) -> impl Display {
     utf8_percent_encode(name, ESCAPED)
 }
 
+/// How long a list is of which an answer holds a page.
+fn total(headers: &HeaderMap) -> Option<usize> {
+    headers.get("x-total-count")?.to_str().ok()?.parse().ok()
+}
+
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -336,6 +369,9 @@ fn not_allowed(call: &str, answer: &str) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use axum::extract::Query;
     use serde_json::json;
 
     use super::*;
@@ -371,6 +407,27 @@ mod tests {
         assert!(missing.message.contains("older"), "{missing}");
         let busy = answer(StatusCode::SERVICE_UNAVAILABLE, br#"{"status":"FAILED","message":"no leader"}"#);
         assert!(busy.is_passing() && busy.exit == Exit::Failure);
+    }
+
+    #[tokio::test]
+    async fn a_list_in_pages_is_put_together_and_nothing_of_it_is_there_twice() {
+        const TOTAL: usize = 2 * PAGE + 1;
+        let page = async |Query(query): Query<BTreeMap<String, String>>| {
+            let number = |name: &str| query[name].parse::<usize>().unwrap();
+            // Between two pages one came before all others.
+            let begin = number("from").saturating_sub(1);
+            let numbers: Vec<usize> = (begin..TOTAL).take(number("size")).collect();
+            let total = TOTAL + usize::from(number("from") > 0);
+            ([("x-total-count", total.to_string())], axum::Json(Envelope::success(numbers)))
+        };
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new().route("/apis/v1/numbers", axum::routing::get(page));
+        let serve = tokio::spawn(async move { axum::serve(listener, router).await });
+        let client = Client::new(Target { servers: vec![server], token: None }).unwrap();
+        let all = client.get_all("numbers?old=true", usize::to_string).await.unwrap();
+        assert_eq!(all, (0..TOTAL).collect::<Vec<_>>());
+        serve.abort();
     }
 
     #[test]

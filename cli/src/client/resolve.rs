@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_common::executor::ExecutorSummary;
 use muster_common::exit::Exit;
-use muster_common::instance::InstanceInfo;
+use muster_common::instance::{InstanceInfo, InstanceState};
 use muster_common::operation::{Operation, OperationSummary};
 use muster_common::service::ServiceSummary;
 
@@ -40,14 +40,34 @@ pub(crate) async fn instances(
 ) -> Result<Vec<InstanceInfo>, CliError> {
     let path = format!("localservices/{}/instances{}", segment(service), if old { "/old" } else { "" });
     let mut instances: Vec<InstanceInfo> = client.get(&path).await?;
+    order(&mut instances, old);
+    Ok(instances)
+}
+
+/// Those of all services, ordered by service and then as a service's are. `query` narrows them: `&name=value`, any number.
+pub(crate) async fn all_instances(
+    client: &Client,
+    old: bool,
+    query: &str,
+) -> Result<Vec<InstanceInfo>, CliError> {
+    let states = InstanceState::ALL.iter().filter(|state| state.is_active() != old);
+    let states: String = states.map(|state| format!("&state={state}")).collect();
+    // How one ended is in its detail.
+    let path = format!("instances?old={old}&detail={old}{states}{query}");
+    let mut instances = client.get_all(&path, |instance: &InstanceInfo| instance.instance_id.clone()).await?;
+    order(&mut instances, old);
+    Ok(instances)
+}
+
+fn order(instances: &mut [InstanceInfo], old: bool) {
     if old {
-        instances.sort_by_key(|instance| instance.updated);
+        instances.sort_by(|a, b| (&a.service_id, a.updated).cmp(&(&b.service_id, b.updated)));
     } else {
         instances.sort_by(|a, b| {
-            (&a.executor_id, a.slot_index, a.created).cmp(&(&b.executor_id, b.slot_index, b.created))
+            let key = |one: &'_ InstanceInfo| (one.slot_index, one.created);
+            (&a.service_id, &a.executor_id, key(a)).cmp(&(&b.service_id, &b.executor_id, key(b)))
         });
     }
-    Ok(instances)
 }
 
 /// The instances of a service that live, each with all that is known of it.

@@ -31,6 +31,7 @@ pub(crate) fn next_steps(file: &ClusterFile, dir: &Path, services: &[String], de
         "\nREST        {}\nDirectory   {dir}\n\nTry, from another terminal:\n  \
          muster get instances{option}\n  \
          muster describe {service}{option}\n  \
+         muster logs -f {service}{option}\n  \
          muster restart {service}{option}\n  \
          kill -9 PID of the service; muster get instances {service} --old{option}\n  \
          muster dev kill controller-1 --dir {dir}; muster dev start controller-1 --dir {dir}\n\n\

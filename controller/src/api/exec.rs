@@ -153,7 +153,9 @@ pub(super) async fn begin(
 /// Why a command was not run, or not to its end.
 pub(super) fn not_run(error: &RelayError) -> ApiError {
     match error {
-        RelayError::NotFound(why) | RelayError::Failed(why) => ApiError::Conflict(why.clone()),
+        RelayError::NotFound(why) | RelayError::NoSuchCommand(why) | RelayError::Failed(why) => {
+            ApiError::Conflict(why.clone())
+        }
         RelayError::Away { .. } | RelayError::Gone(_) => {
             ApiError::Unavailable(format!("{error}; nothing can be run on it"))
         }

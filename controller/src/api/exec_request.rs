@@ -21,8 +21,8 @@ pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// The arguments of a command, and the variables that it is given: how many, and how many bytes in all.
 const MAX_WORDS: usize = 256;
 const MAX_BYTES: usize = 64 * 1024;
-/// A terminal's sides.
-const MAX_SIDE: u64 = 10_000;
+/// A terminal's sides are as the kernel keeps them.
+const MAX_SIDE: u64 = 65_535;
 const ROWS: u64 = 24;
 const COLUMNS: u64 = 80;
 

@@ -4,11 +4,12 @@
 //! |---|---|---|
 //! | 0 | the user | input; nothing: there is no more |
 //! | 1, 2 | the command | output, error output |
-//! | 3 | the command | its end, as JSON: `exitCode`, `signal` or `error`; then the socket is closed |
+//! | 3 | the command | its end, as JSON: `exitCode` or `signal`; then the socket is closed |
 //! | 4 | the user | the terminal's size, as JSON: `rows`, `columns` |
 //! | 5 | the user | a signal, as JSON: `signal` |
 //!
-//! Whoever leaves ends his command.
+//! An end that is not the command's own has an `error` as well, and a shell's code for it: 127 where there is no such
+//! command, 126 where it could not be run, 125 where nobody saw it to its end. Whoever leaves ends his command.
 
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use bytes::Bytes;
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
-use muster_common::exec_channel::{END, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, SUBPROTOCOL};
+use muster_common::exec_channel::{
+    CANNOT_RUN, END, NO_SUCH_COMMAND, NOT_SEEN, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, SUBPROTOCOL,
+};
 use muster_common::signal;
 use muster_proto::v1;
 use muster_proto::v1::exec_input::Body as Input;
@@ -35,7 +38,7 @@ use super::exec_request::ExecWanted;
 use super::logs::STOPPING;
 use super::path::Named;
 use super::query::Parameters;
-use crate::relay::{Relay, RelaySender, Up};
+use crate::relay::{Relay, RelayError, RelaySender, Up};
 use crate::users::User;
 
 /// The largest message of a user; and what waits for one who does not read, beside what is on its way to him.
@@ -59,8 +62,31 @@ struct End {
 }
 
 impl End {
-    fn error(why: impl std::fmt::Display) -> Self {
-        Self { error: Some(why.to_string()), ..Self::default() }
+    /// How it came to its end, as its executor saw it.
+    fn seen(end: &v1::ExecEnd) -> Self {
+        match (end.code, end.signal) {
+            (None, None) => Self::unseen("its executor does not know how it ended"),
+            (code, number) => Self { exit_code: code, signal: number.map(signal::name), error: None },
+        }
+    }
+
+    /// Nobody saw it to its end.
+    fn unseen(why: impl std::fmt::Display) -> Self {
+        Self::error(NOT_SEEN, why)
+    }
+
+    /// Its relay is not, or not any more.
+    fn refused(error: &RelayError) -> Self {
+        let code = match error {
+            RelayError::NoSuchCommand(_) => NO_SUCH_COMMAND,
+            RelayError::NotFound(_) | RelayError::Busy(_) | RelayError::Failed(_) => CANNOT_RUN,
+            _ => NOT_SEEN,
+        };
+        Self::error(code, error)
+    }
+
+    fn error(code: u8, why: impl std::fmt::Display) -> Self {
+        Self { exit_code: Some(code.into()), signal: None, error: Some(why.to_string()) }
     }
 }
 
@@ -113,7 +139,7 @@ async fn attend(exec: Exec, socket: WebSocket, shutdown: CancellationToken) {
     let end = tokio::select! {
         end = show(&mut relay, &mut to_user) => end,
         end = hear(&sender, from_user) => end,
-        () = shutdown.cancelled() => Some(End::error(STOPPING)),
+        () = shutdown.cancelled() => Some(End::unseen(STOPPING)),
     };
     let Some(end) = end else { return };
     if end.error.is_none() {
@@ -142,13 +168,11 @@ async fn show(relay: &mut Relay, to_user: &mut (impl Sink<Message> + Unpin)) -> 
         let (channel, bytes) = match up {
             Ok(Some(Up::Output(Output::Stdout(bytes)))) => (STDOUT, bytes),
             Ok(Some(Up::Output(Output::Stderr(bytes)))) => (STDERR, bytes),
-            Ok(Some(Up::Ended(v1::ExecEnd { code, signal: number, .. }))) => {
-                return Some(End { exit_code: code, signal: number.map(signal::name), error: None });
-            }
+            Ok(Some(Up::Ended(end))) => return Some(End::seen(&end)),
             Ok(Some(Up::Files(_) | Up::Text(_)) | None) => {
-                return Some(End::error(relay.misunderstood("something else than a command's output")));
+                return Some(End::refused(&relay.misunderstood("something else than a command's output")));
             }
-            Err(error) => return Some(End::error(error)),
+            Err(error) => return Some(End::refused(&error)),
         };
         to_user.send(framed(channel, &bytes)).await.ok()?;
     }
@@ -175,7 +199,7 @@ async fn hear(
             Message::Close(_) => return None,
         };
         if let Err(why) = said {
-            return Some(End::error(why));
+            return Some(End::unseen(why));
         }
     }
     None
@@ -211,4 +235,30 @@ async fn tell(sender: &RelaySender, mut frame: Bytes) -> Result<(), String> {
         _ => return Err(format!("there is no channel {channel} from a user")),
     };
     told.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_end_has_a_code_or_a_signal_and_one_that_is_not_the_command_s_own_a_reason() {
+        let json = |end: &End| serde_json::to_value(end).unwrap();
+        let end = |code, signal| End::seen(&v1::ExecEnd { code, signal, timed_out: false });
+        assert_eq!(json(&end(Some(7), None)), json!({"exitCode": 7}));
+        assert_eq!(json(&end(None, Some(9))), json!({"signal": "SIGKILL"}));
+        let unknown = json(&end(None, None));
+        assert_eq!(unknown["exitCode"], 125);
+        assert!(unknown["error"].is_string());
+        for (error, code) in [
+            (RelayError::NoSuchCommand("x".to_owned()), 127),
+            (RelayError::Failed("x".to_owned()), 126),
+            (RelayError::NotFound("x".to_owned()), 126),
+        ] {
+            assert_eq!(json(&End::refused(&error)), json!({"exitCode": code, "error": "x"}));
+        }
+        assert_eq!(json(&End::unseen(STOPPING))["exitCode"], 125);
+    }
 }

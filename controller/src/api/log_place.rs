@@ -10,7 +10,7 @@ use muster_proto::v1;
 pub(super) struct LogPlace(pub(super) v1::LogPlace);
 
 /// A text that is no such place.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be what the id of a message said")]
 pub(super) struct NoPlace;
 

@@ -175,6 +175,7 @@ fn not_read(error: &RelayError) -> Response {
         | RelayError::NotDialled { .. }
         | RelayError::TooMany { .. }
         | RelayError::Busy(_)
+        | RelayError::NoSuchCommand(_)
         | RelayError::Failed(_)
         | RelayError::Broken { .. }
         | RelayError::Misunderstood { .. } => {

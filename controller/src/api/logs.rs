@@ -6,6 +6,8 @@
 //! misses nothing and sees nothing twice.
 
 use std::convert::Infallible;
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -51,18 +53,15 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn of(headers: &HeaderMap, query: &Parameters) -> Result<Self, ApiError> {
+    /// What the query says; `place` is where its caller goes on.
+    pub(super) fn of(
+        headers: &HeaderMap,
+        query: &Parameters,
+        place: Option<LogPlace>,
+    ) -> Result<Self, ApiError> {
         let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let takes_events = accept.is_some_and(|accept| accept.contains("text/event-stream"));
         let follow = if query.has("follow") { query.flag("follow")? } else { takes_events };
-        let place = match headers.get("last-event-id").map(|header| header.to_str()) {
-            Some(header) => {
-                let problem = "the header Last-Event-ID is not the id of a message";
-                let header = header.ok().and_then(|text| text.parse::<LogPlace>().ok());
-                Some(header.ok_or_else(|| ApiError::Validation(vec![problem.to_owned()]))?)
-            }
-            None => query.parsed::<LogPlace>("from")?,
-        };
         let from = match place {
             Some(LogPlace(place)) => From::Place(place),
             None if query.has("since") => From::SinceMs(query.number("since", u64::MAX, 0)?),
@@ -72,15 +71,31 @@ impl Wanted {
     }
 
     pub(super) fn ask(&self, instance: &InstanceId) -> v1::ReadLog {
+        self.ask_from(instance, self.from)
+    }
+
+    /// The same from somewhere else.
+    pub(super) fn ask_from(&self, instance: &InstanceId, from: From) -> v1::ReadLog {
         v1::ReadLog {
             instance: instance.to_string(),
-            from: Some(self.from),
+            from: Some(from),
             follow: self.follow,
             max_bytes: 0,
             within_segment: false,
             whole_characters: self.is_stream,
         }
     }
+}
+
+/// Where a caller goes on who comes again: the id of the last message that he saw.
+pub(super) fn resumed<T>(headers: &HeaderMap, query: &Parameters) -> Result<Option<T>, ApiError>
+where
+    T: FromStr<Err: Display>,
+{
+    let Some(header) = headers.get("last-event-id") else { return query.parsed("from") };
+    let problem = "the header Last-Event-ID is not the id of a message";
+    let place = header.to_str().ok().and_then(|text| text.parse().ok());
+    place.map(Some).ok_or_else(|| ApiError::Validation(vec![problem.to_owned()]))
 }
 
 /// `GET /localservices/{id}/instances/{instanceId}/logs?tail=|since=|from=&follow=`: in any state, also of one
@@ -91,7 +106,7 @@ pub(super) async fn of_instance(
     headers: HeaderMap,
     query: Parameters,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted::of(&headers, &query)?;
+    let wanted = Wanted::of(&headers, &query, resumed(&headers, &query)?)?;
     let (executor, instance) = whereabouts(&api, &service, &instance, &query).await?;
     let reading = LogReading::open(api.relays(), &executor, wanted.ask(&instance)).await.map_err(unread)?;
     if !wanted.is_stream {
@@ -203,10 +218,10 @@ pub(super) enum Told {
 }
 
 /// Whose log it is, where several are in one stream.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Source {
-    pub(super) instance_id: String,
+    pub(super) instance_id: InstanceId,
     pub(super) executor_id: String,
     pub(super) hostname: String,
 }
@@ -239,7 +254,7 @@ impl Told {
         }
     }
 
-    /// As an event; with an id where there is one log only, as an id is all that a reader comes again with.
+    /// As an event; with an id where there is one log only. Where there are several, an id has to name the place in each.
     pub(super) fn sent(&self, source: Option<&Source>) -> Sent {
         let shown = Shown { source, ..Shown::default() };
         match self {

@@ -8,7 +8,7 @@
 //! | `logs`, `service_logs`, `logfiles` | what instances wrote: one, all of a service, as Drove has them |
 //! | `exec`, `exec_socket` | commands beside instances: to their end, and interactive |
 //! | `exec_request` | what such a command is |
-//! | `log_place`, `log_file` | where a reader of a log was, and what its files are called |
+//! | `log_place`, `service_place`, `log_file` | where a reader was in a log, in those of a service, and what its files are called |
 //! | `openapi` | all calls, as programs are told of them |
 //! | `path`, `query`, `resume`, `body`, `error`, `answer` | what comes in, and what goes out |
 //! | `frames` | events as they are sent, written once for all who watch |
@@ -49,6 +49,7 @@ mod placement;
 mod query;
 mod resume;
 mod service_logs;
+mod service_place;
 mod services;
 mod user;
 mod watch;

@@ -12,6 +12,7 @@ use futures::stream::unfold;
 use http::HeaderMap;
 use muster_common::id::{InstanceId, ServiceId};
 use muster_proto::v1;
+use muster_proto::v1::read_log::From;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -20,9 +21,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::access::Api;
 use super::error::ApiError;
-use super::logs::{STOPPING, Source, Told, Wanted};
+use super::log_place::LogPlace;
+use super::logs::{STOPPING, Source, Told, Wanted, resumed};
 use super::path::Named;
 use super::query::Parameters;
+use super::service_place::{Reached, ServicePlace};
 use super::services::known;
 use crate::relay::{LogReading, RelayError, Relays};
 use crate::state::{Instance, State};
@@ -33,59 +36,118 @@ const MAX_AT_ONCE: usize = 64;
 const QUEUE: usize = 16;
 /// Between two tries of what cannot be read for now.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Where reading begins of what came later.
+const BEGINNING: Reached = Reached::At(LogPlace(v1::LogPlace { segment: 0, offset: 0 }));
 /// How long a stream is silent at most.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// `GET /localservices/{id}/logs?tail=|since=&follow=&old=`: a stream as that of one instance, whose messages
+/// `GET /localservices/{id}/logs?tail=|since=&follow=&old=&from=`: a stream as that of one instance, whose messages
 /// say of which they are. Those that come while it is followed are followed too, from their beginning. One that
 /// cannot be read is said to be unavailable once, and goes on when it can. `end` without an instance is the end
-/// of all.
+/// of all. Messages of a stream that is followed have ids, which name the place in each log: whoever comes again with one
+/// misses and repeats nothing of any.
 pub(super) async fn of_service(
     Context(api): Context<Api>,
     Named(service): Named<String>,
     headers: HeaderMap,
     query: Parameters,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
-    if query.has("from") || headers.contains_key("last-event-id") {
-        let problem = "query param from is of one instance; name the instance, or go on by time with since";
-        return Err(ApiError::Validation(vec![problem.to_owned()]));
-    }
-    let wanted = Wanted::of(&headers, &query)?;
+    let resumed: Option<ServicePlace> = resumed(&headers, &query)?;
+    let wanted = Wanted::of(&headers, &query, None)?;
     let with_old = query.flag("old")?;
     let state = api.read(&query).await?;
     let service = match known(&state, &service) {
         Ok(service) => service.id.clone(),
         // One that is destroyed by now may have left logs.
-        Err(error) => match ServiceId::new(&service).ok().filter(|_| with_old) {
+        Err(error) => match ServiceId::new(&service).ok().filter(|_| with_old || resumed.is_some()) {
             Some(id) if state.old_instances(&id).next().is_some() => id,
             Some(_) | None => return Err(error),
         },
     };
     let (told, ready) = mpsc::channel(QUEUE);
+    let telling = Telling {
+        ready,
+        place: wanted.follow.then(|| resumed.clone().unwrap_or_default()),
+        states: api.watch_state(),
+    };
     let gathering = Gathering {
         service,
         wanted,
-        with_old,
+        with_old: with_old && resumed.is_none(),
+        resumed,
         relays: api.relays().clone(),
         states: api.watch_state(),
         told,
         begun: BTreeSet::new(),
     };
     let gathering = AbortOnDropHandle::new(tokio::spawn(gathering.run(api.shutdown())));
-    let events = unfold((ready, gathering), |(mut ready, gathering)| async move {
-        let (source, told): Message = ready.recv().await?;
-        Some((Ok(told.sent(source.as_deref())), (ready, gathering)))
+    let events = unfold((telling, gathering), |(mut telling, gathering)| async move {
+        let sent = telling.next().await?;
+        Some((Ok(sent), (telling, gathering)))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 
-type Message = (Option<Arc<Source>>, Told);
+/// What a reader is told, or what his place is to name.
+enum Message {
+    /// This one is read from now on.
+    Begun(InstanceId, Reached),
+    Of(Arc<Source>, Told),
+    OfAll(Told),
+}
+
+/// The reader's end: knows what he was told of each log.
+struct Telling {
+    ready: mpsc::Receiver<Message>,
+    /// None where nobody comes again.
+    place: Option<ServicePlace>,
+    states: watch::Receiver<Arc<State>>,
+}
+
+impl Telling {
+    async fn next(&mut self) -> Option<Sent> {
+        loop {
+            let sent = match self.ready.recv().await? {
+                Message::Begun(instance, reached) => {
+                    self.reach(&instance, reached);
+                    continue;
+                }
+                Message::Of(source, told) => {
+                    match &told {
+                        Told::Lines(v1::LogText { next: Some(next), .. }) => {
+                            self.reach(&source.instance_id, Reached::At(LogPlace(*next)));
+                        }
+                        Told::End => self.reach(&source.instance_id, Reached::End),
+                        Told::Lines(_) | Told::Unavailable(_) => {}
+                    }
+                    told.sent(Some(&source))
+                }
+                Message::OfAll(told) => told.sent(None),
+            };
+            return Some(match &self.place {
+                Some(place) => sent.id(place.to_string()),
+                None => sent,
+            });
+        }
+    }
+
+    fn reach(&mut self, instance: &InstanceId, reached: Reached) {
+        let Some(place) = &mut self.place else { return };
+        place.reach(instance, reached);
+        if reached == Reached::End {
+            let state = self.states.borrow();
+            place.forget_ended(|instance| state.instance(instance).is_some_and(|known| known.is_live()));
+        }
+    }
+}
 
 /// Reads all instances of a service for one caller; ends with him.
 struct Gathering {
     service: ServiceId,
     wanted: Wanted,
     with_old: bool,
+    /// Where its caller goes on.
+    resumed: Option<ServicePlace>,
     relays: Relays,
     states: watch::Receiver<Arc<State>>,
     told: mpsc::Sender<Message>,
@@ -101,7 +163,7 @@ impl Gathering {
             () = self.gather() => Told::End,
         };
         // An error means that nobody reads any more.
-        let _ = self.told.send((None, last)).await;
+        let _ = self.told.send(Message::OfAll(last)).await;
     }
 
     /// Until all is read; for ever where it is followed.
@@ -110,11 +172,21 @@ impl Gathering {
         let mut is_first = true;
         loop {
             let state = self.states.borrow_and_update().clone();
+            if is_first {
+                self.tell_forgotten(&state).await;
+            }
+            let mut news = Vec::new();
             for instance in self.news(&state) {
                 // Of those that come later nothing was said yet.
-                let ask =
-                    if is_first { self.wanted.ask(&instance.record.id) } else { whole(&instance.record.id) };
-                self.read(&mut readers, &state, &instance, ask).await;
+                let reached = if is_first { self.reached(&instance.record.id) } else { Some(BEGINNING) };
+                if let Some(reached) = reached {
+                    let _ = self.told.send(Message::Begun(instance.record.id.clone(), reached)).await;
+                    news.push((instance, reached));
+                }
+            }
+            // Not before all are named: who leaves after the first message must not take the others for new.
+            for (instance, reached) in news {
+                self.read(&mut readers, &state, &instance, reached).await;
             }
             is_first = false;
             if readers.is_empty() && !self.wanted.follow {
@@ -131,16 +203,52 @@ impl Gathering {
 
     /// The instances that were not there before.
     fn news(&mut self, state: &State) -> Vec<Arc<Instance>> {
-        let old = state.old_instances(&self.service).filter(|_| self.with_old && self.begun.is_empty());
-        let all: Vec<_> = state.live_instances(&self.service).chain(old).cloned().collect();
+        let is_first = self.begun.is_empty();
+        let old = state.old_instances(&self.service).filter(|_| self.with_old && is_first);
+        // Who ended meanwhile is read to his end. Whoever comes again says only names: those of this service are meant.
+        let named = self.resumed.iter().filter(|_| is_first).flat_map(ServicePlace::instances);
+        let named = named.filter_map(|id| state.instance(id));
+        let named = named.filter(|instance| instance.record.slot.service == self.service);
+        let all: Vec<_> = state.live_instances(&self.service).chain(old).chain(named).cloned().collect();
         all.into_iter().filter(|instance| self.begun.insert(instance.record.id.clone())).collect()
     }
 
-    async fn read(&self, readers: &mut JoinSet<()>, state: &State, instance: &Instance, ask: v1::ReadLog) {
+    /// Says of whom nothing is known any more that he cannot be gone on with.
+    async fn tell_forgotten(&self, state: &State) {
+        let named = self.resumed.iter().flat_map(ServicePlace::instances);
+        for instance in named.filter(|instance| state.instance(instance).is_none()) {
+            let why = "nothing is known of it any more, and its log went with it".to_owned();
+            let source =
+                Source { instance_id: instance.clone(), executor_id: String::new(), hostname: String::new() };
+            let _ = self.told.send(Message::Begun(instance.clone(), Reached::End)).await;
+            let _ = self.told.send(Message::Of(source.into(), Told::Unavailable(why))).await;
+        }
+    }
+
+    /// How far an instance is read that was there at the beginning; none: to its end.
+    fn reached(&self, instance: &InstanceId) -> Option<Reached> {
+        match self.resumed.as_ref().map(|place| place.of(instance)) {
+            None => Some(Reached::Nothing),
+            Some(None) => Some(BEGINNING),
+            Some(Some(Reached::End)) => None,
+            Some(Some(reached)) => Some(reached),
+        }
+    }
+
+    fn ask(&self, instance: &InstanceId, reached: Reached) -> v1::ReadLog {
+        let ask = match reached {
+            Reached::At(LogPlace(place)) => self.wanted.ask_from(instance, From::Place(place)),
+            Reached::Nothing | Reached::End => self.wanted.ask(instance),
+        };
+        v1::ReadLog { whole_characters: true, ..ask }
+    }
+
+    async fn read(&self, readers: &mut JoinSet<()>, state: &State, instance: &Instance, reached: Reached) {
+        let id = &instance.record.id;
         let executor = &instance.record.slot.executor;
         let hostname = state.executor(executor).map(|known| known.record.hostname.clone());
         let source = Arc::new(Source {
-            instance_id: instance.record.id.to_string(),
+            instance_id: id.clone(),
             executor_id: executor.to_string(),
             hostname: hostname.unwrap_or_default(),
         });
@@ -150,35 +258,17 @@ impl Gathering {
         }
         if readers.len() >= MAX_AT_ONCE {
             let why = format!("{MAX_AT_ONCE} instances are followed already; follow this one by its id");
-            let _ = self.told.send((Some(source), Told::Unavailable(why))).await;
+            let _ = self.told.send(Message::Of(source, Told::Unavailable(why))).await;
             return;
         }
-        let reading = LogReading::new(&self.relays, executor, ask);
-        readers.spawn(read_one(
-            reading,
-            instance.record.id.clone(),
-            source,
-            self.wanted.follow,
-            self.states.clone(),
-            self.told.clone(),
-        ));
-    }
-}
-
-/// Everything, and what comes.
-fn whole(instance: &InstanceId) -> v1::ReadLog {
-    v1::ReadLog {
-        instance: instance.to_string(),
-        follow: true,
-        whole_characters: true,
-        ..v1::ReadLog::default()
+        let reading = LogReading::new(&self.relays, executor, self.ask(id, reached));
+        readers.spawn(read_one(reading, source, self.wanted.follow, self.states.clone(), self.told.clone()));
     }
 }
 
 /// Reads one log to its end. A follower waits for a node that is away, and for an instance that has not begun to write.
 async fn read_one(
     mut reading: LogReading,
-    instance: InstanceId,
     source: Arc<Source>,
     follow: bool,
     states: watch::Receiver<Arc<State>>,
@@ -190,7 +280,7 @@ async fn read_one(
         let goes_on = match &next {
             Ok(text) => text.is_some(),
             Err(RelayError::NotFound(_)) => {
-                follow && states.borrow().instance(&instance).is_some_and(|known| known.is_live())
+                follow && states.borrow().instance(&source.instance_id).is_some_and(|known| known.is_live())
             }
             Err(error) => follow && error.may_pass(),
         };
@@ -198,7 +288,7 @@ async fn read_one(
         let is_news = !is_early && (next.is_ok() || !is_told);
         let is_error = next.is_err();
         is_told = is_error && !is_early;
-        if is_news && told.send((Some(Arc::clone(&source)), Told::of(next))).await.is_err() {
+        if is_news && told.send(Message::Of(Arc::clone(&source), Told::of(next))).await.is_err() {
             return;
         }
         if !goes_on {

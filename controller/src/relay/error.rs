@@ -68,6 +68,9 @@ pub(crate) enum RelayError {
     /// The executor has enough to do.
     #[error("{0}")]
     Busy(String),
+    /// There is no such command.
+    #[error("{0}")]
+    NoSuchCommand(String),
     /// The executor tried, and it went wrong.
     #[error("{0}")]
     Failed(String),
@@ -92,6 +95,11 @@ pub(crate) enum RelayError {
 }
 
 impl RelayError {
+    /// Whether it is known, before anything is tried, that it takes longer than a moment.
+    pub(crate) const fn is_known_before(&self) -> bool {
+        matches!(self, Self::Away { .. } | Self::TooMany { .. } | Self::Busy(_))
+    }
+
     /// Whether asking again in a moment may help, as when an executor or the leader is being restarted.
     pub(crate) const fn may_pass(&self) -> bool {
         match self {
@@ -102,7 +110,11 @@ impl RelayError {
             | Self::TooMany { .. }
             | Self::Busy(_)
             | Self::Broken { .. } => true,
-            Self::Gone(_) | Self::NotFound(_) | Self::Failed(_) | Self::Misunderstood { .. } => false,
+            Self::Gone(_)
+            | Self::NotFound(_)
+            | Self::NoSuchCommand(_)
+            | Self::Failed(_)
+            | Self::Misunderstood { .. } => false,
         }
     }
 }

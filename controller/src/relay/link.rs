@@ -142,6 +142,7 @@ impl Drop for Relay {
 fn refused(refusal: v1::RelayRefusal) -> RelayError {
     match refusal.kind.as_str() {
         "NOT_FOUND" => RelayError::NotFound(refusal.why),
+        "NO_SUCH_COMMAND" => RelayError::NoSuchCommand(refusal.why),
         "BUSY" => RelayError::Busy(refusal.why),
         _ => RelayError::Failed(refusal.why),
     }

@@ -15,7 +15,10 @@ use muster_controller::Storage;
 use muster_controller::{Controller, ControllerConfig, Resources};
 use muster_controller::{ListenConfig, LivenessConfig, MemberConfig, RetentionConfig};
 use muster_platform::{Authority, TlsIdentity, World, bind};
-use serde_json::Value;
+use muster_proto::v1;
+use serde_json::{Value, json};
+
+use executor::{Session, instance, register};
 
 /// Long enough for a loaded machine; nothing waits for as long as this when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -156,6 +159,24 @@ impl Cluster {
         body["data"]["operationId"].as_str().unwrap().to_owned()
     }
 
+    /// A session of the executor `e1`, the table that it was sent, and the instance of `WEB-1` that is HEALTHY in its one
+    /// slot.
+    pub async fn with_a_healthy_instance(&self) -> (Session, v1::SlotTable, v1::InstanceRecord) {
+        self.submit(0, json!({"type": "CREATE", "spec": spec("WEB"), "instancesPerHost": 1})).await;
+        self.submit(0, json!({"type": "ACTIVATE", "serviceId": "WEB-1"})).await;
+        let address = self.controllers[0].cluster_addr().to_string();
+        let mut session = Session::open(&self.executor("e1"), &address, register("e1", 1, 0)).await.unwrap();
+        session.welcome().await;
+        let mut table = session.table().await;
+        while table.rows.is_empty() {
+            table = session.table().await;
+        }
+        let healthy = instance("SI-1", "WEB-1", "e1", &table.rows[0], "HEALTHY");
+        session.report(vec![healthy.clone()], Vec::new()).await;
+        session.ack().await;
+        (session, table, healthy)
+    }
+
     /// Waits until the state of `controller` is as `wanted`.
     pub async fn until(&self, controller: usize, what: &str, wanted: impl Fn(&State) -> bool) -> Arc<State> {
         let mut state = self.controllers[controller].state();
@@ -183,11 +204,11 @@ fn identity(authority: &Authority, cluster: &ClusterId, role: Role) -> TlsIdenti
 
 /// A spec that is valid.
 pub fn spec(name: &str) -> Value {
-    let check = serde_json::json!({
+    let check = json!({
         "mode": {"type": "HTTP", "protocol": "HTTP", "portName": "main", "path": "/", "verb": "GET", "successCodes": [200]},
         "timeout": "1s", "interval": "1s", "attempts": 3
     });
-    serde_json::json!({
+    json!({
         "name": name, "version": "1", "type": "LOCAL_SERVICE",
         "executable": {"type": "PROCESS", "command": ["/bin/true"]},
         "exposedPorts": [{"name": "main", "port": 8000, "type": "HTTP"}],

@@ -14,9 +14,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::anchor::{ANCHOR_BYTES, Anchor};
 use super::bookmark::Bookmark;
+use super::entries::Entries;
 use super::files::{LogDir, none_if_gone};
-use super::reader::{LogPosition, LogReader};
+use super::reader::LogReader;
 use super::rotation::Rotation;
 use super::writer::OutputLog;
 
@@ -26,40 +28,11 @@ const GAP: &str = "muster: output is missing here: it was removed before it was 
 /// What stands at the end of a copy that is not whole, before the reason.
 const NOT_KEPT: &str = "muster: the rest of the output was not kept: ";
 
-/// How far apart in time entries may be that are indexed as one; as exact as an index is.
-const SPAN_NANOS: u64 = 10_000_000_000;
-
 /// How often a copy that is removed while its lock is waited for is made anew.
 const LOCK_ATTEMPTS: usize = 10;
 
 /// The bytes that are read in one go.
 const CHUNK_BYTES: usize = 64 << 10;
-
-/// The length of `output.copied` in bytes: five numbers of twenty digits, each with a blank or a line end.
-const ANCHOR_BYTES: u64 = 105;
-
-/// Which entry of the log stands where in the copy.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Anchor {
-    bookmark: Bookmark,
-    at: LogPosition,
-    lost_bytes: u64,
-}
-
-impl Anchor {
-    fn line(self) -> String {
-        let Self { bookmark: Bookmark { latest, entries }, at, lost_bytes } = self;
-        format!("{latest:020} {entries:020} {:020} {:020} {lost_bytes:020}\n", at.segment, at.offset)
-    }
-
-    fn parse(line: &str) -> Option<Self> {
-        let mut numbers = line.trim_end().split(' ').map(str::parse);
-        let mut next = || numbers.next()?.ok();
-        let bookmark = Bookmark { latest: next()?, entries: next()? };
-        let at = LogPosition { segment: next()?, offset: next()? };
-        Some(Self { bookmark, at, lost_bytes: next()? })
-    }
-}
 
 /// What becomes of entries that there is no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,50 +41,6 @@ pub(crate) enum NoRoom {
     ComeAgain,
     /// They are lost, counted and said, as for processes: nobody keeps them much longer.
     Lost,
-}
-
-/// Entries on their way into a copy.
-#[derive(Debug)]
-pub(crate) struct Entries {
-    bytes: Vec<u8>,
-    /// Where in `bytes` what was written at which time begins.
-    times: Vec<(usize, u64)>,
-    bookmark: Bookmark,
-    is_after_gap: bool,
-}
-
-impl Entries {
-    /// None yet. They will follow those up to `bookmark`.
-    pub(crate) fn after(bookmark: Bookmark) -> Self {
-        Self { bytes: Vec::new(), times: Vec::new(), bookmark, is_after_gap: false }
-    }
-
-    pub(crate) fn push(&mut self, time: u64, text: &[u8]) {
-        if self.times.last().is_none_or(|(_, last)| time.abs_diff(*last) >= SPAN_NANOS) {
-            self.times.push((self.bytes.len(), time));
-        }
-        self.bytes.extend_from_slice(text);
-        self.bookmark.pass(time);
-    }
-
-    /// Some are missing before the first. From here on the times begin anew: they may be earlier than those before.
-    pub(crate) fn follow_gap(&mut self) {
-        self.is_after_gap = true;
-        self.bookmark = Bookmark::default();
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub(crate) fn bookmark(&self) -> Bookmark {
-        self.bookmark
-    }
-
-    fn pieces(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let ends = self.times.iter().skip(1).map(|(begin, _)| *begin).chain([self.bytes.len()]);
-        self.times.iter().zip(ends).map(|((begin, time), end)| (*time, &self.bytes[*begin..end]))
-    }
 }
 
 /// A copy, open for writing, by one at a time. Blocks on the disk.
@@ -194,7 +123,7 @@ impl LogCopy {
 
     /// Takes the next entries. After an error the copy has to be opened again.
     pub(crate) fn append(&mut self, entries: &Entries, no_room: NoRoom) -> io::Result<()> {
-        if entries.is_after_gap {
+        if entries.is_after_gap() {
             self.repeated = 0;
             say(&mut self.log, &LogReader::new(self.dir.clone()), GAP)?;
         }
@@ -214,7 +143,7 @@ impl LogCopy {
             self.tail.extend(fresh);
             self.tail.drain(..self.tail.len().saturating_sub(self.tail_bytes));
         }
-        self.bookmark = entries.bookmark;
+        self.bookmark = entries.bookmark();
         self.write_anchor()
     }
 

@@ -6,6 +6,8 @@
 //! | `rotation` | when a log is rotated (pure) |
 //! | `writer` | the writing end, in the shim |
 //! | `copy` | the copy of a log that an engine keeps |
+//! | `entries` | what is on its way into a copy (pure) |
+//! | `anchor` | how far a copy goes, as is written down beside it (pure) |
 //! | `bookmark` | which entry was copied last (pure) |
 //! | `index` | which byte was written when |
 //! | `reader` | the reading end: the last lines, since a time, following |
@@ -19,9 +21,11 @@
 //! restarted meanwhile, so a reader neither loses nor repeats a byte. Only what retention removed is lost to it, and it
 //! is told.
 
+mod anchor;
 mod bookmark;
 mod compress;
 mod copy;
+mod entries;
 mod files;
 mod index;
 mod reader;
@@ -31,7 +35,8 @@ mod whole;
 mod writer;
 
 pub(crate) use bookmark::{Bookmark, Seek, Sought, Step};
-pub(crate) use copy::{Entries, LogCopy, NoRoom};
+pub(crate) use copy::{LogCopy, NoRoom};
+pub(crate) use entries::Entries;
 pub(crate) use files::LogDir;
 pub(crate) use reader::FOLLOW_INTERVAL;
 pub use reader::{LogFollower, LogPiece, LogPosition, LogReader};

@@ -123,6 +123,7 @@ pub(super) async fn run(node: &Node, ask: v1::StartExec, told: Told, line: Line)
     match outcome {
         Ok(Ok(ExecEnd { code, signal })) => Ok(Up::ExecEnd(v1::ExecEnd { code, signal, timed_out: false })),
         Ok(Err(RunnerError::Unavailable(why) | RunnerError::Failed { why, .. })) => Err(Refusal::Failed(why)),
+        Ok(Err(RunnerError::NoSuchCommand(why))) => Err(Refusal::NoSuchCommand(why)),
         Err(_) => Ok(Up::ExecEnd(v1::ExecEnd { timed_out: true, ..v1::ExecEnd::default() })),
     }
 }

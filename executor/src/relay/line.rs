@@ -19,6 +19,9 @@ pub(super) enum Refusal {
     /// There is too much to do.
     #[error("{0}")]
     Busy(String),
+    /// There is no such command.
+    #[error("{0}")]
+    NoSuchCommand(String),
     /// It went wrong.
     #[error("{0}")]
     Failed(String),
@@ -29,6 +32,7 @@ impl From<Refusal> for v1::RelayRefusal {
         let (kind, why) = match refusal {
             Refusal::NotFound(why) => ("NOT_FOUND", why),
             Refusal::Busy(why) => ("BUSY", why),
+            Refusal::NoSuchCommand(why) => ("NO_SUCH_COMMAND", why),
             Refusal::Failed(why) => ("FAILED", why),
         };
         Self { kind: kind.to_owned(), why }

@@ -220,6 +220,9 @@ pub enum RunnerError {
         /// The runner's own words.
         why: String,
     },
+    /// There is nothing that a user's command names, in the runner's own words.
+    #[error("command failed: {0}")]
+    NoSuchCommand(String),
 }
 
 /// The end of what a workload wrote that has ended.
@@ -326,14 +329,18 @@ pub trait Runner: Send + Sync {
     ) -> BoxFuture<'a, Result<CommandOutput, RunnerError>>;
 
     /// Runs a user's command inside (docker) or beside (process, with its environment) the workload, to its end and
-    /// that of its output. Dropping the future kills it and all that it started.
+    /// that of its output. Dropping the future kills it and all that it started. A runner whose workloads are no programs
+    /// runs none.
     fn exec<'a>(
         &'a self,
-        plan: &'a LaunchPlan,
-        workload: &'a Workload,
-        request: &'a ExecRequest,
-        io: ExecIo,
-    ) -> BoxFuture<'a, Result<ExecEnd, RunnerError>>;
+        _plan: &'a LaunchPlan,
+        _workload: &'a Workload,
+        _request: &'a ExecRequest,
+        _io: ExecIo,
+    ) -> BoxFuture<'a, Result<ExecEnd, RunnerError>> {
+        let why = "no command can be run beside this workload".to_owned();
+        Box::pin(std::future::ready(Err(RunnerError::Failed { step: "command", why })))
+    }
 
     /// The workload's own address, at which its container ports are open, where it has one that this node
     /// reaches. Others are called at their host ports. Whoever cannot say so within `timeout` is unavailable.

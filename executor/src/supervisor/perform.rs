@@ -403,7 +403,7 @@ impl From<StartError> for Trouble {
 impl From<RunnerError> for Trouble {
     fn from(error: RunnerError) -> Self {
         match error {
-            RunnerError::Failed { .. } => Self::Failed(error.to_string()),
+            RunnerError::Failed { .. } | RunnerError::NoSuchCommand(_) => Self::Failed(error.to_string()),
             RunnerError::Unavailable(message) => Self::Unavailable(message),
         }
     }

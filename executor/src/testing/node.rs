@@ -14,8 +14,8 @@ use tokio::time::sleep;
 
 use crate::probe::{ProbeOutcome, Prober};
 use crate::runner::{
-    CommandOutput, ExecEnd, ExecIo, ExecRequest, Exit, Found, LaunchPlan, Listed, LogEnd, Place,
-    ProvisionError, Runner, RunnerError, RunnerEvent, Runners, StartError, Workload,
+    CommandOutput, Exit, Found, LaunchPlan, Listed, LogEnd, Place, ProvisionError, Runner, RunnerError,
+    RunnerEvent, Runners, StartError, Workload,
 };
 
 /// The machine under a supervisor.
@@ -230,17 +230,6 @@ impl Runner for Node {
             };
             Ok(state.workloads.keys().chain(&state.files).map(listed).collect())
         })
-    }
-
-    fn exec<'a>(
-        &'a self,
-        _plan: &'a LaunchPlan,
-        _workload: &'a Workload,
-        _request: &'a ExecRequest,
-        _io: ExecIo,
-    ) -> BoxFuture<'a, Result<ExecEnd, RunnerError>> {
-        let why = "nothing runs in here".to_owned();
-        Box::pin(std::future::ready(Err(RunnerError::Failed { step: "command", why })))
     }
 
     fn command<'a>(

@@ -12,8 +12,8 @@ use muster_common::id::InstanceId;
 use muster_common::instance::RunnerKind;
 use muster_common::spec::CheckMode;
 use muster_executor::{
-    CommandOutput, ExecEnd, ExecIo, ExecRequest, Exit, Found, LaunchPlan, Listed, LogEnd, Place,
-    ProvisionError, Runner, RunnerError, RunnerEvent, Runners, StartError, Workload,
+    CommandOutput, Exit, Found, LaunchPlan, Listed, LogEnd, Place, ProvisionError, Runner, RunnerError,
+    RunnerEvent, Runners, StartError, Workload,
 };
 use muster_executor::{ProbeOutcome, Prober};
 use tokio::sync::mpsc;
@@ -146,17 +146,6 @@ impl Runner for SimulatedNode {
             };
             Ok(state.workloads.iter().map(listed).collect())
         })
-    }
-
-    fn exec<'a>(
-        &'a self,
-        _plan: &'a LaunchPlan,
-        _workload: &'a Workload,
-        _request: &'a ExecRequest,
-        _io: ExecIo,
-    ) -> BoxFuture<'a, Result<ExecEnd, RunnerError>> {
-        let why = "nothing runs in here".to_owned();
-        Box::pin(std::future::ready(Err(RunnerError::Failed { step: "command", why })))
     }
 
     fn command<'a>(

@@ -39,7 +39,8 @@ pub(crate) struct WaveArgs {
     /// How many instances at a time: a number, or a percentage such as 25%.
     #[arg(short, long, default_value = "1")]
     pub(crate) parallelism: Parallelism,
-    /// How long each instance may take, such as 30s or 5m; the operation has that for each wave.
+    /// How long each instance may take, such as 30s or 5m; longer where its spec allows its start and its end more. The
+    /// operation has that for each wave.
     #[arg(short, long, default_value = "5m")]
     pub(crate) timeout: DroveDuration,
     /// How long a new instance must stay healthy before the next is touched.

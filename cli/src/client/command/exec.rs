@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use futures::{SinkExt as _, StreamExt as _};
 use muster_common::duration::DroveDuration;
-use muster_common::exec_channel::SUBPROTOCOL;
+use muster_common::exec_channel::{SUBPROTOCOL, TIMED_OUT};
 use muster_common::exit::Exit;
 use muster_common::instance::{InstanceInfo, InstanceState};
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,6 @@ use crate::client::terminal::{self, Raw};
 use crate::client::{resolve, screen};
 use crate::error::CliError;
 
-/// The command did not end in its time (as timeout(1) has it).
-const INNER_TIMEOUT: u8 = 124;
 /// How long it may take until the command is on its way.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much input is read at a time.
@@ -71,8 +69,10 @@ pub(crate) async fn exec(caller: &Caller, args: &ExecArgs) -> Result<ExitCode, C
         let message = "-t needs a terminal, and standard input is none; leave it out";
         return Err(CliError::new(Exit::Usage, message));
     }
+    // Before the terminal's size is told: whatever it becomes later is told then. All other signals are ours until then.
+    let resized = signal(SignalKind::window_change()).map_err(|error| unusable(&error))?;
     let mut socket = connect(&caller.client, &instance, args).await?;
-    let end = converse(&mut socket, args).await?;
+    let end = converse(&mut socket, resized, args).await?;
     if let Some(error) = &end.error {
         eprintln!("muster: {error}");
     }
@@ -161,7 +161,7 @@ async fn one_shot(
     }
     if outcome.timed_out {
         eprintln!("muster: the command was ended after {limit}");
-        return Ok(ExitCode::from(INNER_TIMEOUT));
+        return Ok(ExitCode::from(TIMED_OUT));
     }
     let end = End { exit_code: outcome.exit_code, signal: outcome.signal, error: None };
     Ok(ExitCode::from(end.code()))
@@ -184,6 +184,9 @@ fn query(args: &ExecArgs) -> String {
     let mut parts: Vec<String> =
         args.command.iter().map(|word| format!("command={}", segment(word))).collect();
     parts.push(format!("tty={}", args.tty));
+    if let Some((rows, columns)) = terminal::size().filter(|_| args.tty) {
+        parts.push(format!("rows={rows}&columns={columns}"));
+    }
     parts.push(format!("stdin={}", args.interactive));
     parts.extend(args.env.iter().map(|variable| format!("env={}", segment(variable))));
     parts.extend(args.workdir.iter().map(|dir| format!("workdir={}", segment(dir))));
@@ -232,13 +235,13 @@ struct Signals {
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    fn listen(resized: Signal) -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
             quit: signal(SignalKind::quit())?,
-            resized: signal(SignalKind::window_change())?,
+            resized,
         })
     }
 
@@ -259,20 +262,18 @@ fn resized() -> Option<Said> {
 }
 
 /// Passes on what is typed and what is answered, until the command is over.
-async fn converse(socket: &mut Socket, args: &ExecArgs) -> Result<End, CliError> {
-    let local = |error: std::io::Error| CliError::failure(format!("cannot use this terminal: {error}"));
-    let mut signals = Signals::listen().map_err(local)?;
+async fn converse(socket: &mut Socket, resized: Signal, args: &ExecArgs) -> Result<End, CliError> {
+    let mut signals = Signals::listen(resized).map_err(|error| unusable(&error))?;
     // Restored when this ends, whichever way.
-    let _raw = if args.tty { Some(Raw::begin().map_err(local)?) } else { None };
-    if let Some(size) = resized().filter(|_| args.tty) {
-        say(socket, &size).await?;
-    }
+    let _raw = if args.tty { Some(Raw::begin().map_err(|error| unusable(&error))?) } else { None };
     let mut input = if args.interactive { Some(stdin()) } else { None };
     loop {
         tokio::select! {
             biased;
-            said = signals.next(args.tty) => if let Some(said) = said {
-                say(socket, &said).await?;
+            said = signals.next(args.tty) => if let Some(said) = said
+                && let Err(error) = say(socket, &said).await
+            {
+                return Ok(broken(&error));
             },
             message = socket.next() => {
                 if let Some(end) = heard(message)? {
@@ -281,7 +282,10 @@ async fn converse(socket: &mut Socket, args: &ExecArgs) -> Result<End, CliError>
             }
             bytes = next_of(&mut input) => {
                 // Nothing is the end of the input.
-                say(socket, &Said::Stdin(bytes.unwrap_or_else(|| { input = None; Vec::new() }))).await?;
+                let bytes = bytes.unwrap_or_else(|| { input = None; Vec::new() });
+                if let Err(error) = say(socket, &Said::Stdin(bytes)).await {
+                    return Ok(broken(&error));
+                }
             }
         }
     }
@@ -295,8 +299,8 @@ async fn next_of(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>>
     }
 }
 
-async fn say(socket: &mut Socket, said: &Said) -> Result<(), CliError> {
-    socket.send(Message::binary(said.encode())).await.map_err(|error| broken(&error))
+async fn say(socket: &mut Socket, said: &Said) -> Result<(), WebSocketError> {
+    socket.send(Message::binary(said.encode())).await
 }
 
 /// Shows what was said, and tells when it was the last word.
@@ -313,14 +317,18 @@ fn heard(message: Option<Result<Message, WebSocketError>>) -> Result<Option<End>
             Told::End(end) => Ok(Some(end)),
             Told::Unknown => Ok(None),
         },
-        Some(Ok(Message::Close(_))) | None => Err(broken(&"the cluster ended it without a last word")),
+        Some(Ok(Message::Close(_))) | None => Ok(Some(broken(&"the cluster ended it without a last word"))),
         Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
-        Some(Err(error)) => Err(broken(&error)),
+        Some(Err(error)) => Ok(Some(broken(&error))),
     }
 }
 
-fn broken(why: &dyn std::fmt::Display) -> CliError {
-    CliError::failure(format!("the connection to the command broke, and the command is ended: {why}"))
+fn broken(why: &dyn std::fmt::Display) -> End {
+    End::unseen(format!("the connection to the command broke, and the command is ended: {why}"))
+}
+
+fn unusable(error: &std::io::Error) -> CliError {
+    CliError::failure(format!("cannot use this terminal: {error}"))
 }
 
 /// Standard input, piece by piece. Read in a thread of its own, which ends with the program: nothing else ends a read of a

@@ -102,6 +102,11 @@ impl Selector {
         self.0.iter().all(has)
     }
 
+    /// The same as parameters of a call, whose cluster then looks.
+    fn query(&self) -> String {
+        self.0.iter().map(|wanted| format!("&label={}", segment(wanted))).collect()
+    }
+
     fn takes_service(&self, service: &ServiceSummary) -> bool {
         let tags: Vec<String> = service.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
         self.takes(&tags)
@@ -195,25 +200,21 @@ async fn fetch_instances(
     old: bool,
     selector: &Selector,
 ) -> Result<Vec<muster_common::instance::InstanceInfo>, CliError> {
-    let services = match name {
-        None => resolve::services(client).await?,
-        Some(name) => match resolve::service(client, name).await {
-            Ok(service) => vec![service],
-            Err(missing) if missing.exit == Exit::NotFound => {
-                // It may be an instance's; if it is not, a service was most likely meant.
-                return match resolve::instance(client, name).await {
-                    Err(error) if error.exit == Exit::NotFound => Err(missing),
-                    found => found.map(|instance| vec![instance]),
-                };
-            }
-            Err(error) => return Err(error),
-        },
+    let Some(name) = name else {
+        return resolve::all_instances(client, old, &selector.query()).await;
     };
-    let mut all = Vec::new();
-    for service in services.iter().filter(|service| selector.takes_service(service)) {
-        all.extend(resolve::instances(client, &service.id, old).await?);
+    match resolve::service(client, name).await {
+        Ok(service) if selector.takes_service(&service) => resolve::instances(client, &service.id, old).await,
+        Ok(_) => Ok(Vec::new()),
+        Err(missing) if missing.exit == Exit::NotFound => {
+            // It may be an instance's; if it is not, a service was most likely meant.
+            match resolve::instance(client, name).await {
+                Err(error) if error.exit == Exit::NotFound => Err(missing),
+                found => found.map(|instance| vec![instance]),
+            }
+        }
+        Err(error) => Err(error),
     }
-    Ok(all)
 }
 
 async fn fetch_operations(

@@ -5,18 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 use muster_common::duration::DroveDuration;
-use muster_common::event::{Event, EventType};
 use muster_common::exit::Exit;
-use muster_common::instance::{InstanceInfo, InstanceState};
+use muster_common::instance::InstanceInfo;
 use muster_common::service::ServiceSummary;
-use serde_json::Value;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::Caller;
 use super::events::before;
-use super::watch::{self, sort};
 use crate::client::follow::Follow;
 use crate::client::http::{Client, segment};
 use crate::client::log_lines::{Lines, LogMessage, Source};
@@ -24,10 +19,6 @@ use crate::client::words::counted;
 use crate::client::{resolve, screen};
 use crate::error::CliError;
 
-/// How many instances are followed at once.
-const MAX_FOLLOWED: usize = 64;
-/// How many messages wait to be written; who reads them from the cluster waits while it is full.
-const QUEUE: usize = 64;
 /// How long controllers are tried before it is said that a log cannot be read.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Then it is tried again so often, for as long as somebody follows.
@@ -154,118 +145,10 @@ async fn print_service(caller: &Caller, service: &ServiceSummary, query: &str) -
     }
 }
 
-/// One instance to its end.
+/// One instance to its end, wherever its log can be read: each message once. Where it cannot be read for a while, that is
+/// told once.
 async fn follow_one(client: &Client, instance: &InstanceInfo, query: &str) -> Result<(), CliError> {
-    let (sender, mut messages) = mpsc::channel(QUEUE);
-    let reader = tokio::spawn(read(client.clone(), instance.clone(), query.to_owned(), sender));
-    while let Some((_, event, data)) = messages.recv().await {
-        note(&instance.executor_id, &data);
-        if event == "lines" {
-            screen::write(&data.text)?;
-        }
-    }
-    reader.await.unwrap_or_else(|error| Err(CliError::failure(format!("reading the log ended: {error}"))))
-}
-
-/// All instances of a service, those included that come.
-async fn follow_service(caller: &Caller, service: &ServiceSummary, query: &str) -> Result<(), CliError> {
-    let client = &caller.client;
-    let mut events = Follow::new(client, "cluster/events/watch".to_owned());
-    // First this, then the list: who comes in between is told.
-    events.open().await?;
-    let (sender, mut messages) = mpsc::channel(QUEUE);
-    let (arrived, mut arrivals) = mpsc::channel(1);
-    let mut followed = Followed { readers: JoinSet::new(), known: BTreeSet::new(), sender };
-    followed.add(client, resolve::instances(client, &service.id, false).await?, query);
-    let watcher = tokio::spawn(arrivals_of(events, client.clone(), service.id.clone(), arrived));
-    let mut writer = Writer::new(caller);
-    loop {
-        tokio::select! {
-            Some((source, event, data)) = messages.recv() => writer.take(&source, &event, &data)?,
-            // Of one that is new everything is.
-            Some(instances) = arrivals.recv() => followed.add(client, instances, "since=0"),
-            Some(Ok(Err(error))) = followed.readers.join_next() => eprintln!("muster: {error}"),
-            else => break,
-        }
-    }
-    watcher
-        .await
-        .unwrap_or_else(|error| Err(CliError::failure(format!("watching the service ended: {error}"))))
-}
-
-/// Tells all instances of a service whenever some of them may be new, for as long as somebody listens.
-async fn arrivals_of(
-    mut events: Follow,
-    client: Client,
-    service: String,
-    arrived: mpsc::Sender<Vec<InstanceInfo>>,
-) -> Result<(), CliError> {
-    loop {
-        match sort(&events.next().await?) {
-            watch::Told::Event(event) if is_arrival(&event, &service) => {}
-            watch::Told::Event(_) | watch::Told::StillHere => continue,
-            watch::Told::Elsewhere => {
-                events.elsewhere().await;
-                continue;
-            }
-            watch::Told::Forgotten => {
-                events.begin_anew();
-                events.open().await?;
-            }
-        }
-        if arrived.send(resolve::instances(&client, &service, false).await?).await.is_err() {
-            return Ok(());
-        }
-    }
-}
-
-/// Whether an instance of the service has come to have a log.
-fn is_arrival(event: &Event, service: &str) -> bool {
-    let text = |name| event.metadata.get(name).and_then(Value::as_str);
-    let begins = [InstanceState::Starting, InstanceState::Unready].map(InstanceState::as_str);
-    event.kind == EventType::LocalServiceInstanceStateChange
-        && text("SERVICE_ID") == Some(service)
-        && text("CURRENT_STATE").is_some_and(|state| begins.contains(&state))
-}
-
-type Sent = (Source, String, LogMessage);
-
-/// Who is followed.
-struct Followed {
-    readers: JoinSet<Result<(), CliError>>,
-    known: BTreeSet<String>,
-    sender: mpsc::Sender<Sent>,
-}
-
-impl Followed {
-    fn add(&mut self, client: &Client, instances: Vec<InstanceInfo>, query: &str) {
-        for instance in instances {
-            if !self.known.insert(instance.instance_id.clone()) {
-                continue;
-            }
-            if self.readers.len() >= MAX_FOLLOWED {
-                eprintln!(
-                    "muster: {MAX_FOLLOWED} instances are followed already; follow {} by its id",
-                    instance.instance_id
-                );
-                continue;
-            }
-            let (query, sender) = (query.to_owned(), self.sender.clone());
-            self.readers.spawn(read(client.clone(), instance, query, sender));
-        }
-    }
-}
-
-/// Follows one instance's log to its end, wherever it can be read: each message once. Where it cannot be read for a while,
-/// that is told once.
-async fn read(
-    client: Client,
-    instance: InstanceInfo,
-    query: String,
-    sender: mpsc::Sender<Sent>,
-) -> Result<(), CliError> {
-    let source = Source { instance: instance.instance_id.clone(), executor: instance.executor_id.clone() };
-    let mut follow = Follow::patient(&client, format!("{}?{query}&follow=true", path(&instance)), PATIENCE);
+    let mut follow = Follow::patient(client, format!("{}?{query}&follow=true", path(instance)), PATIENCE);
     let mut told = String::new();
     loop {
         let (event, data) = match follow.next().await {
@@ -275,20 +158,37 @@ async fn read(
             }
             Err(error) => return Err(error),
         };
-        let is_over = event == "end";
-        if event == "unavailable" {
-            let is_news = told != data.message;
-            told.clone_from(&data.message);
-            if is_news && sender.send((source.clone(), event, data)).await.is_err() {
-                return Ok(());
-            }
-            sleep(RETRY).await;
-            follow.elsewhere().await;
-            continue;
+        let is_news = event != "unavailable" || told != data.message;
+        told.clone_from(&data.message);
+        if is_news {
+            note(&instance.executor_id, &data);
         }
-        told.clear();
-        if sender.send((source.clone(), event, data)).await.is_err() || is_over {
-            return Ok(());
+        match event.as_str() {
+            "lines" => screen::write(&data.text)?,
+            "end" => return Ok(()),
+            "unavailable" => {
+                sleep(RETRY).await;
+                follow.elsewhere().await;
+            }
+            _ => {} // what later versions say
+        }
+    }
+}
+
+/// All instances of a service, those included that come.
+async fn follow_service(caller: &Caller, service: &ServiceSummary, query: &str) -> Result<(), CliError> {
+    let path = format!("localservices/{}/logs?{query}&follow=true", segment(&service.id));
+    let mut follow = Follow::new(&caller.client, path);
+    let mut writer = Writer::new(caller);
+    loop {
+        let message = follow.next().await?;
+        let data = LogMessage::of(&message);
+        match (message.event.as_str(), data.source()) {
+            (event, Some(source)) => writer.take(&source, event, &data)?,
+            // Its controller is stopping.
+            ("unavailable", None) => follow.elsewhere().await,
+            ("end", None) => return Ok(()),
+            (_, None) => {}
         }
     }
 }

@@ -186,6 +186,7 @@ pub(super) const CALLS: &[Call] = &[
             TAIL,
             Parameter::query::<u64>("since", "What was written since this time, in ms since 1970"),
             Parameter::query::<bool>("old", "Also of those that ended"),
+            Parameter::query::<String>("from", "Go on after the message with this id"),
             FOLLOW,
             STALE,
         ])

@@ -1,42 +1,21 @@
-//! A container: what is asked of the engine for a plan, and what its state says. Pure.
+//! A container: what is asked of the engine for a plan, and what it was given less. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, DeviceMapping,
-    DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding, ResourcesUlimits,
+    ContainerCreateBody, ContainerInspectResponse, DeviceMapping, DeviceRequest, HostConfig,
+    HostConfigLogConfig, Mount, MountType, PortBinding, ResourcesUlimits,
 };
 use muster_common::evidence::{MAX_MESSAGE_BYTES, MAX_WARNINGS, head};
-use muster_common::id::InstanceId;
 use muster_common::instance::ResourceAllocation;
 use muster_common::spec::{
     DevicePermissions, DeviceSpec, LocalServiceSpec, LoggingSpec, MountMode, PortType,
 };
-use muster_common::time::Timestamp;
-use rustix::process::Signal;
 
-use super::stamp;
+use super::owner::{Owner, label, labels};
 use crate::config::DockerConfig;
-use crate::runner::{Exit, LaunchPlan, Place};
-
-/// Who made a container. Only ids ever go into labels: everybody who can reach the engine reads them.
-pub(super) mod label {
-    /// Every container that Muster made.
-    pub(in super::super) const MANAGED: &str = "muster.managed";
-    /// The executor's id.
-    pub(in super::super) const EXECUTOR: &str = "muster.executor";
-    /// The executor's data directory: two clusters on one machine may use the same ids.
-    pub(in super::super) const DATA_DIR: &str = "muster.data-dir";
-    /// The service's id.
-    pub(in super::super) const SERVICE: &str = "muster.service";
-    /// The instance's id.
-    pub(in super::super) const INSTANCE: &str = "muster.instance";
-    /// The slot's index.
-    pub(in super::super) const SLOT: &str = "muster.slot";
-    /// The whole [`Place`](crate::runner::Place), as JSON.
-    pub(in super::super) const PLACE: &str = "muster.place";
-}
+use crate::runner::{LaunchPlan, Place};
 
 /// Capabilities that the engine grants by default and services have no use for: forging packets,
 /// making device nodes, writing the kernel's audit log, giving files capabilities of their own.
@@ -60,43 +39,6 @@ impl From<&DockerConfig> for Limits {
     fn from(config: &DockerConfig) -> Self {
         Self { max_pids: config.max_pids, open_files: config.open_files }
     }
-}
-
-/// Whose containers: this executor's and no other's.
-#[derive(Debug, Clone)]
-pub(super) struct Owner {
-    pub(super) executor: String,
-    pub(super) data_dir: String,
-}
-
-impl Owner {
-    /// The engine's filter for them.
-    pub(super) fn filter(&self) -> Vec<String> {
-        vec![
-            format!("{}={}", label::EXECUTOR, self.executor),
-            format!("{}={}", label::DATA_DIR, self.data_dir),
-        ]
-    }
-
-    /// Whether a container with these labels is this executor's, and made for `instance`.
-    pub(super) fn made(&self, labels: &HashMap<String, String>, instance: &InstanceId) -> bool {
-        let is = |name: &str, value: &str| labels.get(name).is_some_and(|label| label == value);
-        is(label::EXECUTOR, &self.executor)
-            && is(label::DATA_DIR, &self.data_dir)
-            && is(label::INSTANCE, instance.as_str())
-    }
-}
-
-/// The data directory for which this executor made a container with these labels for `instance`, when it is another one than
-/// now.
-pub(super) fn made_elsewhere<'a>(
-    owner: &Owner,
-    labels: &'a HashMap<String, String>,
-    instance: &InstanceId,
-) -> Option<&'a str> {
-    let elsewhere = labels.get(label::DATA_DIR).filter(|dir| **dir != owner.data_dir)?;
-    let there = Owner { data_dir: elsewhere.clone(), ..owner.clone() };
-    there.made(labels, instance).then_some(elsewhere)
 }
 
 /// `<serviceId>-<instanceId>`; the service's id is cut where that gets too long, never the instance's.
@@ -155,22 +97,6 @@ pub(super) fn unenforced(found: &ContainerInspectResponse) -> Vec<String> {
     };
     let without = place.resources.iter().filter_map(is_without);
     without.map(|limit| format!("{limit} not enforced: the engine left it away")).collect()
-}
-
-fn labels(plan: &LaunchPlan, owner: &Owner) -> HashMap<String, String> {
-    // A place is text, numbers and maps with text keys: it can always be written.
-    let place = serde_json::to_string(&plan.place).unwrap_or_default();
-    [
-        (label::MANAGED, "true".to_owned()),
-        (label::EXECUTOR, owner.executor.clone()),
-        (label::DATA_DIR, owner.data_dir.clone()),
-        (label::SERVICE, plan.place.service.to_string()),
-        (label::INSTANCE, plan.instance.to_string()),
-        (label::SLOT, plan.place.index.to_string()),
-        (label::PLACE, place),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
 }
 
 fn host_config(plan: &LaunchPlan, limits: Limits) -> Result<HostConfig, String> {
@@ -342,35 +268,6 @@ fn log_config(spec: &LocalServiceSpec) -> Result<HostConfigLogConfig, String> {
     })
 }
 
-/// How a container ended.
-///
-/// The engine keeps one number: the exit code, or 128 + the signal. A program that itself exits with
-/// such a number (a JVM exits with 143 after SIGTERM) means the same, so 129..=159 is read as a signal.
-/// It also keeps whether the kernel ended any process of the container for want of memory: that was the container's
-/// own end only where SIGKILL was.
-pub(super) fn exit_of(state: &ContainerState) -> Exit {
-    use ContainerStateStatusEnum::{DEAD, REMOVING};
-    let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
-    let (code, signal) = match code {
-        Some(code @ 129..=159) => (None, Some(code - 128)),
-        code => (code, None),
-    };
-    Exit {
-        code,
-        signal,
-        oom_killed: state.oom_killed == Some(true) && signal == Some(Signal::KILL.as_raw()),
-        // It is being taken away, or that did not quite work.
-        removed: matches!(state.status, Some(REMOVING | DEAD)),
-        // A container that has not ended did so in the year 1.
-        at: state.finished_at.as_deref().and_then(stamp::nanos).map(timestamp),
-    }
-}
-
-/// As the engine counts, in nanoseconds since 1970.
-pub(super) fn timestamp(nanos: u64) -> Timestamp {
-    Timestamp(nanos / 1_000_000)
-}
-
 /// The reference with a tag: the engine would pull every tag of a name without one.
 pub(super) fn with_tag(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
@@ -382,9 +279,10 @@ mod tests {
     use std::sync::Arc;
 
     use bollard::models::ContainerConfig;
-    use muster_common::id::ServiceId;
+    use muster_common::id::{InstanceId, ServiceId};
     use muster_common::instance::{InstancePort, LocalInfo};
 
+    use super::super::owner::made_elsewhere;
     use super::*;
 
     fn plan(spec: &str) -> LaunchPlan {
@@ -513,37 +411,6 @@ mod tests {
             (limits[0].name.as_deref(), limits[0].soft, limits[0].hard),
             (Some("nofile"), Some(4096), Some(4096))
         );
-    }
-
-    #[test]
-    fn a_number_of_the_engine_is_a_code_or_a_signal() {
-        let exit = |code| exit_of(&ContainerState { exit_code: Some(code), ..ContainerState::default() });
-        assert_eq!(exit(0), Exit { code: Some(0), ..Exit::default() });
-        assert_eq!(exit(128), Exit { code: Some(128), ..Exit::default() });
-        assert_eq!(exit(137), Exit { signal: Some(9), ..Exit::default() });
-        let status = Some(ContainerStateStatusEnum::REMOVING);
-        assert!(exit_of(&ContainerState { status, ..ContainerState::default() }).removed);
-        assert_eq!(exit(143), Exit { signal: Some(15), ..Exit::default() });
-        assert_eq!(exit(255), Exit { code: Some(255), ..Exit::default() });
-        let oom =
-            ContainerState { exit_code: Some(137), oom_killed: Some(true), ..ContainerState::default() };
-        assert_eq!(exit_of(&oom), Exit { code: None, signal: Some(9), oom_killed: true, ..Exit::default() });
-        // Another process of the container was ended; its first one went on and exited by itself.
-        let other =
-            ContainerState { exit_code: Some(1), oom_killed: Some(true), ..ContainerState::default() };
-        assert_eq!(exit_of(&other), exit(1));
-    }
-
-    #[test]
-    fn the_time_of_an_end_is_the_engines() {
-        let at = |words: &str| {
-            let finished_at = Some(words.to_owned());
-            exit_of(&ContainerState { finished_at, ..ContainerState::default() }).at
-        };
-        assert_eq!(at("2024-07-02T03:52:34.194999999Z"), Some(Timestamp(1_719_892_354_194)));
-        for nothing in ["0001-01-01T00:00:00Z", "", "yesterday"] {
-            assert_eq!(at(nothing), None, "{nothing}");
-        }
     }
 
     #[test]

@@ -6,8 +6,10 @@ use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSumma
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use muster_common::id::InstanceId;
 
-use super::container::{self, label};
+use super::container;
 use super::engine::EngineError;
+use super::exit::exit_of;
+use super::owner::{label, made_elsewhere};
 use super::{DockerRunner, has_ended, never_started};
 use crate::runner::{Found, Listed, RunnerError, Workload};
 
@@ -27,7 +29,7 @@ impl DockerRunner {
                 return Ok(self.judge(instance, container_id.clone(), found, known).await);
             }
             // Neither listed nor watched nor removed by this one's labels; but not for nothing either: it may run.
-            if let Some(elsewhere) = container::made_elsewhere(&self.owner, labels, instance) {
+            if let Some(elsewhere) = made_elsewhere(&self.owner, labels, instance) {
                 return Err(RunnerError::Unavailable(format!(
                     "container {container_id} was made for the data directory {elsewhere}, and this executor's is {}: \
                      move the directory back, or remove the container",
@@ -65,7 +67,7 @@ impl DockerRunner {
         };
         let workload = Workload::Docker { container_id: container.clone(), warnings };
         if has_ended(&state) {
-            return Found::Ended(workload, container::exit_of(&state));
+            return Found::Ended(workload, exit_of(&state));
         }
         self.addresses.keep(instance, &found);
         self.watch(&container, instance).await;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
-use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
+use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
+use bollard::models::ExecConfig;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::join3;
@@ -36,18 +37,7 @@ pub(super) async fn run(
 ) -> Result<ExecEnd, RunnerError> {
     let at = |error: EngineError| error.at("command");
     let mark = format!("{VARIABLE}={}", executor.of_one());
-    let own = request.env.iter().filter(|(name, _)| !name.starts_with("MUSTER_"));
-    let own = own.map(|(name, value)| format!("{name}={value}"));
-    let options = CreateExecOptions {
-        cmd: Some(request.command.clone()),
-        env: Some(own.chain([mark.clone()]).collect()),
-        working_dir: request.workdir.clone(),
-        attach_stdin: Some(request.stdin),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        tty: Some(request.terminal.is_some()),
-        ..CreateExecOptions::default()
-    };
+    let options = config(request, mark.clone());
     let create = async |client: bollard::Docker| client.create_exec(container, options).await;
     let exec = engine.call("create_exec", create).await.map_err(at)?.id;
     let mut ending = Ending(Some(Begun {
@@ -103,6 +93,24 @@ pub(super) async fn run(
     Ok(ExecEnd { code: code.and_then(|code| i32::try_from(code).ok()), signal: None })
 }
 
+/// What the engine is asked for.
+fn config(request: &ExecRequest, mark: String) -> ExecConfig {
+    let own = request.env.iter().filter(|(name, _)| !name.starts_with("MUSTER_"));
+    let own = own.map(|(name, value)| format!("{name}={value}"));
+    let size = |size: TerminalSize| vec![size.rows.into(), size.columns.into()];
+    ExecConfig {
+        cmd: Some(request.command.clone()),
+        env: Some(own.chain([mark]).collect()),
+        working_dir: request.workdir.clone(),
+        attach_stdin: Some(request.stdin),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        tty: Some(request.terminal.is_some()),
+        console_size: request.terminal.map(size),
+        ..ExecConfig::default()
+    }
+}
+
 /// A command that was begun, and is not known to be over.
 struct Begun {
     engine: Arc<Engine>,
@@ -144,7 +152,7 @@ async fn feed(mut stdin: mpsc::Receiver<Bytes>, input: Pin<Box<dyn AsyncWrite + 
     pending().await
 }
 
-/// The engine takes no size at the beginning: it is told as soon as the command runs.
+/// Engines before API 1.42 take no size at the beginning: they are told as soon as the command runs.
 async fn resize(
     engine: &Engine,
     exec: &str,
@@ -179,4 +187,29 @@ async fn signal(
         }
     }
     pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_terminal_has_its_size_before_its_command_begins_and_no_variable_hides_the_mark() {
+        let mut request = ExecRequest {
+            command: vec!["sh".to_owned()],
+            env: ["MUSTER_COMMAND", "A"].map(|name| (name.to_owned(), "b".to_owned())).into(),
+            workdir: None,
+            stdin: true,
+            terminal: Some(TerminalSize { rows: 33, columns: 91 }),
+        };
+        let with = config(&request, "mark".to_owned());
+        assert_eq!((with.tty, with.console_size), (Some(true), Some(vec![33, 91])));
+        assert_eq!(with.env, Some(vec!["A=b".to_owned(), "mark".to_owned()]));
+        request.terminal = None;
+        request.env = BTreeMap::new();
+        let without = config(&request, "mark".to_owned());
+        assert_eq!((without.tty, without.console_size), (Some(false), None));
+    }
 }

@@ -27,8 +27,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::container::label;
 use super::engine::{Engine, EngineError};
+use super::find::labels;
+use super::owner::label;
 use super::pour::{copy, has_news, on_disk, tail};
 use super::progress::Progress;
 use crate::limits::{LOG_COLLECT, LOG_COMPLETE, LOG_COPY};
@@ -173,8 +174,7 @@ impl Logs {
 
     /// The engine shows this container of an instance.
     pub(super) fn keep(&self, instance: &InstanceId, container: &str, found: &ContainerInspectResponse) {
-        let service =
-            super::labels(found).and_then(|labels| ServiceId::new(labels.get(label::SERVICE)?).ok());
+        let service = labels(found).and_then(|labels| ServiceId::new(labels.get(label::SERVICE)?).ok());
         if let Some(service) = service {
             self.learn(instance, container, &service, logging_of(found).as_ref());
         }

@@ -3,7 +3,10 @@
 //! | module | noun |
 //! |---|---|
 //! | `engine` | the connection: agreed version, bounded calls, sorted failures |
-//! | `container` | what is asked of the engine for a plan, and what its state says |
+//! | `container` | what is asked of the engine for a plan, and what it was given less |
+//! | `owner` | whose a container is: its labels |
+//! | `start` | what is done to start one |
+//! | `exit` | how one ended |
 //! | `address` | where containers are reached without the engine's proxy |
 //! | `watch` | the task that sees containers end |
 //! | `pull` | pulls of images: one per reference, a few at a time |
@@ -38,14 +41,17 @@ mod container;
 mod credentials;
 mod engine;
 mod exec;
+mod exit;
 mod files;
 mod find;
 mod interact;
 mod log;
+mod owner;
 mod pour;
 mod progress;
 mod pull;
 mod stamp;
+mod start;
 mod watch;
 
 use std::net::IpAddr;
@@ -54,9 +60,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
-use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-};
+use bollard::query_parameters::{RemoveContainerOptionsBuilder, StopContainerOptionsBuilder};
 use futures::future::BoxFuture;
 use muster_common::id::{ExecutorId, InstanceId};
 use muster_common::instance::RunnerKind;
@@ -66,14 +70,14 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::address::Addresses;
-use self::container::{Limits, Owner};
+use self::container::Limits;
 use self::credentials::Credentials;
-use self::engine::{Engine, EngineError};
-use self::find::labels;
+use self::engine::Engine;
+use self::exit::exit_of;
 use self::log::Logs;
+use self::owner::Owner;
 use self::pull::Pulls;
 use self::watch::{Watch, Watcher};
-use super::file;
 use super::look::Looks;
 use super::mark::CommandMark;
 use super::step::Step;
@@ -194,71 +198,6 @@ impl DockerRunner {
         Ok(())
     }
 
-    async fn start(&self, plan: &LaunchPlan) -> Result<Workload, StartError> {
-        let Some(Executable::Docker { url, .. }) = &plan.spec.executable else {
-            return Err(StartError::Failed {
-                step: "create container",
-                why: "it is not a DOCKER executable".to_owned(),
-            });
-        };
-        let plan = &self.access.admit(plan, &self.looks).await?;
-        let files = file::read_all(&plan.spec.configs, &plan.place.service, &self.looks).await?;
-        let creating = step("create");
-        let Made { container, warnings, state } = self.create(plan, &container::with_tag(url)).await?;
-        creating.done();
-        if state.is_none_or(|state| never_started(&state)) {
-            files::place(&self.engine, &container, files).await?;
-            let starting = step("start");
-            self.engine
-                .call("start_container", async |client| client.start_container(&container, None).await)
-                .await
-                .map_err(|error| error.at_start("start container"))?;
-            starting.done();
-        }
-        self.logs.expect(plan, &container);
-        self.watch(&container, &plan.instance).await;
-        Ok(Workload::Docker { container_id: container, warnings })
-    }
-
-    /// The container for this plan; one that a start before a crash left is it.
-    async fn create(&self, plan: &LaunchPlan, image: &str) -> Result<Made, StartError> {
-        let at = |error: EngineError| error.at_start("create container");
-        let name = container::name(plan);
-        let body = container::body(plan, image, &self.owner, self.limits)
-            .map_err(|why| StartError::Failed { step: "create container", why })?;
-        let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        match self
-            .engine
-            .call("create_container", async |client| client.create_container(Some(options), body).await)
-            .await
-        {
-            Ok(created) => {
-                let warnings = container::told(created.warnings);
-                if !warnings.is_empty() {
-                    tracing::warn!(instance = %plan.instance, ?warnings, "the engine does not give a container all that was asked for");
-                }
-                return Ok(Made { container: created.id, warnings, state: None });
-            }
-            Err(error) if error.is_conflict() => {}
-            Err(error) => return Err(at(error)),
-        }
-        let present = self
-            .engine
-            .call("inspect_container", async |client| client.inspect_container(&name, None).await)
-            .await;
-        let present = present.map_err(at)?;
-        if labels(&present).is_some_and(|labels| self.owner.made(labels, &plan.instance)) {
-            let warnings = container::unenforced(&present);
-            let state = Some(present.state.unwrap_or_default());
-            Ok(Made { container: present.id.unwrap_or(name), warnings, state })
-        } else {
-            Err(StartError::Failed {
-                step: "create container",
-                why: format!("a container named {name} exists, and somebody else made it"),
-            })
-        }
-    }
-
     async fn stop(&self, container: &str, grace: Duration) -> Result<Exit, RunnerError> {
         let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
         let options =
@@ -275,7 +214,7 @@ impl DockerRunner {
             Err(error) => return Err(error.at("stop container")),
         }
         match self.inspect(container).await.map_err(|error| error.at("stop container"))? {
-            Some(found) => Ok(container::exit_of(&found.state.unwrap_or_default())),
+            Some(found) => Ok(exit_of(&found.state.unwrap_or_default())),
             None => Ok(Exit::default()),
         }
     }
@@ -360,16 +299,6 @@ impl DockerRunner {
             tracing::debug!(%instance, "nobody listens for exits any more");
         }
     }
-}
-
-/// A container that is there.
-struct Made {
-    /// Its id.
-    container: String,
-    /// What it is without although it was asked for, in words.
-    warnings: Vec<String>,
-    /// How it was found, when it had been made before.
-    state: Option<ContainerState>,
 }
 
 fn pulls(engine: &Arc<Engine>, config: &DockerConfig) -> Pulls {

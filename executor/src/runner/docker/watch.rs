@@ -29,8 +29,9 @@ use rustix::process::Signal;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::container::{self, Owner};
 use super::engine::{Engine, EngineError};
+use super::exit::{exit_of, timestamp};
+use super::owner::Owner;
 use crate::runner::{Exit, RunnerEvent};
 
 /// The safety net under the event stream: how often all that is watched is looked at without an event.
@@ -230,12 +231,12 @@ impl Watcher {
                     self.look(container);
                     return Ok(());
                 };
-                let exit = container::exit_of(&ContainerState {
+                let exit = exit_of(&ContainerState {
                     exit_code: Some(code),
                     oom_killed: Some(watched.out_of_memory),
                     ..ContainerState::default()
                 });
-                let at = event.time_nano.and_then(|nanos| nanos.try_into().ok()).map(container::timestamp);
+                let at = event.time_nano.and_then(|nanos| nanos.try_into().ok()).map(timestamp);
                 let exit = Exit { at, ..exit };
                 if exit.signal == Some(Signal::KILL.as_raw()) {
                     watched.announced = Some(exit.clone());
@@ -316,7 +317,7 @@ impl Watcher {
                 .call("inspect_container", async |client| client.inspect_container(&container, None).await)
                 .await;
             let state = shown.as_ref().ok().and_then(|found| found.state.as_ref());
-            if state.is_some_and(|state| state.running == Some(true) && container::exit_of(state).at.is_some()) {
+            if state.is_some_and(|state| state.running == Some(true) && exit_of(state).at.is_some()) {
                 let killed = engine
                     .call("kill_container", async |client| client.kill_container(&container, None).await)
                     .await;
@@ -338,7 +339,7 @@ impl Watcher {
         let Some(watched) = self.watched.get(container) else { return Ok(true) };
         let exit = match shown {
             Ok(found) => match found.state {
-                Some(state) if super::has_ended(&state) => container::exit_of(&state),
+                Some(state) if super::has_ended(&state) => exit_of(&state),
                 _ => return Ok(true),
             },
             // Taken away by somebody else, and its exit status with it, but for what an event told.

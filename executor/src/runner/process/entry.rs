@@ -17,6 +17,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Group;
@@ -26,7 +27,7 @@ use super::limits::ProcessLimits;
 use super::shim::DEFAULT_PATH;
 use super::user::Account;
 use crate::runner::mark;
-use crate::want::{named, want_of};
+use crate::want::{is_missing, named, want_of};
 
 /// The variable that tells such a process from a shim. Neither hands it down.
 const VARIABLE: &str = "MUSTER_SHIM_ENTERS";
@@ -195,27 +196,29 @@ pub(super) fn judge(said: &str, told: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Stands between the words of a refusal and the kernel's number for what the node was short of. In no words.
-const WANT: char = '\0';
+/// Stands between the words of a refusal and the kernel's number for it. In no words.
+const NUMBER: char = '\0';
 
-/// What a process that did not become the workload says: why, and what the node was short of, if that is why.
+/// What a process that did not become the workload says: why, and the kernel's number where that tells whose fault it
+/// is: the node is short of something, or what is to run is not there.
 fn refusal(error: &io::Error) -> String {
-    want_of(error).map_or_else(|| error.to_string(), |want| format!("{error}{WANT}{}", want.raw_os_error()))
+    let told = want_of(error).or_else(|| is_missing(error).then_some(Errno::NOENT));
+    told.map_or_else(|| error.to_string(), |errno| format!("{error}{NUMBER}{}", errno.raw_os_error()))
 }
 
 /// The same as an error again.
 fn refused(said: &str) -> io::Error {
-    let split = said.rsplit_once(WANT);
-    match split.and_then(|(words, want)| Some((words, want.parse().ok()?))) {
-        Some((words, want)) => {
-            let source = io::Error::from_raw_os_error(want);
+    let split = said.rsplit_once(NUMBER);
+    match split.and_then(|(words, errno)| Some((words, errno.parse().ok()?))) {
+        Some((words, errno)) => {
+            let source = io::Error::from_raw_os_error(errno);
             io::Error::new(source.kind(), Refused { words: words.to_owned(), source })
         }
         None => io::Error::other(said),
     }
 }
 
-/// A process did not become the workload because the node was short of something.
+/// A process did not become the workload for a reason that the kernel has a number for.
 #[derive(Debug, thiserror::Error)]
 #[error("{words}")]
 struct Refused {
@@ -268,6 +271,10 @@ mod tests {
         let told = judge(&format!("{READY}{}", refusal(&short)), Ok(())).unwrap_err();
         assert!(want_of(&told).is_some(), "the node is to blame, and not the workload");
         assert_eq!(told.to_string(), short.to_string());
+        let missing = named("/no/such in /".to_owned(), io::Error::from_raw_os_error(2));
+        let told = judge(&format!("{READY}{}", refusal(&missing)), Ok(())).unwrap_err();
+        assert_eq!((told.kind(), told.to_string()), (io::ErrorKind::NotFound, missing.to_string()));
+        assert!(want_of(&told).is_none());
         let broken = Err(io::ErrorKind::BrokenPipe.into());
         assert!(judge("ready\n", broken).is_ok(), "it did not need to read to the end");
     }

@@ -58,7 +58,11 @@ pub(super) async fn run(
     // Or the end of its output would never be seen.
     drop(given);
     let admitted = timeout(BEGUN_WITHIN, admit(&entry, near)).await;
-    admitted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(at)?;
+    let admitted = admitted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    admitted.map_err(|error| match (error.kind(), at(error)) {
+        (io::ErrorKind::NotFound, RunnerError::Failed { why, .. }) => RunnerError::NoSuchCommand(why),
+        (_, error) => error,
+    })?;
 
     let ExecIo { stdin, sizes, signals, output } = io;
     let over = CancellationToken::new();

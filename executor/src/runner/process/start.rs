@@ -18,6 +18,7 @@ use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
 use super::cgroup::Limits;
+use super::condition::{Condition, SETTLE_INTERVAL, SETTLE_WAIT, workload};
 use super::entry::Entry;
 use super::launch::{Launch, MAX_REPLY_BYTES, Pids, Reply};
 use super::limits::ProcessLimits;
@@ -25,7 +26,7 @@ use super::rundir::RunDir;
 use super::scratch;
 use super::shim::DEFAULT_PATH;
 use super::user::{self, AccountError};
-use super::{Condition, Inner, SETTLE_INTERVAL, SETTLE_WAIT, watch, workload};
+use super::{Inner, watch};
 use crate::logs::Rotation;
 use crate::runner::file::{self, PlacedFile};
 use crate::runner::kin::ProcessId;
@@ -76,7 +77,9 @@ pub(super) async fn start(inner: Arc<Inner>, plan: LaunchPlan) -> Result<Workloa
             return Ok(workload(&pids));
         }
         Ok(Condition::Nothing | Condition::NeverStarted) => {}
-        Err(RunnerError::Failed { why, .. }) => return Err(StartError::Failed { step: "prepare", why }),
+        Err(RunnerError::Failed { why, .. } | RunnerError::NoSuchCommand(why)) => {
+            return Err(StartError::Failed { step: "prepare", why });
+        }
         Err(RunnerError::Unavailable(why)) => return Err(StartError::RunnerUnavailable(why)),
     }
     // Before the task: a start that is let go while the disk is slow leaves nothing behind.
