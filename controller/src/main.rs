@@ -23,12 +23,6 @@ struct Program {
 
 fn main() -> ExitCode {
     let program = Program::parse();
-    // The allocator gives memory back and takes it again all the time. With huge pages the kernel clears 2 MiB each
-    // time, in the middle of an answer: twice the p99 of writes, more than three times that of reads while a fleet
-    // comes, and two fifths more memory (bench/RESULTS.md).
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        eprintln!("muster: cannot do without huge pages, so that some answers may take longer: {error}");
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -65,6 +65,12 @@ pub async fn run(args: ControllerArgs, world: World) -> Result<(), RoleError> {
 }
 
 async fn serve(path: &Path, world: World) -> Result<(), RoleError> {
+    // An allocator gives memory back and takes it again all the time. With huge pages the kernel clears 2 MiB each
+    // time, in the middle of an answer: twice the p99 of writes, more than three times that of reads while a fleet
+    // comes, and two fifths more memory (bench/RESULTS.md).
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::warn!(%error, "cannot do without huge pages; some answers may take longer");
+    }
     // Installs the recorder before the first count.
     muster_platform::telemetry::metrics();
     described::describe();

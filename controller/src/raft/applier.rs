@@ -122,14 +122,11 @@ impl RaftStateMachine<TypeConfig> for Applier {
     }
 }
 
-fn size(chunks: &[Bytes]) -> u64 {
-    chunks.iter().map(|chunk| chunk.len() as u64).sum()
-}
-
 /// Tells how large a snapshot was, and how long it took to make and to keep.
 #[allow(clippy::cast_precision_loss)] // a gauge is a float
 fn observe(chunks: &[Bytes], took: Duration) {
-    gauge!("muster_raft_snapshot_bytes").set(size(chunks) as f64);
+    let bytes: usize = chunks.iter().map(Bytes::len).sum();
+    gauge!("muster_raft_snapshot_bytes").set(bytes as f64);
     histogram!("muster_raft_snapshot_seconds").record(took.as_secs_f64());
 }
 
@@ -151,7 +148,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let chunks = self.snapshots.disk().run(encode).await?;
         // To end for that would end all members at about the same time: their logs are as long, and mostly their disks as
         // large. The log grows until there is room, or until it has none itself.
-        if let Some(no_room) = self.snapshots.lacks_room_for(size(&chunks)).await? {
+        if let Some(no_room) = self.snapshots.lacks_room_for(&chunks).await? {
             counter!("muster_raft_snapshots_without_room_total").increment(1);
             tracing::warn!(%no_room, "a snapshot is not kept, and the log grows meanwhile; make room on the disk of state.redb");
             // Of what is given back here nobody looks at more than how far it reaches.

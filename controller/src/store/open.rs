@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -54,7 +55,16 @@ impl File {
         Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 
-    /// How much room it takes on the disk.
+    /// How many bytes of its disk it takes: less than it is long, as it grows by doubling, and leaves out what was never
+    /// written. `None` for one in memory.
+    pub(super) fn taken(&self) -> io::Result<Option<u64>> {
+        /// What the system counts in, whatever the disk's own blocks are (stat(2)).
+        const BLOCK: u64 = 512;
+        let Some(path) = &self.path else { return Ok(None) };
+        Ok(Some(std::fs::metadata(path)?.blocks() * BLOCK))
+    }
+
+    /// How long it is.
     pub(super) fn length(&self) -> Option<u64> {
         std::fs::metadata(self.path.as_ref()?).ok().map(|metadata| metadata.len())
     }

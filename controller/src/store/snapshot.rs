@@ -18,6 +18,7 @@ const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const SNAPSHOT: &str = "snapshot";
 /// What a file takes beyond the chunks in it.
 const OVERHEAD: u64 = 1024 * 1024;
+const PAGE: u64 = 4096;
 
 /// Where the snapshot is. Clones are the same store.
 #[derive(Debug, Clone)]
@@ -54,15 +55,17 @@ impl SnapshotStore {
         self.disk.run(move || replace(&file, &meta, &chunks)).await?
     }
 
-    /// What there is no room for, if a snapshot of so many bytes could not be kept: the old one is there until the new
-    /// one is.
-    pub(crate) async fn lacks_room_for(&self, bytes: u64) -> io::Result<Option<NoRoom>> {
+    /// What there is no room for, if these chunks could not be kept: the old snapshot is there until the new one is.
+    pub(crate) async fn lacks_room_for(&self, chunks: &[Bytes]) -> io::Result<Option<NoRoom>> {
         let file = Arc::clone(&self.file);
+        let new = chunks.iter().map(|chunk| stored(chunk.len() as u64)).sum();
         self.disk
             .run(move || {
-                let (Some(free), Some(length)) = (file.free()?, file.length()) else { return Ok(None) };
-                let kept = kept(&file)?.map_or(0, |kept| kept.bytes);
-                Ok(no_room(bytes, kept, length, free))
+                let (Some(free), Some(taken)) = (file.free()?, file.taken()?) else { return Ok(None) };
+                // All chunks but the last are about as large.
+                let kept = kept(&file)?
+                    .map_or(0, |kept| kept.chunks * stored(kept.bytes.checked_div(kept.chunks).unwrap_or(0)));
+                Ok(no_room(new, kept, taken, free))
             })
             .await?
     }
@@ -88,10 +91,16 @@ pub(crate) struct NoRoom {
     free: u64,
 }
 
-/// Pure: whether `bytes` fit beside what is `kept` in a file of `length`, which may grow by what is `free`.
-fn no_room(bytes: u64, kept: u64, length: u64, free: u64) -> Option<NoRoom> {
-    let in_file = |bytes: u64| bytes + bytes / 8 + OVERHEAD;
-    let needed = in_file(bytes).saturating_sub(length.saturating_sub(in_file(kept)));
+/// What a value of so many bytes takes in the file: with the page's own words, the next power of two (redb's pages of
+/// one large value).
+fn stored(bytes: u64) -> u64 {
+    (bytes + PAGE).next_power_of_two()
+}
+
+/// Pure: whether what takes `new` bytes fits beside what takes those that are `kept`, in a file that has `taken` so much of
+/// its disk and may take what is `free`.
+fn no_room(new: u64, kept: u64, taken: u64, free: u64) -> Option<NoRoom> {
+    let needed = (new + OVERHEAD).saturating_sub(taken.saturating_sub(kept + OVERHEAD));
     (needed > free).then_some(NoRoom { needed, free })
 }
 
@@ -173,20 +182,28 @@ mod tests {
     #[test]
     fn a_snapshot_has_room_in_what_its_file_and_its_disk_have_left() {
         const MB: u64 = 1024 * 1024;
-        for (bytes, kept, length, free, needed) in [
+        for (new, kept, taken, free, needed) in [
             (0, 0, 2 * MB, 0, None),
             // The first one: all of it is new.
-            (80 * MB, 0, 2 * MB, 90 * MB, None),
-            (80 * MB, 0, 2 * MB, 89 * MB, Some(90 * MB)),
+            (80 * MB, 0, MB, 81 * MB, None),
+            (80 * MB, 0, MB, 80 * MB, Some(81 * MB)),
             // The second one beside the first.
-            (80 * MB, 80 * MB, 91 * MB, 90 * MB, Some(91 * MB)),
+            (80 * MB, 80 * MB, 81 * MB, 80 * MB, Some(81 * MB)),
             // From then on there is room inside the file.
-            (80 * MB, 80 * MB, 182 * MB, 0, None),
-            (88 * MB, 80 * MB, 182 * MB, 8 * MB, Some(9 * MB)),
-            (88 * MB, 80 * MB, 182 * MB, 9 * MB, None),
+            (80 * MB, 80 * MB, 162 * MB, 0, None),
+            (90 * MB, 80 * MB, 162 * MB, 9 * MB, Some(10 * MB)),
+            (90 * MB, 80 * MB, 162 * MB, 10 * MB, None),
         ] {
-            let lacking = no_room(bytes, kept, length, free);
-            assert_eq!(lacking.map(|lacking| lacking.needed), needed, "{bytes} {kept} {length} {free}");
+            let lacking = no_room(new, kept, taken, free);
+            assert_eq!(lacking.map(|lacking| lacking.needed), needed, "{new} {kept} {taken} {free}");
         }
+    }
+
+    #[test]
+    fn a_chunk_takes_the_next_power_of_two() {
+        const KB: u64 = 1024;
+        assert_eq!(stored(0), 4 * KB);
+        assert_eq!(stored(1016 * KB), 1024 * KB);
+        assert_eq!(stored(1024 * KB), 2048 * KB);
     }
 }

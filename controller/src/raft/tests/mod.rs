@@ -7,6 +7,10 @@ mod group;
 mod leadership;
 mod partition;
 mod single;
+/// One home for all tests; in its own crate it is public.
+#[allow(unreachable_pub)]
+#[path = "../../../../tests/src/small_disk.rs"]
+pub(crate) mod small_disk;
 
 use std::sync::{Arc, Mutex};
 

@@ -8,18 +8,13 @@ use muster_platform::{Disk, World};
 use openraft::async_runtime::WatchReceiver as _;
 
 use super::cluster::{Cluster, PATIENCE};
+use super::small_disk::SmallDisk;
 use super::{Adder, UNREADABLE, command};
 use crate::raft::error::ReadError;
 use crate::raft::status::Role;
 use crate::raft::types::{Incarnation, LogId, SnapshotMeta, StoredMembership};
 use crate::raft::{Consensus, ProposeError, RaftConfig, StartError, Storage};
 use crate::store::{self, MemoryDisk, Owner};
-
-/// One home for all tests; in its own crate it is public.
-#[allow(unreachable_pub)]
-#[path = "../../../../tests/src/small_disk.rs"]
-mod small_disk;
-use small_disk::SmallDisk;
 
 fn inline() -> World {
     World { disk: Disk::Inline, ..World::system() }

@@ -14,8 +14,9 @@ use prost::Message;
 use super::{DecodeError, no_body, operation, record};
 use crate::state::{Retention, State};
 
-/// A chunk is closed when it has reached this size.
-const CHUNK_BYTES: usize = 1024 * 1024;
+/// A chunk is closed before it is larger than this, unless it is a single record: just under 1 MiB, as it takes the next
+/// power of two in its file.
+const CHUNK_BYTES: usize = 1024 * 1024 - 8 * 1024;
 
 /// A snapshot that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -96,11 +97,11 @@ impl Chunks {
     fn push(&mut self, body: Body) {
         // Messages concatenate: a chunk of one record after another is a chunk of all of them.
         let one = v1::SnapshotChunk { records: vec![v1::SnapshotRecord { body: Some(body) }] };
-        self.open.extend_from_slice(&one.encode_to_vec());
-        self.count += 1;
-        if self.open.len() >= CHUNK_BYTES {
+        if !self.open.is_empty() && self.open.len() + one.encoded_len() > CHUNK_BYTES {
             self.done.push(self.open.split().freeze());
         }
+        self.open.extend_from_slice(&one.encode_to_vec());
+        self.count += 1;
     }
 
     fn finish(mut self) -> Vec<Bytes> {

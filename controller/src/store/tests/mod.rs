@@ -1,6 +1,7 @@
 //! The log and snapshot stores, by themselves.
 
 mod reopen;
+mod room;
 mod suite;
 mod view;
 
