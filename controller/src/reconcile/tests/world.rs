@@ -196,16 +196,18 @@ impl World {
         );
     }
 
-    /// What a stop-first operation begins counts together with what those before it began and left.
+    /// What a stop-first operation begins counts together with what those before it began and left. What a rollout left down
+    /// goes back at once, however much that is: nothing is lost by it.
     fn check_left(&self, operation: &Operation, begun: usize) {
         let state = &self.fixture.state;
         let after = state.operation(&operation.id).unwrap();
+        let goes_back = operation.state == OperationState::RollingBack;
         let is_begun = |slot: &SlotId| {
             after
                 .slots
                 .iter()
                 .find(|progress| progress.slot == *slot)
-                .is_none_or(|progress| progress.epoch.is_some())
+                .is_none_or(|progress| progress.epoch.is_some() && (!goes_back || state.serves(slot)))
         };
         let is_at_work = |(id, slot): &(SlotId, &Arc<Slot>)| {
             slot.mode == ReplaceMode::StopFirst
