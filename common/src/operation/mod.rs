@@ -230,6 +230,10 @@ pub struct Operation {
     /// What was left of its timeout when its clock was last started.
     #[serde(default)]
     pub time_left_ms: u64,
+    /// What was left of the time in which it may wait for a user's word, when its clock last stood while it did. None: all
+    /// of it.
+    #[serde(skip)]
+    pub held_left_ms: Option<u64>,
     /// Whether somebody promoted it after its canaries.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub promoted: bool,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Canary, ClusterOpSpec, OperationRequest, Parallelism};
 use crate::problem::{FieldError, Place, Problems};
-use crate::spec::{LocalServiceSpec, SpecLimits, validate};
+use crate::spec::{SpecLimits, validate};
 
 /// How many instances of a service one executor may hold (drove-wire.md §2.7).
 const MAX_INSTANCES_PER_HOST: u32 = 256;
@@ -31,7 +31,9 @@ pub fn validate_request(request: &OperationRequest, limits: &SpecLimits) -> Vec<
 
 fn check(root: Place<'_>, request: &OperationRequest) {
     match request {
-        OperationRequest::Create { spec, instances_per_host } => create(root, spec, *instances_per_host),
+        // That a fixed host port allows one instance only is told after what is told first of a service that there is
+        // already, or of a closed cluster (drove-wire.md §3.1): by the controllers.
+        OperationRequest::Create { spec: _, instances_per_host } => count(root, *instances_per_host),
         OperationRequest::AdjustInstances { service_id, op_spec: spec } => {
             service(root, service_id);
             op_spec(root.member("opSpec"), spec.as_ref());
@@ -72,17 +74,11 @@ fn check(root: Place<'_>, request: &OperationRequest) {
     }
 }
 
-fn create(root: Place<'_>, spec: &LocalServiceSpec, instances_per_host: u32) {
-    if count(root, instances_per_host) && spec.is_host_level() && instances_per_host > 1 {
-        root.refuse("Host level service cannot have more than one instance");
-    }
-}
-
-fn count(root: Place<'_>, instances_per_host: u32) -> bool {
+fn count(root: Place<'_>, instances_per_host: u32) {
     root.member("instancesPerHost").require(
         (1..=MAX_INSTANCES_PER_HOST).contains(&instances_per_host),
         format_args!("must be between 1 and {MAX_INSTANCES_PER_HOST}"),
-    )
+    );
 }
 
 /// What no service can be called is told like any other unknown id, by the controllers.

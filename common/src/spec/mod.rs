@@ -19,6 +19,7 @@ mod port;
 mod resource;
 mod restart;
 mod shutdown;
+mod tag_expression;
 mod validate;
 mod volume;
 
@@ -48,6 +49,7 @@ pub use port::{PortSpec, PortType};
 pub use resource::{CpuCount, ResourceRequirement};
 pub use restart::RestartPolicy;
 pub use shutdown::PreShutdownSpec;
+pub use tag_expression::{InvalidTagExpression, TagExpression};
 pub use validate::{MAX_SPEC_BYTES, SpecLimits, validate};
 pub use volume::{MountMode, MountedVolume};
 

@@ -13,7 +13,7 @@ pub use id::{executor_id, instance_id, operation_id, service_id, slot_id, timest
 pub use instance::{evidence, instance_record, local_info, probe_record, reason, resources, transition};
 pub use operation::operation_request;
 pub use slot::{slot_assignment, slot_status, slot_table};
-pub use spec::local_service_spec;
+pub use spec::{local_service_spec, tag_expression};
 
 use proptest::prelude::*;
 

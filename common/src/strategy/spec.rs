@@ -10,7 +10,7 @@ use crate::spec::{
     CheckMode, CheckSpec, ConfigSource, ConfigSpec, CpuCount, DevicePermissions, DeviceSpec, DrainPolicy,
     Executable, HttpCallSpec, HttpVerb, JobType, LocalServiceSpec, LoggingSpec, MountMode, MountedVolume,
     PlacementPolicy, PortSpec, PortType, PreShutdownSpec, Protocol, ResourceRequirement, RestartPolicy,
-    TagMatch, UserSpec,
+    TagExpression, TagMatch, UserSpec,
 };
 
 pub(super) fn duration() -> impl Strategy<Value = DroveDuration> + Clone {
@@ -168,14 +168,27 @@ fn device() -> impl Strategy<Value = DeviceSpec> {
 }
 
 fn placement() -> impl Strategy<Value = PlacementPolicy> {
+    let tags = || vec("[a-z=]{1,8}", 0..3);
+    let tags = ([tags(), tags(), tags()], option::of(tag_expression()));
     prop_oneof![
-        (any::<bool>(), [vec("[a-z=]{1,8}", 0..3), vec("[a-z=]{1,8}", 0..3), vec("[a-z=]{1,8}", 0..3)])
-            .prop_map(|(host_level, [all, any, none])| PlacementPolicy::Local {
-                host_level,
-                tags: TagMatch { all, any, none },
-            }),
+        (any::<bool>(), tags).prop_map(|(host_level, ([all, any, none], matches))| PlacementPolicy::Local {
+            host_level,
+            tags: TagMatch { all, any, none, matches },
+        }),
         Just(PlacementPolicy::Unsupported),
     ]
+}
+
+/// Any expression over tags, also such as have to be quoted.
+pub fn tag_expression() -> impl Strategy<Value = TagExpression> {
+    let tag = prop_oneof![4 => "[a-z=()\"]{1,8}", 1 => "(?i)and|or|not"].prop_map(TagExpression::Tag);
+    tag.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|inner| TagExpression::Not(Box::new(inner))),
+            vec(inner.clone(), 2..4).prop_map(TagExpression::All),
+            vec(inner, 2..4).prop_map(TagExpression::Any),
+        ]
+    })
 }
 
 fn pre_shutdown() -> impl Strategy<Value = PreShutdownSpec> {

@@ -66,6 +66,7 @@ impl fmt::Display for Consequences<'_> {
             f,
             "Operations that are at work in waves will be paused, as it may be lost that one was over or cancelled."
         )?;
+        writeln!(f, "What missed a rollout keeps what it runs, until UPDATE_SPEC or RESTART is submitted.")?;
         let others: Vec<u64> = members.keys().copied().filter(|id| *id != self.me).collect();
         writeln!(
             f,

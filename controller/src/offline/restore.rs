@@ -16,8 +16,8 @@ use crate::state::Replica;
 /// What happens to what runs, for who has to go on from there.
 const CONSEQUENCES: &str = "\
     What runs says what became of it since the backup, and nothing of it is stopped where the backup has its slot: an \
-    instance that was replaced since then stays as it is. Its generation is not the service's; to have the wanted \
-    spec everywhere, submit UPDATE_SPEC or RESTART, which go in waves.\n\
+    instance that was replaced since then stays as it is, as does one that missed a rollout before. Its generation is \
+    not the service's; to have the wanted spec everywhere, submit UPDATE_SPEC or RESTART, which go in waves.\n\
     Executors that the backup does not know register as new ones, with new epochs: what runs on them is replaced. \
     Services that came after the backup are not known, and what runs of them is stopped.";
 

@@ -28,7 +28,14 @@ impl State {
         let mut running = self.operations.running_of(&id.service);
         self.is_connected(&id.executor)
             && self.is_behind(id, slot)
+            && (self.runs_stable(id, slot) || !self.is_of_another_history(slot))
             && !running.any(|operation| goes_in_waves(operation.kind))
+    }
+
+    /// Whether a slot is as the group had it of which this one was made, maybe long ago. Nobody knows here what it was given
+    /// since, nor by whose wish: what runs in it stays until users ask for something, as who restored was told.
+    fn is_of_another_history(&self, slot: &Slot) -> bool {
+        slot.epoch.0 <= self.history_after.0
     }
 
     /// Whether a slot runs the stable spec, be it under another number.

@@ -34,12 +34,8 @@ impl State {
     pub(super) fn start_clock(&mut self, at: Timestamp, id: &OperationId) -> Option<()> {
         let operation =
             self.operations.get_running_mut(id).filter(|operation| operation.deadline.is_none())?;
-        let time = if operation.state.is_held() {
-            HELD_FOR_AT_MOST
-        } else {
-            Duration::from_millis(operation.time_left_ms)
-        };
-        operation.deadline = Some(at.plus(time));
+        let time_ms = if operation.state.is_held() { held_left(operation) } else { operation.time_left_ms };
+        operation.deadline = Some(at.plus(Duration::from_millis(time_ms)));
         Some(())
     }
 
@@ -63,6 +59,9 @@ impl State {
         if let Some(operation) = self.operations.get_running_mut(id) {
             stop_clock(operation, now);
             let before = std::mem::replace(&mut operation.state, state);
+            if before != state {
+                operation.held_left_ms = None;
+            }
             let what = Happening::operation(operation);
             if before != state {
                 self.emit(at, what);
@@ -71,12 +70,20 @@ impl State {
     }
 }
 
-/// What is left of the time in which it may work is kept; the time in which it may be held begins anew.
+/// What is left of the time in which it may work, or wait for a user's word, is kept.
 fn stop_clock(operation: &mut Operation, now: Timestamp) {
     let Some(deadline) = operation.deadline.take() else { return };
-    if !operation.state.is_held() {
-        operation.time_left_ms = operation.time_left_ms.min(as_ms(deadline.since(now)));
+    let left = as_ms(deadline.since(now));
+    if operation.state.is_held() {
+        operation.held_left_ms = Some(held_left(operation).min(left));
+    } else {
+        operation.time_left_ms = operation.time_left_ms.min(left);
     }
+}
+
+/// For how long an operation that is held may be so still: each time that it is held it has the whole time.
+fn held_left(operation: &Operation) -> u64 {
+    operation.held_left_ms.unwrap_or_else(|| as_ms(HELD_FOR_AT_MOST))
 }
 
 /// Since when a slot is at work, or HEALTHY, by the next leader's clock, is for that to say.

@@ -118,6 +118,8 @@ pub struct State {
     /// Drawn when a group was made of this state, which may be older than what that group's executors were told it
     /// knew; empty in a group that was founded.
     history: String,
+    /// The revision after which that history began: lower epochs were given in another one. 0 in a group that was founded.
+    history_after: Revision,
 }
 
 impl Default for State {
@@ -137,6 +139,7 @@ impl Default for State {
             retention: Retention::default(),
             leader: String::new(),
             history: String::new(),
+            history_after: Revision::default(),
         }
     }
 }
@@ -222,6 +225,7 @@ impl State {
         self.revision = revision;
         self.events.set_compacted(revision);
         self.history = history;
+        self.history_after = revision;
         let lost = self.executors().filter(|executor| executor.contact == Contact::Lost);
         let lost: Vec<ExecutorId> = lost.map(|executor| executor.record.id.clone()).collect();
         for id in lost {

@@ -140,15 +140,21 @@ impl State {
         operation.slots.get_mut(position)
     }
 
-    /// Nobody succeeds who has something left to do, though it was out of sight or not there when that was planned.
+    /// Nobody succeeds who has something left to do, though it was out of sight or not there when that was planned; nor a
+    /// rollout to which a slot came meanwhile, and of whose spec no slot shows that it is good: it would become the one to
+    /// go back to.
     fn may_finish(&self, operation: &Operation, state: OperationState) -> bool {
         let is_done = match operation.kind {
             OperationKind::Destroy => !self.holds_anything(operation),
-            kind if goes_in_waves(kind) => !operation.slots.iter().any(|progress| {
-                progress.outcome == SlotOutcome::Waiting
-                    && self.is_connected(&progress.slot.executor)
-                    && self.slots.get(&progress.slot).is_some()
-            }),
+            kind if goes_in_waves(kind) => {
+                let is_left = |progress: &SlotProgress| {
+                    progress.outcome == SlotOutcome::Waiting
+                        && self.is_connected(&progress.slot.executor)
+                        && self.slots.get(&progress.slot).is_some()
+                };
+                let slots = operation.slots.iter();
+                !slots.clone().any(is_left) && !self.is_unproven(operation, slots)
+            }
             _ => true,
         };
         operation.finished.is_none() && (is_done || state != OperationState::Succeeded)

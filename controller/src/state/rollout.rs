@@ -144,6 +144,31 @@ impl State {
         Some(brief(&format!("the new spec is not for its executor, and it is taken away at the end: {why}")))
     }
 
+    /// Whether a service has slots, and none of those of a rollout shows yet that the new spec is good. Those that it is not
+    /// for count as well: they would be taken away for it.
+    #[must_use]
+    pub(crate) fn is_unproven<'a>(
+        &self,
+        operation: &Operation,
+        mut slots: impl Iterator<Item = &'a SlotProgress> + Clone,
+    ) -> bool {
+        operation.generation.is_some()
+            && operation.state != OperationState::RollingBack
+            && slots.clone().any(|progress| self.slot(&progress.slot).is_some())
+            && !slots.any(|progress| self.shows_it(operation, progress))
+    }
+
+    /// Whether a slot shows that what an operation brings is good: it went through, or it runs that already.
+    #[must_use]
+    pub(crate) fn shows_it(&self, operation: &Operation, progress: &SlotProgress) -> bool {
+        let runs_it = |target| {
+            let slot = self.slot(&progress.slot).filter(|slot| slot.spec == target);
+            slot.is_some_and(|slot| self.is_filled(&progress.slot, slot))
+        };
+        progress.outcome == SlotOutcome::Done
+            && (progress.epoch.is_some() || operation.generation.is_none_or(runs_it))
+    }
+
     /// Every slot of the service; those that run `spec` already are done. What an earlier rollout gave one that did not
     /// succeed proves nothing yet: such a slot is at work, as if it were begun now, until it is filled.
     fn places(&self, service: &Service, spec: &LocalServiceSpec) -> Vec<SlotProgress> {

@@ -454,6 +454,7 @@ impl Submission<'_> {
             created: self.at,
             deadline: None,
             time_left_ms: 0,
+            held_left_ms: None,
             promoted: false,
             no_op: false,
             fingerprint: self.fingerprint,

@@ -1,16 +1,18 @@
 //! The time that a rollout, and each of its slots, has, whoever leads meanwhile.
 
+use muster_common::cluster::ClusterState;
 use muster_common::duration::DroveDuration;
 use muster_common::executor::Contact;
 use muster_common::operation::SlotOutcome::{Away, Done, Failed, InProgress, RollingBack, Settling, Waiting};
 use muster_common::operation::{
-    ClusterOpSpec, FailureStrategy, OperationRequest, OperationState, Parallelism,
+    ClusterOpSpec, FailureStrategy, OperationRequest, OperationState, Parallelism, Steer,
 };
 use muster_common::reason::Reason;
 use muster_common::slot::SlotPhase;
 
 use super::rollout::{content, outcomes, replaced, running, update, wide};
 use crate::reconcile;
+use crate::state::codec::{read_snapshot, write_snapshot};
 use crate::state::testing::*;
 use crate::state::{Command, Reply};
 
@@ -137,6 +139,44 @@ fn a_new_leader_gives_what_was_left_whatever_its_clock_shows() {
         fixture.settle();
         assert_eq!(fixture.operation(&operation).state, OperationState::Failed, "300 s in all");
     }
+}
+
+#[test]
+fn the_time_to_wait_for_a_users_word_does_not_begin_anew() {
+    const DAY: u64 = 86_400;
+    let mut fixture = running(2);
+    let operation = update(&mut fixture, "new", ClusterOpSpec::default());
+    // What a leader proposes tells the log the time.
+    let note_time = |fixture: &mut Fixture| {
+        fixture.apply(&Command::Plan { at: fixture.now, changes: Vec::new() });
+    };
+    fixture.steer(&operation, Steer::Pause).unwrap();
+    replaced(&mut fixture, "e1");
+    fixture.advance(6 * DAY);
+    note_time(&mut fixture);
+    // Each time that it is held it has the whole time.
+    fixture.steer(&operation, Steer::Resume).unwrap();
+    fixture.steer(&operation, Steer::Pause).unwrap();
+    fixture.settle();
+    fixture.advance(3 * DAY);
+    note_time(&mut fixture);
+    fixture.lead_at(muster_common::time::Timestamp(fixture.now.0 + 1_000 * 40 * DAY));
+    fixture.settle();
+    fixture.state = read_snapshot(&write_snapshot(&fixture.state)).unwrap();
+    fixture.advance(3 * DAY);
+    note_time(&mut fixture);
+    fixture.set_cluster_state(ClusterState::Maintenance);
+    fixture.advance(30 * DAY);
+    fixture.set_cluster_state(ClusterState::Normal);
+    fixture.settle();
+    fixture.advance(DAY - 1);
+    fixture.settle();
+    assert_eq!(fixture.operation(&operation).state, OperationState::Paused);
+    fixture.advance(1);
+    fixture.settle();
+    let finished = fixture.operation(&operation);
+    assert_eq!(finished.state, OperationState::Failed, "held for 3, 3 and 1 days");
+    assert!(finished.message.starts_with("nobody said how to go on while it was PAUSED"));
 }
 
 #[test]

@@ -31,6 +31,36 @@ fn crash(fixture: &mut Fixture, executor: &str) {
 }
 
 #[test]
+fn a_spec_that_nothing_has_run_is_not_stable_for_want_of_a_slot_in_between() {
+    let tags = json!({"all": ["ssd"]});
+    let mut fixture = Fixture::with_executors(2);
+    fixture.tag("e1", &["ssd"]);
+    fixture.running(spec_for("web", &tags), 1);
+    let before = fixture.service(ID).specs.stable();
+    let mut spec = Box::new(spec_for("web", &tags));
+    spec.env.insert("CONTENT".to_owned(), "new".to_owned());
+    let request = OperationRequest::UpdateSpec { spec, stop_first: true, op_spec: None };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
+    // Its only slot goes, and while that is planned another executor matches that is not heard any more.
+    fixture.tag("e1", &[]);
+    fixture.reconcile();
+    assert_eq!(fixture.state.slots_of(&service_id(ID)).count(), 0);
+    fixture.tag("e2", &["ssd"]);
+    fixture.contact("e2", Contact::Unreachable);
+    fixture.settle();
+    assert_eq!(fixture.state.slots_of(&service_id(ID)).count(), 1);
+    assert_eq!(fixture.operation(&operation).state, OperationState::Running);
+    assert_eq!(fixture.service(ID).specs.stable(), before);
+    // Who comes back in time shows it.
+    fixture.contact("e2", Contact::Connected);
+    fixture.settle();
+    replaced(&mut fixture, "e2");
+    assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
+    assert!(fixture.service(ID).specs.stable() > before);
+}
+
+#[test]
 fn what_was_healthy_for_a_moment_does_not_get_everywhere() {
     let mut fixture = running(3);
     let operation = update(&mut fixture, "new", ClusterOpSpec::default());

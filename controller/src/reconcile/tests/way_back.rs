@@ -1,10 +1,12 @@
 //! A rollout that failed is undone, or what it left catches up: what runs the stable spec already stays as it is.
 
+use muster_common::executor::Contact;
 use muster_common::id::Epoch;
 use muster_common::operation::SlotOutcome::{Done, Failed, InProgress, RolledBack, RollingBack};
 use muster_common::operation::{Canary, ClusterOpSpec, FailureStrategy, OperationRequest, OperationState};
 
 use super::rollout::{asked, kept_old, outcomes, replaced, roll_back, running, update, wide};
+use crate::state::codec::{read_snapshot, write_snapshot};
 use crate::state::testing::*;
 
 const ID: &str = "web-1";
@@ -47,6 +49,49 @@ fn slots_that_run_the_same_spec_are_not_replaced_when_a_rollback_is_undone() {
     assert_eq!(epochs(&fixture), now);
     let stable = fixture.service(ID).specs.stable();
     assert!(fixture.state.slots_of(&service_id(ID)).all(|(_, slot)| slot.spec == stable));
+}
+
+/// A cluster made of a backup of when `e2` was away, and had missed a rollout.
+fn restored() -> Fixture {
+    let mut fixture = running(2);
+    fixture.contact("e2", Contact::Unreachable);
+    update(&mut fixture, "new", ClusterOpSpec::default());
+    replaced(&mut fixture, "e1");
+    fixture.state.begin_history(fixture.state.revision(), "restored".to_owned());
+    fixture.state = read_snapshot(&write_snapshot(&fixture.state)).unwrap();
+    fixture.lead_at(fixture.now);
+    fixture.contact("e2", Contact::Connected);
+    fixture.settle();
+    fixture
+}
+
+#[test]
+fn what_runs_when_a_cluster_is_restored_stays_until_users_ask() {
+    for by_restart in [true, false] {
+        let mut fixture = restored();
+        assert_eq!(asked(&fixture), ["new", "old"], "it may have caught up since the backup, or may not");
+        let before = epochs(&fixture);
+        if by_restart {
+            fixture.restart(ID, wide(), false);
+        } else {
+            update(&mut fixture, "new", wide());
+        }
+        fixture.settle();
+        let now = epochs(&fixture);
+        assert_eq!(asked(&fixture), ["new", "new"]);
+        replaced(&mut fixture, "e1");
+        replaced(&mut fixture, "e2");
+        assert_eq!(epochs(&fixture), now, "each is replaced once");
+        assert_eq!(now[0] > before[0], by_restart);
+        assert!(now[1] > before[1]);
+        // From then on it catches up like any other.
+        fixture.contact("e2", Contact::Unreachable);
+        update(&mut fixture, "newer", ClusterOpSpec::default());
+        replaced(&mut fixture, "e1");
+        fixture.contact("e2", Contact::Connected);
+        fixture.settle();
+        assert_eq!(asked(&fixture), ["newer", "newer"]);
+    }
 }
 
 #[test]

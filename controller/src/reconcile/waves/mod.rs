@@ -75,7 +75,7 @@ pub(super) fn plan(state: &State, operation: &Operation, now: Timestamp, plan: &
     let is_stuck = rolling_back && failing && !at_work;
     // Who is held waits for a user's word, and a spec that nothing has run yet for somebody to come back, though nothing
     // that could be begun is left for the moment.
-    let waits = operation.state.is_held() || is_unproven(state, operation, &slots);
+    let waits = operation.state.is_held() || state.is_unproven(operation, slots.iter());
     let is_through = !(at_work || to_come) && (stopped || !waits);
     if late || is_stuck || is_through {
         leave_for_away(operation, &mut slots, &wave, plan);
@@ -135,28 +135,9 @@ fn awaits_promotion(state: &State, operation: &Operation, slots: &[SlotProgress]
     operation.state == OperationState::Running
         && !operation.promoted
         && canaries.peek().is_some()
-        && slots.iter().any(|progress| progress.canary && shows_it(state, operation, progress))
+        && slots.iter().any(|progress| progress.canary && state.shows_it(operation, progress))
         && !canaries.any(|progress| is_at_work(state, progress) || is_to_come(state, operation, progress))
         && slots.iter().any(|progress| !progress.canary && is_left(state, progress))
-}
-
-/// Whether the service has slots, and none shows yet that the new spec is good. Those that it is not for count as well:
-/// they would be taken away for it.
-fn is_unproven(state: &State, operation: &Operation, slots: &[SlotProgress]) -> bool {
-    operation.generation.is_some()
-        && operation.state != OperationState::RollingBack
-        && slots.iter().any(|progress| state.slot(&progress.slot).is_some())
-        && !slots.iter().any(|progress| shows_it(state, operation, progress))
-}
-
-/// Whether a slot shows that what the operation brings is good: it went through, or it runs that already.
-fn shows_it(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
-    let runs_it = |target| {
-        let slot = state.slot(&progress.slot).filter(|slot| slot.spec == target);
-        slot.is_some_and(|slot| state.is_filled(&progress.slot, slot))
-    };
-    progress.outcome == SlotOutcome::Done
-        && (progress.epoch.is_some() || operation.generation.is_none_or(runs_it))
 }
 
 /// Its turn has not come, be its executor heard or not.
@@ -164,16 +145,15 @@ fn is_left(state: &State, progress: &SlotProgress) -> bool {
     progress.outcome == SlotOutcome::Waiting && state.slot(&progress.slot).is_some()
 }
 
-/// Raises the slots whose turn it is.
+/// Raises the slots whose turn it is. What missed a rollout and is replaced anyway is given what that brought.
 fn begin(state: &State, operation: &Operation, wave: &Wave, plan: &mut Plan) {
-    let spec = match operation.state {
-        OperationState::RollingBack => {
-            state.service(&operation.service).map(|service| service.specs.stable())
-        }
-        _ => operation.generation,
-    };
+    let stable = state.service(&operation.service).map(|service| service.specs.stable());
     for id in &wave.next {
         let Some(slot) = state.slot(id) else { continue };
+        let spec = match operation.state {
+            OperationState::RollingBack => stable,
+            _ => operation.generation.or(stable.filter(|_| state.is_behind(id, slot))),
+        };
         plan.changes.push(Change::RaiseSlot {
             operation: operation.id.clone(),
             slot: id.clone(),
@@ -301,7 +281,7 @@ fn shown(state: &State, operation: &Operation, slots: &[SlotProgress]) -> Vec<Sl
 fn account(state: &State, operation: &Operation, shown: &[SlotProgress], late: bool) -> String {
     let tally = Tally::of(shown);
     let mut message = tally.in_words(operation.kind, shown);
-    if is_unproven(state, operation, shown) && tally.failed == 0 {
+    if state.is_unproven(operation, shown.iter()) && tally.failed == 0 {
         message = format!("no slot showed that the new spec is good; {message}");
     }
     if let Some(why) = waits_for_canaries(state, operation, shown) {
@@ -323,7 +303,7 @@ fn finish(state: &State, operation: &Operation, slots: &[SlotProgress], late: bo
     let shown = shown(state, operation, slots);
     let tally = Tally::of(&shown);
     let undone = operation.state == OperationState::RollingBack;
-    let failed = undone || is_unproven(state, operation, slots) || tally.failed > 0 || tally.open > 0;
+    let failed = undone || state.is_unproven(operation, slots.iter()) || tally.failed > 0 || tally.open > 0;
     let is_late = late && (failed || operation.state.is_held());
     let mut message = account(state, operation, &shown, is_late);
     if undone {
@@ -350,7 +330,7 @@ fn finish(state: &State, operation: &Operation, slots: &[SlotProgress], late: bo
 fn waits_for_canaries(state: &State, operation: &Operation, shown: &[SlotProgress]) -> Option<&'static str> {
     let canaries = || shown.iter().filter(|progress| progress.canary);
     let decides = |progress: &SlotProgress| {
-        progress.outcome == SlotOutcome::Failed || shows_it(state, operation, progress)
+        progress.outcome == SlotOutcome::Failed || state.shows_it(operation, progress)
     };
     let is_left = |progress: &SlotProgress| !progress.canary && progress.outcome == SlotOutcome::Waiting;
     let waits = canaries().next().is_some()

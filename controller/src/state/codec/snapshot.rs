@@ -46,6 +46,7 @@ pub(crate) fn write_snapshot(state: &State) -> Vec<Bytes> {
         leader_address: state.leader.clone(),
         leader_term: state.term,
         history: state.history.clone(),
+        history_after: state.history_after.0,
         events_compacted: state.events.compacted().0,
         clock_ms: state.clock.as_ms(),
         led_ms: Some(state.led.as_ms()),
@@ -158,6 +159,7 @@ impl Reader {
                 state.leader = head.leader_address;
                 state.term = head.leader_term;
                 state.history = head.history;
+                state.history_after = Revision(head.history_after);
                 state.events.set_compacted(Revision(head.events_compacted));
             }
             Body::Service(message) => {

@@ -24,6 +24,8 @@ fn no_operation_is_accepted_until_it_is_over_and_then_at_once() {
     let restart =
         OperationRequest::Restart { service_id: ID.to_owned(), stop_first: false, cluster_op_spec: None };
     assert_eq!(fixture.submit(restart.clone()), Err(Refusal::Maintenance));
+    let create = OperationRequest::Create { spec: Box::new(spec_with("log", true)), instances_per_host: 2 };
+    assert_eq!(fixture.submit(create), Err(Refusal::Maintenance), "before what is wrong with it");
     fixture.set_cluster_state(ClusterState::Normal);
     assert!(fixture.submit(restart).is_ok());
 }

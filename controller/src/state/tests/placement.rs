@@ -8,6 +8,7 @@ use muster_common::operation::OperationRequest;
 use muster_common::placement::{ExecutorPlacement, Obstacle};
 use serde_json::json;
 
+use crate::state::codec::{read_snapshot, write_snapshot};
 use crate::state::testing::*;
 use crate::state::{Wish, view};
 
@@ -38,6 +39,31 @@ fn slots_follow_the_tags_of_executors() {
     assert_eq!(places(&fixture), ["e2"]);
     let shown = view::executor_summary(&fixture.state, fixture.state.executor(&executor_id("e2")).unwrap());
     assert_eq!(shown.tags, ["e2.example.org", "ssd"]);
+}
+
+#[test]
+fn slots_follow_an_expression_over_tags_and_each_executor_is_told_what_does_not_match() {
+    let mut fixture = Fixture::with_executors(3);
+    for (executor, tags) in [("e1", &["ssd", "gpu", "zone=a"][..]), ("e2", &["gpu"]), ("e3", &[])] {
+        fixture.tag(executor, tags);
+    }
+    let service = fixture.running(spec_for("web", &json!({"matches": "(ssd and zone=a) or not \"gpu\""})), 1);
+    assert_eq!(places(&fixture), ["e1", "e3"]);
+    let expected = "it does not match '(ssd and zone=a) or not gpu': it lacks the tag ssd, it lacks the tag zone=a, it \
+                    has the tag gpu";
+    let placement = view::placement(&fixture.state, fixture.state.service(&service).unwrap());
+    assert_eq!(obstacles(&placement), [vec![], vec![Obstacle::Tags], vec![]]);
+    assert_eq!(placement[1].reasons[0].message, expected);
+    let spec = fixture.service(ID).spec();
+    let simulated = view::simulated_placement(&fixture.state, spec, 1, false);
+    assert_eq!((simulated.requested, simulated.placed), (2, 2));
+    // It survives what is stored.
+    let again = read_snapshot(&write_snapshot(&fixture.state)).unwrap();
+    assert_eq!(again.service(&service).unwrap().spec(), spec);
+    fixture.tag("e3", &["gpu"]);
+    fixture.tag("e2", &[]);
+    fixture.settle();
+    assert_eq!(places(&fixture), ["e1", "e2"]);
 }
 
 #[test]
@@ -155,5 +181,13 @@ fn a_simulation_counts_what_fits_and_tells_what_does_not() {
 
     let elsewhere = spec_for("web", &json!({"all": ["gpu"]}));
     let nowhere = view::simulated_placement(&fixture.state, &elsewhere, 1, false);
-    assert_eq!((nowhere.requested, nowhere.placed, nowhere.errors.len()), (0, 0, 1));
+    assert_eq!((nowhere.requested, nowhere.placed), (0, 0));
+    assert_eq!(
+        nowhere.errors,
+        [
+            "no executor that takes instances has the tags that the spec asks for: e1.example.org: it lacks the tag gpu; \
+             e2.example.org: it lacks the tag gpu; e2.example.org: no contact with executor e2 since \
+             1970-01-01T00:16:40.000Z"
+        ]
+    );
 }

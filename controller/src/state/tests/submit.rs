@@ -149,6 +149,7 @@ fn creation_has_its_own_rules() {
         create(spec_with("a", true), 2).unwrap_err(),
         "Host level service cannot have more than one instance"
     );
+    assert_eq!(create(spec_with("web", true), 2).unwrap_err(), "Local service web-1 already exists");
     create(spec_with("a", true), 1).unwrap();
     let service = fixture.service("web-1");
     assert_eq!((service.state, service.activation), (ServiceState::Inactive, ActivationState::Inactive));

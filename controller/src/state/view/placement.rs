@@ -39,6 +39,9 @@ pub(crate) fn placement_of_spec(
     state.executors().map(|executor| of(executor)).collect()
 }
 
+/// How many reasons are told of a spec that is for no executor at all.
+const MAX_NAMED: usize = 5;
+
 /// The same as a count of instances and as sentences: `POST /cluster/placement/simulate`.
 #[must_use]
 pub(crate) fn simulated_placement(
@@ -49,8 +52,11 @@ pub(crate) fn simulated_placement(
 ) -> SimulatedPlacement {
     let mut simulated =
         SimulatedPlacement { requested: 0, placed: 0, placements: Vec::new(), errors: Vec::new() };
+    let mut elsewhere: Vec<String> = Vec::new();
     for (executor, place) in state.executors().zip(placement_of_spec(state, spec, instances_per_host)) {
+        let sentences = place.reasons.iter().map(|reason| format!("{}: {}", place.hostname, reason.message));
         if place.wanted == 0 {
+            elsewhere.extend(sentences.take(MAX_NAMED.saturating_sub(elsewhere.len())));
             continue;
         }
         let fits = if place.reasons.iter().all(|reason| reason.code == Obstacle::NoRoom) {
@@ -63,7 +69,6 @@ pub(crate) fn simulated_placement(
         };
         simulated.requested += u64::from(place.wanted);
         simulated.placed += fits;
-        let sentences = place.reasons.iter().map(|reason| format!("{}: {}", place.hostname, reason.message));
         simulated.errors.extend(sentences);
         if detail {
             let placed = PlacedInstance {
@@ -76,9 +81,10 @@ pub(crate) fn simulated_placement(
         }
     }
     if simulated.requested == 0 {
-        simulated
-            .errors
-            .push("no executor that takes instances has the tags that the spec asks for".to_owned());
+        let nowhere = "no executor that takes instances has the tags that the spec asks for";
+        let reasons =
+            if elsewhere.is_empty() { String::new() } else { format!(": {}", elsewhere.join("; ")) };
+        simulated.errors.push(format!("{nowhere}{reasons}"));
     }
     simulated
 }

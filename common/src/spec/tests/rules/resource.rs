@@ -37,6 +37,18 @@ fn what_it_needs_and_how_it_is_restarted() {
                 json!({}),
                 &["placementPolicy.type - Specify the type of the policy: LOCAL"],
             ),
+            (
+                "/placementPolicy/tags",
+                json!({"matches": "ssd and (zone=a or)"}),
+                &[
+                    "placementPolicy.tags.matches - Column 19: a tag, 'not' or '(' is expected, and there is ')'",
+                ],
+            ),
+            (
+                "/placementPolicy/tags",
+                json!({"all": ["ssd"], "matches": ["ssd"]}),
+                &["placementPolicy.tags.matches - must be a text, not a list"],
+            ),
             ("/grace", json!("2d"), &["grace - Cannot be more than 1 day"]),
             ("/restartPolicy/backoff", json!([]), &["restartPolicy.backoff - Specify at least one wait"]),
             (
