@@ -118,7 +118,7 @@ impl Read for Canary {
             (None, Some(tag)) => Self::Tag(tag),
             _ => {
                 node.refuse("- Specify either percent or tag");
-                Self::Percent(0)
+                Self::Percent(1)
             }
         }
     }

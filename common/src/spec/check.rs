@@ -7,9 +7,7 @@ use super::header::Headers;
 use crate::duration::DroveDuration;
 use crate::read::{Node, Read};
 
-/// How long a connection may take when the spec does not say (drove-wire.md §4.4).
-/// How many failures in a row count when the spec does not say.
-
+/// Drove dies without one.
 pub(super) const fn default_protocol() -> Protocol {
     Protocol::Http
 }
@@ -22,10 +20,12 @@ pub(super) const fn default_verb() -> HttpVerb {
     HttpVerb::Get
 }
 
+/// How long a connection may take when the spec does not say (drove-wire.md §4.4).
 const fn default_connection_timeout() -> DroveDuration {
     DroveDuration::from_secs(1)
 }
 
+/// How many failures in a row count when the spec does not say.
 const fn default_attempts() -> u32 {
     3
 }

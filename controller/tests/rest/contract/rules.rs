@@ -215,17 +215,22 @@ async fn each_operation_is_accepted() {
             "INACTIVE",
         ),
         ("l. 250 in any case", json!({"type": "activate", "serviceId": SERVICE, "someday": 1}), "ACTIVE"),
-        (
-            "l. 257",
-            json!({"type": "STOP_INSTANCES", "serviceId": SERVICE, "instanceIds": [INSTANCE]}),
-            "STOPPING_INSTANCES",
-        ),
     ] {
         let (status, answer) = fleet.cluster.post(0, OPERATIONS, operation.to_string()).await;
         assert_eq!((status, &answer["data"]["serviceId"]), (200, &json!(SERVICE)), "§2.7 {case}: {answer}");
         let shown = fleet.get(&format!("/localservices/{SERVICE}")).await;
         assert_eq!(shown["state"], state, "§2.7 {case}: {operation}");
     }
+    fleet.stop().await;
+}
+
+/// §2.7 (l. 257), §4.1 (l. 390).
+#[tokio::test]
+async fn instances_are_stopped() {
+    let fleet = Fleet::start().await;
+    let stop = json!({"type": "STOP_INSTANCES", "serviceId": SERVICE, "instanceIds": [INSTANCE]});
+    fleet.cluster.submit(0, stop).await;
+    assert_eq!(fleet.get(&format!("/localservices/{SERVICE}")).await["state"], "STOPPING_INSTANCES");
     fleet.stop().await;
 }
 
