@@ -70,6 +70,7 @@ pub struct BlacklistOperationResponse {
 
 /// The body of `POST /cluster/executors/{id}/drain`.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(default)]
 pub struct DrainRequest {
     /// How long it may take until nothing is left there.
     pub timeout: DroveDuration,

@@ -69,7 +69,12 @@ pub struct SimulationRequest {
     /// What would run; with the policy that the request has beside it, if it has one.
     pub spec: LocalServiceSpec,
     /// How many of it on each executor.
+    #[schemars(default = "default_instances")]
     pub num_instances: u32,
+}
+
+const fn default_instances() -> u32 {
+    1
 }
 
 impl Read for SimulationRequest {
@@ -79,7 +84,7 @@ impl Read for SimulationRequest {
         if let Some(policy) = request.get("placementPolicy") {
             spec.placement_policy = Some(policy);
         }
-        Self { spec, num_instances: request.count("numInstances").unwrap_or(1) }
+        Self { spec, num_instances: request.count("numInstances").unwrap_or_else(default_instances) }
     }
 }
 

@@ -45,13 +45,20 @@ pub(crate) struct Noted {
     spoilt: String,
 }
 
+/// Whether the value at `part` is the one at `whole`, or inside of it.
+fn is_part(part: &str, whole: &str) -> bool {
+    part.strip_prefix(whole)
+        .is_some_and(|rest| whole.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 impl Noted {
+    /// Whether nothing is to be said about the value at `path`: what it is to be depends on another that is wrong.
+    fn silences(&self, path: &str) -> bool {
+        self.spoilt != self.error.path && is_part(path, &self.spoilt)
+    }
+
     /// Whether `other` is about a part of what is spoilt, or about something that it is a part of.
     fn spoils(&self, other: &FieldError) -> bool {
-        let is_part = |part: &str, whole: &str| {
-            part.strip_prefix(whole)
-                .is_some_and(|rest| whole.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
-        };
         is_part(&self.spoilt, &other.path) || is_part(&other.path, &self.spoilt)
     }
 }
@@ -138,8 +145,12 @@ impl<'a> Place<'a> {
 
     fn note(&self, spoilt: &Place<'_>, message: &dyn fmt::Display, is_sentence: bool) {
         let mut problems = self.problems.0.borrow_mut();
-        if problems.len() < MAX_PROBLEMS {
-            let error = FieldError { path: self.to_string(), message: message.to_string(), is_sentence };
+        if problems.len() >= MAX_PROBLEMS {
+            return;
+        }
+        let path = self.to_string();
+        if !problems.iter().any(|noted| noted.silences(&path)) {
+            let error = FieldError { path, message: message.to_string(), is_sentence };
             problems.push(Noted { error, spoilt: spoilt.to_string() });
         }
     }

@@ -118,7 +118,7 @@ impl Read for Canary {
             (None, Some(tag)) => Self::Tag(tag),
             _ => {
                 node.refuse("- Specify either percent or tag");
-                Self::Percent(0)
+                Self::Percent(1)
             }
         }
     }
@@ -127,6 +127,7 @@ impl Read for Canary {
 /// How an operation proceeds (drove-wire.md §2.6; `settle` and `canary` are additions).
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(default)]
 pub struct ClusterOpSpec {
     /// How long each slot may take; raised to what its spec allows an instance (drove-wire.md §4.1). An operation that goes in
     /// waves may be at work for that long and `settle` for each wave; time in which it is paused does not count.

@@ -53,6 +53,7 @@ pub enum OperationRequest {
         /// The service.
         service_id: String,
         /// Stop the old one before the new one starts.
+        #[schemars(default)]
         stop_first: bool,
         /// How to proceed. drove-cli says `opSpec`, Drove's server `clusterOpSpec`.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,8 +64,10 @@ pub enum OperationRequest {
         /// The service.
         service_id: String,
         /// Which ones.
+        #[schemars(default)]
         instance_ids: Vec<String>,
         /// Stop the old one before the new one starts.
+        #[schemars(default)]
         stop_first: bool,
         /// How to proceed.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,6 +88,7 @@ pub enum OperationRequest {
         /// What to run.
         spec: Box<LocalServiceSpec>,
         /// Stop the old one before the new one starts.
+        #[schemars(default)]
         stop_first: bool,
         /// How to proceed.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,6 +102,7 @@ pub enum OperationRequest {
         #[serde(skip_serializing_if = "Option::is_none")]
         generation: Option<u64>,
         /// Stop the old one before the new one starts.
+        #[schemars(default)]
         stop_first: bool,
         /// How to proceed.
         #[serde(skip_serializing_if = "Option::is_none")]

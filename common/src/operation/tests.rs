@@ -145,11 +145,10 @@ fn each_bad_field_is_named() {
             "type - 'FLY' is not one of [CREATE, ACTIVATE, DEACTIVATE, DEPLOY_TEST_INSTANCE, ADJUST_INSTANCES, \
              UPDATE_INSTANCE_COUNT, RESTART, REPLACE_INSTANCES, STOP_INSTANCES, UPDATE_SPEC, ROLLBACK, RETRY, DESTROY]",
         ),
-        (json!([]), "must be an object, not a list"),
     ] {
-        let said = refusals(&document);
-        assert_eq!(said.first().map(String::as_str), Some(expected), "{document}: {said:?}");
+        assert_eq!(refusals(&document), [expected], "{document}");
     }
+    assert_eq!(refusals(&json!([]))[0], "must be an object, not a list");
 }
 
 #[test]

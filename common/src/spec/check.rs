@@ -7,10 +7,28 @@ use super::header::Headers;
 use crate::duration::DroveDuration;
 use crate::read::{Node, Read};
 
+/// Drove dies without one.
+pub(super) const fn default_protocol() -> Protocol {
+    Protocol::Http
+}
+
+pub(super) fn default_path() -> String {
+    "/".to_owned()
+}
+
+pub(super) const fn default_verb() -> HttpVerb {
+    HttpVerb::Get
+}
+
 /// How long a connection may take when the spec does not say (drove-wire.md §4.4).
-const DEFAULT_CONNECTION_TIMEOUT: DroveDuration = DroveDuration::from_secs(1);
+const fn default_connection_timeout() -> DroveDuration {
+    DroveDuration::from_secs(1)
+}
+
 /// How many failures in a row count when the spec does not say.
-const DEFAULT_ATTEMPTS: u32 = 3;
+const fn default_attempts() -> u32 {
+    3
+}
 
 wire_enum! {
     /// How an HTTP check speaks.
@@ -61,23 +79,30 @@ pub enum CheckMode {
     /// A call to one of the instance's ports on the node.
     Http {
         /// Drove dies without it; here it defaults to HTTP.
+        #[schemars(default = "default_protocol")]
         protocol: Protocol,
         /// Must name an exposed port.
         port_name: String,
         /// Where.
+        #[schemars(default = "default_path")]
         path: String,
         /// What.
+        #[schemars(default = "default_verb")]
         verb: HttpVerb,
         /// Passes iff the answer's status is one of these.
         success_codes: Vec<u16>,
         /// The body to send.
+        #[schemars(default)]
         payload: String,
         /// Addition: sent with the call; a `Host` or `User-Agent` here replaces the check's own.
         #[serde(skip_serializing_if = "Headers::is_empty")]
+        #[schemars(default)]
         headers: Headers,
         /// How long to wait for the connection.
+        #[schemars(default = "default_connection_timeout")]
         connection_timeout: DroveDuration,
         /// Accept any certificate.
+        #[schemars(default)]
         insecure: bool,
     },
     /// Addition: a connection to one of the instance's ports.
@@ -91,10 +116,13 @@ pub enum CheckMode {
         /// Must name an exposed port.
         port_name: String,
         /// Whose health; empty for the server's as a whole.
+        #[schemars(default)]
         service: String,
         /// Speak TLS; HTTP/2 without it otherwise.
+        #[schemars(default)]
         tls: bool,
         /// Accept any certificate.
+        #[schemars(default)]
         insecure: bool,
     },
     /// A command inside the container, or beside the process with its environment. 0 passes.
@@ -102,6 +130,7 @@ pub enum CheckMode {
         /// What to run.
         command: String,
         /// `false`: through `sh -c`; `true`: split on spaces.
+        #[schemars(default)]
         shell_disabled: bool,
     },
 }
@@ -130,8 +159,10 @@ pub struct CheckSpec {
     /// How far tries are apart.
     pub interval: DroveDuration,
     /// How many failures in a row count, 1..=100.
+    #[schemars(default = "default_attempts")]
     pub attempts: u32,
     /// How long to wait before the first try.
+    #[schemars(default)]
     pub initial_delay: DroveDuration,
 }
 
@@ -150,14 +181,14 @@ impl Read for CheckMode {
         let mode = node.object();
         match mode.required_tag("- Specify what to do: HTTP, TCP, GRPC or CMD") {
             CheckType::Http => Self::Http {
-                protocol: mode.get("protocol").unwrap_or(Protocol::Http),
+                protocol: mode.get("protocol").unwrap_or_else(default_protocol),
                 port_name: mode.get_or_default("portName"),
-                path: mode.get("path").unwrap_or_else(|| "/".to_owned()),
-                verb: mode.get("verb").unwrap_or(HttpVerb::Get),
+                path: mode.get("path").unwrap_or_else(default_path),
+                verb: mode.get("verb").unwrap_or_else(default_verb),
                 success_codes: mode.get_or_default("successCodes"),
                 payload: mode.get_or_default("payload"),
                 headers: mode.get_or_default("headers"),
-                connection_timeout: mode.get("connectionTimeout").unwrap_or(DEFAULT_CONNECTION_TIMEOUT),
+                connection_timeout: mode.get("connectionTimeout").unwrap_or_else(default_connection_timeout),
                 insecure: mode.get_or_default("insecure"),
             },
             CheckType::Tcp => Self::Tcp { port_name: mode.get_or_default("portName") },
@@ -182,7 +213,7 @@ impl Read for CheckSpec {
             mode: check.required("mode", "- Specify what to check, by HTTP, TCP, GRPC or CMD"),
             timeout: check.get_or_default("timeout"),
             interval: check.get_or_default("interval"),
-            attempts: check.count("attempts").unwrap_or(DEFAULT_ATTEMPTS),
+            attempts: check.count("attempts").unwrap_or_else(default_attempts),
             initial_delay: check.get_or_default("initialDelay"),
         }
     }

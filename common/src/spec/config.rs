@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::check::{HttpVerb, Protocol};
+use super::check::{HttpVerb, Protocol, default_path, default_protocol, default_verb};
 use crate::duration::DroveDuration;
 use crate::read::{Node, Read};
 
@@ -28,6 +28,7 @@ pub enum ConfigSource {
     /// The spec itself.
     Inline {
         /// Base64.
+        #[schemars(default)]
         data: String,
     },
     /// A file on the node.
@@ -57,23 +58,30 @@ pub const MAX_CONTROLLER_FETCH_BYTES: usize = 2 << 20;
 #[serde(rename_all = "camelCase")]
 pub struct HttpCallSpec {
     /// HTTP or HTTPS.
+    #[schemars(default = "default_protocol")]
     pub protocol: Protocol,
     /// Must be there.
     pub hostname: String,
     /// 0 is the protocol's own.
+    #[schemars(default)]
     pub port: u16,
     /// Where.
+    #[schemars(default = "default_path")]
     pub path: String,
     /// What.
+    #[schemars(default = "default_verb")]
     pub verb: HttpVerb,
     /// Which statuses count as success.
+    #[schemars(default = "default_success_codes")]
     pub success_codes: Vec<u16>,
     /// The body to send.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
     /// How long to wait for the connection.
+    #[schemars(default = "default_timeout")]
     pub connection_timeout: DroveDuration,
     /// How long to wait for the answer.
+    #[schemars(default = "default_timeout")]
     pub operation_timeout: DroveDuration,
     /// Sensitive.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,8 +94,10 @@ pub struct HttpCallSpec {
     pub auth_header: Option<String>,
     /// Further headers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(default)]
     pub headers: BTreeMap<String, String>,
     /// Accept any certificate.
+    #[schemars(default)]
     pub insecure: bool,
 }
 
@@ -155,7 +165,13 @@ impl fmt::Debug for HttpCallSpec {
 }
 
 /// How long to wait for a connection or an answer when the spec does not say (drove-wire.md §2.2).
-const DEFAULT_TIMEOUT: DroveDuration = DroveDuration::from_secs(1);
+const fn default_timeout() -> DroveDuration {
+    DroveDuration::from_secs(1)
+}
+
+fn default_success_codes() -> Vec<u16> {
+    vec![200]
+}
 
 wire_enum! {
     /// The `type` of a [`ConfigSource`].
@@ -195,15 +211,15 @@ impl Read for HttpCallSpec {
     fn read(node: &Node<'_>) -> Self {
         let call = node.object();
         Self {
-            protocol: call.get("protocol").unwrap_or(Protocol::Http),
+            protocol: call.get("protocol").unwrap_or_else(default_protocol),
             hostname: call.get_or_default("hostname"),
             port: call.get_or_default("port"),
-            path: call.get("path").unwrap_or_else(|| "/".to_owned()),
-            verb: call.get("verb").unwrap_or(HttpVerb::Get),
-            success_codes: call.get("successCodes").unwrap_or_else(|| vec![200]),
+            path: call.get("path").unwrap_or_else(default_path),
+            verb: call.get("verb").unwrap_or_else(default_verb),
+            success_codes: call.get("successCodes").unwrap_or_else(default_success_codes),
             payload: call.get("payload"),
-            connection_timeout: call.get("connectionTimeout").unwrap_or(DEFAULT_TIMEOUT),
-            operation_timeout: call.get("operationTimeout").unwrap_or(DEFAULT_TIMEOUT),
+            connection_timeout: call.get("connectionTimeout").unwrap_or_else(default_timeout),
+            operation_timeout: call.get("operationTimeout").unwrap_or_else(default_timeout),
             username: call.get("username"),
             password: call.get("password"),
             auth_header: call.get("authHeader"),

@@ -47,10 +47,13 @@ pub enum DeviceSpec {
         #[serde(skip_serializing_if = "Option::is_none")]
         count: Option<i64>,
         /// Which ones.
+        #[schemars(default)]
         device_ids: Vec<String>,
         /// Any of these sets.
+        #[schemars(default)]
         capabilities: Vec<Vec<String>>,
         /// For the driver.
+        #[schemars(default)]
         options: BTreeMap<String, String>,
     },
 }

@@ -15,8 +15,10 @@ pub enum LoggingSpec {
         /// `10m`, `512k`, `1g` or bytes: a [`ByteSize`](crate::size::ByteSize).
         max_size: String,
         /// 1..=100.
+        #[schemars(default = "default_files")]
         max_files: u32,
         /// Whether rotated files are compressed.
+        #[schemars(default)]
         compress: bool,
     },
     /// A syslog server.
@@ -47,11 +49,13 @@ impl LoggingSpec {
 }
 
 /// How many files are kept when the spec does not say (drove-wire.md §4.4).
-const DEFAULT_FILES: u32 = 3;
+const fn default_files() -> u32 {
+    3
+}
 
 impl Default for LoggingSpec {
     fn default() -> Self {
-        Self::Local { max_size: "10m".to_owned(), max_files: DEFAULT_FILES, compress: true }
+        Self::Local { max_size: "10m".to_owned(), max_files: default_files(), compress: true }
     }
 }
 
@@ -69,7 +73,7 @@ impl Read for LoggingSpec {
         match logging.required_tag("- Specify where logs go: LOCAL or RSYSLOG") {
             LoggingType::Local => Self::Local {
                 max_size: logging.get_or_default("maxSize"),
-                max_files: logging.count("maxFiles").unwrap_or(DEFAULT_FILES),
+                max_files: logging.count("maxFiles").unwrap_or_else(default_files),
                 compress: logging.get_or_default("compress"),
             },
             LoggingType::Rsyslog => Self::Rsyslog {

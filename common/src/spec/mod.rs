@@ -88,17 +88,21 @@ pub struct LocalServiceSpec {
     pub version: String,
     /// Must be there.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub job_type: Option<JobType>,
     /// What to start. Must be there.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub executable: Option<Executable>,
     /// At least one.
     pub exposed_ports: Vec<PortSpec>,
     /// Host directories to mount.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub volumes: Vec<MountedVolume>,
     /// Files to place before the start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub configs: Vec<ConfigSpec>,
     /// Absent means [`LoggingSpec::default`].
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,24 +111,31 @@ pub struct LocalServiceSpec {
     pub resources: Vec<ResourceRequirement>,
     /// Must be `LOCAL`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub placement_policy: Option<PlacementPolicy>,
     /// Does it still work? Must be there.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub healthcheck: Option<CheckSpec>,
     /// Can it be used for the first time? Must be there.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub readiness: Option<CheckSpec>,
     /// Free-form.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(default)]
     pub tags: BTreeMap<String, String>,
     /// An empty value copies the executor's own variable, or drops it when unset.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(default)]
     pub env: BTreeMap<String, String>,
     /// Arguments to the container's entry point, or after a PROCESS executable's command.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub args: Vec<String>,
     /// Devices to pass in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub devices: Vec<DeviceSpec>,
     /// What to do before the stop.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -13,12 +13,15 @@ pub enum PlacementPolicy {
     /// On every matching executor.
     Local {
         /// Host ports are the declared ports, one instance per host.
+        #[schemars(default)]
         host_level: bool,
         /// Addition: for which executors the service is.
         #[serde(skip_serializing_if = "TagMatch::is_empty")]
+        #[schemars(default)]
         tags: TagMatch,
     },
     /// A policy of Drove's applications.
+    #[schemars(skip)]
     Unsupported,
 }
 
@@ -27,12 +30,15 @@ pub enum PlacementPolicy {
 pub struct TagMatch {
     /// An executor must have each of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub all: Vec<String>,
     /// It must have one of these at least.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub any: Vec<String>,
     /// It must have none of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub none: Vec<String>,
     /// This must hold of its tags.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -28,6 +28,7 @@ pub struct PortSpec {
     pub port: i64,
     /// Must be there.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub port_type: Option<PortType>,
 }
 

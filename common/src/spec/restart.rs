@@ -1,6 +1,6 @@
 //! When and how often a failed instance is replaced.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use crate::duration::DroveDuration;
@@ -10,6 +10,7 @@ use crate::read::{Node, Read};
 /// with ±10 % jitter, reset after 10 min of health.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(default)]
 pub struct RestartPolicy {
     /// How long to wait before the n-th replacement; the last one repeats.
     pub backoff: Vec<DroveDuration>,
@@ -19,6 +20,7 @@ pub struct RestartPolicy {
     pub reset_after: DroveDuration,
     /// How many replacements without such a reset make the slot FAILED; `UNLIMITED` on the wire is `None`.
     #[serde(serialize_with = "write_budget")]
+    #[schemars(schema_with = "budget_schema")]
     pub budget: Option<u32>,
 }
 
@@ -31,6 +33,10 @@ fn write_budget<S: Serializer>(budget: &Option<u32>, serializer: S) -> Result<S:
         Some(count) => serializer.serialize_u32(*count),
         None => serializer.serialize_str(UNLIMITED),
     }
+}
+
+fn budget_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"anyOf": [{"type": "integer", "minimum": 0}, {"const": UNLIMITED}]})
 }
 
 impl Default for RestartPolicy {

@@ -23,11 +23,13 @@ pub struct PreShutdownSpec {
     /// Run in order; a failure is noted and does not hold up the stop. Each is run at least once: one that is cut
     /// short because its executor ended is run again by the next, which first ends what is left of the earlier
     /// run. So a hook must bear to be run twice, but never meets itself.
+    #[schemars(default)]
     pub hooks: Vec<CheckMode>,
     /// Addition: how long each hook may take, its repetitions included; see [`Self::hook_limit`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hook_timeout: Option<DroveDuration>,
     /// Time between the hooks' end and the stop signal.
+    #[schemars(default)]
     pub wait_before_kill: DroveDuration,
     /// Addition: time between the stop signal and the kill; 10 s when absent.
     #[serde(skip_serializing_if = "Option::is_none")]

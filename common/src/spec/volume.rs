@@ -25,6 +25,7 @@ pub struct MountedVolume {
     pub path_on_host: String,
     /// Must be there.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub mode: Option<MountMode>,
 }
 

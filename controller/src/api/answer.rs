@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::HeaderName;
 use muster_common::envelope::Envelope;
 use serde::Serialize;
 
@@ -33,7 +32,7 @@ impl IntoResponse for Done {
 pub(super) type Answer<T> = Result<Data<T>, ApiError>;
 
 /// How many elements a list has in all, of which the answer holds a page.
-const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
+pub(super) const TOTAL: &str = "x-total-count";
 
 /// A page of a list; a header says how long the list is.
 #[derive(Debug)]

@@ -4,13 +4,16 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::WWW_AUTHENTICATE;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use muster_common::envelope::{Envelope, RefusalKind, ValidationErrors};
 use muster_common::id::Revision;
 use muster_common::read::Refused;
 use serde::Serialize;
 
 use crate::state::Refusal;
+
+/// After how long a call that could not be served now is worth another try: an election takes about as long.
+const RETRY_AFTER_SECONDS: &str = "1";
 
 /// Why a call was not served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -117,7 +120,10 @@ impl IntoResponse for ApiError {
             Self::Forbidden(_) => failed(StatusCode::FORBIDDEN, message, None::<Nothing>),
             Self::NotJson => failed(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None::<Nothing>),
             Self::TooLarge { .. } => failed(StatusCode::PAYLOAD_TOO_LARGE, message, None::<Nothing>),
-            Self::Unavailable(_) => failed(StatusCode::SERVICE_UNAVAILABLE, message, None::<Nothing>),
+            Self::Unavailable(_) => {
+                let again = [(RETRY_AFTER, RETRY_AFTER_SECONDS)];
+                (again, failed(StatusCode::SERVICE_UNAVAILABLE, message, None::<Nothing>)).into_response()
+            }
             Self::Internal(detail) => {
                 tracing::error!(%detail, "a call failed for a reason that is not the caller's");
                 let data = Failure { failure: "this controller's log has the details" };

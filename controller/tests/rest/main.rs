@@ -5,6 +5,7 @@ mod answers;
 mod bad_input;
 #[path = "../common/mod.rs"]
 mod common;
+mod contract;
 mod etag;
 mod users;
 

@@ -4,6 +4,17 @@ use muster_common::envelope::Status;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use super::examples::Example;
+use crate::api::answer::TOTAL;
+
+/// What makes the schemas of both directions: what may be left out differs.
+pub(super) struct Schemas {
+    /// Of what is answered.
+    pub(super) answered: SchemaGenerator,
+    /// Of what is taken.
+    pub(super) taken: SchemaGenerator,
+}
+
 /// Makes the schema of a type, and of all that it is made of.
 type Maker = fn(&mut SchemaGenerator) -> Schema;
 
@@ -81,7 +92,12 @@ pub(super) struct Call {
     parameters: &'static [Parameter],
     body: Option<Maker>,
     is_body_required: bool,
+    examples: &'static [Example],
     answer: Answer,
+    /// Of the answer: name and meaning.
+    headers: &'static [(&'static str, &'static str)],
+    /// The ids of calls about the operation that it begins.
+    next: &'static [&'static str],
     /// Statuses beside those that every call has.
     others: &'static [(&'static str, &'static str)],
 }
@@ -96,7 +112,10 @@ impl Call {
             parameters: &[],
             body: None,
             is_body_required: false,
+            examples: &[],
             answer: Answer::Done,
+            headers: &[],
+            next: &[],
             others: &[],
         }
     }
@@ -115,13 +134,34 @@ impl Call {
     }
 
     /// Its body.
-    pub(super) const fn body<T: JsonSchema>(self) -> Self {
-        Self { is_body_required: true, ..self.optional_body::<T>() }
+    pub(super) const fn body<T: JsonSchema>(self, examples: &'static [Example]) -> Self {
+        Self { is_body_required: true, ..self.optional_body::<T>(examples) }
     }
 
     /// Its body, which may be left out.
-    pub(super) const fn optional_body<T: JsonSchema>(self) -> Self {
-        Self { body: Some(schema_of::<T>), ..self }
+    pub(super) const fn optional_body<T: JsonSchema>(self, examples: &'static [Example]) -> Self {
+        Self { body: Some(schema_of::<T>), examples, ..self }
+    }
+
+    /// Its answer is a page of a list.
+    pub(super) const fn paged(self) -> Self {
+        const HEADERS: &[(&str, &str)] = &[(TOTAL, "How long the whole list is")];
+        Self { headers: HEADERS, ..self }
+    }
+
+    /// Its answer has a tag.
+    pub(super) const fn tagged(self) -> Self {
+        const HEADERS: &[(&str, &str)] = &[
+            ("etag", "The service's generation, for If-Match and If-None-Match"),
+            ("cache-control", "`no-store`: the tag does not tell how far the service is"),
+        ];
+        Self { headers: HEADERS, ..self }
+    }
+
+    /// Its answer is a file to be saved.
+    pub(super) const fn named(self) -> Self {
+        const HEADERS: &[(&str, &str)] = &[("content-disposition", "What the file is to be called")];
+        Self { headers: HEADERS, ..self }
     }
 
     /// The data of its answer.
@@ -139,15 +179,26 @@ impl Call {
         Self { answer: Answer::Content(content_type), ..self }
     }
 
+    /// It begins an operation, which these calls are about.
+    pub(super) const fn begins(self, next: &'static [&'static str]) -> Self {
+        Self { next, ..self }
+    }
+
     /// What else it may answer: status and meaning.
     pub(super) const fn or(self, others: &'static [(&'static str, &'static str)]) -> Self {
         Self { others, ..self }
     }
 
+    /// Whether it takes a body.
+    #[cfg(test)]
+    pub(super) const fn has_body(&self) -> bool {
+        self.body.is_some()
+    }
+
     /// The operation object of the description.
-    pub(super) fn describe(&self, generator: &mut SchemaGenerator) -> Value {
+    pub(super) fn describe(&self, schemas: &mut Schemas) -> Value {
         let named = path_parameters(self.path);
-        let taken = self.parameters.iter().map(|parameter| parameter.describe(generator));
+        let taken = self.parameters.iter().map(|parameter| parameter.describe(&mut schemas.answered));
         let parameters: Vec<Value> = named.chain(taken).collect();
         let mut operation = Map::new();
         operation.insert("operationId".to_owned(), self.id.into());
@@ -155,28 +206,37 @@ impl Call {
         operation.insert("tags".to_owned(), json!([tag(self.path)]));
         operation.insert("parameters".to_owned(), parameters.into());
         if let Some(body) = self.body {
-            let content = json!({"application/json": {"schema": body(generator)}});
+            let schema = as_taken(body(&mut schemas.taken).to_value());
+            let examples: Map<String, Value> = self
+                .examples
+                .iter()
+                .map(|(name, example)| ((*name).to_owned(), json!({"value": example()})))
+                .collect();
+            let content = json!({"application/json": {"schema": schema, "examples": examples}});
             operation.insert(
                 "requestBody".to_owned(),
                 json!({"required": self.is_body_required, "content": content}),
             );
         }
-        operation.insert("responses".to_owned(), self.responses(generator).into());
+        operation.insert("responses".to_owned(), self.responses(&mut schemas.answered).into());
         operation.into()
     }
 
     fn responses(&self, generator: &mut SchemaGenerator) -> Map<String, Value> {
         let mut responses: Map<String, Value> = super::COMMON_RESPONSES
             .iter()
-            .map(|(status, _, _)| {
+            .map(|(status, ..)| {
                 ((*status).to_owned(), json!({"$ref": format!("#/components/responses/{status}")}))
             })
             .collect();
         for (status, meaning) in self.others {
             // What is no refusal has no body.
-            let is_refusal = status.starts_with('4');
-            let response =
-                if is_refusal { failure(generator, meaning) } else { json!({"description": meaning}) };
+            let response = if status.starts_with('4') {
+                failure(generator, meaning)
+            } else {
+                let headers = if *status == "304" { self.headers } else { &[] };
+                json!({"description": meaning, "headers": described(headers)})
+            };
             responses.insert((*status).to_owned(), response);
         }
         let (description, content) = match self.answer {
@@ -191,9 +251,53 @@ impl Call {
             Answer::Raw(schema) => ("The document", json_content(schema(generator).as_value())),
             Answer::Content(kind) => ("The content", json!({kind: {"schema": {"type": "string"}}})),
         };
-        responses.insert("200".to_owned(), json!({"description": description, "content": content}));
+        let links: Map<String, Value> =
+            self.next.iter().map(|call| ((*call).to_owned(), link(call))).collect();
+        let headers = described(self.headers);
+        responses.insert(
+            "200".to_owned(),
+            json!({"description": description, "headers": headers, "content": content, "links": links}),
+        );
         responses
     }
+}
+
+/// Headers of an answer. Not required: an answer of 200 that says FAILED has none.
+pub(super) fn described(headers: &[(&str, &str)]) -> Map<String, Value> {
+    let describe = |(name, meaning): &(&str, &str)| {
+        ((*name).to_owned(), json!({"description": meaning, "schema": {"type": "string"}}))
+    };
+    headers.iter().map(describe).collect()
+}
+
+/// How a call about an operation is made of the answer that told its id.
+fn link(call: &str) -> Value {
+    json!({"operationId": call, "parameters": {"operation": "$response.body#/data/operationId"}})
+}
+
+/// What the name of a schema ends with that says what is taken.
+const TAKEN: &str = "AsTaken";
+
+/// The same schema, which refers to those of what is taken.
+pub(super) fn as_taken(mut schema: Value) -> Value {
+    match &mut schema {
+        Value::Object(members) => {
+            for (name, member) in members.iter_mut() {
+                match member {
+                    Value::String(reference) if name == "$ref" => reference.push_str(TAKEN),
+                    other => *other = as_taken(other.take()),
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|element| *element = as_taken(element.take())),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    schema
+}
+
+/// The schemas of what is taken, under their names.
+pub(super) fn all_as_taken(schemas: Map<String, Value>) -> impl Iterator<Item = (String, Value)> {
+    schemas.into_iter().map(|(name, schema)| (name + TAKEN, as_taken(schema)))
 }
 
 /// A refusal in the envelope.

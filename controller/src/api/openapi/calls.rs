@@ -18,6 +18,7 @@ use muster_common::user::UserInfo;
 use serde_json::Value;
 
 use super::call::{Call, Parameter};
+use super::examples;
 use crate::api::events::{Latest, Summary};
 use crate::api::exec::Ran;
 use crate::api::exec_request::Body as ExecBody;
@@ -75,9 +76,10 @@ pub(super) const CALLS: &[Call] = &[
     Call::get("/whoami", "whoAmI", "Who the caller is, and what for").answers::<UserInfo>(),
     Call::get("/localservices", "listServices", "Services by their id")
         .takes(&[FROM, SIZE, STALE])
-        .answers::<BTreeMap<String, ServiceSummary>>(),
+        .answers::<BTreeMap<String, ServiceSummary>>()
+        .paged(),
     Call::post("/localservices/validate/spec", "validateSpec", "Would this spec be accepted?")
-        .body::<LocalServiceSpec>()
+        .body::<LocalServiceSpec>(examples::SPECS)
         .answers::<Valid>(),
     Call::get(
         "/localservices/operations",
@@ -91,11 +93,13 @@ pub(super) const CALLS: &[Call] = &[
         SIZE,
         STALE,
     ])
-    .answers::<Vec<OperationSummary>>(),
+    .answers::<Vec<OperationSummary>>()
+    .paged(),
     Call::post("/localservices/operations", "submitOperation", "Ask for something; accepted means durable")
         .takes(&[KEY, WANTED])
-        .body::<OperationRequest>()
+        .body::<OperationRequest>(examples::OPERATIONS)
         .answers::<Accepted>()
+        .begins(&["getOperation", "pauseOperation", "resumeOperation", "promoteOperation", "cancelOperation"])
         .or(MOVED),
     Call::get("/localservices/operations/{operation}", "getOperation", "One operation with all its slots")
         .takes(&[STALE])
@@ -117,15 +121,17 @@ pub(super) const CALLS: &[Call] = &[
     .answers::<Accepted>(),
     Call::post("/localservices/placement", "placeSpec", "Where a spec would run, and why not elsewhere")
         .takes(&[Parameter::query::<u8>("instancesPerHost", "How many each executor is to hold"), STALE])
-        .body::<LocalServiceSpec>()
+        .body::<LocalServiceSpec>(examples::SPECS)
         .answers::<Vec<ExecutorPlacement>>(),
     Call::get("/localservices/{service}", "getService", "One service")
         .takes(&[KNOWN, STALE])
         .answers::<ServiceSummary>()
+        .tagged()
         .or(AS_KNOWN),
     Call::get("/localservices/{service}/spec", "getSpec", "Its spec; what is sensitive is masked")
         .takes(&[KNOWN, STALE])
         .answers::<LocalServiceSpec>()
+        .tagged()
         .or(AS_KNOWN),
     Call::get(
         "/localservices/{service}/slots",
@@ -146,17 +152,20 @@ pub(super) const CALLS: &[Call] = &[
     .answers::<Vec<GenerationInfo>>(),
     Call::get("/localservices/{service}/operations", "listServiceOperations", "Its operations")
         .takes(&[FROM, SIZE, STALE])
-        .answers::<Vec<OperationSummary>>(),
+        .answers::<Vec<OperationSummary>>()
+        .paged(),
     Call::get("/localservices/{service}/instances", "listInstances", "Its instances that live")
         .takes(&[STATE, EXECUTOR, DETAIL, FROM, SIZE, STALE])
-        .answers::<Vec<InstanceInfo>>(),
+        .answers::<Vec<InstanceInfo>>()
+        .paged(),
     Call::get(
         "/localservices/{service}/instances/old",
         "listOldInstances",
         "Its instances that ended or are lost, newest first, with the evidence of why",
     )
     .takes(&[STATE, EXECUTOR, REASON, SINCE, FROM, SIZE, STALE])
-    .answers::<Vec<InstanceInfo>>(),
+    .answers::<Vec<InstanceInfo>>()
+    .paged(),
     Call::get("/localservices/{service}/instances/{instance}", "getInstance", "One instance, in any state")
         .takes(&[STALE])
         .answers::<InstanceInfo>(),
@@ -211,7 +220,7 @@ pub(super) const CALLS: &[Call] = &[
         "exec",
         "Run a command beside an instance to its end",
     )
-    .body::<ExecBody>()
+    .body::<ExecBody>(examples::COMMANDS)
     .answers::<Ran>(),
     Call::get("/logfiles/localservices/{service}/{instance}/list", "listLogFiles", "As Drove lists them")
         .answers_raw::<FileNames>()
@@ -234,6 +243,7 @@ pub(super) const CALLS: &[Call] = &[
     )
     .takes(&[Parameter::query::<bool>("rename", "Name it after its instance and the time")])
     .answers_content("text/plain")
+    .named()
     .or(AWAY),
     Call::get("/instances", "listAllInstances", "Instances of all services")
         .takes(&[
@@ -250,26 +260,28 @@ pub(super) const CALLS: &[Call] = &[
             SIZE,
             STALE,
         ])
-        .answers::<Vec<InstanceInfo>>(),
+        .answers::<Vec<InstanceInfo>>()
+        .paged(),
     Call::get(
         "/applications/{service}/instances",
         "listApplicationInstances",
         "The same as those of a local service: clients of Drove look for them here",
     )
     .takes(&[STATE, EXECUTOR, DETAIL, FROM, SIZE, STALE])
-    .answers::<Vec<InstanceInfo>>(),
+    .answers::<Vec<InstanceInfo>>()
+    .paged(),
     Call::get("/cluster", "getCluster", "The cluster in figures").takes(&[STALE]).answers::<ClusterSummary>(),
     Call::get("/cluster/dashboard", "getDashboard", "The cluster at a glance")
         .takes(&[STALE])
         .answers::<DashboardData>(),
     Call::post("/cluster/placement/simulate", "simulatePlacement", "Would it fit?")
         .takes(&[Parameter::query::<bool>("detail", "Name each place"), STALE])
-        .body::<SimulationRequest>()
+        .body::<SimulationRequest>(examples::SIMULATIONS)
         .answers::<SimulatedPlacement>(),
     Call::get("/cluster/controllers", "listControllers", "Who leads, who votes, how far behind each is")
         .answers::<Vec<ControllerInfo>>(),
     Call::post("/cluster/controllers", "addController", "Take a controller in: it learns, then votes")
-        .body::<AddController>()
+        .body::<AddController>(examples::CONTROLLERS)
         .answers::<AddController>(),
     Call::delete("/cluster/controllers/{controller}", "removeController", "Take a controller out")
         .answers::<u64>(),
@@ -282,7 +294,8 @@ pub(super) const CALLS: &[Call] = &[
         .answers::<ClusterStateData>(),
     Call::get("/cluster/executors", "listExecutors", "The machines of the fleet")
         .takes(&[FROM, SIZE, STALE])
-        .answers::<Vec<ExecutorSummary>>(),
+        .answers::<Vec<ExecutorSummary>>()
+        .paged(),
     Call::post("/cluster/executors/blacklist", "blacklistExecutors", "Empty executors")
         .takes(&[EXECUTORS])
         .answers::<BlacklistOperationResponse>(),
@@ -305,7 +318,7 @@ pub(super) const CALLS: &[Call] = &[
     )
     .answers::<BlacklistOperationResponse>(),
     Call::post("/cluster/executors/{executor}/drain", "drainExecutor", "Empty it within a time")
-        .optional_body::<DrainRequest>()
+        .optional_body::<DrainRequest>(examples::DRAINS)
         .answers::<ExecutorSummary>(),
     Call::post("/cluster/executors/{executor}/remove", "removeExecutor", "Forget one that is gone for good")
         .answers::<ExecutorSummary>(),
@@ -314,7 +327,7 @@ pub(super) const CALLS: &[Call] = &[
         "tagExecutor",
         "Give it tags, in place of those given before",
     )
-    .body::<TagsRequest>()
+    .body::<TagsRequest>(examples::TAGS)
     .answers::<ExecutorSummary>(),
     Call::get("/cluster/events", "listEvents", "What happened, newest first")
         .takes(&[SINCE_TIME, SIZE, RESUME, STALE])
