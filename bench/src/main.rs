@@ -12,6 +12,8 @@
 //! | [`etcd`] | what is compared with |
 //! | [`floor`] | what the disk alone can do |
 //! | [`transitions`] | committed transitions of instances per second, through executors' sessions |
+//! | [`reads`] | what users wait for who read, at rest and beside a cluster that lives |
+//! | [`watch`] | what hundreds of users are sent who watch a cluster that lives, and when |
 //! | [`gap`] | how long nobody can write when the leader is killed |
 //! | [`node`] | one executor with real containers, against the engine's own speed |
 //! | [`output`] | what is told on standard output |
@@ -30,8 +32,10 @@ mod output;
 mod process;
 mod proposals;
 mod proposer;
+mod reads;
 mod stats;
 mod transitions;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -54,6 +58,10 @@ enum Benchmark {
     Proposals(proposals::Args),
     /// Committed transitions of instances per second, through executors' sessions
     Transitions(transitions::Args),
+    /// One instance and a list of thousands, at rest and while transitions are committed
+    Reads(reads::Args),
+    /// Hundreds of clients that watch events while transitions are committed
+    Watch(watch::Args),
     /// From the death of the leader to the next accepted write
     Gap(gap::Args),
     /// Start, stop and replace containers, against the engine's own speed
@@ -65,7 +73,7 @@ enum Benchmark {
     /// What `starts` and `steady` run: an executor
     #[command(hide = true)]
     Executor(ExecutorArgs),
-    /// What `proposals`, `transitions`, `gap` and `fleet` run three times: a controller
+    /// What all but `starts` and `steady` run three times: a controller
     #[command(hide = true)]
     Controller(ControllerArgs),
 }
@@ -87,6 +95,8 @@ fn run(benchmark: Benchmark) -> anyhow::Result<()> {
         match benchmark {
             Benchmark::Proposals(args) => proposals::run(&args).await,
             Benchmark::Transitions(args) => transitions::run(&args).await,
+            Benchmark::Reads(args) => reads::run(&args).await,
+            Benchmark::Watch(args) => watch::run(&args).await,
             Benchmark::Gap(args) => gap::run(&args).await,
             Benchmark::Starts(args) => node::starts::run(&args).await,
             Benchmark::Steady(args) => node::steady::run(&args).await,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::id::{ClusterId, ControllerId, ExecutorId, InvalidId};
+use crate::problem::printable;
 
 /// A peer, as its certificate names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -53,7 +54,7 @@ impl FromStr for Identity {
     type Err = InvalidIdentity;
 
     fn from_str(text: &str) -> Result<Self, InvalidIdentity> {
-        let form = || InvalidIdentity::Form(text.chars().take(256).collect());
+        let form = || InvalidIdentity::Form(printable(text, 256));
         let rest = text.strip_prefix("muster://").ok_or_else(form)?;
         let mut parts = rest.split('/');
         let (Some(cluster), Some(role), Some(id), None) =

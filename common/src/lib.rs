@@ -61,4 +61,6 @@ pub mod time;
 pub mod user;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

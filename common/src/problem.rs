@@ -197,15 +197,26 @@ impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// As long as the longest name that anything here may have is likely to be.
         const MAX_CHARS: usize = 64;
-        for character in self.0.chars().take(MAX_CHARS) {
-            if character.is_control() {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                write!(f, "{character}")?;
-            }
-        }
-        if self.0.chars().nth(MAX_CHARS).is_some() { f.write_str("…") } else { Ok(()) }
+        f.write_str(&printable(self.0, MAX_CHARS))
     }
+}
+
+/// The beginning of a text that may hold what a user sent, for people to read: at most `max_chars` of it, and of what
+/// cannot be seen its code.
+#[must_use]
+pub fn printable(text: &str, max_chars: usize) -> String {
+    let mut shown = String::new();
+    for character in text.chars().take(max_chars) {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    if text.chars().nth(max_chars).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@
 //! |---|---|
 //! | [`life`] | an instance that goes from one state to the next as fast as it is told to |
 //! | [`session`] | one executor's session |
+//! | [`trickle`] | so many transitions a second, for benchmarks of what goes on beside them |
 
 mod life;
 mod session;
+mod trickle;
 
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,9 @@ use crate::proposer::propose;
 use crate::stats::{Summary, Timed, millis};
 
 use session::Session;
+
+pub(crate) use session::Committed;
+pub(crate) use trickle::Trickle;
 
 /// The budget of DESIGN §10, in transitions per second.
 const BUDGET: f64 = 50_000.0;
@@ -110,8 +115,8 @@ impl std::fmt::Display for Row {
     }
 }
 
-async fn measure(group: &mut Group, executors: u16, instances: u32, time: Duration) -> anyhow::Result<Row> {
-    let leading = group.leading().await?;
+/// Sessions of so many executors with the leader, all instances of which are HEALTHY.
+async fn filled(group: &mut Group, executors: u16, instances: u32) -> anyhow::Result<Vec<Session>> {
     let leader = group.leader().await?;
     let mut opening = JoinSet::new();
     for number in 0..executors {
@@ -135,6 +140,12 @@ async fn measure(group: &mut Group, executors: u16, instances: u32, time: Durati
     while let Some(session) = filling.join_next().await {
         filled.push(session.context("a session broke off")??);
     }
+    Ok(filled)
+}
+
+async fn measure(group: &mut Group, executors: u16, instances: u32, time: Duration) -> anyhow::Result<Row> {
+    let leading = group.leading().await?;
+    let filled = filled(group, executors, instances).await?;
 
     let from = Instant::now() + WARM_UP;
     let mut running: JoinSet<anyhow::Result<Vec<Duration>>> =

@@ -13,6 +13,7 @@ use muster_proto::v1::sessions_client::SessionsClient;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::life::Life;
@@ -21,6 +22,13 @@ use super::life::Life;
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// A slot table holds the specs of everything that runs on the node.
 const MAX_TABLE_BYTES: usize = 64 * 1024 * 1024;
+
+/// A transition that was acknowledged: it was committed, and applied by the leader, shortly before.
+pub(crate) struct Committed {
+    pub(crate) instance: String,
+    pub(crate) state: String,
+    pub(crate) at: Instant,
+}
 
 /// A session that is open.
 pub(super) struct Session {
@@ -106,6 +114,28 @@ impl Session {
         }
     }
 
+    /// One transition of one instance after the other, one each `every`, until `stop`; all that were acknowledged.
+    pub(super) async fn trickle(
+        mut self,
+        every: Duration,
+        stop: CancellationToken,
+    ) -> anyhow::Result<(Self, Vec<Committed>)> {
+        let mut committed = Vec::new();
+        let mut turns = tokio::time::interval(every);
+        for nth in (0..self.lives.len()).cycle() {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = turns.tick() => {}
+            }
+            let next = self.lives[nth].step(&self.world);
+            let (instance, state) = (next.record.id.clone(), next.record.state.clone());
+            let report = v1::Report { instances: vec![next.record], slots: next.slot.into_iter().collect() };
+            self.told(report).await?;
+            committed.push(Committed { instance, state, at: Instant::now() });
+        }
+        Ok((self, committed))
+    }
+
     /// One transition of each instance, reported, committed and acknowledged.
     async fn report(&mut self) -> anyhow::Result<()> {
         let mut report = v1::Report::default();
@@ -114,6 +144,11 @@ impl Session {
             report.instances.push(step.record);
             report.slots.extend(step.slot);
         }
+        self.told(report).await
+    }
+
+    /// Tells a report, and waits until all of it is acknowledged.
+    async fn told(&mut self, report: v1::Report) -> anyhow::Result<()> {
         let expected = |report: &v1::Report| {
             let instances = report.instances.iter().map(|record| (record.id.clone(), record.version));
             let slots =

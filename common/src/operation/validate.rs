@@ -83,7 +83,7 @@ fn count(root: Place<'_>, instances_per_host: u32) {
 
 /// What no service can be called is told like any other unknown id, by the controllers.
 fn service(root: Place<'_>, id: &str) {
-    root.require(!id.is_empty(), "No local service id found in operation");
+    root.require_or_sentence(!id.is_empty(), "No local service id found in operation");
 }
 
 fn instances(root: Place<'_>, ids: &[String]) {

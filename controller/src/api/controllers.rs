@@ -3,6 +3,7 @@
 use axum::extract::State as Context;
 use muster_common::cluster::{AddController, ControllerInfo, ControllerRole};
 use muster_common::id::ControllerId;
+use muster_common::problem::printable;
 use tonic::transport::Uri;
 
 use super::access::Api;
@@ -43,17 +44,23 @@ pub(super) async fn list(Context(api): Context<Api>) -> Data<Vec<ControllerInfo>
 /// `POST /cluster/controllers`: takes a controller in. It answers once it is a learner; the leader gives it
 /// its vote when it has caught up.
 pub(super) async fn add(Context(api): Context<Api>, Body(body): Body) -> Answer<AddController> {
-    let wanted: AddController =
-        serde_json::from_slice(&body).map_err(|error| ApiError::Json(vec![error.to_string()]))?;
+    let wanted = wanted(&body)?;
+    let added = api.consensus().add_member(ControllerId(wanted.id), &wanted.cluster).await;
+    added.map(|()| Data(wanted)).map_err(refused)
+}
+
+/// Which controller a body names.
+pub(super) fn wanted(body: &[u8]) -> Result<AddController, ApiError> {
+    let wanted: AddController = serde_json::from_slice(body)?;
     if wanted.id == 0 {
         return Err(ApiError::Validation(vec!["id - ids begin at 1".to_owned()]));
     }
     if !is_address(&wanted.cluster) {
-        let problem = format!("cluster - '{}' is no address; write host:port", wanted.cluster);
+        let shown = printable(&wanted.cluster, 100);
+        let problem = format!("cluster - '{shown}' is no address; write host:port");
         return Err(ApiError::Validation(vec![problem]));
     }
-    let added = api.consensus().add_member(ControllerId(wanted.id), &wanted.cluster).await;
-    added.map(|()| Data(wanted)).map_err(refused)
+    Ok(wanted)
 }
 
 /// `DELETE /cluster/controllers/{id}`: takes a controller out.

@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use muster_common::envelope::{Envelope, RefusalKind, ValidationErrors};
 use muster_common::id::Revision;
+use muster_common::problem::printable;
 use muster_common::read::Refused;
 use serde::Serialize;
 
@@ -66,6 +67,15 @@ pub(crate) enum ApiError {
     /// Something that should not happen did. The text is for the log only.
     #[error("Unexpected Server error")]
     Internal(String),
+}
+
+impl From<serde_json::Error> for ApiError {
+    /// What it quotes may be as long as the body.
+    fn from(error: serde_json::Error) -> Self {
+        /// Longer than any sentence that quotes a name of ours.
+        const MAX_CHARS: usize = 500;
+        Self::Json(vec![printable(&error.to_string(), MAX_CHARS)])
+    }
 }
 
 impl From<Refused> for ApiError {

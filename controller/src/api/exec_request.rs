@@ -55,8 +55,7 @@ pub(super) struct ExecWanted {
 impl ExecWanted {
     /// What a body asks for.
     pub(super) fn in_body(body: &[u8]) -> Result<Self, ApiError> {
-        let body: Body =
-            serde_json::from_slice(body).map_err(|error| ApiError::Json(vec![error.to_string()]))?;
+        let body: Body = serde_json::from_slice(body)?;
         let timeout = body.timeout.map_or(DEFAULT_TIMEOUT, DroveDuration::as_duration);
         let wanted = Self {
             command: body.command,

@@ -34,6 +34,8 @@ mod exec_request;
 mod exec_socket;
 mod executors;
 mod frames;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod idempotency;
 mod instances;

@@ -53,7 +53,7 @@ fn admit(api: &Api, headers: &HeaderMap, verb: Verb) -> Result<User, ApiError> {
 }
 
 /// What the one `Authorization` header says. Several would leave it open whose word counts.
-fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+pub(super) fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     let mut given = headers.get_all(header::AUTHORIZATION).into_iter();
     let (Some(value), None) = (given.next(), given.next()) else { return None };
     let (scheme, secret) = value.to_str().ok()?.trim().split_once(' ')?;

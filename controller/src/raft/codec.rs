@@ -266,5 +266,8 @@ pub(crate) fn transferred_from(
 }
 
 #[cfg(test)]
+#[path = "tests/codec_fuzz.rs"]
+mod fuzz;
+#[cfg(test)]
 #[path = "tests/codec.rs"]
 mod tests;

@@ -19,6 +19,8 @@
 //! | `rush` | the time in which nobody is missed, because many come |
 //! | `summons` | executors that are to dial a controller |
 
+#[cfg(test)]
+mod fuzz;
 mod gather;
 mod hub;
 mod leadership;

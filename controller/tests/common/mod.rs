@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says so by failing
 
 pub mod executor;
+pub mod program;
 
 use std::sync::Arc;
 use std::time::Duration;

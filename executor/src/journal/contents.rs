@@ -101,7 +101,7 @@ impl Contents {
     }
 }
 
-fn instance(id: &str, bytes: &[u8], spec: Option<&Vec<u8>>) -> Result<Instance, String> {
+pub(super) fn instance(id: &str, bytes: &[u8], spec: Option<&Vec<u8>>) -> Result<Instance, String> {
     let has_spec = spec.is_some();
     let spec = spec.map(|json| LocalServiceSpec::from_json(json)).transpose();
     let spec = spec.map_err(|error| error.to_string())?.unwrap_or_default();
@@ -113,12 +113,12 @@ fn instance(id: &str, bytes: &[u8], spec: Option<&Vec<u8>>) -> Result<Instance, 
     if has_spec || instance.is_over() { Ok(instance) } else { Err("its spec is missing".to_owned()) }
 }
 
-fn slot(bytes: &[u8]) -> Result<Slot, String> {
+pub(super) fn slot(bytes: &[u8]) -> Result<Slot, String> {
     let message = v1::JournalSlot::decode(bytes).map_err(|error| error.to_string())?;
     read_slot(message).map_err(|error| error.to_string())
 }
 
-fn table(bytes: &[u8]) -> Result<(u64, SlotTable), String> {
+pub(super) fn table(bytes: &[u8]) -> Result<(u64, SlotTable), String> {
     let message = v1::JournalTable::decode(bytes).map_err(|error| error.to_string())?;
     let table = message.table.ok_or("JournalTable.table is missing")?;
     Ok((message.term, SlotTable::try_from(table).map_err(|error| error.to_string())?))

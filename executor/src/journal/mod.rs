@@ -8,6 +8,8 @@
 
 mod batch;
 mod contents;
+#[cfg(test)]
+mod fuzz;
 mod quarantine;
 mod record;
 mod store;

@@ -6,6 +6,8 @@
 
 mod evidence;
 mod executor;
+#[cfg(test)]
+mod fuzz;
 mod instance;
 mod resource;
 mod slot;

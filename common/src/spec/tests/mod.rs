@@ -12,7 +12,7 @@ pub(crate) const SENT: &str = include_str!("data/edge-cache.json");
 /// The same, as it is written back.
 const WRITTEN: &str = include_str!("data/edge-cache.written.json");
 /// The same, as YAML.
-const YAML: &str = include_str!("data/edge-cache.yaml");
+pub(crate) const YAML: &str = include_str!("data/edge-cache.yaml");
 
 /// [`SENT`] as a document, to be damaged.
 pub(crate) fn sent() -> Value {

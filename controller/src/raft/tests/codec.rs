@@ -17,7 +17,7 @@ fn membership() -> Membership {
     Membership::new(configs, nodes).unwrap()
 }
 
-fn entries() -> Vec<Entry> {
+pub(super) fn entries() -> Vec<Entry> {
     let commands = vec![bytes::Bytes::from_static(b"one"), bytes::Bytes::new()].into();
     vec![
         Entry { log_id: id(1, 0), payload: Payload::Membership(membership()) },
@@ -40,15 +40,19 @@ fn entries_survive_being_written() {
     assert_eq!(error.to_string(), "malformed RaftEntry: id is missing");
 }
 
-#[test]
-fn requests_survive_the_wire() {
-    let vote = Vote { leader_id: LeaderId { term: 7, voted_for: 3 }, committed: true };
-    let append = AppendEntriesRequest {
-        vote,
+pub(super) fn append() -> AppendEntriesRequest<TypeConfig> {
+    AppendEntriesRequest {
+        vote: Vote { leader_id: LeaderId { term: 7, voted_for: 3 }, committed: true },
         prev_log_id: Some(id(1, 0)),
         entries: entries().split_off(1),
         leader_commit: Some(id(0, 0)),
-    };
+    }
+}
+
+#[test]
+fn requests_survive_the_wire() {
+    let append = append();
+    let vote = append.vote;
     let back = append_from(through(&append_to(&append))).unwrap();
     assert_eq!((back.vote, back.prev_log_id), (append.vote, append.prev_log_id));
     assert_eq!((back.entries, back.leader_commit), (append.entries, append.leader_commit));
@@ -86,13 +90,17 @@ fn answers_survive_the_wire() {
     assert!(appended_from(v1::RaftAppended::default()).is_err());
 }
 
+pub(super) fn snapshot_metas() -> [SnapshotMeta; 2] {
+    let stored = StoredMembership::new(Some(id(2, 50)), membership());
+    [
+        SnapshotMeta { last_log_id: None, last_membership: StoredMembership::default() },
+        SnapshotMeta { last_log_id: Some(id(3, 99)), last_membership: stored },
+    ]
+}
+
 #[test]
 fn snapshot_headers_survive() {
-    for (last, stored) in [
-        (None, StoredMembership::default()),
-        (Some(id(3, 99)), StoredMembership::new(Some(id(2, 50)), membership())),
-    ] {
-        let meta = SnapshotMeta { last_log_id: last, last_membership: stored };
+    for meta in snapshot_metas() {
         assert_eq!(snapshot_meta_from(through(&snapshot_meta_to(&meta, 3, 4))).unwrap(), meta);
     }
 }

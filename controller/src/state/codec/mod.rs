@@ -5,6 +5,8 @@
 
 mod change;
 mod command;
+#[cfg(test)]
+mod fuzz;
 mod operation;
 mod record;
 mod reply;
