@@ -339,8 +339,8 @@ fn who_comes_again_to_a_whole_service_sees_every_line_of_every_instance_once() {
     });
     let more = json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": SERVICE, "instancesPerHost": 2});
     cluster.wait_for("a controller that takes the operation", || cluster.operate(&rests[0], &more).ok());
-    let live = cluster.wait_for("more instances", || {
-        Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() >= 3)
+    let live = cluster.wait_for("two instances on each of two executors", || {
+        Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == 4)
     });
     let of_ended = get(&format!("{}?since=0", logs_of(&rests[0], &first[0]))).text().unwrap();
     let is_whole = |text: Option<&String>| {

@@ -20,22 +20,22 @@ pub(crate) fn roles(file: &ClusterFile) -> String {
 
 /// What can be tried on a running cluster.
 pub(crate) fn next_steps(file: &ClusterFile, dir: &Path, services: &[String], detached: bool) -> String {
-    let server = file.servers().next().unwrap_or_default();
-    let option =
-        if server == "http://127.0.0.1:4000" { String::new() } else { format!(" --server {server}") };
     let service = services.first().map_or("SERVICE", String::as_str);
     let dir = dir.display();
     let end = if detached { format!("muster dev stop --dir {dir}") } else { "Ctrl-C".to_owned() };
-    let rest: Vec<&str> = file.servers().collect();
+    let servers: Vec<&str> = file.servers().collect();
+    // All of them: a controller that is killed is one of the things to try.
     format!(
         "\nREST        {}\nDirectory   {dir}\n\nTry, from another terminal:\n  \
-         muster get instances{option}\n  \
-         muster describe {service}{option}\n  \
-         muster logs -f {service}{option}\n  \
-         muster restart {service}{option}\n  \
-         kill -9 PID of the service; muster get instances {service} --old{option}\n  \
-         muster dev kill controller-1 --dir {dir}; muster dev start controller-1 --dir {dir}\n\n\
+         export MUSTER_SERVER={}  # whichever runs is asked\n  \
+         muster get instances\n  \
+         muster describe {service}\n  \
+         muster logs -f {service}\n  \
+         muster restart {service}\n  \
+         kill -9 PID of the service; muster get instances {service} --old\n  \
+         muster dev kill controller-1 --dir {dir}; muster members; muster dev start controller-1 --dir {dir}\n\n\
          {end} stops everything.\n",
-        rest.join("  ")
+        servers.join("  "),
+        servers.join(","),
     )
 }
