@@ -38,7 +38,7 @@ use muster_common::time::Timestamp;
 
 use super::convergence::Tally;
 use super::{Plan, is_late};
-use crate::state::{Change, State, is_begun, whole};
+use crate::state::{Change, State, is_begun, is_for_canaries, whole};
 use judge::{Verdict, judge};
 use pick::Wave;
 
@@ -131,10 +131,9 @@ fn can_roll_back(operation: &Operation) -> bool {
 
 /// Whether the canaries are through, one of them at least to be looked at, and others are to come.
 fn awaits_promotion(state: &State, operation: &Operation, slots: &[SlotProgress]) -> bool {
-    let mut canaries = slots.iter().filter(|progress| progress.canary).peekable();
+    let mut canaries = slots.iter().filter(|progress| progress.canary);
     operation.state == OperationState::Running
-        && !operation.promoted
-        && canaries.peek().is_some()
+        && is_for_canaries(operation)
         && slots.iter().any(|progress| progress.canary && state.shows_it(operation, progress))
         && !canaries.any(|progress| is_at_work(state, progress) || is_to_come(state, operation, progress))
         && slots.iter().any(|progress| !progress.canary && is_left(state, progress))
@@ -333,10 +332,7 @@ fn waits_for_canaries(state: &State, operation: &Operation, shown: &[SlotProgres
         progress.outcome == SlotOutcome::Failed || state.shows_it(operation, progress)
     };
     let is_left = |progress: &SlotProgress| !progress.canary && progress.outcome == SlotOutcome::Waiting;
-    let waits = canaries().next().is_some()
-        && !operation.promoted
-        && !canaries().any(decides)
-        && shown.iter().any(is_left);
+    let waits = is_for_canaries(operation) && !canaries().any(decides) && shown.iter().any(is_left);
     let are_away = canaries().any(|progress| progress.outcome == SlotOutcome::Away);
     waits.then_some(if are_away { "the canaries are away" } else { "no canary runs the new spec" })
 }
