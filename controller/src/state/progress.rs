@@ -188,7 +188,9 @@ impl State {
     fn set_away(&self, progress: &mut SlotProgress) {
         progress.outcome = SlotOutcome::Away;
         progress.reason = Some(Reason::ExecutorUnreachable);
-        progress.message = self.absence(&progress.slot.executor);
+        let executor = &progress.slot.executor;
+        let lost = if self.is_lost(executor) { "its executor is lost: " } else { "" };
+        progress.message = format!("{lost}{}", self.absence(executor));
     }
 }
 
