@@ -79,7 +79,7 @@ pub(crate) use events::{EventPosition, EventRecord, Happening};
 pub(crate) use executor::{Drain, Executor};
 pub(crate) use instances::{Instance, Moment, Remark};
 pub(crate) use muster_common::executor::Contact;
-pub(crate) use progress::{brief, goes_in_waves, is_begun};
+pub(crate) use progress::{brief, goes_in_waves, is_begun, is_for_canaries};
 pub(crate) use refusal::{Refusal, allowed_operations};
 pub(crate) use replica::Replica;
 pub use reply::Reply;

@@ -5,13 +5,30 @@ use std::sync::Arc;
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use muster_common::id::{OperationId, ServiceId};
-use muster_common::operation::{Operation, OperationState};
+use muster_common::operation::{Operation, OperationKind, OperationState};
 use muster_common::time::{LedTime, Timestamp};
 
 /// How many finished operations are kept per service.
 pub(crate) const MAX_FINISHED_OPERATIONS: usize = 50;
 /// How many slots those may have together; the newest is kept, however many it has.
 pub(crate) const MAX_FINISHED_SLOTS: usize = 20_000;
+/// How many finished operations are kept of all services, also of those that are destroyed: a controller has all in
+/// memory, and services that come and go must not fill it.
+pub(crate) const MAX_FINISHED_OPERATIONS_IN_ALL: usize = 10_000;
+/// How many slots those may have together, some 200 bytes each; the one that ended last is kept, however many it has.
+pub(crate) const MAX_FINISHED_SLOTS_IN_ALL: usize = 500_000;
+
+/// The place of a finished operation among those of all services: what is first goes first.
+type Place = (Worth, LedTime, OperationId);
+
+/// What a finished operation is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// A newer one speaks for its service, or that is gone.
+    History,
+    /// It is the newest of a service that is there.
+    Newest,
+}
 
 /// All operations, findable by id and by service.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +37,10 @@ pub(super) struct Operations {
     running: OrdMap<ServiceId, OrdSet<OperationId>>,
     /// Oldest first.
     finished: OrdMap<ServiceId, OrdSet<(Timestamp, OperationId)>>,
+    /// The finished ones of all services.
+    places: OrdSet<Place>,
+    /// How many slots those have.
+    finished_slots: usize,
 }
 
 impl Operations {
@@ -35,24 +56,49 @@ impl Operations {
     /// Stores `operation`, and forgets finished ones of its service while that is too much: those that changed nothing
     /// before those that explain something, each time the oldest first, and never the newest of all.
     pub(super) fn put(&mut self, operation: Operation) {
-        let id = operation.id.clone();
+        let (id, service) = (operation.id.clone(), operation.service.clone());
         self.remove(&id);
+        let operation = Arc::new(operation);
+        self.by_id.insert(id.clone(), Arc::clone(&operation));
         match operation.finished {
             None => {
-                self.running.entry(operation.service.clone()).or_default().insert(id.clone());
+                self.running.entry(service.clone()).or_default().insert(id.clone());
             }
             Some(finished) => {
-                let kept = self.finished.entry(operation.service.clone()).or_default();
-                kept.insert((finished, id.clone()));
+                self.rate_newest(&service, Worth::History);
+                self.finished.entry(service.clone()).or_default().insert((finished, id.clone()));
+                self.places.insert(place(&operation, Worth::History));
+                self.finished_slots += operation.slots.len();
+                self.rate_newest(&service, Worth::Newest);
             }
         }
-        let service = operation.service.clone();
-        self.by_id.insert(id, Arc::new(operation));
         while self.keeps_too_much(&service)
             && let Some(due) = self.first_to_go(&service)
         {
             self.remove(&due);
         }
+        self.trim_all(&id);
+    }
+
+    /// Forgets finished ones of all services while they are too many: the oldest first, the newest of a service that is
+    /// there only when nothing else is left, and never the one that came last.
+    fn trim_all(&mut self, last: &OperationId) {
+        while (self.places.len() > MAX_FINISHED_OPERATIONS_IN_ALL
+            || self.finished_slots > MAX_FINISHED_SLOTS_IN_ALL)
+            && let Some((_, _, due)) = self.places.iter().find(|(_, _, due)| due != last).cloned()
+        {
+            self.remove(&due);
+        }
+    }
+
+    /// Rates the newest of a service, before and after another takes its place.
+    fn rate_newest(&mut self, service: &ServiceId, worth: Worth) {
+        let newest = self.finished_of(service).next().filter(|newest| !ends_its_service(newest));
+        let Some(newest) = newest.cloned() else { return };
+        for before in [Worth::History, Worth::Newest] {
+            self.places.remove(&place(&newest, before));
+        }
+        self.places.insert(place(&newest, worth));
     }
 
     fn first_to_go(&self, service: &ServiceId) -> Option<OperationId> {
@@ -129,7 +175,7 @@ impl Operations {
     }
 
     fn remove(&mut self, id: &OperationId) {
-        let Some(operation) = self.by_id.remove(id) else { return };
+        let Some(operation) = self.by_id.get(id).cloned() else { return };
         let service = &operation.service;
         match operation.finished {
             None => {
@@ -141,13 +187,27 @@ impl Operations {
                 }
             }
             Some(finished) => {
+                self.rate_newest(service, Worth::History);
                 if let Some(kept) = self.finished.get_mut(service) {
                     kept.remove(&(finished, id.clone()));
                     if kept.is_empty() {
                         self.finished.remove(service);
                     }
                 }
+                self.places.remove(&place(&operation, Worth::History));
+                self.finished_slots -= operation.slots.len();
+                self.rate_newest(service, Worth::Newest);
             }
         }
+        self.by_id.remove(id);
     }
+}
+
+fn place(operation: &Operation, worth: Worth) -> Place {
+    (worth, operation.finished_led, operation.id.clone())
+}
+
+/// Whether its service is there no more when it is over.
+fn ends_its_service(operation: &Operation) -> bool {
+    operation.kind == OperationKind::Destroy && operation.state == OperationState::Succeeded
 }

@@ -9,7 +9,7 @@ use muster_common::service::{ActivationState, ServiceState};
 use muster_common::time::Timestamp;
 
 use super::command::Change;
-use super::progress::{goes_in_waves, is_begun, occupies};
+use super::progress::{goes_in_waves, is_begun, is_for_canaries, occupies};
 use super::{Reply, Slot, State};
 
 impl State {
@@ -196,8 +196,7 @@ fn begins(operation: &Operation, slot: &SlotId) -> bool {
     progress.is_some_and(|progress| {
         let is_its_turn = match progress.outcome {
             SlotOutcome::Waiting => {
-                let may_follow = operation.promoted || operation.op_spec.canary.is_none();
-                operation.state == OperationState::Running && (progress.canary || may_follow)
+                operation.state == OperationState::Running && (progress.canary || !is_for_canaries(operation))
             }
             SlotOutcome::RollingBack => operation.state == OperationState::RollingBack,
             SlotOutcome::InProgress

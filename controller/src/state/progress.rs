@@ -7,7 +7,7 @@ use std::sync::Arc;
 use muster_common::evidence::head;
 use muster_common::id::SlotId;
 use muster_common::instance::InstanceState;
-use muster_common::operation::{Operation, OperationKind, SlotOutcome, SlotProgress};
+use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
 use muster_common::reason::Reason;
 use muster_common::slot::SlotPhase;
 
@@ -71,6 +71,15 @@ pub(crate) const fn is_begun(progress: &SlotProgress) -> bool {
         | SlotOutcome::Failed
         | SlotOutcome::Away => false,
     }
+}
+
+/// Whether nothing but canaries may begin: some were marked, and nobody said yet that the rest may follow.
+#[must_use]
+pub(crate) fn is_for_canaries(operation: &Operation) -> bool {
+    !operation.promoted
+        && operation.op_spec.canary.is_some()
+        && operation.state != OperationState::RollingBack
+        && operation.slots.iter().any(|progress| progress.canary)
 }
 
 impl State {
@@ -179,7 +188,9 @@ impl State {
     fn set_away(&self, progress: &mut SlotProgress) {
         progress.outcome = SlotOutcome::Away;
         progress.reason = Some(Reason::ExecutorUnreachable);
-        progress.message = self.absence(&progress.slot.executor);
+        let executor = &progress.slot.executor;
+        let lost = if self.is_lost(executor) { "its executor is lost: " } else { "" };
+        progress.message = format!("{lost}{}", self.absence(executor));
     }
 }
 

@@ -3,10 +3,10 @@
 use muster_common::executor::Contact;
 use muster_common::id::OperationId;
 use muster_common::operation::SlotOutcome::{Away, Done, InProgress, Waiting};
-use muster_common::operation::{ClusterOpSpec, OperationRequest, OperationState};
+use muster_common::operation::{Canary, ClusterOpSpec, OperationRequest, OperationState};
 use muster_common::slot::SlotPhase;
 
-use super::rollout::{asked, content, kept_old, outcomes, replaced, running};
+use super::rollout::{asked, content, kept_old, outcomes, replaced, running, update, wide};
 use crate::state::testing::*;
 
 const ID: &str = "web-1";
@@ -113,6 +113,21 @@ fn what_gave_up_out_of_sight_keeps_its_place_whatever_is_asked_for_next() {
                 assert_ne!(epochs(&fixture), before, "{phase:?} {next}");
             }
         }
+    }
+}
+
+#[test]
+fn who_joins_a_rollout_that_has_no_canaries_waits_for_none() {
+    for canary in [Canary::Percent(30), Canary::Tag("e1.example.org".to_owned())] {
+        let mut fixture = timed_out(1, false, Some(SlotPhase::Filling));
+        let operation = update(&mut fixture, "new", ClusterOpSpec { canary: Some(canary), ..wide() });
+        assert_eq!(outcomes(&fixture, &operation), [InProgress]);
+        fixture.register("e2", None);
+        fixture.settle();
+        assert_eq!(outcomes(&fixture, &operation), [InProgress, InProgress]);
+        replaced(&mut fixture, "e1");
+        replaced(&mut fixture, "e2");
+        assert_eq!(fixture.operation(&operation).state, OperationState::Succeeded);
     }
 }
 

@@ -115,9 +115,10 @@ impl Simulated {
         self.table = rows.collect();
     }
 
-    /// How many of the slots in its table hold no healthy instance.
-    pub(super) fn slots_down(&self) -> usize {
-        self.table.keys().filter(|key| !self.held.get(key).is_some_and(Held::is_up)).count()
+    /// The slots in its table that hold no healthy instance: the epoch for which one was stopped, if one was.
+    pub(super) fn slots_down(&self) -> impl Iterator<Item = Option<Epoch>> {
+        let held = self.table.keys().map(|key| self.held.get(key));
+        held.filter(|held| !held.is_some_and(Held::is_up)).map(|held| held.and_then(|held| held.taken_down))
     }
 
     /// The epoch for which a healthy instance in a slot in its table was stopped, if nothing healthy came in its place.

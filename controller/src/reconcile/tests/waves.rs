@@ -269,6 +269,69 @@ fn with_stop_first_a_silent_node_keeps_its_place_in_the_wave() {
 }
 
 #[test]
+fn with_stop_first_a_lost_node_holds_up_nobody_and_fails_nothing() {
+    for (phase, settle, passed) in [
+        (None, 0, 0),
+        (Some(SlotPhase::Filling), 0, 0),
+        (Some(SlotPhase::Backoff), 0, 200),
+        (None, 60, 0),
+        (None, 60, 200),
+    ] {
+        let mut fixture = Fixture::with_executors(2);
+        fixture.running(spec("web"), 1);
+        let op_spec = ClusterOpSpec { settle: DroveDuration::from_secs(settle), ..at_a_time(1) };
+        let operation = fixture.restart(ID, op_spec, true);
+        fixture.settle();
+        let slot = slot_id(ID, "e1", 0);
+        match phase {
+            Some(phase) => fixture.report_status(&slot, phase, "it is not there yet"),
+            None if settle > 0 => replaced(&mut fixture, &slot),
+            None => {}
+        }
+        fixture.contact("e1", Contact::Unreachable);
+        fixture.settle();
+        assert_eq!(outcomes(&fixture, &operation), [Away, Waiting], "it may come back");
+        fixture.advance(passed);
+        fixture.contact("e1", Contact::Lost);
+        fixture.settle();
+        let case = format!("{phase:?} {settle} {passed}");
+        assert_eq!(outcomes(&fixture, &operation), [Away, InProgress], "{case}");
+        let lost = &fixture.operation(&operation).slots[0];
+        assert_eq!(lost.reason, Some(Reason::ExecutorUnreachable));
+        assert!(lost.message.starts_with("its executor is lost: no contact with"), "{}", lost.message);
+        // The time of what is lost passes, and says nothing about it.
+        fixture.advance(299);
+        replaced(&mut fixture, &slot_id(ID, "e2", 0));
+        fixture.advance(settle);
+        fixture.settle();
+        let finished = fixture.operation(&operation);
+        assert_eq!(finished.state, OperationState::Succeeded, "{case}: {}", finished.message);
+        assert_eq!(outcomes(&fixture, &operation), [Away, Done], "{case}");
+        assert!(finished.message.starts_with("1 of 2 slots are done; 1 are away: e1/0"), "{case}");
+    }
+}
+
+#[test]
+fn nobody_knows_whether_what_was_lost_was_stopped() {
+    let mut fixture = Fixture::with_executors(2);
+    fixture.running(spec("web"), 1);
+    let request = OperationRequest::StopInstances {
+        service_id: ID.to_owned(),
+        instance_ids: vec!["web-1.e1.0".to_owned(), "web-1.e2.0".to_owned()],
+        op_spec: Some(at_a_time(1)),
+    };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
+    fixture.contact("e1", Contact::Lost);
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [Away, InProgress]);
+    fixture.report_in("web-1.e2.0", &slot_id(ID, "e2", 0), &UP_AND_DOWN);
+    fixture.settle();
+    let finished = fixture.operation(&operation);
+    assert_eq!((finished.state, finished.slots[0].outcome), (OperationState::Succeeded, Away));
+}
+
+#[test]
 fn what_is_not_through_by_the_deadline_has_timed_out() {
     let mut fixture = Fixture::with_executors(2);
     fixture.running(spec("web"), 1);

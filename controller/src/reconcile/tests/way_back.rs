@@ -2,10 +2,13 @@
 
 use muster_common::executor::Contact;
 use muster_common::id::Epoch;
-use muster_common::operation::SlotOutcome::{Done, Failed, InProgress, RolledBack, RollingBack};
+use muster_common::operation::SlotOutcome::{
+    Away, Done, Failed, InProgress, RolledBack, RollingBack, Waiting,
+};
 use muster_common::operation::{Canary, ClusterOpSpec, FailureStrategy, OperationRequest, OperationState};
+use muster_common::slot::SlotPhase;
 
-use super::rollout::{asked, kept_old, outcomes, replaced, roll_back, running, update, wide};
+use super::rollout::{asked, content, kept_old, outcomes, replaced, roll_back, running, update, wide};
 use crate::state::codec::{read_snapshot, write_snapshot};
 use crate::state::testing::*;
 
@@ -122,13 +125,55 @@ fn what_a_rollback_began_with_the_same_spec_goes_on_when_it_is_undone() {
     let operation = fixture.submit(request).unwrap();
     fixture.settle();
     let before = epochs(&fixture);
-    fixture.report_status(&slot_id(ID, "e1", 0), muster_common::slot::SlotPhase::Failed, "it ends at once");
+    fixture.report_status(&slot_id(ID, "e1", 0), SlotPhase::Failed, "it ends at once");
     fixture.settle();
     assert_eq!(outcomes(&fixture, &operation), [RollingBack, RollingBack, RolledBack]);
     assert_eq!(epochs(&fixture)[1], before[1], "it is on its way");
-    fixture.report_status(&slot_id(ID, "e2", 0), muster_common::slot::SlotPhase::Failed, "it ends at once");
+    fixture.report_status(&slot_id(ID, "e2", 0), SlotPhase::Failed, "it ends at once");
     fixture.settle();
     assert_eq!(outcomes(&fixture, &operation), [RollingBack, Failed, RolledBack]);
+}
+
+#[test]
+fn a_lost_node_holds_up_no_way_back() {
+    let mut fixture = running(3);
+    let op_spec =
+        Some(ClusterOpSpec { failure_strategy: FailureStrategy::Rollback, ..ClusterOpSpec::default() });
+    let request = OperationRequest::UpdateSpec { spec: Box::new(content("new")), stop_first: true, op_spec };
+    let operation = fixture.submit(request).unwrap();
+    fixture.settle();
+    replaced(&mut fixture, "e1");
+    fixture.report_status(&slot_id(ID, "e2", 0), SlotPhase::Failed, "it ends at once");
+    fixture.settle();
+    assert_eq!(outcomes(&fixture, &operation), [RollingBack, RollingBack, Waiting]);
+    assert_eq!(asked(&fixture), ["new", "old", "old"], "what is down goes first");
+    fixture.contact("e2", Contact::Unreachable);
+    fixture.settle();
+    assert_eq!(asked(&fixture), ["new", "old", "old"], "it may be down by our doing");
+    fixture.contact("e2", Contact::Lost);
+    fixture.settle();
+    assert_eq!(asked(&fixture), ["old"; 3]);
+    replaced(&mut fixture, "e1");
+    let finished = fixture.operation(&operation);
+    assert_eq!(finished.state, OperationState::Failed);
+    assert_eq!(outcomes(&fixture, &operation), [RolledBack, Away, Waiting]);
+}
+
+#[test]
+fn what_is_lost_is_no_proof() {
+    let mut fixture = running(1);
+    let request =
+        OperationRequest::UpdateSpec { spec: Box::new(content("new")), stop_first: true, op_spec: None };
+    let operation = fixture.submit(request).unwrap();
+    let stable = fixture.service(ID).specs.stable();
+    fixture.settle();
+    fixture.contact("e1", Contact::Lost);
+    fixture.advance(600);
+    fixture.settle();
+    let finished = fixture.operation(&operation);
+    assert_eq!((finished.state, finished.slots[0].outcome), (OperationState::Failed, Away));
+    assert!(finished.message.contains("no slot showed that the new spec is good"), "{}", finished.message);
+    assert_eq!(fixture.service(ID).specs.stable(), stable);
 }
 
 #[test]

@@ -119,8 +119,13 @@ impl World {
         self.fixture.lead_at(Timestamp(self.fixture.now.0.saturating_add_signed(seconds * 1000)));
     }
 
+    /// How many slots hold nothing healthy. Those of who was lost since they were taken down do not count: nobody waits for
+    /// them.
     pub(super) fn slots_down(&self) -> usize {
-        self.executors.iter().map(Simulated::slots_down).sum()
+        let counts = |(executor, lost): (&Simulated, &Epoch)| {
+            executor.slots_down().filter(|taken| taken.is_none_or(|taken| *lost < taken)).count()
+        };
+        self.executors.iter().zip(&self.lost).map(counts).sum()
     }
 
     /// Tables go down and reports come up, if the executor is in contact.
@@ -146,6 +151,13 @@ impl World {
         let command = Command::Plan { at: self.fixture.now, changes: changes.clone() };
         let Reply::Planned { applied, .. } = self.fixture.apply(&command) else { panic!("not planned") };
         assert!(applied > 0, "a plan that changes nothing was proposed: {changes:?}");
+        let refused = changes.iter().find(|change| match change {
+            Change::RaiseSlot { slot, epoch, .. } => {
+                self.fixture.state.slot(slot).is_some_and(|slot| slot.epoch == *epoch)
+            }
+            _ => false,
+        });
+        assert!(refused.is_none(), "a slot was to begin and may not: {refused:?} of {changes:?}");
         for operation in before.running_operations() {
             self.check_gate(operation, &changes);
         }

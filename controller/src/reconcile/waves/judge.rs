@@ -78,8 +78,10 @@ fn judge_at_work(
     }
     let time = super::time_of(operation, progress.outcome);
     let is_over = progress.since.is_some_and(|since| now.since(since) >= time);
-    // Who went down by our doing and is not heard keeps its place, but not for ever; who did not is passed over.
-    let blocks = is_over && slot.mode == ReplaceMode::StopFirst;
+    // Who went down by our doing and is not heard keeps its place, but not for ever; who did not is passed over, and so is
+    // who is lost.
+    let is_lost = state.is_lost(&progress.slot.executor);
+    let blocks = is_over && slot.mode == ReplaceMode::StopFirst && !is_lost;
     if !(late || is_over) || !(blocks || state.is_connected(&progress.slot.executor)) {
         return None;
     }
@@ -175,14 +177,15 @@ fn to_stay(operation: &Operation) -> String {
     format!("must stay so for {}", operation.op_spec.settle)
 }
 
-/// Whether what `STOP_INSTANCES` was to stop has stopped; its log may still be copied.
+/// Whether what `STOP_INSTANCES` was to stop has stopped; its log may still be copied. Of what was lost with its executor
+/// nobody knows.
 fn old_is_gone(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
     operation.kind == OperationKind::StopInstances
         && progress
             .old_instance
             .as_ref()
             .and_then(|old| state.instance(old))
-            .is_none_or(|instance| !instance.is_live() || instance.record.is_only_copied())
+            .is_none_or(|old| !(old.is_live() || old.is_awaited()) || old.record.is_only_copied())
 }
 
 fn verdict(outcome: SlotOutcome, message: &str) -> Verdict {

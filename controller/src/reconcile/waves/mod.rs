@@ -13,7 +13,8 @@
 //!
 //! A slot whose executor is not heard is away: it is passed over, taken up again should the executor come back in
 //! time, and never fails the operation. It keeps its place in the wave only if it may be down by our doing, or by
-//! that of a rollout before it, which start-first never is. A slot that was through and is not HEALTHY any more takes
+//! that of a rollout before it, which start-first never is, and fails when its time is over; but not once its executor
+//! is lost. A slot that was through and is not HEALTHY any more takes
 //! its place again: what is good for a moment only never gets everywhere. One that was begun and whose instances fail
 //! one after the other has failed, whether its executor gave up or goes on. What an earlier rollout of the same spec
 //! began and left is begun already. A zone holds back the last slot that serves: users are told for whom it waits,
@@ -38,7 +39,7 @@ use muster_common::time::Timestamp;
 
 use super::convergence::Tally;
 use super::{Plan, is_late};
-use crate::state::{Change, State, is_begun, whole};
+use crate::state::{Change, State, is_begun, is_for_canaries, whole};
 use judge::{Verdict, judge};
 use pick::Wave;
 
@@ -131,10 +132,9 @@ fn can_roll_back(operation: &Operation) -> bool {
 
 /// Whether the canaries are through, one of them at least to be looked at, and others are to come.
 fn awaits_promotion(state: &State, operation: &Operation, slots: &[SlotProgress]) -> bool {
-    let mut canaries = slots.iter().filter(|progress| progress.canary).peekable();
+    let mut canaries = slots.iter().filter(|progress| progress.canary);
     operation.state == OperationState::Running
-        && !operation.promoted
-        && canaries.peek().is_some()
+        && is_for_canaries(operation)
         && slots.iter().any(|progress| progress.canary && state.shows_it(operation, progress))
         && !canaries.any(|progress| is_at_work(state, progress) || is_to_come(state, operation, progress))
         && slots.iter().any(|progress| !progress.canary && is_left(state, progress))
@@ -205,8 +205,12 @@ fn is_at_work(state: &State, progress: &SlotProgress) -> bool {
     is_begun(progress) && state.is_connected(&progress.slot.executor)
 }
 
-/// Takes one of the places that the wave has: at work in a way that may have taken it down, or down since.
+/// Takes one of the places that the wave has: at work in a way that may have taken it down, or down since. What is lost
+/// may never return, and holds up nobody.
 fn has_place(state: &State, operation: &Operation, progress: &SlotProgress) -> bool {
+    if state.is_lost(&progress.slot.executor) {
+        return false;
+    }
     let is_heard = state.is_connected(&progress.slot.executor);
     // What it was begun with, be that by an earlier operation that wanted the same.
     let stops_first = || {
@@ -231,12 +235,11 @@ fn has_place(state: &State, operation: &Operation, progress: &SlotProgress) -> b
 }
 
 /// Whether a rollout before this one may have taken a slot down and left it so: it gave it another spec than the stable
-/// one, its old instance stopped first, and nothing came in its place. What is lost may never return, and holds up nobody.
+/// one, its old instance stopped first, and nothing came in its place.
 fn is_left_down(state: &State, progress: &SlotProgress) -> bool {
     let stable = state.service(&progress.slot.service).map(|service| service.specs.stable());
     let slot = state.slot(&progress.slot).filter(|slot| slot.mode == ReplaceMode::StopFirst);
     slot.is_some_and(|slot| Some(slot.spec) != stable && !state.is_filled(&progress.slot, slot))
-        && !state.is_lost(&progress.slot.executor)
 }
 
 /// Whether a rollout gave the slot its epoch, and not one before it. Epochs and generations are revisions both.
@@ -333,10 +336,7 @@ fn waits_for_canaries(state: &State, operation: &Operation, shown: &[SlotProgres
         progress.outcome == SlotOutcome::Failed || state.shows_it(operation, progress)
     };
     let is_left = |progress: &SlotProgress| !progress.canary && progress.outcome == SlotOutcome::Waiting;
-    let waits = canaries().next().is_some()
-        && !operation.promoted
-        && !canaries().any(decides)
-        && shown.iter().any(is_left);
+    let waits = is_for_canaries(operation) && !canaries().any(decides) && shown.iter().any(is_left);
     let are_away = canaries().any(|progress| progress.outcome == SlotOutcome::Away);
     waits.then_some(if are_away { "the canaries are away" } else { "no canary runs the new spec" })
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use muster_common::id::SlotId;
-use muster_common::operation::{Operation, OperationState, SlotProgress};
+use muster_common::operation::{Operation, SlotProgress};
 use muster_common::slot::{ReplaceMode, SlotPhase};
 
 use super::{has_place, is_at_work, is_to_come, mode};
-use crate::state::{Slot, State, brief};
+use crate::state::{Slot, State, brief, is_for_canaries};
 
 /// How many of those that it waits for a slot names.
 const MAX_NAMED: usize = 3;
@@ -208,9 +208,7 @@ fn zones<'a>(
     operation: &Operation,
     slots: &'a [SlotProgress],
 ) -> BTreeMap<Option<String>, Zone<'a>> {
-    let canaries_only = !operation.promoted
-        && operation.state != OperationState::RollingBack
-        && slots.iter().any(|progress| progress.canary);
+    let canaries_only = is_for_canaries(operation);
     let name = |slot: &SlotId| {
         state.executor(&slot.executor).and_then(|executor| executor.zone()).map(str::to_owned)
     };

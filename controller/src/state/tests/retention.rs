@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use muster_common::event::EventType;
 use muster_common::executor::{Contact, ExecutorState};
-use muster_common::id::Revision;
+use muster_common::id::{OperationId, Revision};
 use muster_common::instance::InstanceState;
-use muster_common::operation::{Operation, OperationRequest, OperationState, SlotOutcome, SlotProgress};
+use muster_common::operation::{
+    Operation, OperationKind, OperationRequest, OperationState, SlotOutcome, SlotProgress,
+};
 use muster_common::reason::Reason;
 use muster_common::slot::SlotPhase;
-use muster_common::time::Timestamp;
+use muster_common::time::{LedTime, Timestamp};
 
 use crate::state::codec::{read_snapshot, write_snapshot};
-use crate::state::operations::{MAX_FINISHED_OPERATIONS, MAX_FINISHED_SLOTS, Operations};
+use crate::state::operations::{
+    MAX_FINISHED_OPERATIONS, MAX_FINISHED_OPERATIONS_IN_ALL, MAX_FINISHED_SLOTS, MAX_FINISHED_SLOTS_IN_ALL,
+    Operations,
+};
 use crate::state::testing::*;
 use crate::state::{Change, Command, Reply, Retention, Wish, view};
 
@@ -117,6 +122,103 @@ fn the_finished_operations_of_a_service_have_so_many_slots_and_lists_name_a_few(
     assert_eq!(summary.operation.slots.len(), 20);
     let shown = serde_json::to_value(&summary).unwrap();
     assert_eq!((&shown["outcomes"]["FAILED"], &shown["kind"]), (&30.into(), &"ACTIVATE".into()));
+}
+
+/// Operations of many services, and what they are made of.
+struct Many {
+    operations: Operations,
+    sample: Operation,
+    put: u64,
+}
+
+impl Many {
+    fn new() -> Self {
+        let mut fixture = Fixture::with_executors(1);
+        let service = fixture.running(spec("web"), 1);
+        let sample = Operation::clone(fixture.state.operations_of(&service).next().unwrap());
+        Self { operations: Operations::default(), sample, put: 0 }
+    }
+
+    /// Each ends a second after the one before.
+    fn put(&mut self, service: &str, kind: OperationKind, slots: usize) -> OperationId {
+        self.put += 1;
+        let id = operation_id(&format!("OP-{}", self.put));
+        let slot = SlotProgress::waiting(slot_id(service, "e1", 0), None);
+        self.operations.put(Operation {
+            id: id.clone(),
+            service: service_id(service),
+            kind,
+            finished: Some(Timestamp(self.put * 1000)),
+            finished_led: LedTime(self.put * 1000),
+            slots: std::iter::repeat_n(slot, slots).collect(),
+            ..self.sample.clone()
+        });
+        id
+    }
+
+    fn is_kept(&self, id: &OperationId) -> bool {
+        self.operations.get(id).is_some()
+    }
+
+    fn finished(&self) -> (usize, usize) {
+        let all = || self.operations.iter();
+        (all().count(), all().map(|operation| operation.slots.len()).sum())
+    }
+}
+
+#[test]
+fn the_finished_operations_of_all_services_are_bounded_and_the_newest_of_each_goes_last() {
+    let mut many = Many::new();
+    let old = many.put("quiet-1", OperationKind::Create, 0);
+    let newest = many.put("quiet-1", OperationKind::Activate, 0);
+    let gone = many.put("gone-1", OperationKind::Destroy, 0);
+    let fill = MAX_FINISHED_OPERATIONS_IN_ALL - 3;
+    let filled: Vec<_> = (0..fill)
+        .map(|n| many.put(&format!("s{}-1", n / MAX_FINISHED_OPERATIONS), OperationKind::Retry, 0))
+        .collect();
+    assert_eq!(many.finished().0, MAX_FINISHED_OPERATIONS_IN_ALL);
+    assert!(many.is_kept(&old));
+    // The oldest, then what is left of a service that is gone; the newest of one that is there is passed over.
+    for (n, due) in [&old, &gone, &filled[0], &filled[1]].into_iter().enumerate() {
+        assert!(many.is_kept(due), "{n}");
+        let last = many.put(&format!("late{n}-1"), OperationKind::Create, 0);
+        assert!(!many.is_kept(due) && many.is_kept(&last), "{n}");
+        assert!(many.is_kept(&newest));
+        assert_eq!(many.finished().0, MAX_FINISHED_OPERATIONS_IN_ALL);
+    }
+    // One that was the newest is not any more.
+    many.put("quiet-1", OperationKind::Retry, 0);
+    assert!(!many.is_kept(&newest));
+    // Where each is the newest of its service the oldest goes all the same, and one that ends its service is told of first.
+    for n in 0..MAX_FINISHED_OPERATIONS_IN_ALL {
+        many.put(&format!("one{n}-1"), OperationKind::Create, 0);
+    }
+    let destroyed = many.put("late0-1", OperationKind::Destroy, 0);
+    assert!(many.is_kept(&destroyed));
+    many.put("another-1", OperationKind::Create, 0);
+    assert!(!many.is_kept(&destroyed));
+    assert_eq!(many.finished().0, MAX_FINISHED_OPERATIONS_IN_ALL);
+}
+
+#[test]
+fn the_finished_operations_of_all_services_have_so_many_slots() {
+    let mut many = Many::new();
+    let all: Vec<_> = (0..MAX_FINISHED_SLOTS_IN_ALL / MAX_FINISHED_SLOTS)
+        .map(|n| many.put(&format!("s{n}-1"), OperationKind::Restart, MAX_FINISHED_SLOTS))
+        .collect();
+    assert!(all.iter().all(|id| many.is_kept(id)));
+    let none = many.put("none-1", OperationKind::Create, 0);
+    assert!(many.is_kept(&all[0]), "the sum is the same");
+    many.put("one-1", OperationKind::Create, 1);
+    assert!(!many.is_kept(&all[0]) && many.is_kept(&all[1]) && many.is_kept(&none));
+    let large = many.put("large-1", OperationKind::Restart, 2 * MAX_FINISHED_SLOTS_IN_ALL);
+    assert_eq!(many.finished(), (1, 2 * MAX_FINISHED_SLOTS_IN_ALL));
+    assert!(many.is_kept(&large), "the one that came last, however large");
+    // What is forgotten because it is old counts no more.
+    many.operations.prune(LedTime(u64::MAX));
+    let last = many.put("s0-1", OperationKind::Restart, MAX_FINISHED_SLOTS);
+    many.put("s1-1", OperationKind::Restart, MAX_FINISHED_SLOTS);
+    assert!(many.is_kept(&last));
 }
 
 #[test]
