@@ -53,7 +53,8 @@ impl fmt::Display for Consequences<'_> {
         if after > 0 {
             writeln!(
                 f,
-                "{after} entries after that may or may not have been accepted; they will be kept, as if they were."
+                "{after} entries after that may or may not have been accepted (what was is noted only now and then, \
+                 so that up to a hundred or so are no bad sign); they will be kept, as if they were."
             )?;
         }
         writeln!(
