@@ -110,8 +110,8 @@ fn stopping_is_over_when_the_instance_is_gone() {
     assert_eq!(fixture.service(ID).state, ServiceState::Active);
 }
 
-#[test]
-fn the_next_is_stopped_when_the_slot_of_the_one_before_is_filled_again() {
+/// Both instances of a service are to be stopped; the first is being.
+fn stopping_one_after_the_other() -> (Fixture, OperationId) {
     let mut fixture = Fixture::with_executors(2);
     fixture.running(spec("web"), 1);
     let request = OperationRequest::StopInstances {
@@ -121,6 +121,12 @@ fn the_next_is_stopped_when_the_slot_of_the_one_before_is_filled_again() {
     };
     let operation = fixture.submit(request).unwrap();
     fixture.settle();
+    (fixture, operation)
+}
+
+#[test]
+fn the_next_is_stopped_when_the_slot_of_the_one_before_is_filled_again() {
+    let (mut fixture, operation) = stopping_one_after_the_other();
     let slot = slot_id(ID, "e1", 0);
     fixture.report_in("web-1.e1.0", &slot, &UP_AND_DOWN);
     fixture.settle();
@@ -313,15 +319,7 @@ fn with_stop_first_a_lost_node_holds_up_nobody_and_fails_nothing() {
 
 #[test]
 fn nobody_knows_whether_what_was_lost_was_stopped() {
-    let mut fixture = Fixture::with_executors(2);
-    fixture.running(spec("web"), 1);
-    let request = OperationRequest::StopInstances {
-        service_id: ID.to_owned(),
-        instance_ids: vec!["web-1.e1.0".to_owned(), "web-1.e2.0".to_owned()],
-        op_spec: Some(at_a_time(1)),
-    };
-    let operation = fixture.submit(request).unwrap();
-    fixture.settle();
+    let (mut fixture, operation) = stopping_one_after_the_other();
     fixture.contact("e1", Contact::Lost);
     fixture.settle();
     assert_eq!(outcomes(&fixture, &operation), [Away, InProgress]);
