@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::host;
-use crate::api::{self, Api, Frames};
+use crate::api::{self, Api, Arriving, Frames};
 use crate::config::ControllerConfig;
 use crate::described;
 use crate::files::FileService;
@@ -39,6 +39,8 @@ use crate::users::Users;
 
 /// How many streams of events are open at once.
 const MAX_WATCHES: usize = 1_024;
+/// How many large answers are made at once: as many as there are processors for it, mostly, and each may be of a hundred MB.
+const MAX_MAKING: usize = 8;
 /// How long calls and sessions may take to end; then they are cut.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -235,7 +237,8 @@ impl Controller {
             shutdown: users.clone(),
             frames,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
-            arriving: Arc::new(Semaphore::new(api::ARRIVING_BYTES)),
+            arriving: Arriving::default(),
+            making: Arc::new(Semaphore::new(MAX_MAKING)),
             relays,
         }));
         let serving_users = tasks.spawn(serve_plain(api, routes, users.clone()));

@@ -10,13 +10,19 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
+use common::executor::instance;
 use common::program::{Files, Running, until};
-use common::spec;
+use common::{Cluster, spec};
+use muster_common::instance::InstanceState;
+use muster_platform::World;
+use muster_proto::v1;
 use serde_json::json;
+use tokio::time::timeout;
 
-/// The most that all bodies take together while they arrive, and the most of one (`api/body.rs`).
+/// The most that all bodies take together while they arrive, the most of one, and what of each is free (`api/body.rs`).
 const ARRIVING_BYTES: u64 = 64 << 20;
 const MAX_BODY_BYTES: usize = 1 << 20;
+const FREE_BYTES: usize = 16 << 10;
 /// What a controller takes of its own, generously: a build without optimisation, its files, its threads.
 const OWN_BYTES: u64 = 128 << 20;
 /// No answer takes longer.
@@ -96,20 +102,29 @@ fn answer(stream: &mut TcpStream) -> (u16, String) {
     (status, text)
 }
 
+/// Whether a connection is over that is never read from: it refuses what is sent, where one that is stalled takes it or
+/// waits.
+fn is_cut_off(client: &mut TcpStream) -> bool {
+    client.set_nonblocking(true).unwrap();
+    // However much of it.
+    client.write_all(b"GET /").is_err_and(|error| error.kind() != ErrorKind::WouldBlock)
+}
+
 #[test]
-fn bodies_that_never_end_hold_no_more_than_their_budget_and_are_given_up() {
+fn bodies_that_never_end_hold_no_more_than_their_budget_and_keep_no_small_one_out() {
     /// More than there is room for.
     const TOO_MANY: usize = 8;
     let controller = Controller::start();
     let large = controller.post(&format!("Content-Length: {MAX_BODY_BYTES}\r\nConnection: close"));
     let unsaid = controller.post("Transfer-Encoding: chunked\r\nConnection: close");
-    let room = usize::try_from(ARRIVING_BYTES).unwrap() / MAX_BODY_BYTES;
+    // Almost all of it, and then nothing any more.
+    let part = vec![b' '; MAX_BODY_BYTES - 1024];
+    let room = usize::try_from(ARRIVING_BYTES).unwrap() / (part.len() - FREE_BYTES);
     let mut held: Vec<TcpStream> = (0..room + TOO_MANY)
         .map(|nth| {
             let mut stream = controller.send(if nth % 2 == 0 { &large } else { &unsaid });
-            // Almost all of it, and then nothing any more. Of who is refused at once not all is taken.
-            let part = vec![b' '; MAX_BODY_BYTES - 1024];
             let size = if nth % 2 == 0 { String::new() } else { format!("{:x}\r\n", part.len()) };
+            // Of who is refused not all is taken.
             let _ = stream.write_all(size.as_bytes()).and_then(|()| stream.write_all(&part));
             stream
         })
@@ -120,9 +135,11 @@ fn bodies_that_never_end_hold_no_more_than_their_budget_and_are_given_up() {
         stream.set_nonblocking(false).unwrap();
         answered
     };
-    until("those for whom there is no room are told", || {
-        (held.iter().filter(|stream| is_answered(stream)).count() >= TOO_MANY).then_some(())
-    });
+    let answered = || held.iter().filter(|stream| is_answered(stream)).count();
+    until("those for whom there is no room are told", || (answered() >= TOO_MANY).then_some(()));
+    let small = json!({"type": "CREATE", "spec": spec("SMALL"), "instancesPerHost": 1});
+    assert!(controller.submits(&small), "a small one comes through");
+    assert!(answered() < held.len(), "while large ones dawdle");
     controller.is_well(2 * ARRIVING_BYTES);
 
     let answers: Vec<String> = held.iter_mut().map(|stream| answer(stream).1).collect();
@@ -130,10 +147,15 @@ fn bodies_that_never_end_hold_no_more_than_their_budget_and_are_given_up() {
         answers.iter().filter(|text| text.starts_with("HTTP/1.1 503 ") && text.contains(sentence)).count()
     };
     // Of who is refused while it still sends, the connection may be cut before it has read why.
-    assert!(told("too many large bodies; retry in a moment") <= TOO_MANY);
-    assert_eq!(told("given up; retry"), room, "{answers:?}");
-    let next = json!({"type": "CREATE", "spec": spec("NEXT"), "instancesPerHost": 1});
-    until("there is room again", || controller.submits(&next).then_some(()));
+    let given_up = told("came too slowly and was given up; nothing was done, send it again");
+    assert!((1..=room).contains(&given_up), "{answers:?}");
+    assert!(told("too many large bodies; retry in a moment") <= held.len() - given_up);
+    let next = vec![b' '; MAX_BODY_BYTES];
+    until("there is room again", || {
+        let mut stream = controller.send(&large);
+        stream.write_all(&next).ok()?;
+        answer(&mut stream).1.contains("JSON validation failure").then_some(())
+    });
     controller.is_well(2 * ARRIVING_BYTES);
 }
 
@@ -166,15 +188,76 @@ fn who_reads_nothing_of_what_it_asks_for_is_cut_off() {
         (0..CLIENTS).map(|_| controller.send(request.repeat(ASKED).as_bytes())).collect();
     controller.is_well(64 << 20);
     for mut client in clients {
-        client.set_nonblocking(true).unwrap();
-        // Never read from. A connection that is over refuses what is sent; one that is stalled takes it or waits.
-        until("it is cut off", || match client.write(b"GET /") {
-            Ok(_) => None,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-            Err(error) => Some(error),
-        });
+        until("it is cut off", || is_cut_off(&mut client).then_some(()));
     }
     controller.is_well(64 << 20);
+}
+
+/// An instance of `WEB-1` that came to its end, with much to say of it.
+fn ended(id: usize, row: &v1::SlotAssignment) -> v1::InstanceRecord {
+    let way = InstanceState::LIFE;
+    let steps = way.windows(2).zip(1..).map(|(step, at_ms)| v1::Transition {
+        at_ms,
+        from: step[0].to_string(),
+        to: step[1].to_string(),
+        ..v1::Transition::default()
+    });
+    v1::InstanceRecord {
+        timeline: steps.collect(),
+        evidence: Some(v1::Evidence { log_tail: "x".repeat(4096), ..v1::Evidence::default() }),
+        ..instance(&format!("SI-OLD-{id}"), "WEB-1", "e1", row, way[way.len() - 1].as_str())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_stops_reading_a_list_or_a_watch_is_cut_off_and_others_are_served_meanwhile() {
+    /// More than the sockets of a connection hold.
+    const LARGE: usize = 3 << 20;
+    const ENDED: usize = 1_500;
+    const AT_ONCE: usize = 50;
+    const CLIENTS: usize = 8;
+    let configure = |config: &mut muster_controller::ControllerConfig| config.retention.old_instances = 5_000;
+    let cluster = Cluster::start_configured(World::system(), 1, configure).await;
+    let (mut session, table, _) = cluster.with_a_healthy_instance().await;
+    for begin in (0..ENDED).step_by(AT_ONCE) {
+        let batch = begin..begin + AT_ONCE;
+        session.report(batch.map(|id| ended(id, &table.rows[0])).collect(), Vec::new()).await;
+        let mut confirmed = 0;
+        while confirmed < AT_ONCE {
+            confirmed += session.ack().await.instances.len();
+        }
+    }
+    let paths = ["/localservices/WEB-1/instances/old", "/cluster/events/watch?from=0"];
+    let api = cluster.controllers[0].api_addr();
+    let mut stalled = Vec::new();
+    for path in paths.iter().cycle().take(CLIENTS) {
+        let mut client = TcpStream::connect(api).unwrap();
+        client.write_all(format!("GET /apis/v1{path} HTTP/1.1\r\nHost: {api}\r\n\r\n").as_bytes()).unwrap();
+        stalled.push(client);
+    }
+    for path in paths {
+        let mut answer = cluster.http.get(cluster.url(0, &format!("/apis/v1{path}"))).send().await.unwrap();
+        let read = async {
+            let mut taken = 0;
+            while taken < LARGE {
+                taken += answer.chunk().await.unwrap().expect("there is more").len();
+            }
+        };
+        timeout(ANSWER_WITHIN, read).await.expect("it is as large as that");
+    }
+    for mut client in stalled {
+        until("it is cut off", || is_cut_off(&mut client).then_some(()));
+        assert_eq!(cluster.get(0, "/localservices/WEB-1/instances").await.0, 200);
+    }
+    cluster.stop().await;
+}
+
+#[test]
+fn http_2_is_not_spoken_without_tls() {
+    let controller = Controller::start();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    assert_eq!(answer(&mut controller.send(preface)), (0, String::new()), "the connection ends");
+    controller.is_well(0);
 }
 
 #[test]

@@ -16,6 +16,8 @@ use rand::RngCore;
 use tokio::io::{AsyncRead, AsyncWrite};
 use uuid::Uuid;
 
+use crate::stalled::TAKE_WITHIN;
+
 /// Wall-clock time, for records that people read.
 pub trait Clock: Send + Sync {
     /// Now.
@@ -181,6 +183,9 @@ impl Listener for TcpListener {
         Box::pin(async move {
             let (stream, peer) = self.0.accept().await?;
             stream.set_nodelay(true)?;
+            // Of who vanished the kernel would learn only after a quarter of an hour.
+            let patience = u32::try_from(TAKE_WITHIN.as_millis()).map_err(io::Error::other)?;
+            rustix::net::sockopt::set_tcp_user_timeout(&stream, patience)?;
             Ok((Box::new(stream) as Stream, peer))
         })
     }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::net::TcpStream;
 
 use muster_common::instance::{InstanceInfo, InstanceState};
 use muster_tests::cluster::{BOUND, DevCluster, signal};
@@ -288,6 +290,33 @@ fn who_begins_to_follow_while_an_executor_is_being_restarted_waits_for_it() {
     cluster.dev("kill", "executor-1");
     cluster.dev("start", "executor-1");
     assert_eq!(numbers(&follower.join().unwrap()), (0..lines).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_stops_reading_gives_his_place_back() {
+    // More than the sockets and the relay hold.
+    let script = "yes 'line 0 .......................................................' | head -c 8000000; exec sleep 1000";
+    let mut spec = spec(0, 3);
+    spec["executable"]["command"][2] = json!(script);
+    spec["logging"]["maxSize"] = json!("16m");
+    let cluster = DevCluster::start(PROGRAM, 1, &[spec]);
+    let instance = one(&cluster);
+    let rest = cluster.controllers()[0].rest.clone();
+    let url = logs_of(&rest, &instance);
+    let relays = |count: &str| {
+        let metrics = get(&format!("{rest}/metrics")).text().unwrap();
+        metrics.lines().any(|line| line.strip_prefix("muster_relays ") == Some(count)).then_some(())
+    };
+
+    let host = rest.strip_prefix("http://").unwrap();
+    let path = url.strip_prefix(&rest).unwrap();
+    let mut stalled = TcpStream::connect(host).unwrap();
+    let ask = format!("GET {path}?since=0&follow=true HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    stalled.write_all(ask.as_bytes()).unwrap();
+    cluster.wait_for("he has a place", || relays("1"));
+    assert_eq!(numbers(&get(&format!("{url}?tail=2")).text().unwrap()), [0, 0], "others are served");
+    cluster.wait_for("it is given back", || relays("0"));
+    drop(stalled);
 }
 
 /// What a reader of a whole service has seen of each instance, over as many connections as it takes.

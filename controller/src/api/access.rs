@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::body::Arriving;
 use super::error::ApiError;
 use super::frames::Frames;
 use super::idempotency::IdempotencyKey;
@@ -63,8 +64,10 @@ pub(crate) struct Parts {
     pub frames: Frames,
     /// How many more streams may be opened.
     pub watches: Arc<Semaphore>,
-    /// How many more bytes of bodies may be on their way.
-    pub arriving: Arc<Semaphore>,
+    /// How many more bodies may be on their way, and how much of them.
+    pub arriving: Arriving,
+    /// How many more answers may be made at once that take long.
+    pub making: Arc<Semaphore>,
     /// The way to nodes.
     pub relays: Relays,
 }
@@ -119,12 +122,21 @@ impl Api {
         self.0.world.clock.now()
     }
 
-    /// Does what takes long where nobody else waits for it.
+    /// Does what takes long where nobody else waits for it, when its turn comes: what it makes may be large.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        self.0.world.disk.run(work).await.map_err(|error| ApiError::Internal(error.to_string()))
+        let internal = |error: &dyn std::fmt::Display| ApiError::Internal(error.to_string());
+        let turn = Arc::clone(&self.0.making).acquire_owned().await.map_err(|error| internal(&error))?;
+        let turn = Arc::new(turn);
+        // The work goes on when its caller has gone; and he has to come before what it made is sent.
+        let held = Arc::clone(&turn);
+        let work = move || {
+            let _held = held;
+            work()
+        };
+        self.0.world.disk.run(work).await.map_err(|error| internal(&error))
     }
 
     /// The group of controllers.
@@ -145,13 +157,9 @@ impl Api {
         })
     }
 
-    /// Room for a body of so many bytes while it arrives.
-    pub(super) fn arriving(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Arc::clone(&self.0.arriving).try_acquire_many_owned(bytes).map_err(|_| {
-            let sentence = "This controller is receiving too many large bodies; retry in a moment";
-            ApiError::Unavailable(sentence.to_owned())
-        })
+    /// Room for bodies while they arrive.
+    pub(super) fn arriving(&self) -> &Arriving {
+        &self.0.arriving
     }
 
     /// Events as they are sent to those who watch.

@@ -1,5 +1,5 @@
-//! Bounds that every call has: how long it may take, and how many are at work at once. And what is
-//! counted of each.
+//! Bounds that every call has: how long it may take, how many are at work at once, and how much is on its way as
+//! answers. And what is counted of each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::error::ApiError;
 use super::exec_request::LONGEST_TIMEOUT;
+use super::sending::Sending;
 
 /// How long a call may take, its body's arrival included. Longer than any wait inside of one, so that
 /// those answer with what they were waiting for.
@@ -25,16 +26,20 @@ pub(super) const COMMAND_TIMEOUT: Duration = LONGEST_TIMEOUT.saturating_add(CALL
 const MAX_CALLS: usize = 1_024;
 
 /// Bounds every call of `router`, to which each has so long.
-pub(super) fn bounded<S: Clone + Send + Sync + 'static>(router: Router<S>, limit: Duration) -> Router<S> {
-    let places = Arc::new(Semaphore::new(MAX_CALLS));
+pub(super) fn bounded<S: Clone + Send + Sync + 'static>(
+    router: Router<S>,
+    limit: Duration,
+    sending: &Sending,
+) -> Router<S> {
+    let (places, sending) = (Arc::new(Semaphore::new(MAX_CALLS)), sending.clone());
     router.layer(from_fn(move |request: Request, next: Next| {
-        let places = Arc::clone(&places);
+        let (places, sending) = (Arc::clone(&places), sending.clone());
         async move {
             let Ok(_place) = places.try_acquire() else {
                 let sentence = "This controller has too many calls at work; retry in a moment";
                 return ApiError::Unavailable(sentence.to_owned()).into_response();
             };
-            match timeout(limit, next.run(request)).await {
+            match timeout(limit, sending.answer(request, next)).await {
                 Ok(response) => response,
                 Err(_) => ApiError::Unavailable(format!(
                     "The call took longer than {} s and was given up; retry, on another controller if it \

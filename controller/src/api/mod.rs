@@ -16,7 +16,7 @@
 //! | `idempotency` | the key under which a repeated call is the same operation |
 //! | `user` | who makes a call, and whether that user may |
 //! | `origin` | which calls come from a program, and which from a web page that has no business here |
-//! | `guard` | bounds on every call: time, size, how many at once; and its metrics |
+//! | `guard`, `sending` | bounds on every call: time, how many at once, how much of answers is on its way; and its metrics |
 //!
 //! It must not know how the log works, nor what applying a command means.
 
@@ -50,6 +50,7 @@ mod path;
 mod placement;
 mod query;
 mod resume;
+mod sending;
 mod service_logs;
 mod service_place;
 mod services;
@@ -57,14 +58,15 @@ mod user;
 mod watch;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post};
 use muster_common::user::Verb;
 
 pub(crate) use access::{Api, Parts};
-pub(crate) use body::ARRIVING_BYTES;
+pub(crate) use body::Arriving;
 pub(crate) use frames::Frames;
+
+use sending::Sending;
 
 /// A call: its method and path, what it does, so that none is without an answer to who may, and who does it.
 struct Route {
@@ -163,12 +165,13 @@ fn commands() -> Vec<Route> {
 
 /// All calls, bounded. Unknown paths answer 404, unknown methods 405, both without a body.
 pub(crate) fn router(api: Api) -> Router {
+    let sending = Sending::default();
     let bounded = |routes: Vec<Route>, limit| {
         let mut v1 = Router::new();
         for Route { method: _, path, verb, handler } in routes {
             v1 = v1.route(path, guard::measured(path, user::admitted(&api, verb, handler)));
         }
-        guard::bounded(v1.layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES)), limit)
+        guard::bounded(v1, limit, &sending)
     };
     let guarded = bounded(routes(), guard::CALL_TIMEOUT).merge(bounded(commands(), guard::COMMAND_TIMEOUT));
     let guarded = origin::checked(guarded, &api);

@@ -33,7 +33,7 @@ async fn check(
 }
 
 fn judge(uri: &Uri, headers: &HeaderMap, has_body: bool, hosts: &[String]) -> Result<(), ApiError> {
-    // HTTP/2 carries it in the URI, HTTP/1 in a header.
+    // It may be in the URI, as for a proxy; then the header does not count.
     let named = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let called: Option<Authority> = uri.authority().cloned().or_else(|| named(header::HOST)?.parse().ok());
     let Some(called) = called.filter(|called| is_ours(called.host(), hosts)) else {

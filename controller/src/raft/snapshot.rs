@@ -17,6 +17,8 @@ const PIECE: usize = 1024 * 1024;
 const PAUSE: Duration = Duration::from_micros(15_625);
 /// The largest snapshot: ten times what 100,000 instances with their evidence take.
 const MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Into how many chunks it may be cut; ours have a MiB or little less.
+const MAX_CHUNKS: u64 = 64 * 1024;
 /// The longest silence between two pieces.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -30,7 +32,7 @@ pub(super) fn parts(vote: &Vote, snapshot: &Snapshot) -> Vec<v1::RaftSnapshotPar
         meta: Some(codec::snapshot_meta_to(&snapshot.meta, chunks.len() as u64, bytes)),
     };
     let pieces = chunks.iter().flat_map(|chunk| {
-        let count = chunk.len().div_ceil(PIECE).max(1);
+        let count = chunk.len().div_ceil(PIECE);
         (0..count).map(move |nth| {
             let data = chunk.slice(nth * PIECE..chunk.len().min((nth + 1) * PIECE));
             Part::Piece(v1::RaftSnapshotPiece { data, ends_chunk: nth + 1 == count })
@@ -64,6 +66,10 @@ impl Assembly {
         self.bytes += piece.data.len() as u64;
         if self.bytes > self.expected_bytes || self.chunks.len() as u64 >= self.expected_chunks {
             return Err(Status::invalid_argument("the snapshot is larger than it said"));
+        }
+        // Else they could go on for ever.
+        if piece.data.is_empty() {
+            return Err(Status::invalid_argument("a piece of the snapshot is empty"));
         }
         self.open.extend_from_slice(&piece.data);
         if piece.ends_chunk {
@@ -102,6 +108,9 @@ pub(super) async fn receive(
     let (expected_chunks, expected_bytes) = (meta.chunks, meta.bytes);
     if expected_bytes > MAX_BYTES {
         return Err(Status::resource_exhausted(format!("the snapshot takes more than {MAX_BYTES} bytes")));
+    }
+    if expected_chunks > MAX_CHUNKS {
+        return Err(Status::resource_exhausted(format!("the snapshot has more than {MAX_CHUNKS} chunks")));
     }
     let meta = codec::snapshot_meta_from(meta).map_err(malformed)?;
     let mut assembly =

@@ -30,7 +30,7 @@ fn pieces(snapshot: &Snapshot) -> (Assembly, Vec<v1::RaftSnapshotPiece>) {
 
 #[test]
 fn chunks_of_any_size_arrive_as_they_were() {
-    for sizes in [&[][..], &[0], &[1, 0, 3], &[PIECE], &[PIECE + 1, 2 * PIECE, 5]] {
+    for sizes in [&[][..], &[1, 2, 3], &[PIECE], &[PIECE + 1, 2 * PIECE, 5]] {
         let snapshot = snapshot(sizes);
         let (mut assembly, pieces) = pieces(&snapshot);
         assert!(pieces.iter().all(|piece| piece.data.len() <= PIECE));
@@ -56,4 +56,12 @@ fn torn_and_overfull_snapshots_are_refused() {
         overfull.add(piece).unwrap();
     }
     assert!(overfull.add(&all[0]).is_err());
+}
+
+#[test]
+fn pieces_without_anything_in_them_are_refused() {
+    let (mut endless, _) = pieces(&snapshot(&[7]));
+    for ends_chunk in [false, true] {
+        assert!(endless.add(&v1::RaftSnapshotPiece { data: Bytes::new(), ends_chunk }).is_err());
+    }
 }
