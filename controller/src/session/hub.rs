@@ -19,6 +19,7 @@ use super::leadership::Leadership;
 use super::liveness::Limits;
 use super::lobby::Lobby;
 use super::message::Message;
+use super::proposals::Done;
 use super::roster::Outgoing;
 use super::rush::Sign;
 use super::summons::Summoned;
@@ -202,7 +203,7 @@ impl Hub {
 }
 
 /// The next proposal that is through; never while there is no leadership.
-async fn next_done(leadership: &mut Option<Leadership>) -> super::leadership::Done {
+async fn next_done(leadership: &mut Option<Leadership>) -> Done {
     match leadership {
         Some(leadership) => leadership.next_done().await,
         None => std::future::pending().await,

@@ -11,6 +11,7 @@
 //! | `message` | what streams tell the hub |
 //! | `hub` | the task: follows leadership, state and time |
 //! | `leadership` | what the hub has while this controller leads |
+//! | `proposals` | what that leadership has proposed, and for whom |
 //! | `lobby` | who came while nobody is known to lead |
 //! | `roster` | the open sessions, at most one per executor |
 //! | `pace` | who is let in when |
@@ -28,6 +29,7 @@ mod liveness;
 mod lobby;
 mod message;
 mod pace;
+mod proposals;
 mod roster;
 mod rush;
 mod stream;

@@ -11,6 +11,7 @@
 //! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | what is kept |
 //! | `specs` | the specs that a service has and had |
 //! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `duty`, `maintenance` | how each kind of command is applied |
+//! | `submission` | who asks for an operation, and how it is to proceed |
 //! | `chosen` | the slots that a request is about |
 //! | `catch_up` | what becomes of slots that no rollout comes to any more |
 //! | `clock` | the time that operations have |
@@ -47,6 +48,7 @@ mod service;
 mod slots;
 mod specs;
 mod steer;
+mod submission;
 mod submit;
 mod table;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use muster_common::time::Timestamp;
 
 use super::chosen::newest_per_slot;
 use super::clock::{as_ms, whole};
-use super::submit::{How, Submission};
+use super::submission::{How, Submission};
 use super::{Happening, Refusal, Service, Slot, SpecVersion, State, brief};
 
 /// The outcome of a rollout that found everything as it was to be.

@@ -7,8 +7,8 @@
 //!
 //! The way up is in `ascent` (PENDING to READY), `health` asks the questions, the way down is in
 //! `descent` (STOPPING, UNHEALTHY, `READINESS_CHECK_FAILED`, DEPROVISIONING), and `recovery` finds out
-//! what became of an instance while the executor was away (UNKNOWN). `timeline` keeps what happened, `patience` holds
-//! every deadline.
+//! what became of an instance while the executor was away (UNKNOWN). `evidence` keeps how an instance ended,
+//! `timeline` what happened before, `patience` holds every deadline.
 //!
 //! Waiting is data, too: an instance carries its deadline and its next timer, and [`Instance::next_wake`]
 //! says when it wants [`Event::Woke`].
@@ -16,6 +16,7 @@
 mod ascent;
 mod descent;
 mod event;
+mod evidence;
 mod health;
 mod instance;
 mod patience;

@@ -3,8 +3,8 @@
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 
-use super::descent::{unread_log, verdict};
 use super::event::{Effect, Trouble};
+use super::evidence::{unread_log, verdict};
 use super::instance::{Descent, Resume};
 use super::patience;
 use super::turn::Turn;
