@@ -280,61 +280,29 @@ fn default_drain_timeout() -> DroveDuration {
 impl ExecutorConfig {
     /// What reading alone cannot see; the first problem is named with its field.
     pub fn check(&self) -> Result<(), RoleError> {
-        let refuse = |field: &str, problem: String| {
-            Err(RoleError::new(Exit::Validation, format!("the executor's configuration: {field} {problem}")))
-        };
+        self.check_room()?;
+        self.process.check()?;
+        self.docker.check()?;
+        self.host_access.check()?;
+        self.check_addresses()
+    }
+
+    fn check_room(&self) -> Result<(), RoleError> {
         if self.ports.from == 0 || self.ports.from > self.ports.to {
-            return refuse("ports", format!("{}-{} is not a range", self.ports.from, self.ports.to));
+            return refuse("ports", &format!("{}-{} is not a range", self.ports.from, self.ports.to));
         }
         if !(1..=MAX_OVERCOMMIT).contains(&self.core_overcommit) {
-            return refuse("coreOvercommit", format!("must be within 1..={MAX_OVERCOMMIT}"));
-        }
-        for (field, pids) in
-            [("process.maxPids", self.process.max_pids), ("docker.maxPids", self.docker.max_pids)]
-        {
-            if pids == 0 {
-                return refuse(field, "must be at least 1".to_owned());
-            }
-        }
-        for (field, files) in
-            [("process.openFiles", self.process.open_files), ("docker.openFiles", self.docker.open_files)]
-        {
-            if files.is_some_and(|files| files < MIN_OPEN_FILES) {
-                return refuse(field, format!("must be at least {MIN_OPEN_FILES}"));
-            }
-        }
-        let users = self.process.users.as_deref().unwrap_or_default();
-        if users.len() > MAX_USERS {
-            return refuse("process.users", format!("must not name more than {MAX_USERS}"));
-        }
-        let is_entry =
-            |entry: &str| entry.split(':').count() <= 2 && entry.split(':').all(|part| !part.is_empty());
-        if let Some(entry) = users.iter().find(|entry| !is_entry(entry)) {
-            return refuse("process.users", format!("'{entry}' is neither USER nor USER:GROUP"));
-        }
-        if let Some(socket) = self.docker.socket.as_ref().filter(|socket| !socket.is_absolute()) {
-            return refuse("docker.socket", format!("'{}' is not an absolute path", socket.display()));
-        }
-        if !(1..=MAX_PULLS).contains(&self.docker.pulls_in_flight) {
-            return refuse("docker.pullsInFlight", format!("must be within 1..={MAX_PULLS}"));
-        }
-        let access = &self.host_access;
-        for (field, dirs) in [("hostAccess.volumes", &access.volumes), ("hostAccess.files", &access.files)] {
-            if dirs.len() > MAX_HOST_DIRS {
-                return refuse(field, format!("must not name more than {MAX_HOST_DIRS}"));
-            }
-            if let Some(dir) = dirs.iter().find(|dir| !dir.is_absolute()) {
-                return refuse(field, format!("'{}' is not an absolute path", dir.display()));
-            }
-        }
-        if access.env.len() > MAX_HOST_VARIABLES {
-            return refuse("hostAccess.env", format!("must not name more than {MAX_HOST_VARIABLES}"));
-        }
-        if self.controllers.len() > MAX_CONTROLLERS {
-            return refuse("controllers", format!("must not name more than {MAX_CONTROLLERS}"));
+            return refuse("coreOvercommit", &format!("must be within 1..={MAX_OVERCOMMIT}"));
         }
         if self.tags.len() > MAX_TAGS {
-            return refuse("tags", format!("must not have more than {MAX_TAGS} entries"));
+            return refuse("tags", &format!("must not have more than {MAX_TAGS} entries"));
+        }
+        Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<(), RoleError> {
+        if self.controllers.len() > MAX_CONTROLLERS {
+            return refuse("controllers", &format!("must not name more than {MAX_CONTROLLERS}"));
         }
         let is_address = |address: &str| {
             address
@@ -343,14 +311,75 @@ impl ExecutorConfig {
         };
         for (index, address) in self.controllers.iter().enumerate() {
             if !is_address(address) {
-                return refuse(&format!("controllers[{index}]"), format!("'{address}' is not host:port"));
+                return refuse(&format!("controllers[{index}]"), &format!("'{address}' is not host:port"));
             }
         }
         if !is_address(&self.listen.api) {
-            return refuse("listen.api", format!("'{}' is not host:port", self.listen.api));
+            return refuse("listen.api", &format!("'{}' is not host:port", self.listen.api));
         }
         Ok(())
     }
+}
+
+impl ProcessConfig {
+    fn check(&self) -> Result<(), RoleError> {
+        check_limits("process", self.max_pids, self.open_files)?;
+        let users = self.users.as_deref().unwrap_or_default();
+        if users.len() > MAX_USERS {
+            return refuse("process.users", &format!("must not name more than {MAX_USERS}"));
+        }
+        let is_entry =
+            |entry: &str| entry.split(':').count() <= 2 && entry.split(':').all(|part| !part.is_empty());
+        if let Some(entry) = users.iter().find(|entry| !is_entry(entry)) {
+            return refuse("process.users", &format!("'{entry}' is neither USER nor USER:GROUP"));
+        }
+        Ok(())
+    }
+}
+
+impl DockerConfig {
+    fn check(&self) -> Result<(), RoleError> {
+        check_limits("docker", self.max_pids, self.open_files)?;
+        if let Some(socket) = self.socket.as_ref().filter(|socket| !socket.is_absolute()) {
+            return refuse("docker.socket", &format!("'{}' is not an absolute path", socket.display()));
+        }
+        if !(1..=MAX_PULLS).contains(&self.pulls_in_flight) {
+            return refuse("docker.pullsInFlight", &format!("must be within 1..={MAX_PULLS}"));
+        }
+        Ok(())
+    }
+}
+
+impl HostAccessConfig {
+    fn check(&self) -> Result<(), RoleError> {
+        for (field, dirs) in [("hostAccess.volumes", &self.volumes), ("hostAccess.files", &self.files)] {
+            if dirs.len() > MAX_HOST_DIRS {
+                return refuse(field, &format!("must not name more than {MAX_HOST_DIRS}"));
+            }
+            if let Some(dir) = dirs.iter().find(|dir| !dir.is_absolute()) {
+                return refuse(field, &format!("'{}' is not an absolute path", dir.display()));
+            }
+        }
+        if self.env.len() > MAX_HOST_VARIABLES {
+            return refuse("hostAccess.env", &format!("must not name more than {MAX_HOST_VARIABLES}"));
+        }
+        Ok(())
+    }
+}
+
+/// The limits that both runners have.
+fn check_limits(runner: &str, max_pids: u64, open_files: Option<u64>) -> Result<(), RoleError> {
+    if max_pids == 0 {
+        return refuse(&format!("{runner}.maxPids"), "must be at least 1");
+    }
+    if open_files.is_some_and(|files| files < MIN_OPEN_FILES) {
+        return refuse(&format!("{runner}.openFiles"), &format!("must be at least {MIN_OPEN_FILES}"));
+    }
+    Ok(())
+}
+
+fn refuse(field: &str, problem: &str) -> Result<(), RoleError> {
+    Err(RoleError::new(Exit::Validation, format!("the executor's configuration: {field} {problem}")))
 }
 
 #[cfg(test)]

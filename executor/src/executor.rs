@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,6 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use muster_common::executor::ExecutorRecord;
 use muster_common::exit::Exit;
+use muster_common::id::ExecutorId;
 use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
 use muster_common::spec::DrainPolicy;
@@ -19,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ExecutorConfig;
 use crate::fetched::{Controllers, Fetched};
-use crate::journal::{Journal, OpenError};
+use crate::journal::{Contents, Incarnation, Journal, OpenError};
 use crate::lease::{Room, discover, outgoing_overlap};
 use crate::probe::Prober;
 use crate::relay;
@@ -29,7 +31,6 @@ use crate::supervisor::{
     self, Core, Handle, JOURNAL_TROUBLE, Message, Parts, Standing, SupervisorGone, Task,
 };
 use crate::systemd::Subject;
-use std::sync::Arc;
 
 /// How long tasks may take to end once they were told to. None of them waits for anything then.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -97,15 +98,7 @@ impl Executor {
         let now = world.clock.now();
         let opened = Journal::open(data_dir.path(), world.disk, &config.id, &boot_id, now).await;
         let (journal, incarnation, contents) = opened.map_err(|error| refused(&error))?;
-        tracing::info!(
-            executor = %config.id,
-            incarnation = incarnation.number,
-            rebooted = incarnation.rebooted,
-            journal_was_closed = incarnation.was_closed,
-            instances = contents.instances.len(),
-            damaged = contents.damaged,
-            "starting on what the journal says"
-        );
+        say_what_is_known(&config.id, &incarnation, &contents);
         // Only now: who finds the port open may take it that the executor knows what it is in charge of.
         let listener = bind(&world, "the executor's metrics", &config.listen.api).await?;
         let room = room(&config);
@@ -300,6 +293,18 @@ fn room(config: &ExecutorConfig) -> Room {
         core_overcommit: config.core_overcommit,
         ports: config.ports.from..=config.ports.to,
     }
+}
+
+fn say_what_is_known(executor: &ExecutorId, incarnation: &Incarnation, contents: &Contents) {
+    tracing::info!(
+        %executor,
+        incarnation = incarnation.number,
+        rebooted = incarnation.rebooted,
+        journal_was_closed = incarnation.was_closed,
+        instances = contents.instances.len(),
+        damaged = contents.damaged,
+        "starting on what the journal says"
+    );
 }
 
 /// Not an error: most of the time such ports are free, and the bind check finds those that are not.

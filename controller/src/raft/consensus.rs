@@ -32,7 +32,7 @@ use super::service;
 use super::status::{self, RaftStatus};
 use super::types::{Incarnation, Raft, Runtime};
 use super::vacancy::{self, Lines};
-use crate::store::{self, Owner};
+use crate::store::{self, Owner, Stores};
 
 /// Entries in one append at most; their bytes are limited by the log store.
 const APPEND_ENTRIES: u64 = 256;
@@ -156,20 +156,7 @@ async fn start(
 ) -> Result<Consensus, StartError> {
     check(&config, &tls)?;
     let settings = settings(&tls.identity().cluster.to_string(), config.timings, config.snapshot_every)?;
-    let owner = Owner {
-        cluster: tls.identity().cluster.clone(),
-        controller: config.id,
-        incarnation: Incarnation(world.uuid().to_string()),
-    };
-    if let Storage::Directory(directory) = &config.storage {
-        let unfinished = |source| StartError::io(directory.clone(), source);
-        regroup::finish(directory).map_err(unfinished)?;
-    }
-    let (storage, disk) = (config.storage.clone(), world.disk);
-    let stores = disk
-        .run(move || store::open(&storage, &owner, disk))
-        .await
-        .map_err(|error| StartError::Recovery(error.to_string()))??;
+    let stores = open_stores(&config, &world, &tls).await?;
 
     let (seed, seed_of_calls) = (world.entropy.next_u64(), world.entropy.next_u64());
     let peers = Peers::new(world, tls, &config.members);
@@ -209,6 +196,22 @@ async fn start(
         closed: stores.closed,
         seed: seed_of_calls,
     })
+}
+
+/// Opens the member's files, after what a `recover` or a `restore` left unfinished was finished.
+async fn open_stores(config: &RaftConfig, world: &World, tls: &TlsIdentity) -> Result<Stores, StartError> {
+    if let Storage::Directory(directory) = &config.storage {
+        let unfinished = |source| StartError::io(directory.clone(), source);
+        regroup::finish(directory).map_err(unfinished)?;
+    }
+    let owner = Owner {
+        cluster: tls.identity().cluster.clone(),
+        controller: config.id,
+        incarnation: Incarnation(world.uuid().to_string()),
+    };
+    let (storage, disk) = (config.storage.clone(), world.disk);
+    let opened = disk.run(move || store::open(&storage, &owner, disk)).await;
+    opened.map_err(|error| StartError::Recovery(error.to_string()))?
 }
 
 fn check(config: &RaftConfig, tls: &TlsIdentity) -> Result<(), StartError> {

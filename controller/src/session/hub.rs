@@ -78,21 +78,7 @@ impl Hub {
                 }
                 _ = judgement.tick() => {
                     let before = std::mem::replace(&mut signs, self.crowd.signs());
-                    // Many wait at the door, or what they said waits here.
-                    let sign = if signs != before {
-                        Sign::Crowd
-                    } else if self.inbox.len() >= INBOX_BATCH {
-                        Sign::Backlog
-                    } else {
-                        Sign::Quiet
-                    };
-                    if self.alone_since.is_some() {
-                        self.follow(&mut leadership);
-                    }
-                    match &mut leadership {
-                        Some(leadership) => leadership.judge(&self.state.borrow().clone(), sign),
-                        None => self.send_away_the_weary(),
-                    }
+                    self.judge(&mut leadership, signs != before);
                 }
                 changed = self.state.changed() => match changed {
                     Ok(()) => {
@@ -115,6 +101,24 @@ impl Hub {
         self.send_away(waiting);
         if let Some(leadership) = leadership {
             leadership.end(&self.another_leader(&self.status.borrow()));
+        }
+    }
+
+    /// Judges who is silent. Many may wait at the door (`is_crowded`), or what they said waits here.
+    fn judge(&mut self, leadership: &mut Option<Leadership>, is_crowded: bool) {
+        let sign = if is_crowded {
+            Sign::Crowd
+        } else if self.inbox.len() >= INBOX_BATCH {
+            Sign::Backlog
+        } else {
+            Sign::Quiet
+        };
+        if self.alone_since.is_some() {
+            self.follow(leadership);
+        }
+        match leadership {
+            Some(leadership) => leadership.judge(&self.state.borrow().clone(), sign),
+            None => self.send_away_the_weary(),
         }
     }
 

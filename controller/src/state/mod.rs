@@ -168,18 +168,7 @@ impl State {
             }
             Command::SteerOperation { at, which, steer, by } => self.steer(*at, which, *steer, by),
             Command::AnnounceLeader { at, address } => {
-                // One that was said again, or overtaken.
-                if term != 0 && term <= self.term {
-                    return Reply::Done;
-                }
-                self.stop_all_clocks();
-                self.clock = *at;
-                self.term = term;
-                let before = std::mem::replace(&mut self.leader, address.clone());
-                if !before.is_empty() && before != *address {
-                    self.emit(*at, Happening::LeadershipLost { address: before });
-                }
-                self.emit(*at, Happening::LeadershipAcquired { address: address.clone() });
+                self.announce_leader(*at, term, address);
                 Reply::Done
             }
             Command::Plan { changes, .. } if !is_announced => {
@@ -218,6 +207,21 @@ impl State {
                 Reply::Done
             }
         }
+    }
+
+    /// A controller leads from now on. What was said again, or overtaken, changes nothing.
+    fn announce_leader(&mut self, at: Timestamp, term: u64, address: &str) {
+        if term != 0 && term <= self.term {
+            return;
+        }
+        self.stop_all_clocks();
+        self.clock = at;
+        self.term = term;
+        let before = std::mem::replace(&mut self.leader, address.to_owned());
+        if !before.is_empty() && before != address {
+            self.emit(at, Happening::LeadershipLost { address: before });
+        }
+        self.emit(at, Happening::LeadershipAcquired { address: address.to_owned() });
     }
 
     /// Becomes the first state of a group that goes on after `revision`. What the group before did since this state

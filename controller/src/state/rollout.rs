@@ -84,25 +84,14 @@ impl State {
         if is_everywhere {
             // Nothing is touched: who applies the same file each hour keeps what there is to go back to.
             let mut operation = submission.operation(&service.id, kind, how, progress);
-            operation.generation = Some(from);
-            operation.from_generation = Some(from);
             operation.restores = restores;
-            operation.no_op = true;
-            operation.state = OperationState::Succeeded;
-            operation.finished = Some(submission.at);
-            NO_SLOT_HAD_TO_CHANGE.clone_into(&mut operation.message);
-            self.put_operation(submission.at, operation);
+            self.put_operation(submission.at, found_everywhere(operation, from, submission.at));
             return Ok(());
         }
         let target = self.next_generation(service);
         let same = progress.iter().filter(|slot| slot.outcome != SlotOutcome::Waiting);
         let same: Vec<SlotId> = same.map(|slot| slot.slot.clone()).collect();
-        for slot in progress.iter_mut().filter(|slot| slot.outcome == SlotOutcome::Waiting) {
-            if let Some(why) = self.not_for(&slot.slot, &spec) {
-                slot.outcome = SlotOutcome::Done;
-                slot.message = why;
-            }
-        }
+        self.pass_over_those_it_is_not_for(&spec, &mut progress);
         let leaves_all = same.is_empty() && progress.iter().all(|slot| slot.outcome == SlotOutcome::Done);
         if leaves_all && !progress.is_empty() {
             return Err(Refusal::NoCommonPlace(service.id.clone()));
@@ -133,6 +122,16 @@ impl State {
             self.end_operation(submission.at, &operation, OperationState::Succeeded, message);
         }
         Ok(())
+    }
+
+    /// Slots whose executor `spec` is not for are done with, each with the reason.
+    fn pass_over_those_it_is_not_for(&self, spec: &LocalServiceSpec, progress: &mut [SlotProgress]) {
+        for slot in progress.iter_mut().filter(|slot| slot.outcome == SlotOutcome::Waiting) {
+            if let Some(why) = self.not_for(&slot.slot, spec) {
+                slot.outcome = SlotOutcome::Done;
+                slot.message = why;
+            }
+        }
     }
 
     /// Why `spec` is not for the executor of a slot, in words. What runs where it will not belong stays as it is until
@@ -312,6 +311,17 @@ impl State {
         }
         self.touch_table(&id.executor);
     }
+}
+
+/// A rollout of what every slot runs already, as `generation`: it is over when it begins.
+fn found_everywhere(mut operation: Operation, generation: Generation, at: Timestamp) -> Operation {
+    operation.generation = Some(generation);
+    operation.from_generation = Some(generation);
+    operation.no_op = true;
+    operation.state = OperationState::Succeeded;
+    operation.finished = Some(at);
+    NO_SLOT_HAD_TO_CHANGE.clone_into(&mut operation.message);
+    operation
 }
 
 /// What a slot that was given a failed spec needs to run the stable one.

@@ -126,23 +126,14 @@ impl State {
             }
             OperationRequest::ReplaceInstances { service_id, instance_ids, stop_first, op_spec } => {
                 let service = self.addressed(service_id, kind)?;
-                let slots = if instance_ids.is_empty() {
-                    self.healthy_slots(&service)
-                } else {
-                    self.named_slots(&service, instance_ids).map_err(Refusal::NotReplaceable)?
-                };
                 let how = How::replacing(op_spec.as_ref(), *stop_first);
-                let id = self.begin_waves(submission, &service, kind, &how, slots)?;
-                self.keep_names(submission, instance_ids);
-                Ok(id)
+                self.replace_instances(submission, &service, instance_ids, &how)
             }
             OperationRequest::StopInstances { service_id, instance_ids, op_spec } => {
                 let service = self.addressed(service_id, kind)?;
                 let slots = self.named_slots(&service, instance_ids).map_err(Refusal::NotStoppable)?;
                 let how = How::replacing(op_spec.as_ref(), true);
-                let id = self.begin_waves(submission, &service, kind, &how, slots)?;
-                self.keep_names(submission, instance_ids);
-                Ok(id)
+                self.begin_waves_of(submission, &service, kind, &how, (slots, instance_ids))
             }
             OperationRequest::Destroy { service_id } => {
                 let service = self.addressed(service_id, kind)?;
@@ -382,6 +373,36 @@ impl State {
         operation.no_op = operation.slots.is_empty();
         self.put_operation(submission.at, operation);
         Ok(service.id.clone())
+    }
+
+    /// Replaces the instances that are named, or all that are HEALTHY where none is.
+    fn replace_instances(
+        &mut self,
+        submission: &Submission<'_>,
+        service: &Service,
+        names: &[String],
+        how: &How,
+    ) -> Result<ServiceId, Refusal> {
+        let slots = if names.is_empty() {
+            self.healthy_slots(service)
+        } else {
+            self.named_slots(service, names).map_err(Refusal::NotReplaceable)?
+        };
+        self.begin_waves_of(submission, service, OperationKind::ReplaceInstances, how, (slots, names))
+    }
+
+    /// The same for slots whose instances the request named.
+    fn begin_waves_of(
+        &mut self,
+        submission: &Submission<'_>,
+        service: &Service,
+        kind: OperationKind,
+        how: &How,
+        (slots, names): (BTreeMap<SlotId, InstanceId>, &[String]),
+    ) -> Result<ServiceId, Refusal> {
+        let id = self.begin_waves(submission, service, kind, how, slots)?;
+        self.keep_names(submission, names);
+        Ok(id)
     }
 
     /// An operation keeps the instances that its request named; they are known to be instances by now.

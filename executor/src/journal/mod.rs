@@ -21,4 +21,4 @@ pub(crate) use batch::Batch;
 #[cfg(test)]
 pub(crate) use batch::{Drawer, Drawers, META_EXECUTOR, META_INCOMPLETE};
 pub(crate) use contents::Contents;
-pub(crate) use store::{CommitError, Journal, OpenError};
+pub(crate) use store::{CommitError, Incarnation, Journal, OpenError};
