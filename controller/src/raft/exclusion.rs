@@ -51,7 +51,7 @@ async fn exclusion(node: &Node) -> String {
     }
 }
 
-/// What the other members, as far as this one knows them, say of themselves.
+/// What the other members, as far as this one knows them, say of themselves. Who cannot be reached says nothing.
 async fn ask(node: &Node, own: &Hello) -> Vec<Hello> {
     let others = own.group.iter().filter(|(id, _)| **id != node.id.0);
     let asked = others.map(|(id, at)| {

@@ -165,6 +165,7 @@ pub(super) fn known_here(node: &Node) -> MemberList {
     }
 }
 
+/// What the leader says. `None` where it cannot be asked or leads no more: then what is known here has to do.
 async fn ask_list(node: &Node, leader: &Member) -> Option<MemberList> {
     use v1::list_members_response::Outcome;
     let mut members = node.peers.clients(leader.id, &leader.cluster_addr).ok()?.members;

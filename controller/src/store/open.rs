@@ -64,7 +64,7 @@ impl File {
         Ok(Some(std::fs::metadata(path)?.blocks() * BLOCK))
     }
 
-    /// How long it is.
+    /// How long it is; `None` of one in memory, and where the disk does not say.
     pub(super) fn length(&self) -> Option<u64> {
         std::fs::metadata(self.path.as_ref()?).ok().map(|metadata| metadata.len())
     }

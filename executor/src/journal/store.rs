@@ -293,7 +293,13 @@ fn before(
 ) -> Result<Option<v1::JournalExecutor>, OpenError> {
     let failed = |source: redb::Error| OpenError::Disk { path: path.to_owned(), source: Box::new(source) };
     let bytes = read_drawer(database, Drawer::Meta).map_err(failed)?.remove(META_EXECUTOR);
-    let before = bytes.and_then(|bytes| v1::JournalExecutor::decode(bytes.as_slice()).ok());
+    let before = bytes.and_then(|bytes| {
+        let read = v1::JournalExecutor::decode(bytes.as_slice());
+        let unread = |error: &prost::DecodeError| {
+            tracing::error!(%error, journal = %path.display(), "the journal does not say whose it is and which start was the last; this one counts as the first");
+        };
+        read.inspect_err(unread).ok()
+    });
     match before {
         Some(before) if before.id != id.as_str() => {
             Err(OpenError::Foreign { path: path.to_owned(), owner: before.id })

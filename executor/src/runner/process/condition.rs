@@ -58,7 +58,10 @@ impl Inner {
                 }
                 // The machine was started anew since. Who ended before it went down left its exit status.
                 (_, Some(pids)) if pids.boot_id != self.boot_id => {
-                    let ended = off_worker(move || run.ended()).await.ok().flatten();
+                    let ended = off_worker(move || run.ended()).await.unwrap_or_else(|error| {
+                        tracing::warn!(%instance, %error, "it cannot be read how it ended before the machine was started anew");
+                        None
+                    });
                     return Ok(ended.map_or(Condition::Nothing, |ended| Condition::Ended(pids, ended.exit)));
                 }
                 (Some(_free), Some(pids)) => {
