@@ -7,7 +7,7 @@
 //! | [`group`] | three real controllers, each a process of its own |
 //! | [`fleet`] | three controllers with thousands of simulated executors |
 //! | [`client`] | one client in a closed loop |
-//! | [`aside`] | clients that do not wait for what else this process does |
+//! | [`aside`] | clients on threads of their own, beside the executors of this process |
 //! | [`proposer`] | a client of a Muster leader |
 //! | [`command`] | what it proposes |
 //! | [`etcd`] | what is compared with |

@@ -162,7 +162,7 @@ impl fmt::Debug for Controller {
     }
 }
 
-/// What all that a controller does is made of.
+/// What all parts of a running controller need.
 struct Parts {
     config: ControllerConfig,
     world: World,
@@ -173,7 +173,8 @@ struct Parts {
 }
 
 impl Parts {
-    /// Leads when Raft says so, and serves controllers and executors, until `stop`. What it gives reaches a single node.
+    /// Starts what acts for the cluster until `stop`: the session hub and the reconciler, which work while this controller
+    /// leads, and the cluster port. Returns the way to open relays.
     fn serve_peers(&self, listener: Box<dyn Listener>, stop: &CancellationToken) -> relay::Relays {
         let Self { config, world, tls, consensus, state, tasks } = self;
         let clock = Arc::new(LeadersClock::new(Arc::clone(&world.clock), consensus.status()));
@@ -210,7 +211,7 @@ impl Parts {
         relays
     }
 
-    /// Serves users until `stop`. The task ends with the last call of a user.
+    /// Starts the API port, which serves users until `stop`. The returned task ends with the last call of a user.
     fn serve_users(
         &self,
         listener: Box<dyn Listener>,
@@ -241,14 +242,14 @@ impl Parts {
 }
 
 impl Controller {
-    /// Takes what the configuration names, and starts. Nothing is checked here that only a file can
-    /// get wrong; see [`ControllerConfig::check`].
+    /// Binds the sockets, locks the data directory and starts. What only a configuration file can get wrong is not checked
+    /// here; see [`ControllerConfig::check`].
     pub async fn start(config: ControllerConfig, world: World, tls: TlsIdentity) -> Result<Self, RoleError> {
         let resources = Resources::take(&config, &world).await?;
         Self::start_on(resources, config, world, tls).await
     }
 
-    /// Starts on what was taken already.
+    /// Starts on sockets and storage that were taken already.
     pub async fn start_on(
         resources: Resources,
         config: ControllerConfig,
@@ -297,7 +298,7 @@ impl Controller {
         self.api_addr
     }
 
-    /// Raft as it sees it.
+    /// What this controller knows of the Raft group, as it changes.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<RaftStatus> {
         self.consensus.status()

@@ -37,7 +37,7 @@ const MAX_PIDS: u64 = 8192;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecutorConfig {
-    /// The cluster it belongs to.
+    /// The name of the cluster that it belongs to.
     pub cluster: ClusterId,
     /// Its id, as its certificate names it.
     pub id: ExecutorId,
@@ -48,21 +48,21 @@ pub struct ExecutorConfig {
     pub hostname: Option<String>,
     /// Its own ports.
     pub listen: ExecutorListen,
-    /// Cluster ports of the controllers, `host:port`. None: it works on the last table it was given.
+    /// Cluster ports of the controllers, `host:port`. Where there is none, it works on the last table that it was given.
     pub controllers: Vec<String>,
     /// Its certificate. Absent only where the identity is handed over in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsFiles>,
-    /// What may start workloads.
+    /// Which runners may start workloads.
     #[serde(default)]
     pub runner: RunnerChoice,
-    /// What placement may ask for; the host name is always among them.
+    /// The tags that a service's placement may ask for. The host name is always one of them.
     #[serde(default)]
     pub tags: Vec<String>,
     /// How often each core may be leased.
     #[serde(default = "one")]
     pub core_overcommit: u32,
-    /// MB that may be leased; what the machine has minus a reserve when absent.
+    /// The memory that may be leased, in MB. When absent: what the machine has, minus a reserve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u64>,
     /// How PROCESS executables are run.
@@ -74,7 +74,7 @@ pub struct ExecutorConfig {
     /// How the Docker Engine is used.
     #[serde(default)]
     pub docker: DockerConfig,
-    /// What of the node specs may use.
+    /// What specs may use of the node.
     #[serde(default)]
     pub host_access: HostAccessConfig,
     /// Host ports for instances whose spec does not fix them.
@@ -96,16 +96,16 @@ pub struct ExecutorListen {
     pub api: String,
 }
 
-/// What may start workloads.
+/// Which runners may start workloads.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RunnerChoice {
-    /// Both. DOCKER executables wait for an engine that does not answer yet; PROCESS ones do not need it.
+    /// Docker and processes. DOCKER executables wait while the engine does not answer yet; PROCESS ones do not need it.
     #[default]
     Auto,
-    /// Docker only.
+    /// Only DOCKER executables.
     Docker,
-    /// Processes only.
+    /// Only PROCESS executables.
     Process,
 }
 
@@ -135,13 +135,13 @@ impl Default for ProcessConfig {
     }
 }
 
-/// What is kept of the logs of instances that are over. Those of living ones are bounded by their spec.
+/// How much is kept of the logs of instances that are over. The logs of living instances are bounded by their specs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct LogsConfig {
-    /// For how long.
+    /// For how long logs are kept.
     pub max_age: DroveDuration,
-    /// How much, all of them together; the oldest go first.
+    /// How many bytes all of them may take together; the oldest go first.
     #[serde(with = "byte_size")]
     pub max_total_size: ByteSize,
 }
@@ -215,14 +215,14 @@ impl Default for DockerConfig {
     }
 }
 
-/// What of the node specs may use: directories with all that is below them, and variables. None unless they are named:
-/// who may mount `/` owns the node, and an executor's variables may hold its keys to a cloud.
+/// What specs may use of the node: directories with all that is below them, and the executor's variables. Nothing is open
+/// unless it is named here: whoever may mount `/` owns the node, and the executor's variables may hold its keys to a cloud.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct HostAccessConfig {
-    /// What may be mounted as a volume.
+    /// Directories that may be mounted as volumes.
     pub volumes: Vec<PathBuf>,
-    /// Where files of type `EXECUTOR_LOCAL_FILE` may be taken from.
+    /// Directories from which files of type `EXECUTOR_LOCAL_FILE` may be taken.
     pub files: Vec<PathBuf>,
     /// Variables of the executor's own that a spec copies with an empty value of the same name; `*`: all of them.
     pub env: Vec<String>,
@@ -249,12 +249,12 @@ impl Default for PortRange {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OnTerminate {
-    /// They go on running; the next start finds them.
+    /// Workloads go on running; the next start finds them.
     #[default]
     Keep,
-    /// They are stopped first, but for those that a drain is to keep.
+    /// Workloads are stopped first, except those whose drain policy is KEEP.
     Drain,
-    /// They are all stopped first: the node goes away.
+    /// All workloads are stopped first: the node goes away.
     Empty,
 }
 
@@ -278,7 +278,7 @@ fn default_drain_timeout() -> DroveDuration {
 }
 
 impl ExecutorConfig {
-    /// What reading alone cannot see; the first problem is named with its field.
+    /// Checks what reading the file alone cannot see. The error names the first problem with its field.
     pub fn check(&self) -> Result<(), RoleError> {
         self.check_room()?;
         self.process.check()?;

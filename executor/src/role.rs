@@ -39,7 +39,7 @@ impl ExecutorArgs {
     }
 }
 
-/// The file in the data directory that says that nothing runs: the last drain was complete.
+/// The name of the file in the data directory that says that nothing runs, since the last drain was complete.
 pub const DRAINED: &str = "drained";
 
 /// Runs an executor until SIGTERM, SIGINT or SIGHUP.
@@ -93,7 +93,7 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
     outcome
 }
 
-/// What the runners are told of the configuration.
+/// What the runners need of the configuration.
 fn runner_config(config: &ExecutorConfig, data_dir: &DataDir) -> RunnerConfig {
     RunnerConfig {
         choice: config.runner,
@@ -128,14 +128,14 @@ async fn drain(
     }
 }
 
-/// Nothing runs.
+/// Notes that nothing runs.
 fn note_drain(drained: &Path) -> Result<(), RoleError> {
     std::fs::write(drained, "").map_err(|error| {
         RoleError::caused_by(Exit::Failure, format!("cannot write {}", drained.display()), &error)
     })
 }
 
-/// From now on there may be workloads again.
+/// Takes that note back: from now on there may be workloads again.
 fn forget_drain(drained: &Path) -> Result<(), RoleError> {
     match std::fs::remove_file(drained) {
         Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -69,7 +69,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub(super) struct Link {
     id: u64,
     target: u64,
-    /// Whom it means: files that were made anew are somebody else.
+    /// The incarnation that is called. Files that were made anew are another one, and refuse the call.
     incarnation: Option<MetadataValue<Ascii>>,
     /// An address that is none says so at each call.
     clients: Result<Clients, String>,

@@ -35,7 +35,7 @@ const JUDGEMENTS_PER_UNKNOWN_AFTER: u32 = 20;
 /// everybody has time enough to find it.
 const ALONE_PER_UNKNOWN_AFTER: u32 = 3;
 
-/// What the hub is made of.
+/// The hub, before it runs and while it does.
 pub(crate) struct Hub {
     pub(super) id: ControllerId,
     pub(super) world: World,
@@ -104,7 +104,8 @@ impl Hub {
         }
     }
 
-    /// Judges who is silent. Many may wait at the door (`is_crowded`), or what they said waits here.
+    /// Has the leader judge who is silent. Silence does not count while many wait at the port (`is_crowded`), or while what
+    /// executors said waits in the inbox.
     fn judge(&mut self, leadership: &mut Option<Leadership>, is_crowded: bool) {
         let sign = if is_crowded {
             Sign::Crowd

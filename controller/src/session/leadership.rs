@@ -1,6 +1,6 @@
-//! Everything that the hub has while this controller leads: the sessions, who was heard, the reports
-//! on their way, the proposals under way. It begins empty, with full grace for everybody, and ends
-//! with every session told to look for the next leader.
+//! Everything that the hub has while this controller leads: the sessions, when each executor was heard, the reports that
+//! wait, and the proposals under way. A leadership begins empty, with full grace for every executor. When it ends, every
+//! session is told to look for the next leader.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::state::{Command, Contact, Executor, Reply, State, as_ms, slot_table};
 
 /// How many heartbeats fit into `unknownAfter`: three may be lost before anybody is suspected.
 const HEARTBEATS_PER_UNKNOWN_AFTER: u32 = 4;
-/// How often who waits for his turn asks again within `unknownAfter`, at least.
+/// How often an executor that waits for its turn asks again within `unknownAfter`, at least.
 const ASKS_PER_UNKNOWN_AFTER: u32 = 2;
 
 /// How many executors one command speaks of: however long their ids are, it is far from what the log takes.
@@ -193,7 +193,7 @@ impl Leadership {
         self.send_table(executor, key, state);
     }
 
-    /// Notes that the executor spoke; whether that was on its present session.
+    /// Notes that the executor spoke. Returns whether it did so on its present session.
     fn heard(&mut self, executor: &ExecutorId, key: SessionKey) -> bool {
         let Some(session) = self.roster.get(executor, key) else { return false };
         if session.phase != Phase::Open {
@@ -311,7 +311,7 @@ impl Leadership {
         self.note_skews();
     }
 
-    /// Proposes what became of the contact of some, unless that is under way already.
+    /// Proposes the contact of executors that it changed for, unless such a proposal is under way already.
     fn note_verdicts(&mut self, verdicts: &[(ExecutorId, Contact)]) {
         if self.proposals.has_verdicts() {
             return;
@@ -389,7 +389,7 @@ impl Leadership {
         }
     }
 
-    /// Tells it to somebody who has no session. A full channel is left alone: the end that follows says enough.
+    /// Sends `body` to an executor that has no session. A full channel is left alone: the end of the stream says enough.
     fn say(&self, outgoing: &Outgoing, body: Body) {
         let _ = outgoing.try_send(Ok(self.message(body)));
     }
@@ -419,8 +419,8 @@ fn close(executor: &ExecutorId, session: &Session, reason: &str) {
     let _ = session.outgoing.try_send(Err(tonic::Status::aborted(format!("session closed: {reason}"))));
 }
 
-/// What is to be recorded of an executor's contact, given what is `recorded` of it and whether its session is open.
-/// `None` where that is to be left as it is.
+/// The contact to record of an executor, given the one that is `recorded` and whether its session is open. `None` where
+/// nothing is to be done.
 const fn contact_after(verdict: Verdict, recorded: Contact, has_session: bool) -> Option<Contact> {
     match (verdict, recorded) {
         // Lost stays lost until it is heard.

@@ -1,5 +1,5 @@
-//! The proposals of one leadership that are under way, and for whom each one was made. They are made in the term of
-//! that leadership, and only while it lasts. It must not know what they decide.
+//! The proposals of one leadership that are under way, and the sessions that wait for each of them. All are made in the
+//! term of that leadership. This module must not know what the commands mean.
 
 use std::time::Duration;
 
@@ -34,16 +34,17 @@ pub(super) enum Proposed {
         key: SessionKey,
     },
     Reports(Vec<Awaiting>),
-    /// What became of the contact of some, where it is that; how far clocks are off is proposed in its turn.
+    /// Verdicts on contact, to be counted when they are through. Empty where clock skews were proposed, which take turns
+    /// with verdicts.
     Verdicts(Vec<Contact>),
 }
 
-/// Who waits for a report's acknowledgement.
+/// The session that waits for a report's acknowledgement.
 #[derive(Debug)]
 pub(super) struct Awaiting {
     pub(super) executor: ExecutorId,
     pub(super) key: SessionKey,
-    /// Given back when the report is through.
+    /// The report's share of what all sessions may have on the way. It is given back when the report is through.
     pub(super) _share: Option<OwnedSemaphorePermit>,
 }
 
@@ -98,7 +99,7 @@ impl Proposals {
         }
     }
 
-    /// Takes one that is through out of the counts.
+    /// Takes a proposal that is through out of the counts.
     pub(super) fn settle(&mut self, done: &Done) {
         let kind = match &done.what {
             Proposed::Registration { .. } => {

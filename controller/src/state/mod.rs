@@ -6,17 +6,17 @@
 //!
 //! | module | noun |
 //! |---|---|
-//! | [`command`] | what is proposed; the reconciler's changes with their conditions |
-//! | `reply`, `refusal` | what is answered; what the wire allows when |
-//! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | what is kept |
+//! | [`command`] | what can be proposed, and the reconciler's changes with their conditions |
+//! | `reply`, `refusal` | the answers to commands, and why a request is refused |
+//! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | the parts of the state |
 //! | `specs` | the specs that a service has and had |
 //! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `duty`, `maintenance` | how each kind of command is applied |
 //! | `submission` | who asks for an operation, and how it is to proceed |
 //! | `chosen` | the slots that a request is about |
-//! | `catch_up` | what becomes of slots that no rollout comes to any more |
-//! | `clock` | the time that operations have |
+//! | `catch_up` | slots that a rollout missed |
+//! | `clock` | the time that each operation has left |
 //! | `desired`, `progress`, `table` | what follows from the state: wanted slots, an operation's progress, the slot table |
-//! | `retention` | how much of what is over is kept |
+//! | `retention` | how much history is kept |
 //! | [`view`] | the state as users see it |
 //! | [`codec`] | commands, replies and snapshots as bytes |
 //! | `replica` | the state as the machine that Raft drives, and the watch that readers follow |

@@ -24,7 +24,7 @@ impl State {
         Reply::Planned { applied, skipped }
     }
 
-    /// `None`: the condition does not hold any more.
+    /// Applies one change; `None` where its condition does not hold any more.
     pub(super) fn change(&mut self, at: Timestamp, change: &Change) -> Option<()> {
         if self.forbids(change) {
             return None;
@@ -71,7 +71,7 @@ impl State {
         due.then(|| self.hold_or_go_on(at, operation, OperationState::AwaitingPromotion))
     }
 
-    /// A slot as it is with its epoch raised, if that is still `epoch`.
+    /// What a slot becomes when its epoch is raised; `None` where its epoch is not `epoch` any more.
     fn raised(&self, id: &SlotId, epoch: Epoch, mode: ReplaceMode, spec: Option<Generation>) -> Option<Slot> {
         let raised = Epoch(self.revision.0);
         let current = self.slots.get(id).filter(|slot| slot.epoch == epoch && raised > epoch)?;
@@ -80,7 +80,7 @@ impl State {
         Some(Slot { epoch: raised, mode, generation, spec, ..Slot::clone(current) })
     }
 
-    /// Has an operation begin with a slot, which is `next` from now on.
+    /// Has an operation begin with a slot, which becomes `next`.
     fn raise_slot(&mut self, at: Timestamp, operation: &OperationId, id: &SlotId, next: Slot) -> Option<()> {
         let may_begin = self.operations.get(operation).is_some_and(|operation| begins(operation, id));
         let progress = self.slot_of(operation, id).filter(|_| may_begin)?;
@@ -193,8 +193,8 @@ impl State {
     }
 }
 
-/// Notes how far an operation is with a slot. What is as it was is told again only to have its time begin, or for another
-/// reason.
+/// Notes how far an operation is with a slot. `None` where that is known already: the outcome and the message are the same,
+/// and the slot's time has begun if it is to.
 fn settle(
     progress: &mut SlotProgress,
     at: Timestamp,

@@ -1,4 +1,4 @@
-//! A service is given another spec, or one that it had before: slot by slot where it runs, at once where it does not.
+//! Giving a service another spec, or one that it had before: slot by slot where it runs, at once where it does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -124,7 +124,7 @@ impl State {
         Ok(())
     }
 
-    /// Slots whose executor `spec` is not for are done with, each with the reason.
+    /// Marks the slots done whose executors `spec` is not for, each with the reason.
     fn pass_over_those_it_is_not_for(&self, spec: &LocalServiceSpec, progress: &mut [SlotProgress]) {
         for slot in progress.iter_mut().filter(|slot| slot.outcome == SlotOutcome::Waiting) {
             if let Some(why) = self.not_for(&slot.slot, spec) {
@@ -313,7 +313,7 @@ impl State {
     }
 }
 
-/// A rollout of what every slot runs already, as `generation`: it is over when it begins.
+/// The operation of a rollout whose spec every slot runs already, as `generation`: it has succeeded when it begins.
 fn found_everywhere(mut operation: Operation, generation: Generation, at: Timestamp) -> Operation {
     operation.generation = Some(generation);
     operation.from_generation = Some(generation);

@@ -32,7 +32,7 @@ const PURGE_BATCH: u64 = 512;
 pub(super) enum Change {
     Append(Vec<Entry>),
     Vote(Vote),
-    /// Everything from this index on goes.
+    /// Removes everything from this index on.
     Truncate(u64),
     Committed(LogId),
     Purge(LogId),
@@ -59,7 +59,7 @@ pub(super) struct Kept {
     pub(super) last: Option<LogId>,
 }
 
-/// The log's file. The one who writes it also deletes, bit by bit, what was purged.
+/// The log's file. Its writer also deletes purged entries, a few at a time.
 #[derive(Debug)]
 pub(super) struct LogFile {
     file: Arc<File>,
@@ -83,7 +83,7 @@ fn decode<M: prost::Message + Default, T>(
     from(M::decode(bytes).map_err(invalid)?).map_err(invalid)
 }
 
-/// Creates the tables, and writes down whose they are if nobody has.
+/// Creates the tables, and writes down their owner if there is none.
 pub(super) fn initialize(file: &File, owner: &v1::RaftOwner) -> Result<(), redb::Error> {
     let transaction = file.database.begin_write()?;
     {

@@ -108,7 +108,7 @@ impl Turn {
         }
     }
 
-    /// From a running state: the workload is no more. Hooks are skipped.
+    /// The workload ended in a running state. Hooks are skipped.
     pub(super) fn ended(&mut self) {
         let exit = self.instance.exit.clone().unwrap_or_default();
         let (reason, message) = verdict(&exit);
@@ -116,13 +116,13 @@ impl Turn {
         self.deprovision(Descent::Evidence);
     }
 
-    /// From a state that has just been entered: take a running workload down.
+    /// Takes a running workload down, in a state that was just entered.
     pub(super) fn begin_stop(&mut self) {
         self.descend(Descent::Hook(0));
     }
 
-    /// From a state that has just been entered, in which nothing can be running for certain: remove
-    /// what there is. After a start that timed out, find out first.
+    /// Removes what there is, in a state that was just entered and in which nothing runs for certain. After a start that timed
+    /// out it first asks the runner.
     pub(super) fn clear_away(&mut self) {
         let uncertain = self.instance.state() == InstanceState::StartFailed
             && self.instance.record.reason == Some(Reason::TimedOut);
@@ -222,8 +222,8 @@ impl Turn {
         self.descend(Descent::Hook(index + 1));
     }
 
-    /// A hook that fails is noted, beside why the instance goes, and does not hold up the stop. The timeline keeps it
-    /// should there be other trouble to tell of on the way down.
+    /// A hook that fails does not hold up the stop. It is noted beside the reason why the instance stops. It is also noted in
+    /// the timeline, in case other trouble on the way down takes its place.
     fn note_hook_failure(&mut self, index: usize, why: &str) {
         let note = format!("pre-shutdown hook {} failed: {why}", index + 1);
         let record = &mut self.instance.record;
@@ -348,7 +348,7 @@ impl Turn {
         }
     }
 
-    /// The runner could not do it: said, and tried again.
+    /// The runner could not do it: shows that, and tries again later.
     pub(super) fn stumble(&mut self, trouble: &Trouble) {
         self.complain(Reason::RunnerUnavailable, trouble.message());
         self.retry_later();

@@ -11,11 +11,11 @@ use muster_common::time::Timestamp;
 use super::turn::Turn;
 use crate::runner::Exit;
 
-/// How what is kept in place of the end of a log begins.
+/// The beginning of the note that is kept in place of the end of a log.
 const UNREAD_LOG: &str = "(the end of the log could not be read: ";
 
 impl Turn {
-    /// The first word about an end counts; a later one may only add to it.
+    /// Keeps how the workload ended. The first account of an end counts; a later one may only add to it.
     pub(super) fn note_exit(&mut self, exit: Exit) {
         match &self.instance.exit {
             None => {
@@ -31,14 +31,14 @@ impl Turn {
         }
     }
 
-    /// When it ended: not after it is known, and not before it started, whatever the clock did meanwhile.
+    /// When it ended: not later than now, and not before it started, whatever the clock did meanwhile.
     fn moment_of(&self, exit: &Exit) -> Timestamp {
         let record = &self.instance.record;
         let begun = record.started.unwrap_or(record.created);
         exit.at.map_or(self.now.wall, |at| at.max(begun).min(self.now.wall))
     }
 
-    /// What was said of an end was not all there is to say.
+    /// More became known of an end: replaces what was said of it (`said`) wherever that stands.
     fn correct(&mut self, said: &(Reason, String), exit: &Exit) {
         let (reason, message) = verdict(exit);
         let record = &mut self.instance.record;
@@ -70,14 +70,14 @@ impl Turn {
         });
     }
 
-    /// An exit that is known is never lost, even when the log could not be asked for.
+    /// Keeps an exit that is known even if the log could not be read.
     pub(super) fn seal_evidence(&mut self) {
         if self.instance.exit.is_some() && self.instance.record.evidence.is_none() {
             self.keep_evidence("");
         }
     }
 
-    /// The end of the log could be read after all. One that was read before is as good.
+    /// The end of the log could be read after all. It replaces only a note that it could not be read.
     pub(super) fn mend_evidence(&mut self, end: &str) {
         let evidence = self.instance.record.evidence.as_ref();
         if evidence.is_some_and(|known| known.log_tail.starts_with(UNREAD_LOG)) {
@@ -85,8 +85,8 @@ impl Turn {
         }
     }
 
-    /// Trouble on the way down was said while it lasted. Now that it is over, what is kept is why the instance
-    /// went down at all.
+    /// Trouble on the way down was shown while it lasted. Now that it is over, the record shows again why the instance went
+    /// down at all.
     pub(super) fn recall_why(&mut self) {
         let record = &mut self.instance.record;
         if !matches!(record.reason, Some(Reason::RunnerUnavailable | Reason::TimedOut | Reason::CopyingLog)) {
@@ -102,12 +102,12 @@ impl Turn {
     }
 }
 
-/// What is kept in place of the end of a log.
+/// The note that is kept in place of the end of a log.
 pub(super) fn unread_log(why: &str) -> String {
     format!("{UNREAD_LOG}{why})")
 }
 
-/// What an exit that nobody asked for means.
+/// The reason and the message of an exit that nobody asked for.
 pub(super) fn verdict(exit: &Exit) -> (Reason, String) {
     let (reason, mut message) = match exit {
         Exit { oom_killed: true, .. } => {

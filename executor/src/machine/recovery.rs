@@ -1,4 +1,4 @@
-//! UNKNOWN: the executor restarted, and the runner is asked what became of the instance meanwhile.
+//! UNKNOWN: the executor was restarted, and asks the runner what became of the instance meanwhile.
 
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;

@@ -1,4 +1,4 @@
-//! Lets effects happen: each one is a task that ends with a message to the supervisor.
+//! Performs effects: each effect is a task, which ends with a message to the supervisor.
 //!
 //! At most one action and one check of an instance are in flight; a new action drops the one before, and
 //! dropping cancels.
@@ -33,7 +33,7 @@ use crate::runner::{
 /// What a leftover that runs has between the stop signal and the kill: nobody drains it.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(10);
 
-/// Of a start that was held.
+/// The message of a start that was held.
 const STOPPED_BEFORE_IT_BEGAN: &str = "it was to stop before its start had begun";
 
 pub(super) struct Performer {
@@ -43,7 +43,7 @@ pub(super) struct Performer {
     fetched: Arc<Fetched>,
     answers: mpsc::Sender<Message>,
     actions: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
-    /// Those of the actions that are starts whose runner may not have begun.
+    /// Starts in flight, each with what holds it while its runner has not begun.
     starts: BTreeMap<InstanceId, CancellationToken>,
     probes: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
     listings: BTreeMap<RunnerKind, AbortOnDropHandle<()>>,
@@ -108,7 +108,7 @@ impl Performer {
         }))
     }
 
-    /// What `effect` asks for, which ends with what the supervisor is told; none where nothing follows.
+    /// The work that `effect` asks for. It ends with a message to the supervisor; `None` where there is nothing to do.
     fn work(&self, instance: &Instance, effect: &Effect) -> Option<BoxFuture<'static, Message>> {
         let id = instance.id().clone();
         let plan = plan_of(instance);
@@ -152,7 +152,7 @@ impl Performer {
         Some(Box::pin(async move { Message::Told { instance: id, event: work.await } }))
     }
 
-    /// What a runner does. Files are fetched before a start, which is given up where a stop comes meanwhile.
+    /// The work of a runner. Before a start the files are fetched; if a stop comes meanwhile, the start is given up.
     fn run(&self, instance: &Instance, plan: LaunchPlan, effect: Effect) -> BoxFuture<'static, Event> {
         let workload = instance.workload.clone();
         let Some(runner) = self.runners.of(instance.record.runner).cloned() else {
