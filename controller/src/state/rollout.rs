@@ -99,12 +99,7 @@ impl State {
         choose_canaries(self, &how.op_spec, &same, &mut progress)?;
         let (at, by) = (submission.at, submission.by.to_owned());
         let version = SpecVersion { spec, at, by, restores, stop_first: how.stop_first };
-        let used: BTreeSet<Generation> = self.slots_of(&service.id).map(|(_, slot)| slot.spec).collect();
-        if let Some(service) = self.services.get_mut(&service.id).map(Arc::make_mut) {
-            service.specs.want(target, version, &used);
-            service.generation = target;
-            service.updated = submission.at;
-        }
+        self.want(&service.id, target, version);
         for id in same {
             self.renumber(&id, target);
         }
@@ -122,6 +117,16 @@ impl State {
             self.end_operation(submission.at, &operation, OperationState::Succeeded, message);
         }
         Ok(())
+    }
+
+    /// A service wants another spec from now on, which becomes that of `generation`.
+    fn want(&mut self, id: &ServiceId, generation: Generation, version: SpecVersion) {
+        let used: BTreeSet<Generation> = self.slots_of(id).map(|(_, slot)| slot.spec).collect();
+        if let Some(service) = self.services.get_mut(id).map(Arc::make_mut) {
+            service.updated = version.at;
+            service.specs.want(generation, version, &used);
+            service.generation = generation;
+        }
     }
 
     /// Marks the slots done whose executors `spec` is not for, each with the reason.
