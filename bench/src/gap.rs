@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use muster_controller::Reply;
-use muster_platform::shutdown::shutdown_signal;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -40,31 +39,25 @@ pub(crate) struct Args {
     place: Place,
 }
 
-/// Measures, and prints the table. SIGINT or SIGTERM ends it early, and leaves nothing either.
+/// Measures, and prints the table.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
-    let stop = shutdown_signal().context("listening for signals")?;
     let mut group = Group::start(&args.place)?;
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => bail!("interrupted"),
-        outcome = measure(&mut group, args.kills) => outcome,
-    }
-}
-
-async fn measure(group: &mut Group, kills: u32) -> anyhow::Result<()> {
     let leader = group.leader().await?;
     let command = Commands::new(0, COMMAND_BYTES, Incarnations::default())?.next();
     let reply = propose(&mut group.connect(&leader)?, command).await?;
     ensure!(reply == Reply::Done, "the executor to write about was not taken: {reply:?}");
 
     let (mut first, mut all, mut refused) = (Timed::default(), Timed::default(), 0);
-    for kill in 0..kills {
-        let gap = one_kill(group, STAGGER * kill).await.with_context(|| format!("kill {}", kill + 1))?;
+    for kill in 0..args.kills {
+        let gap = one_kill(&mut group, STAGGER * kill).await.with_context(|| format!("kill {}", kill + 1))?;
         first.latencies.push(gap.first);
         all.latencies.push(gap.all);
         refused += gap.refused;
     }
-    line(format_args!("leader killed {kills} times; {refused} writes refused or of unknown fate meanwhile"))?;
+    line(format_args!(
+        "leader killed {} times; {refused} writes refused or of unknown fate meanwhile",
+        args.kills
+    ))?;
     line(format_args!(
         "{:<40} {:>8} {:>8} {:>8}",
         "to the next accepted write", "p50 ms", "p99 ms", "budget"

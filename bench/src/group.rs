@@ -19,6 +19,8 @@ use muster_proto::v1::control_client::ControlClient;
 use muster_tests::ports::free_port;
 use tonic::transport::Channel;
 
+use crate::process::cpu_seconds;
+
 const CONTROLLERS: u64 = 3;
 /// Whom the clients speak as: the control service takes calls of controllers only.
 const CLIENT: ControllerId = ControllerId(1000);
@@ -131,6 +133,11 @@ impl Group {
     /// The processes, for looking after what they take.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.controllers.iter().filter_map(|controller| Some(controller.process.as_ref()?.id())).collect()
+    }
+
+    /// The processor time that was taken so far, in seconds: of each controller, then of this process.
+    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<Vec<f64>> {
+        self.pids().into_iter().chain([std::process::id()]).map(cpu_seconds).collect()
     }
 
     /// Kills a controller (SIGKILL); when this returns, it is dead.

@@ -7,6 +7,7 @@
 //! | [`group`] | three real controllers, each a process of its own |
 //! | [`fleet`] | three controllers with thousands of simulated executors |
 //! | [`client`] | one client in a closed loop |
+//! | [`aside`] | clients on threads of their own, beside the executors of this process |
 //! | [`proposer`] | a client of a Muster leader |
 //! | [`command`] | what it proposes |
 //! | [`etcd`] | what is compared with |
@@ -20,6 +21,7 @@
 //! | [`stats`] | rates and percentiles |
 //! | [`process`] | what a process takes |
 
+mod aside;
 mod client;
 mod command;
 mod etcd;
@@ -39,17 +41,32 @@ mod watch;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use muster_controller::ControllerArgs;
 use muster_executor::ExecutorArgs;
 use muster_platform::World;
+use muster_platform::shutdown::shutdown_signal;
+use tokio_util::sync::CancellationToken;
 
 #[derive(Parser)]
 #[command(name = "muster-bench", about = "Benchmarks of Muster")]
 struct Args {
     #[command(subcommand)]
-    benchmark: Benchmark,
+    task: Task,
+}
+
+/// What this program is to be.
+#[derive(Subcommand)]
+enum Task {
+    #[command(flatten)]
+    Benchmark(Benchmark),
+    /// What `starts` and `steady` run: an executor
+    #[command(hide = true)]
+    Executor(ExecutorArgs),
+    /// What all but `starts` and `steady` run three times: a controller
+    #[command(hide = true)]
+    Controller(ControllerArgs),
 }
 
 #[derive(Subcommand)]
@@ -70,16 +87,10 @@ enum Benchmark {
     Steady(node::steady::Args),
     /// Thousands of simulated executors: registration, rest, reads, the loss of the leader
     Fleet(fleet::Args),
-    /// What `starts` and `steady` run: an executor
-    #[command(hide = true)]
-    Executor(ExecutorArgs),
-    /// What all but `starts` and `steady` run three times: a controller
-    #[command(hide = true)]
-    Controller(ControllerArgs),
 }
 
 fn main() -> ExitCode {
-    match run(Args::parse().benchmark) {
+    match run(Args::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("muster-bench: {error:#}");
@@ -88,21 +99,39 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(benchmark: Benchmark) -> anyhow::Result<()> {
+fn run(task: Task) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
-        match benchmark {
-            Benchmark::Proposals(args) => proposals::run(&args).await,
-            Benchmark::Transitions(args) => transitions::run(&args).await,
-            Benchmark::Reads(args) => reads::run(&args).await,
-            Benchmark::Watch(args) => watch::run(&args).await,
-            Benchmark::Gap(args) => gap::run(&args).await,
-            Benchmark::Starts(args) => node::starts::run(&args).await,
-            Benchmark::Steady(args) => node::steady::run(&args).await,
-            Benchmark::Fleet(args) => fleet::run(&args).await,
-            Benchmark::Executor(args) => Ok(muster_executor::run(args, World::system()).await?),
-            Benchmark::Controller(args) => Ok(muster_controller::run(args, World::system()).await?),
+        match task {
+            Task::Benchmark(benchmark) => until_stopped(&benchmark).await,
+            Task::Executor(args) => Ok(muster_executor::run(args, World::system()).await?),
+            Task::Controller(args) => Ok(muster_controller::run(args, World::system()).await?),
         }
     })
+}
+
+/// Measures, and prints the table. A signal ends it early, and leaves nothing either: a benchmark that is dropped ends the
+/// processes that it started and removes their files.
+async fn until_stopped(benchmark: &Benchmark) -> anyhow::Result<()> {
+    // Before there is anything to clean up.
+    let stop = shutdown_signal().context("listening for signals")?;
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => bail!("interrupted"),
+        outcome = measure(benchmark, &stop) => outcome,
+    }
+}
+
+async fn measure(benchmark: &Benchmark, stop: &CancellationToken) -> anyhow::Result<()> {
+    match benchmark {
+        Benchmark::Proposals(args) => proposals::run(args, stop).await,
+        Benchmark::Transitions(args) => transitions::run(args).await,
+        Benchmark::Reads(args) => reads::run(args).await,
+        Benchmark::Watch(args) => watch::run(args).await,
+        Benchmark::Gap(args) => gap::run(args).await,
+        Benchmark::Starts(args) => node::starts::run(args).await,
+        Benchmark::Steady(args) => node::steady::run(args).await,
+        Benchmark::Fleet(args) => fleet::run(args).await,
+    }
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use muster_platform::shutdown::shutdown_signal;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
@@ -57,10 +56,8 @@ struct Rivals {
     time: Duration,
 }
 
-/// Measures, and prints the table. SIGINT or SIGTERM ends it early, and leaves nothing either.
-pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
-    // Before there is anything to clean up.
-    let stop = shutdown_signal().context("listening for signals")?;
+/// Measures, and prints the table. `stop` ends what blocks a thread.
+pub(crate) async fn run(args: &Args, stop: &CancellationToken) -> anyhow::Result<()> {
     let program = etcd::find(args.etcd.as_deref());
     let mut rivals = Rivals {
         muster: Group::start(&args.place)?,
@@ -69,11 +66,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         bytes: usize::from(args.bytes),
         time: Duration::from_secs(args.seconds),
     };
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => bail!("interrupted"),
-        outcome = measure(&mut rivals, &args.clients, &stop) => outcome,
-    }
+    measure(&mut rivals, &args.clients, stop).await
 }
 
 async fn measure(rivals: &mut Rivals, clients: &[u16], stop: &CancellationToken) -> anyhow::Result<()> {

@@ -1,18 +1,17 @@
 //! What users wait for who read: one instance, and the list of all instances of a large service, linearizably, through each
 //! controller; at rest, and while transitions are committed.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow, bail, ensure};
-use muster_platform::shutdown::shutdown_signal;
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::group::{Group, Place};
+use crate::aside::Aside;
+use crate::group::Group;
 use crate::output::line;
 use crate::stats::{Summary, Timed, millis, per_second};
-use crate::transitions::Trickle;
+use crate::transitions::{Trickle, TrickleArgs};
 
 /// How many executors the instances are spread over.
 const EXECUTORS: u16 = 100;
@@ -31,38 +30,23 @@ pub(crate) struct Args {
     /// How many instances there are on each of a hundred executors
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=256))]
     instances: u32,
-    /// How many transitions are committed each second, beside which is read
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    rate: u32,
-    /// How long is read, at rest and beside transitions, in seconds
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
-    seconds: u64,
     #[command(flatten)]
-    place: Place,
+    trickle: TrickleArgs,
 }
 
-/// Measures, and prints the table. SIGINT or SIGTERM ends it early, and leaves nothing either.
+/// Measures, and prints the table.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
-    let stop = shutdown_signal().context("listening for signals")?;
-    let mut group = Group::start(&args.place)?;
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => bail!("interrupted"),
-        outcome = measure(args, &mut group) => outcome,
-    }
-}
-
-async fn measure(args: &Args, group: &mut Group) -> anyhow::Result<()> {
-    let time = Duration::from_secs(args.seconds);
-    let trickle = Trickle::ready(group, EXECUTORS, args.instances).await?;
+    let mut group = Group::start(&args.trickle.place)?;
+    let time = args.trickle.time();
+    let trickle = Trickle::ready(&mut group, EXECUTORS, args.instances).await?;
     line(format_args!(
         "{} instances on {EXECUTORS} executors, three controllers, a reader at each; {} s each",
         u32::from(EXECUTORS) * args.instances,
-        args.seconds
+        time.as_secs()
     ))?;
     line(format_args!("{:<52} {:>7} {:>9} {:>9}", "read", "count", "p50 ms", "p99 ms"))?;
     print("at rest", read(&group.apis(), time).await?)?;
-    let flowing = trickle.flow(args.rate);
+    let flowing = trickle.flow(args.trickle.rate);
     let begun = Instant::now();
     let reads = read(&group.apis(), time).await?;
     let elapsed = begun.elapsed();
@@ -78,32 +62,19 @@ struct Reads {
     list: Vec<Duration>,
 }
 
-/// Reads through all controllers for a while, on threads of their own: what is seen must not wait for the executors, which
-/// share this process.
+/// Reads through all controllers for a while.
 async fn read(apis: &[String], time: Duration) -> anyhow::Result<Reads> {
     let stop = CancellationToken::new();
-    let threads: Vec<_> = apis
-        .iter()
-        .map(|api| {
-            let reader = Reader { http: reqwest::Client::new(), api: api.clone(), stop: stop.clone() };
-            thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.context("starting a reader's runtime")?.block_on(reader.run())
-            })
-        })
-        .collect();
+    let reader =
+        |api: &String| Reader { http: reqwest::Client::new(), api: api.clone(), stop: stop.clone() }.run();
+    let readers = Aside::start(stop.clone(), apis.iter().map(reader));
     tokio::time::sleep(time).await;
-    stop.cancel();
-    let join = move || {
-        let mut all = Reads::default();
-        for thread in threads {
-            let reads = thread.join().map_err(|_| anyhow!("a reader broke off"))??;
-            all.instance.extend(reads.instance);
-            all.list.extend(reads.list);
-        }
-        Ok(all)
-    };
-    tokio::task::spawn_blocking(join).await.context("waiting for the readers")?
+    let mut all = Reads::default();
+    for reads in readers.stop().await? {
+        all.instance.extend(reads.instance);
+        all.list.extend(reads.list);
+    }
+    Ok(all)
 }
 
 /// A user at one controller.

@@ -2,20 +2,19 @@
 //! long after its commit each of them has it.
 
 use std::collections::HashMap;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, ensure};
+use futures::FutureExt as _;
 use futures::future::join_all;
-use muster_platform::shutdown::shutdown_signal;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::group::{Group, Place};
+use crate::aside::Aside;
+use crate::group::Group;
 use crate::output::line;
-use crate::process::cpu_seconds;
 use crate::stats::{Summary, Timed, millis, per_second};
-use crate::transitions::{Committed, Trickle};
+use crate::transitions::{Committed, Trickle, TrickleArgs};
 
 /// How many executors the transitions are spread over, with how many instances each.
 const EXECUTORS: u16 = 100;
@@ -37,39 +36,24 @@ pub(crate) struct Args {
     /// How many clients watch all events
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=3_000))]
     clients: u16,
-    /// How many transitions are committed each second
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    rate: u32,
-    /// How long is measured, in seconds
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
-    seconds: u64,
     #[command(flatten)]
-    place: Place,
+    trickle: TrickleArgs,
 }
 
-/// Measures, and prints the table. SIGINT or SIGTERM ends it early, and leaves nothing either.
+/// Measures, and prints the table.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
-    let stop = shutdown_signal().context("listening for signals")?;
-    let mut group = Group::start(&args.place)?;
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => bail!("interrupted"),
-        outcome = measure(args, &mut group) => outcome,
-    }
-}
-
-async fn measure(args: &Args, group: &mut Group) -> anyhow::Result<()> {
-    let trickle = Trickle::ready(group, EXECUTORS, INSTANCES).await?;
+    let mut group = Group::start(&args.trickle.place)?;
+    let trickle = Trickle::ready(&mut group, EXECUTORS, INSTANCES).await?;
     let leading = group.leading().await?;
-    let crowd = Crowd::start(&group.apis(), usize::from(args.clients));
-    let flowing = trickle.flow(args.rate);
+    let crowd = crowd(&group.apis(), usize::from(args.clients));
+    let flowing = trickle.flow(args.trickle.rate);
     tokio::time::sleep(WARM_UP).await;
-    let (from, before) = (Instant::now(), cpu(group)?);
-    tokio::time::sleep(Duration::from_secs(args.seconds)).await;
-    let (until, after) = (Instant::now(), cpu(group)?);
+    let (from, before) = (Instant::now(), group.cpu_seconds()?);
+    tokio::time::sleep(args.trickle.time()).await;
+    let (until, after) = (Instant::now(), group.cpu_seconds()?);
     let (_, committed) = flowing.stop().await?;
     tokio::time::sleep(TAIL).await;
-    let clients = crowd.stop().await?;
+    let clients: Vec<Client> = crowd.stop().await?.into_iter().flatten().collect();
     group.check_alive()?;
     ensure!(group.leading().await? == leading, "the leader changed while it was measured");
 
@@ -78,7 +62,11 @@ async fn measure(args: &Args, group: &mut Group) -> anyhow::Result<()> {
         after.iter().zip(&before).map(|(after, before)| (after - before) / seconds).collect();
     let followers: f64 = (0..3).filter(|number| *number != leading).map(|number| cores[number]).sum();
     let count = committed.iter().filter(|one| (from..until).contains(&one.at)).count();
-    line(format_args!("{} clients watch three controllers; {} s", args.clients, args.seconds))?;
+    line(format_args!(
+        "{} clients watch three controllers; {} s",
+        args.clients,
+        args.trickle.time().as_secs()
+    ))?;
     row("transitions committed a second", format!("{:.0}", per_second(count as u64, until - from)))?;
     print_delays(&clients, &committed, from..until)?;
     row(
@@ -92,11 +80,6 @@ async fn measure(args: &Args, group: &mut Group) -> anyhow::Result<()> {
         Some(why) => row("the first that ended said", why),
         None => Ok(()),
     }
-}
-
-/// Processor time so far: of each controller, then of this process.
-fn cpu(group: &Group) -> anyhow::Result<Vec<f64>> {
-    group.pids().into_iter().chain([std::process::id()]).map(cpu_seconds).collect()
 }
 
 /// When every sampled event was with each client, against when it was committed.
@@ -225,42 +208,16 @@ impl Client {
     }
 }
 
-/// All clients, on threads of their own.
-struct Crowd {
-    stop: CancellationToken,
-    threads: Vec<thread::JoinHandle<anyhow::Result<Vec<Client>>>>,
-}
-
-impl Crowd {
-    /// So many, spread over the controllers.
-    fn start(apis: &[String], count: usize) -> Self {
-        let stop = CancellationToken::new();
-        let start = |thread: usize| {
-            let (apis, stop) = (apis.to_vec(), stop.clone());
-            thread::spawn(move || {
-                let clients = (thread..count).step_by(THREADS).map(|number| {
-                    let reference = (number == 0).then(Vec::new);
-                    let client = Client { sampled: Vec::new(), counts: Vec::new(), reference, ended: None };
-                    client.watch(apis[number % apis.len()].clone(), stop.clone())
-                });
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                Ok(runtime.context("starting the clients' runtime")?.block_on(join_all(clients)))
-            })
-        };
-        let threads = (0..THREADS).map(start).collect();
-        Self { stop, threads }
-    }
-
-    /// Ends them; what they were sent.
-    async fn stop(self) -> anyhow::Result<Vec<Client>> {
-        self.stop.cancel();
-        let join = move || {
-            let mut all = Vec::new();
-            for thread in self.threads {
-                all.extend(thread.join().map_err(|_| anyhow!("a client broke off"))??);
-            }
-            Ok(all)
-        };
-        tokio::task::spawn_blocking(join).await.context("waiting for the clients")?
-    }
+/// So many clients, spread over the controllers.
+fn crowd(apis: &[String], count: usize) -> Aside<Vec<Client>> {
+    let stop = CancellationToken::new();
+    let some = |thread: usize| {
+        let clients = (thread..count).step_by(THREADS).map(|number| {
+            let reference = (number == 0).then(Vec::new);
+            let client = Client { sampled: Vec::new(), counts: Vec::new(), reference, ended: None };
+            client.watch(apis[number % apis.len()].clone(), stop.clone())
+        });
+        join_all(clients).map(Ok)
+    };
+    Aside::start(stop.clone(), (0..THREADS).map(some))
 }

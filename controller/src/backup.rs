@@ -25,7 +25,7 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 pub struct BackupHeader {
     /// The version of the controller that wrote it.
     pub version: String,
-    /// The cluster that it is of.
+    /// The cluster that was backed up.
     pub cluster: String,
     /// The revision of its state.
     pub revision: u64,
@@ -49,7 +49,7 @@ pub enum BackupError {
     Format {
         /// Its format.
         found: u32,
-        /// Who wrote it.
+        /// The version of the controller that wrote it.
         version: String,
     },
     /// Something is missing, or was changed since.
@@ -99,13 +99,13 @@ fn frame(piece: &mut Vec<u8>, part: Part) {
     let _ = part.encode(piece);
 }
 
-/// Reads a whole backup and checks that nothing of it is missing or changed; what is in it goes unread.
+/// Reads a whole backup and checks that nothing of it is missing or changed. The pieces of the state are not decoded.
 pub fn check(from: impl Read) -> Result<BackupHeader, BackupError> {
     read(from, |_| {})
 }
 
-/// Reads a whole backup; `chunk` is given the pieces of the state, which are to be believed only once the
-/// end was reached.
+/// Reads a whole backup and gives each piece of the state to `chunk`. The pieces can be trusted only once this
+/// function has returned without an error: the checksum is at the end.
 pub(crate) fn read(from: impl Read, mut chunk: impl FnMut(Bytes)) -> Result<BackupHeader, BackupError> {
     let damaged = |what: &str| Err(BackupError::Damaged(what.to_owned()));
     let mut input = Input { from, digest: Sha256::new(), bytes: 0 };

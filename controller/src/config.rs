@@ -1,4 +1,4 @@
-//! A controller's configuration: what the file says, and which of it cannot be.
+//! A controller's configuration: what the file says, and the checks that refuse values which cannot work.
 //!
 //! Reading never touches the network or the data directory; [`ControllerConfig::check`] is pure.
 
@@ -37,9 +37,9 @@ const MAX_FETCH_URLS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ControllerConfig {
-    /// The cluster; also in every certificate.
+    /// The cluster's name. Every certificate names it, too.
     pub cluster: ClusterId,
-    /// This controller; also in its certificate.
+    /// This controller's id. Its certificate names it, too.
     pub id: ControllerId,
     /// Where log and state are kept. Absent: in memory, for a simulation; [`crate::run`] wants one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -49,13 +49,13 @@ pub struct ControllerConfig {
     /// All controllers of the cluster, this one among them; the same on each. With an empty data directory it founds
     /// a group with them once all have answered, or waits to be added to the one that there is.
     pub members: Vec<MemberConfig>,
-    /// Its certificate. Absent where the identity is handed in.
+    /// The files of its certificate. Absent where the caller hands the identity in.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tls: Option<TlsFiles>,
-    /// When silent executors are given up.
+    /// After how long a silent executor is shown as UNKNOWN, given up as LOST, and removed.
     #[serde(default)]
     pub liveness: LivenessConfig,
-    /// How much of what is over is kept; the leader's goes for all.
+    /// How much history is kept. The leader's setting applies to all controllers.
     #[serde(default)]
     pub retention: RetentionConfig,
     /// What specs may ask for on this cluster; must be the same on all controllers.
@@ -96,12 +96,12 @@ pub struct MemberConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LivenessConfig {
-    /// Then its instances are shown as UNKNOWN; after a change of leader not before 12 s.
+    /// After this much silence its instances are shown as UNKNOWN; after a change of leader not before 12 s.
     pub unknown_after: DroveDuration,
-    /// Then they are given up as LOST.
+    /// After this much silence they are given up as LOST.
     pub lost_after: DroveDuration,
-    /// So long after that it is removed with all that is known of it, its duty and its tags too, and is a newcomer should
-    /// it come back; 0: never. The leader's goes for all.
+    /// So long after that the executor is removed with everything that is known of it, duty and tags included. Should it
+    /// come back, it is a newcomer. 0 means never. The leader's setting applies to all controllers.
     pub remove_after: DroveDuration,
 }
 
@@ -116,19 +116,19 @@ impl Default for LivenessConfig {
     }
 }
 
-/// How much of what is over is kept.
+/// How much history is kept: ended instances, finished operations, events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RetentionConfig {
-    /// Ended instances of each service.
+    /// How many ended instances of each service are kept.
     pub old_instances: u32,
-    /// Ended instances of all services together, each with up to 64 KiB of its log.
+    /// How many ended instances of all services together are kept, each with up to 64 KiB of its log.
     pub old_instances_in_all: u32,
-    /// For how long they are kept, and finished operations too.
+    /// For how long ended instances and finished operations are kept.
     pub records_for: DroveDuration,
-    /// Events.
+    /// How many events are kept.
     pub events: u32,
-    /// For how long they are kept.
+    /// For how long events are kept.
     pub events_for: DroveDuration,
 }
 
@@ -166,13 +166,13 @@ impl RetentionConfig {
 }
 
 impl ControllerConfig {
-    /// Whom this controller's certificate must speak for.
+    /// The identity that this controller's certificate must have.
     #[must_use]
     pub fn identity(&self) -> Identity {
         Identity { cluster: self.cluster.clone(), role: Role::Controller(self.id) }
     }
 
-    /// How much is kept of what is over, and of whom is away.
+    /// How much history is kept, and for how long absent executors are.
     pub(crate) fn kept(&self) -> Retention {
         let RetentionConfig { old_instances, old_instances_in_all, records_for, events, events_for } =
             self.retention;

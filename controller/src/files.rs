@@ -1,8 +1,9 @@
 //! Files that controllers fetch for executors, which may not reach the places where they are (config servers, say).
 //!
-//! An executor names a place in a spec, never a URL: nothing is fetched but what a spec asks for that is assigned to
-//! it, from where this controller's configuration allows ([`FetchUrl`]), and never from what tells a machine its
-//! credentials ([`Reach`]). Nothing is kept here. It knows the state and must not know who leads.
+//! An executor names a place in a spec, never a URL. So a controller fetches only what a spec asks for that is assigned
+//! to this executor, only from servers that this controller's configuration allows ([`FetchUrl`]), and never from a metadata
+//! service, which would tell a machine its credentials ([`Reach`]). Nothing is kept here. This module knows the state and
+//! must not know who leads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub(crate) struct FileService {
 }
 
 impl FileService {
-    /// The routes of a service that fetches from where it is `allowed`.
+    /// The routes of a service that fetches from the `allowed` places.
     pub(crate) fn routes(state: watch::Receiver<Arc<State>>, allowed: Vec<FetchUrl>) -> Router {
         let service = Self { state, allowed, places: Semaphore::new(MAX_FETCHES) };
         Router::new().route_service("/muster.v1.Files/{*call}", FilesServer::new(service))

@@ -1,4 +1,4 @@
-//! What of the state is worth counting, as metrics. It follows the state and changes nothing.
+//! Numbers of the state, as metrics. This task follows the state and changes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::raft::Consensus;
 use crate::state::State;
 
-/// How often to look at most.
+/// The shortest time between two looks at the state.
 const REST: Duration = Duration::from_secs(1);
 
 /// Runs until `shutdown`, or until nobody owns the state any more.
@@ -59,7 +59,7 @@ fn show_executors(state: &State) {
     }
 }
 
-/// Operations that end while somebody looks.
+/// Finds the operations that ended between two looks.
 #[derive(Default)]
 struct Ended {
     /// The state when it was last looked at; none while it was not `current` yet.

@@ -1,4 +1,4 @@
-//! The clock of a leader.
+//! The clock by which a leader keeps deadlines: it cannot be set from outside during a term.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use crate::raft::RaftStatus;
 
-/// One clock for each term, the same for all that a leader does in it: whoever sets the machine's clock ends nothing, also
-/// when the leader's peers did not answer it for a moment meanwhile.
+/// One clock for each term; everything that a leader does in that term goes by it. So setting the machine's clock makes no
+/// deadline pass, even when the leader's peers did not answer it for a moment meanwhile.
 pub(crate) struct LeadersClock {
     wall: Arc<dyn Clock>,
     status: watch::Receiver<RaftStatus>,

@@ -3,25 +3,25 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`role`] | the wiring: what starts and ends with what |
-//! | [`config`] | the configuration file, and which of it cannot be |
+//! | [`config`] | the configuration file, and the values in it that are refused |
 //! | [`raft`] | consensus: the log, the members, the leader |
 //! | [`store`] | what consensus keeps on disk |
 //! | [`state`] | the replicated state: pure |
 //! | [`reconcile`] | what must change next: a pure plan, and the leader's task that proposes it |
 //! | `session` | executors' sessions: tables down, reports up, who is in contact |
-//! | `relay` | what users ask of one node: its executor dials the controller that they called |
-//! | `api` | REST |
-//! | `users` | who the configured users are, and how one is recognised |
-//! | `files` | files that are fetched for executors |
-//! | `gauges` | what of the state is counted |
-//! | `described` | what each metric means |
+//! | `relay` | logs and commands of one node: its executor dials the controller that the user called |
+//! | `api` | the REST API for users |
+//! | `users` | the users in the configuration, and how a call's user is recognised |
+//! | `files` | files that a controller fetches from servers for executors |
+//! | `gauges` | numbers of the state, as metrics |
+//! | `described` | the help text of each metric |
 //! | `leaders_clock` | the time by which a leader keeps deadlines |
-//! | `peer` | who calls at the cluster port |
-//! | `address` | addresses as people write them |
-//! | [`backup`] | the state as a file |
-//! | `offline` | what is done to the files of a controller that does not run |
+//! | `peer` | the caller at the cluster port, from its certificate |
+//! | `address` | reading `host:port` |
+//! | [`backup`] | the state as one file |
+//! | `offline` | recover, restore and rejoin: commands that work on the files of a stopped controller |
 //!
-//! The tasks of one controller, and how they speak:
+//! The tasks of one controller, and how they speak to each other:
 //!
 //! - *consensus* owns the log and the [`state::Replica`]; everybody else holds a [`raft::Consensus`],
 //!   proposes commands through it, and reads `Arc<State>` from a watch channel that the replica
@@ -31,13 +31,14 @@
 //! - the *reconciler* owns nothing: woken by a new state, it plans and proposes while this controller
 //!   leads.
 //! - *gauges* follows the state and shows it as metrics.
-//! - *relay* has no task: each call of a user that needs a node opens one, and the executor's own call carries it.
-//! - *files* fetches what specs name, within the call of the executor that asks; it has no task.
+//! - *relay* has no task. Each call of a user that needs a node opens a relay, and the call of the executor that dialled
+//!   carries it.
+//! - *files* has no task. It fetches a file within the call of the executor that asks for it.
 //! - two *accept loops* serve the cluster port (mTLS: peers, executors) and the api port (REST,
 //!   metrics), with one task per connection.
 //!
-//! Leadership is a value on a watch channel, not an event: hub and reconciler compare it with what they
-//! are doing whenever it changes.
+//! Leadership is a value on a watch channel, not an event: whenever it changes, hub and reconciler compare it with
+//! what they are doing.
 
 mod address;
 mod api;

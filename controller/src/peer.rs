@@ -1,11 +1,11 @@
-//! Who calls at the cluster port, as its certificate says.
+//! The caller at the cluster port, as its certificate names it.
 
 use muster_common::id::{ControllerId, ExecutorId};
 use muster_common::identity::Role;
 use muster_platform::PeerIdentity;
 use tonic::{Request, Status};
 
-/// The executor that calls; controllers have no business there.
+/// The executor that makes this call. A call of a controller is refused.
 #[allow(clippy::result_large_err)] // what tonic's handlers return
 pub(crate) fn executor_of<T>(request: &Request<T>) -> Result<ExecutorId, Status> {
     match role_of(request)? {
@@ -16,7 +16,7 @@ pub(crate) fn executor_of<T>(request: &Request<T>) -> Result<ExecutorId, Status>
     }
 }
 
-/// The controller that calls; executors have no business there.
+/// The controller that makes this call. A call of an executor is refused.
 #[allow(clippy::result_large_err)] // what tonic's handlers return
 pub(crate) fn controller_of<T>(request: &Request<T>) -> Result<ControllerId, Status> {
     match role_of(request)? {

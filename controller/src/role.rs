@@ -164,15 +164,95 @@ impl fmt::Debug for Controller {
     }
 }
 
+/// What all parts of a running controller need.
+struct Parts {
+    config: ControllerConfig,
+    world: World,
+    tls: TlsIdentity,
+    consensus: Consensus,
+    state: watch::Receiver<Arc<State>>,
+    tasks: TaskTracker,
+}
+
+impl Parts {
+    /// Starts what acts for the cluster until `stop`: the session hub and the reconciler, which work while this controller
+    /// leads, and the cluster port. Returns the way to open relays.
+    fn serve_peers(&self, listener: Box<dyn Listener>, stop: &CancellationToken) -> relay::Relays {
+        let Self { config, world, tls, consensus, state, tasks } = self;
+        let clock = Arc::new(LeadersClock::new(Arc::clone(&world.clock), consensus.status()));
+        let leaders_world = World { clock, ..world.clone() };
+        let limits = session::Limits {
+            unknown_after: config.liveness.unknown_after.as_duration(),
+            lost_after: config.liveness.lost_after.as_duration(),
+        };
+        let crowd = Crowd::default();
+        let (sessions, summons, hub) = session::sessions(
+            config.id,
+            leaders_world.clone(),
+            crowd.clone(),
+            consensus.clone(),
+            state.clone(),
+            limits,
+        );
+        tasks.spawn(hub.run(stop.clone()));
+        let reconciler = Reconciler::new(
+            state.clone(),
+            consensus.status(),
+            consensus.clone(),
+            leaders_world,
+            config.kept(),
+        );
+        tasks.spawn(reconciler.run(stop.clone()));
+        tasks.spawn(gauges::follow(state.clone(), consensus.clone(), stop.clone()));
+
+        let files = FileService::routes(state.clone(), config.spec_limits.allowed_fetch_urls.clone());
+        let (relay_routes, relays) =
+            relay::relays(config.id, world.clone(), tls.clone(), consensus.status(), summons, state.clone());
+        let routes = consensus.routes().merge(sessions).merge(files).merge(relay_routes);
+        tasks.spawn(serve_cluster(listener, tls.clone(), crowd, routes, stop.clone()));
+        relays
+    }
+
+    /// Starts the API port, which serves users until `stop`. The returned task ends with the last call of a user.
+    fn serve_users(
+        &self,
+        listener: Box<dyn Listener>,
+        relays: relay::Relays,
+        stop: &CancellationToken,
+    ) -> JoinHandle<()> {
+        let Self { config, world, consensus, state, tasks, .. } = self;
+        let frames = Frames::new(Arc::clone(&state.borrow()));
+        tasks.spawn(frames.clone().follow(state.clone(), stop.clone()));
+        let routes = api::router(Api::new(api::Parts {
+            id: config.id,
+            world: world.clone(),
+            consensus: consensus.clone(),
+            state: state.clone(),
+            limits: config.spec_limits.clone(),
+            cluster: config.cluster.clone(),
+            backups: Arc::new(Semaphore::new(1)),
+            users: Users::new(config.users.clone()),
+            hosts: config.members.iter().map(|member| host(&member.api).to_owned()).collect(),
+            shutdown: stop.clone(),
+            frames,
+            watches: Arc::new(Semaphore::new(MAX_WATCHES)),
+            arriving: Arriving::default(),
+            making: Arc::new(Semaphore::new(MAX_MAKING)),
+            relays,
+        }));
+        tasks.spawn(serve_plain(listener, routes, stop.clone()))
+    }
+}
+
 impl Controller {
-    /// Takes what the configuration names, and starts. Nothing is checked here that only a file can
-    /// get wrong; see [`ControllerConfig::check`].
+    /// Binds the sockets, locks the data directory and starts. What only a configuration file can get wrong is not checked
+    /// here; see [`ControllerConfig::check`].
     pub async fn start(config: ControllerConfig, world: World, tls: TlsIdentity) -> Result<Self, RoleError> {
         let resources = Resources::take(&config, &world).await?;
         Self::start_on(resources, config, world, tls).await
     }
 
-    /// Starts on what was taken already.
+    /// Starts on sockets and storage that were taken already.
     pub async fn start_on(
         resources: Resources,
         config: ControllerConfig,
@@ -189,62 +269,13 @@ impl Controller {
             Consensus::start(raft_config(&config, storage), world.clone(), tls.clone(), replica).await?;
         let (users, peers) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
-
-        let clock = Arc::new(LeadersClock::new(Arc::clone(&world.clock), consensus.status()));
-        let leaders_world = World { clock, ..world.clone() };
-        let limits = session::Limits {
-            unknown_after: config.liveness.unknown_after.as_duration(),
-            lost_after: config.liveness.lost_after.as_duration(),
-        };
-        let crowd = Crowd::default();
-        let (sessions, summons, hub) = session::sessions(
-            config.id,
-            leaders_world.clone(),
-            crowd.clone(),
-            consensus.clone(),
-            state.clone(),
-            limits,
-        );
-        tasks.spawn(hub.run(peers.clone()));
-        let reconciler = Reconciler::new(
-            state.clone(),
-            consensus.status(),
-            consensus.clone(),
-            leaders_world,
-            config.kept(),
-        );
-        tasks.spawn(reconciler.run(peers.clone()));
-        tasks.spawn(gauges::follow(state.clone(), consensus.clone(), peers.clone()));
-
-        let files = FileService::routes(state.clone(), config.spec_limits.allowed_fetch_urls.clone());
-        let (relay_routes, relays) =
-            relay::relays(config.id, world.clone(), tls.clone(), consensus.status(), summons, state.clone());
-        let cluster_routes = consensus.routes().merge(sessions).merge(files).merge(relay_routes);
-        tasks.spawn(serve_cluster(cluster, tls, crowd, cluster_routes, peers.clone()));
-
-        let frames = Frames::new(Arc::clone(&state.borrow()));
-        tasks.spawn(frames.clone().follow(state.clone(), users.clone()));
-        let routes = api::router(Api::new(api::Parts {
-            id: config.id,
-            world: world.clone(),
-            consensus: consensus.clone(),
-            state: state.clone(),
-            limits: config.spec_limits,
-            cluster: config.cluster.clone(),
-            backups: Arc::new(Semaphore::new(1)),
-            users: Users::new(config.users.clone()),
-            hosts: config.members.iter().map(|member| host(&member.api).to_owned()).collect(),
-            shutdown: users.clone(),
-            frames,
-            watches: Arc::new(Semaphore::new(MAX_WATCHES)),
-            arriving: Arriving::default(),
-            making: Arc::new(Semaphore::new(MAX_MAKING)),
-            relays,
-        }));
-        let serving_users = tasks.spawn(serve_plain(api, routes, users.clone()));
-
+        let id = config.id;
+        let parts = Parts { config, world, tls, consensus, state, tasks };
+        let relays = parts.serve_peers(cluster, &peers);
+        let serving_users = parts.serve_users(api, relays, &users);
+        let Parts { consensus, state, tasks, .. } = parts;
         tasks.close();
-        tracing::info!(id = %config.id, cluster = %cluster_addr, api = %api_addr, "controller started");
+        tracing::info!(%id, cluster = %cluster_addr, api = %api_addr, "controller started");
         Ok(Self {
             consensus,
             state,
@@ -270,7 +301,7 @@ impl Controller {
         self.api_addr
     }
 
-    /// Raft as it sees it.
+    /// What this controller knows of the Raft group, as it changes.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<RaftStatus> {
         self.consensus.status()

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
-/// Each call is compared with all of them.
+/// The most users that can be configured: each call is compared with all of them.
 const MAX_USERS: usize = 1_000;
-/// The longest name.
+/// The longest name of a user, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 /// Who calls while nobody is configured (drove-wire.md §1.2).
 const DEFAULT_USER: &str = "default-user";
@@ -22,7 +22,7 @@ const DEFAULT_USER: &str = "default-user";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UserConfig {
-    /// By which it is shown, and logs in with Basic.
+    /// The name under which it is shown, and with which it logs in by Basic.
     pub name: String,
     /// What it is for.
     pub role: UserRole,
@@ -42,7 +42,7 @@ pub struct TokenDigest([u8; 32]);
 pub struct NoDigest;
 
 impl TokenDigest {
-    /// That of `token`.
+    /// The digest of `token`.
     #[must_use]
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
@@ -111,7 +111,7 @@ pub(crate) struct User {
     pub(crate) role: UserRole,
 }
 
-/// What a call says of who makes it.
+/// The credentials that a call brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Credentials {
     /// A token, which says by itself whose it is.

@@ -37,7 +37,7 @@ const MAX_PIDS: u64 = 8192;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecutorConfig {
-    /// The cluster it belongs to.
+    /// The name of the cluster that it belongs to.
     pub cluster: ClusterId,
     /// Its id, as its certificate names it.
     pub id: ExecutorId,
@@ -48,21 +48,21 @@ pub struct ExecutorConfig {
     pub hostname: Option<String>,
     /// Its own ports.
     pub listen: ExecutorListen,
-    /// Cluster ports of the controllers, `host:port`. None: it works on the last table it was given.
+    /// Cluster ports of the controllers, `host:port`. Where there is none, it works on the last table that it was given.
     pub controllers: Vec<String>,
     /// Its certificate. Absent only where the identity is handed over in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsFiles>,
-    /// What may start workloads.
+    /// Which runners may start workloads.
     #[serde(default)]
     pub runner: RunnerChoice,
-    /// What placement may ask for; the host name is always among them.
+    /// The tags that a service's placement may ask for. The host name is always one of them.
     #[serde(default)]
     pub tags: Vec<String>,
     /// How often each core may be leased.
     #[serde(default = "one")]
     pub core_overcommit: u32,
-    /// MB that may be leased; what the machine has minus a reserve when absent.
+    /// The memory that may be leased, in MB. When absent: what the machine has, minus a reserve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u64>,
     /// How PROCESS executables are run.
@@ -74,7 +74,7 @@ pub struct ExecutorConfig {
     /// How the Docker Engine is used.
     #[serde(default)]
     pub docker: DockerConfig,
-    /// What of the node specs may use.
+    /// What specs may use of the node.
     #[serde(default)]
     pub host_access: HostAccessConfig,
     /// Host ports for instances whose spec does not fix them.
@@ -96,16 +96,16 @@ pub struct ExecutorListen {
     pub api: String,
 }
 
-/// What may start workloads.
+/// Which runners may start workloads.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RunnerChoice {
-    /// Both. DOCKER executables wait for an engine that does not answer yet; PROCESS ones do not need it.
+    /// Docker and processes. DOCKER executables wait while the engine does not answer yet; PROCESS ones do not need it.
     #[default]
     Auto,
-    /// Docker only.
+    /// Only DOCKER executables.
     Docker,
-    /// Processes only.
+    /// Only PROCESS executables.
     Process,
 }
 
@@ -135,13 +135,13 @@ impl Default for ProcessConfig {
     }
 }
 
-/// What is kept of the logs of instances that are over. Those of living ones are bounded by their spec.
+/// How much is kept of the logs of instances that are over. The logs of living instances are bounded by their specs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct LogsConfig {
-    /// For how long.
+    /// For how long logs are kept.
     pub max_age: DroveDuration,
-    /// How much, all of them together; the oldest go first.
+    /// How many bytes all of them may take together; the oldest go first.
     #[serde(with = "byte_size")]
     pub max_total_size: ByteSize,
 }
@@ -215,14 +215,14 @@ impl Default for DockerConfig {
     }
 }
 
-/// What of the node specs may use: directories with all that is below them, and variables. None unless they are named:
-/// who may mount `/` owns the node, and an executor's variables may hold its keys to a cloud.
+/// What specs may use of the node: directories with all that is below them, and the executor's variables. Nothing is open
+/// unless it is named here: whoever may mount `/` owns the node, and the executor's variables may hold its keys to a cloud.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct HostAccessConfig {
-    /// What may be mounted as a volume.
+    /// Directories that may be mounted as volumes.
     pub volumes: Vec<PathBuf>,
-    /// Where files of type `EXECUTOR_LOCAL_FILE` may be taken from.
+    /// Directories from which files of type `EXECUTOR_LOCAL_FILE` may be taken.
     pub files: Vec<PathBuf>,
     /// Variables of the executor's own that a spec copies with an empty value of the same name; `*`: all of them.
     pub env: Vec<String>,
@@ -249,12 +249,12 @@ impl Default for PortRange {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OnTerminate {
-    /// They go on running; the next start finds them.
+    /// Workloads go on running; the next start finds them.
     #[default]
     Keep,
-    /// They are stopped first, but for those that a drain is to keep.
+    /// Workloads are stopped first, except those whose drain policy is KEEP.
     Drain,
-    /// They are all stopped first: the node goes away.
+    /// All workloads are stopped first: the node goes away.
     Empty,
 }
 
@@ -278,63 +278,31 @@ fn default_drain_timeout() -> DroveDuration {
 }
 
 impl ExecutorConfig {
-    /// What reading alone cannot see; the first problem is named with its field.
+    /// Checks what reading the file alone cannot see. The error names the first problem with its field.
     pub fn check(&self) -> Result<(), RoleError> {
-        let refuse = |field: &str, problem: String| {
-            Err(RoleError::new(Exit::Validation, format!("the executor's configuration: {field} {problem}")))
-        };
+        self.check_room()?;
+        self.process.check()?;
+        self.docker.check()?;
+        self.host_access.check()?;
+        self.check_addresses()
+    }
+
+    fn check_room(&self) -> Result<(), RoleError> {
         if self.ports.from == 0 || self.ports.from > self.ports.to {
-            return refuse("ports", format!("{}-{} is not a range", self.ports.from, self.ports.to));
+            return refuse("ports", &format!("{}-{} is not a range", self.ports.from, self.ports.to));
         }
         if !(1..=MAX_OVERCOMMIT).contains(&self.core_overcommit) {
-            return refuse("coreOvercommit", format!("must be within 1..={MAX_OVERCOMMIT}"));
-        }
-        for (field, pids) in
-            [("process.maxPids", self.process.max_pids), ("docker.maxPids", self.docker.max_pids)]
-        {
-            if pids == 0 {
-                return refuse(field, "must be at least 1".to_owned());
-            }
-        }
-        for (field, files) in
-            [("process.openFiles", self.process.open_files), ("docker.openFiles", self.docker.open_files)]
-        {
-            if files.is_some_and(|files| files < MIN_OPEN_FILES) {
-                return refuse(field, format!("must be at least {MIN_OPEN_FILES}"));
-            }
-        }
-        let users = self.process.users.as_deref().unwrap_or_default();
-        if users.len() > MAX_USERS {
-            return refuse("process.users", format!("must not name more than {MAX_USERS}"));
-        }
-        let is_entry =
-            |entry: &str| entry.split(':').count() <= 2 && entry.split(':').all(|part| !part.is_empty());
-        if let Some(entry) = users.iter().find(|entry| !is_entry(entry)) {
-            return refuse("process.users", format!("'{entry}' is neither USER nor USER:GROUP"));
-        }
-        if let Some(socket) = self.docker.socket.as_ref().filter(|socket| !socket.is_absolute()) {
-            return refuse("docker.socket", format!("'{}' is not an absolute path", socket.display()));
-        }
-        if !(1..=MAX_PULLS).contains(&self.docker.pulls_in_flight) {
-            return refuse("docker.pullsInFlight", format!("must be within 1..={MAX_PULLS}"));
-        }
-        let access = &self.host_access;
-        for (field, dirs) in [("hostAccess.volumes", &access.volumes), ("hostAccess.files", &access.files)] {
-            if dirs.len() > MAX_HOST_DIRS {
-                return refuse(field, format!("must not name more than {MAX_HOST_DIRS}"));
-            }
-            if let Some(dir) = dirs.iter().find(|dir| !dir.is_absolute()) {
-                return refuse(field, format!("'{}' is not an absolute path", dir.display()));
-            }
-        }
-        if access.env.len() > MAX_HOST_VARIABLES {
-            return refuse("hostAccess.env", format!("must not name more than {MAX_HOST_VARIABLES}"));
-        }
-        if self.controllers.len() > MAX_CONTROLLERS {
-            return refuse("controllers", format!("must not name more than {MAX_CONTROLLERS}"));
+            return refuse("coreOvercommit", &format!("must be within 1..={MAX_OVERCOMMIT}"));
         }
         if self.tags.len() > MAX_TAGS {
-            return refuse("tags", format!("must not have more than {MAX_TAGS} entries"));
+            return refuse("tags", &format!("must not have more than {MAX_TAGS} entries"));
+        }
+        Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<(), RoleError> {
+        if self.controllers.len() > MAX_CONTROLLERS {
+            return refuse("controllers", &format!("must not name more than {MAX_CONTROLLERS}"));
         }
         let is_address = |address: &str| {
             address
@@ -343,14 +311,75 @@ impl ExecutorConfig {
         };
         for (index, address) in self.controllers.iter().enumerate() {
             if !is_address(address) {
-                return refuse(&format!("controllers[{index}]"), format!("'{address}' is not host:port"));
+                return refuse(&format!("controllers[{index}]"), &format!("'{address}' is not host:port"));
             }
         }
         if !is_address(&self.listen.api) {
-            return refuse("listen.api", format!("'{}' is not host:port", self.listen.api));
+            return refuse("listen.api", &format!("'{}' is not host:port", self.listen.api));
         }
         Ok(())
     }
+}
+
+impl ProcessConfig {
+    fn check(&self) -> Result<(), RoleError> {
+        check_limits("process", self.max_pids, self.open_files)?;
+        let users = self.users.as_deref().unwrap_or_default();
+        if users.len() > MAX_USERS {
+            return refuse("process.users", &format!("must not name more than {MAX_USERS}"));
+        }
+        let is_entry =
+            |entry: &str| entry.split(':').count() <= 2 && entry.split(':').all(|part| !part.is_empty());
+        if let Some(entry) = users.iter().find(|entry| !is_entry(entry)) {
+            return refuse("process.users", &format!("'{entry}' is neither USER nor USER:GROUP"));
+        }
+        Ok(())
+    }
+}
+
+impl DockerConfig {
+    fn check(&self) -> Result<(), RoleError> {
+        check_limits("docker", self.max_pids, self.open_files)?;
+        if let Some(socket) = self.socket.as_ref().filter(|socket| !socket.is_absolute()) {
+            return refuse("docker.socket", &format!("'{}' is not an absolute path", socket.display()));
+        }
+        if !(1..=MAX_PULLS).contains(&self.pulls_in_flight) {
+            return refuse("docker.pullsInFlight", &format!("must be within 1..={MAX_PULLS}"));
+        }
+        Ok(())
+    }
+}
+
+impl HostAccessConfig {
+    fn check(&self) -> Result<(), RoleError> {
+        for (field, dirs) in [("hostAccess.volumes", &self.volumes), ("hostAccess.files", &self.files)] {
+            if dirs.len() > MAX_HOST_DIRS {
+                return refuse(field, &format!("must not name more than {MAX_HOST_DIRS}"));
+            }
+            if let Some(dir) = dirs.iter().find(|dir| !dir.is_absolute()) {
+                return refuse(field, &format!("'{}' is not an absolute path", dir.display()));
+            }
+        }
+        if self.env.len() > MAX_HOST_VARIABLES {
+            return refuse("hostAccess.env", &format!("must not name more than {MAX_HOST_VARIABLES}"));
+        }
+        Ok(())
+    }
+}
+
+/// The limits that both runners have.
+fn check_limits(runner: &str, max_pids: u64, open_files: Option<u64>) -> Result<(), RoleError> {
+    if max_pids == 0 {
+        return refuse(&format!("{runner}.maxPids"), "must be at least 1");
+    }
+    if open_files.is_some_and(|files| files < MIN_OPEN_FILES) {
+        return refuse(&format!("{runner}.openFiles"), &format!("must be at least {MIN_OPEN_FILES}"));
+    }
+    Ok(())
+}
+
+fn refuse(field: &str, problem: &str) -> Result<(), RoleError> {
+    Err(RoleError::new(Exit::Validation, format!("the executor's configuration: {field} {problem}")))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The environment of an instance (DESIGN §5). Pure: what it may copy from the executor's own, the node's configuration
-//! says at the start.
+//! The environment of an instance (DESIGN §5). Pure: variables that it copies from the executor are filled in at its start,
+//! where the node's configuration allows them.
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,6 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use muster_common::executor::ExecutorRecord;
 use muster_common::exit::Exit;
+use muster_common::id::ExecutorId;
 use muster_common::instance::InstanceRecord;
 use muster_common::slot::SlotStatus;
 use muster_common::spec::DrainPolicy;
@@ -19,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ExecutorConfig;
 use crate::fetched::{Controllers, Fetched};
-use crate::journal::{Journal, OpenError};
+use crate::journal::{Contents, Incarnation, Journal, OpenError};
 use crate::lease::{Room, discover, outgoing_overlap};
 use crate::probe::Prober;
 use crate::relay;
@@ -29,7 +31,6 @@ use crate::supervisor::{
     self, Core, Handle, JOURNAL_TROUBLE, Message, Parts, Standing, SupervisorGone, Task,
 };
 use crate::systemd::Subject;
-use std::sync::Arc;
 
 /// How long tasks may take to end once they were told to. None of them waits for anything then.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -51,27 +52,27 @@ pub struct Executor {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{left} instances are still running after {after:.1?}")]
 pub struct DrainIncomplete {
-    /// How many.
+    /// How many are left.
     pub left: usize,
-    /// How long was waited.
+    /// How long the executor waited for their end.
     pub after: Duration,
 }
 
-/// One of the executor's tasks is no more.
+/// One of the executor's tasks has ended although nobody told it to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the executor's {task} task ended unasked ({why}); what runs keeps running, start the executor again"
 )]
 pub struct TaskEnded {
-    /// Which.
+    /// The task.
     pub task: &'static str,
     /// Its last words.
     pub why: String,
 }
 
 impl Executor {
-    /// Locks the data directory and starts on what its journal says. Returns as soon as the tasks run; that
-    /// everything is found again is seen in [`Executor::standing`].
+    /// Locks the data directory and starts with what its journal says. Returns as soon as the tasks run. Whether everything
+    /// has been found again is in [`Executor::standing`].
     pub async fn start(
         config: ExecutorConfig,
         world: World,
@@ -97,15 +98,7 @@ impl Executor {
         let now = world.clock.now();
         let opened = Journal::open(data_dir.path(), world.disk, &config.id, &boot_id, now).await;
         let (journal, incarnation, contents) = opened.map_err(|error| refused(&error))?;
-        tracing::info!(
-            executor = %config.id,
-            incarnation = incarnation.number,
-            rebooted = incarnation.rebooted,
-            journal_was_closed = incarnation.was_closed,
-            instances = contents.instances.len(),
-            damaged = contents.damaged,
-            "starting on what the journal says"
-        );
+        say_what_is_known(&config.id, &incarnation, &contents);
         // Only now: who finds the port open may take it that the executor knows what it is in charge of.
         let listener = bind(&world, "the executor's metrics", &config.listen.api).await?;
         let room = room(&config);
@@ -153,13 +146,13 @@ impl Executor {
         self.supervisor.standing()
     }
 
-    /// What its instances wrote, of the living and of those that are over.
+    /// The logs of its instances, living and over.
     #[must_use]
     pub const fn logs(&self) -> &Logs {
         &self.logs
     }
 
-    /// What the service manager is told of.
+    /// What is needed to report to the service manager.
     pub(crate) fn subject(&self) -> Subject {
         Subject { supervisor: self.supervisor.clone(), leader: self.leader.clone() }
     }
@@ -170,7 +163,8 @@ impl Executor {
     }
 
     /// Stops workloads in their ordinary way, hooks included, and waits for their end: one drain policy after the other, up
-    /// to `last`, those of one policy at once. Then controllers that listen are told of it. How many are left to run.
+    /// to `last`, all of one policy at once. Then it reports that to the controllers, if there is a session. Returns how many
+    /// workloads go on running.
     pub async fn drain(&self, last: DrainPolicy, limit: Duration) -> Result<usize, DrainIncomplete> {
         let begun = Instant::now();
         let mut standing = self.standing();
@@ -211,11 +205,11 @@ impl Executor {
         }
     }
 
-    /// Waits for a task that ends although nobody told it to. There is no going on without it: what an
-    /// executor no longer sees must be seen by the next one.
+    /// Waits for a task that ends although nobody told it to. The executor cannot go on without it: the next one must see what
+    /// this one no longer sees.
     ///
-    /// A panic is among that only where panics unwind. In what is shipped one of any task, also of the many short ones
-    /// that nobody waits for here, is the end of the process at once, and its last words say where.
+    /// Panics end up here only where they unwind. In the shipped programs a panic of any task ends the process at once, and
+    /// its last words say where it was.
     pub async fn failed(&mut self) -> TaskEnded {
         let tasks = self.tasks.iter_mut().map(|(_, task)| task);
         let (outcome, index, _) = futures::future::select_all(tasks).await;
@@ -300,6 +294,18 @@ fn room(config: &ExecutorConfig) -> Room {
         core_overcommit: config.core_overcommit,
         ports: config.ports.from..=config.ports.to,
     }
+}
+
+fn say_what_is_known(executor: &ExecutorId, incarnation: &Incarnation, contents: &Contents) {
+    tracing::info!(
+        %executor,
+        incarnation = incarnation.number,
+        rebooted = incarnation.rebooted,
+        journal_was_closed = incarnation.was_closed,
+        instances = contents.instances.len(),
+        damaged = contents.damaged,
+        "starting on what the journal says"
+    );
 }
 
 /// Not an error: most of the time such ports are free, and the bind check finds those that are not.

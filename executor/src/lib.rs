@@ -5,9 +5,9 @@
 //! | task | owns | hears | says |
 //! |---|---|---|---|
 //! | supervisor | every instance and slot, the journal | [`supervisor::Message`] (bounded mpsc), announcements of the runners | [`supervisor::Standing`] (watch), effects |
-//! | one per effect | nothing | – | its outcome, to the supervisor |
-//! | session | its connection | slot tables and acknowledgements of the leader; whom to dial | register, reports, heartbeats |
-//! | relays | nothing; one task per relay has its connection | whom to dial, from the session | logs, and what commands write, to a controller |
+//! | one task for each effect | nothing | – | its outcome, to the supervisor |
+//! | session | its connection | slot tables, acknowledgements and addresses to dial, from the leader | register, reports, heartbeats |
+//! | relays | nothing; one task for each relay has its connection | addresses to dial, from the session | logs, and the output of commands, to a controller |
 //! | api | its socket | – | `/metrics`, `/healthz`; nothing that changes anything |
 //!
 //! # Where things are
@@ -21,19 +21,19 @@
 //! | [`journal`] | what must survive a crash, on disk |
 //! | [`supervisor`] | the one task that puts these together |
 //! | [`session`] | the connection to the leading controller |
-//! | [`relay`] | what users ask of this node: logs, and commands beside workloads |
+//! | [`relay`] | serving users who want something of this node: logs, and commands beside workloads |
 //! | [`simulated`] | an executor without workloads, for measuring controllers |
-//! | [`fetched`] | files that this node, or controllers for it, fetch from servers, and what is kept of them |
-//! | [`runner`], [`probe`] | what starts workloads and asks them: traits, and what implements them |
+//! | [`fetched`] | files that this node, or a controller for it, fetches from servers, and the copies that are kept |
+//! | [`runner`], [`probe`] | starting workloads, and checking them: the traits and their implementations |
 //! | [`limits`] | how long calls may take, and how long they are waited for |
-//! | [`want`] | errors that are about this node, and say nothing of a workload |
+//! | [`want`] | errors that come from a shortage on this node, and say nothing about a workload |
 //! | [`systemd`] | what the service manager is told |
 //! | [`logs`] | what processes write: rotation, retention, reading |
 //! | [`config`] | the configuration file |
 //!
 //! An event becomes a decision, a decision is written to the journal, and only then does it become an effect.
-//! A crash between any two of these is met at the next start: living instances become UNKNOWN, the runners
-//! are asked, and each goes on where it was.
+//! The next start recovers from a crash between any two of these: living instances become UNKNOWN, the runners are asked
+//! what became of them, and each instance goes on where it was.
 
 mod config;
 mod environment;

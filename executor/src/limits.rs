@@ -1,5 +1,6 @@
-//! Limits that must be ordered: who waits for an answer outlasts who gives it. Then even "nobody answers" comes as an
-//! answer, which says what is wrong and blames no workload; only what is not answered at all is given up.
+//! Limits that depend on each other: whoever waits for an answer must wait longer than the one who gives it may take. Then
+//! even "nobody answers" arrives as an answer, which says what is wrong and blames no workload. Only what is not answered at
+//! all is given up.
 //!
 //! | waits | for | which may take |
 //! |---|---|---|

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use muster_common::exit::Exit;
 use muster_common::identity::{Identity, Role};
+use muster_common::spec::DrainPolicy;
 use muster_platform::tls::keep_current;
 use muster_platform::{DataDir, RoleError, TlsIdentity, World, shutdown, telemetry};
 
@@ -38,7 +39,7 @@ impl ExecutorArgs {
     }
 }
 
-/// The file in the data directory that says that nothing runs: the last drain was complete.
+/// The name of the file in the data directory that says that nothing runs, since the last drain was complete.
 pub const DRAINED: &str = "drained";
 
 /// Runs an executor until SIGTERM, SIGINT or SIGHUP.
@@ -65,18 +66,9 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
         .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot listen for signals", &error))?;
     // Locked before a runner looks into it.
     let data_dir = DataDir::lock(&config.data_dir)?;
-    let runners = Runners::open(&RunnerConfig {
-        choice: config.runner,
-        executor: config.id.clone(),
-        data_dir: data_dir.path().to_owned(),
-        shim: None,
-        process: config.process.clone(),
-        logs: config.logs.clone(),
-        docker: config.docker.clone(),
-        host_access: config.host_access.clone(),
-    })
-    .await
-    .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot start the executor", &error))?;
+    let runners = Runners::open(&runner_config(&config, &data_dir))
+        .await
+        .map_err(|error| RoleError::caused_by(Exit::Failure, "cannot start the executor", &error))?;
     let drained = data_dir.path().join(DRAINED);
     forget_drain(&drained)?;
     let prober = Arc::new(NodeProber::new(&runners));
@@ -95,31 +87,55 @@ pub async fn run(args: ExecutorArgs, world: World) -> Result<(), RoleError> {
     }
     let outcome = match drains_up_to {
         None => Ok(()),
-        Some(last) => match executor.drain(last, limit).await {
-            // As long as the directory is still this executor's: the next one takes the file away.
-            Ok(0) => note_drain(&drained),
-            Ok(kept) => {
-                tracing::info!(kept, "the node is drained; what a drain is to keep goes on running");
-                Ok(())
-            }
-            Err(error) => {
-                let sentence = format!("the node was not drained: {error}; they keep running");
-                Err(RoleError::new(Exit::Timeout, sentence))
-            }
-        },
+        Some(last) => drain(&executor, last, limit, &drained).await,
     };
     executor.shutdown().await;
     outcome
 }
 
-/// Nothing runs.
+/// What the runners need of the configuration.
+fn runner_config(config: &ExecutorConfig, data_dir: &DataDir) -> RunnerConfig {
+    RunnerConfig {
+        choice: config.runner,
+        executor: config.id.clone(),
+        data_dir: data_dir.path().to_owned(),
+        shim: None,
+        process: config.process.clone(),
+        logs: config.logs.clone(),
+        docker: config.docker.clone(),
+        host_access: config.host_access.clone(),
+    }
+}
+
+/// Stops what runs, up to the drain policy `last`, and notes in the file `drained` when nothing runs any more.
+async fn drain(
+    executor: &Executor,
+    last: DrainPolicy,
+    limit: Duration,
+    drained: &Path,
+) -> Result<(), RoleError> {
+    match executor.drain(last, limit).await {
+        // As long as the directory is still this executor's: the next one takes the file away.
+        Ok(0) => note_drain(drained),
+        Ok(kept) => {
+            tracing::info!(kept, "the node is drained; what a drain is to keep goes on running");
+            Ok(())
+        }
+        Err(error) => {
+            let sentence = format!("the node was not drained: {error}; they keep running");
+            Err(RoleError::new(Exit::Timeout, sentence))
+        }
+    }
+}
+
+/// Notes that nothing runs.
 fn note_drain(drained: &Path) -> Result<(), RoleError> {
     std::fs::write(drained, "").map_err(|error| {
         RoleError::caused_by(Exit::Failure, format!("cannot write {}", drained.display()), &error)
     })
 }
 
-/// From now on there may be workloads again.
+/// Takes that note back: from now on there may be workloads again.
 fn forget_drain(drained: &Path) -> Result<(), RoleError> {
     match std::fs::remove_file(drained) {
         Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -18,7 +18,7 @@ use crate::session::{self, Session};
 use crate::slots::{Slot, SlotKey};
 use crate::supervisor::{Handle, Message, Standing, Unacked};
 
-/// Only the session tells it anything.
+/// How many messages may wait: only the session sends any.
 const QUEUE: usize = 16;
 /// The way up, and the way down.
 const UP: [InstanceState; 6] = {

@@ -1,5 +1,5 @@
-//! Want of resources: errors that are about who asks, and say nothing of who was asked. They come to everything that
-//! is asked at the same moment, so no workload may be judged by them.
+//! Want of resources: errors because this node is short of something, such as descriptors or memory. They say nothing about
+//! the workload that was asked, and hit everything that is asked at the same moment. So no workload may be judged by them.
 
 use std::error::Error;
 use std::io;

@@ -159,6 +159,22 @@ impl DevCluster {
         instances
     }
 
+    /// Waits until so many instances of a service are healthy, and no more.
+    pub fn wait_for_healthy(&self, service: &str, count: usize) -> Vec<InstanceInfo> {
+        self.wait_for(&format!("{count} healthy instances"), || {
+            Some(self.healthy(service)).filter(|instances| instances.len() == count)
+        })
+    }
+
+    /// Waits until an instance of a service has ended; what is kept of it.
+    pub fn wait_for_end(&self, service: &str, instance: &InstanceInfo) -> InstanceInfo {
+        self.wait_for("the dead instance among the old ones", || {
+            self.old_instances(service)
+                .into_iter()
+                .find(|old| old.instance_id == instance.instance_id && old.state == InstanceState::Stopped)
+        })
+    }
+
     /// The pid of an instance of the example service, as it says itself.
     #[must_use]
     pub fn pid_of(&self, instance: &InstanceInfo) -> u32 {

@@ -220,9 +220,7 @@ fn a_lost_majority_and_then_everything_is_survived_without_touching_the_workload
         operator.ask_until_ok(0, &["members", "add", &(nth + 1).to_string(), &operator.cluster_addr(nth)]);
     }
     operator.scale(1, 2);
-    let both = operator.0.wait_for("a second healthy instance", || {
-        Some(operator.0.healthy(SERVICE)).filter(|instances| instances.len() == 2)
-    });
+    let both = operator.0.wait_for_healthy(SERVICE, 2);
     let same =
         both.iter().find(|instance| instance.instance_id == before.instance_id).expect("the first stays");
     assert_eq!(operator.0.pid_of(same), pid);

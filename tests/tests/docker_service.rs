@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use bollard::Docker;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use muster_common::instance::{InstanceInfo, InstanceState, RunnerKind};
+use muster_common::instance::{InstanceInfo, RunnerKind};
 use muster_common::reason::Reason;
 use muster_tests::cluster::DevCluster;
 use muster_tests::docker_image::{TestImage, engine_or_skip};
@@ -75,8 +75,7 @@ fn docker_service_is_replaced_found_again_and_leaves_nothing() {
     let Some(engine) = Engine::or_skip(test) else { return };
     let image = engine.image();
     let cluster = DevCluster::start(PROGRAM, 2, &[spec(&image)]);
-    let two_healthy = || Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == 2);
-    let before = cluster.wait_for("two healthy instances", two_healthy);
+    let before = cluster.wait_for_healthy(SERVICE, 2);
     assert!(before.iter().all(|instance| instance.runner == RunnerKind::Docker));
     let port = before[0].local_info.as_ref().unwrap().ports["main"].host_port;
     let answer = reqwest::blocking::get(format!("http://127.0.0.1:{port}/")).unwrap().text().unwrap();
@@ -85,17 +84,12 @@ fn docker_service_is_replaced_found_again_and_leaves_nothing() {
     // A container killed behind everybody's back is replaced, and explained.
     let victim = &before[0];
     engine.kill(&engine.container_of(victim).id.unwrap());
-    let dead = cluster.wait_for("the dead instance among the old ones", || {
-        cluster
-            .old_instances(SERVICE)
-            .into_iter()
-            .find(|old| old.instance_id == victim.instance_id && old.state == InstanceState::Stopped)
-    });
+    let dead = cluster.wait_for_end(SERVICE, victim);
     let evidence = dead.evidence.expect("evidence");
     assert_eq!((evidence.signal, evidence.exit_code, evidence.oom_killed), (Some(SIGKILL), None, false));
     assert_eq!(evidence.log_tail, "serving on 8000\n");
     assert_eq!(dead.reason, Some(Reason::Signaled));
-    let after = cluster.wait_for("a new healthy instance in its place", two_healthy);
+    let after = cluster.wait_for_healthy(SERVICE, 2);
 
     // A killed executor finds its container again.
     let kept = after.iter().find(|instance| instance.executor_id == "executor-1").unwrap();

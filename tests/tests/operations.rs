@@ -40,12 +40,6 @@ fn finished(cluster: &DevCluster, id: &str) -> Operation {
     })
 }
 
-fn healthy(cluster: &DevCluster, count: usize) -> Vec<InstanceInfo> {
-    cluster.wait_for("all instances healthy", || {
-        Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == count)
-    })
-}
-
 fn spec(cluster: &DevCluster) -> Value {
     let controller = &cluster.controllers()[0];
     cluster.try_get(&controller.rest, &format!("localservices/{SERVICE}/spec")).unwrap()
@@ -64,7 +58,7 @@ impl Restart {
         let cluster = DevCluster::start(PROGRAM, 2, &[]);
         let count = json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": SERVICE, "instancesPerHost": 10});
         operate(&cluster, &count);
-        let before = healthy(&cluster, 20);
+        let before = cluster.wait_for_healthy(SERVICE, 20);
         let restart = json!({
             "type": "RESTART", "serviceId": SERVICE, "opSpec": {"parallelism": 2, "timeout": "5m"}
         });
@@ -83,7 +77,7 @@ impl Restart {
         assert_eq!(over.state, OperationState::Succeeded, "{}", over.message);
         assert_eq!(over.slots.len(), 20);
         assert!(over.slots.iter().all(|slot| slot.outcome == SlotOutcome::Done), "{over:?}");
-        let after = healthy(cluster, 20);
+        let after = cluster.wait_for_healthy(SERVICE, 20);
         let (old, new) = (ids(before), ids(&after));
         assert!(old.is_disjoint(&new), "every instance was replaced");
         let ended = cluster.wait_for("the records of those that ended", || {
@@ -145,7 +139,7 @@ fn operation_kept_by(cluster: &DevCluster, controllers: &[RoleProcess], id: &str
 #[test]
 fn a_spec_that_does_not_work_is_rolled_back_and_stops_nobody() {
     let cluster = DevCluster::start(PROGRAM, 2, &[]);
-    let before = healthy(&cluster, 2);
+    let before = cluster.wait_for_healthy(SERVICE, 2);
     let mut bad = spec(&cluster);
     bad["readiness"]["mode"]["path"] = json!("/nowhere");
     bad["readiness"]["attempts"] = json!(1);
@@ -162,7 +156,7 @@ fn a_spec_that_does_not_work_is_rolled_back_and_stops_nobody() {
     assert!(over.slots.iter().all(|slot| slot.outcome == SlotOutcome::RolledBack), "{over:?}");
     let path = spec(&cluster)["readiness"]["mode"]["path"].clone();
     assert_eq!(path, json!("/health"), "what is wanted is what works");
-    let after = healthy(&cluster, 2);
+    let after = cluster.wait_for_healthy(SERVICE, 2);
     // Who was healthy ended only after another one of its slot had become healthy, with the old spec again.
     for old in &before {
         let ended = cluster.wait_for("the record of the old instance", || {
@@ -179,7 +173,7 @@ fn a_spec_that_does_not_work_is_rolled_back_and_stops_nobody() {
 #[test]
 fn a_changed_file_is_applied_to_what_runs_and_the_same_again_changes_nothing() {
     let cluster = DevCluster::start(PROGRAM, 2, &[]);
-    let before = healthy(&cluster, 2);
+    let before = cluster.wait_for_healthy(SERVICE, 2);
     let mut changed = spec(&cluster);
     changed["env"] = json!({"COLOUR": "green"});
     let file = cluster.dir().join("changed.json");
@@ -188,8 +182,8 @@ fn a_changed_file_is_applied_to_what_runs_and_the_same_again_changes_nothing() {
     let apply = || cluster.muster(&["--server", &rest, "apply", "-f", &file.to_string_lossy()]);
     let applied = apply();
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
-    let after = healthy(&cluster, 2);
+    let after = cluster.wait_for_healthy(SERVICE, 2);
     assert!(ids(&before).is_disjoint(&ids(&after)));
     assert!(apply().status.success());
-    assert_eq!(ids(&healthy(&cluster, 2)), ids(&after));
+    assert_eq!(ids(&cluster.wait_for_healthy(SERVICE, 2)), ids(&after));
 }

@@ -14,18 +14,11 @@ const SIGKILL: i32 = 9;
 #[test]
 fn a_killed_service_is_replaced_and_leaves_its_evidence() {
     let cluster = DevCluster::start(PROGRAM, 2, &[]);
-    let before = cluster.wait_for("two healthy instances", || {
-        Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == 2)
-    });
+    let before = cluster.wait_for_healthy(SERVICE, 2);
     let victim = before[0].clone();
     kill_9(cluster.pid_of(&victim));
 
-    let dead = cluster.wait_for("the dead instance among the old ones", || {
-        cluster
-            .old_instances(SERVICE)
-            .into_iter()
-            .find(|old| old.instance_id == victim.instance_id && old.state == InstanceState::Stopped)
-    });
+    let dead = cluster.wait_for_end(SERVICE, &victim);
     let evidence = dead.evidence.expect("evidence");
     assert_eq!((evidence.signal, evidence.exit_code, evidence.oom_killed), (Some(SIGKILL), None, false));
     assert!(evidence.log_tail.contains("example server: listening"), "{:?}", evidence.log_tail);
@@ -41,9 +34,7 @@ fn a_killed_service_is_replaced_and_leaves_its_evidence() {
         "{path:?}"
     );
 
-    let after = cluster.wait_for("a new healthy instance in its place", || {
-        Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == 2)
-    });
+    let after = cluster.wait_for_healthy(SERVICE, 2);
     let replacement = after.iter().find(|instance| instance.executor_id == victim.executor_id).unwrap();
     assert_ne!(replacement.instance_id, victim.instance_id);
     assert!(
@@ -62,9 +53,7 @@ fn a_killed_leader_is_succeeded_and_the_cluster_accepts_writes() {
     let survivor = cluster.controllers().into_iter().find(|controller| controller.id != leader.id).unwrap();
     let scale = json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": SERVICE, "instancesPerHost": 2});
     cluster.wait_for("another controller to accept a write", || cluster.operate(&survivor.rest, &scale).ok());
-    let instances = cluster.wait_for("a second healthy instance", || {
-        Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == 2)
-    });
+    let instances = cluster.wait_for_healthy(SERVICE, 2);
     let after: Vec<u32> = instances.iter().map(|instance| cluster.pid_of(instance)).collect();
     assert!(
         pids.iter().all(|pid| after.contains(pid)),

@@ -13,8 +13,7 @@ mod nodes;
 mod reader;
 mod run;
 
-use anyhow::{Context as _, bail, ensure};
-use muster_platform::shutdown::shutdown_signal;
+use anyhow::{Context as _, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::group::Place;
@@ -40,15 +39,9 @@ pub(crate) struct Args {
 
 /// Measures each fleet and prints its table. Missed budgets are no error.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
-    let stop = shutdown_signal().context("listening for signals")?;
     for executors in args.executors.iter().copied() {
         raise_descriptors(u64::from(executors) + SPARE_DESCRIPTORS)?;
-        // Dropping what measures ends the processes and removes their files.
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => bail!("interrupted"),
-            outcome = run::measure(args, executors) => outcome?,
-        }
+        run::measure(args, executors).await?;
     }
     Ok(())
 }

@@ -1,14 +1,13 @@
-//! Users who read through each controller all the time, linearizably, on threads of their own: what they see must not
-//! wait for the simulated executors, which share this process.
+//! Users who read through each controller all the time, linearizably.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
+use futures::FutureExt as _;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::eye::get;
+use crate::aside::Aside;
 
 /// Between two rounds of one reader.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -39,16 +38,13 @@ impl Reads {
 }
 
 /// Readers at work, one for each controller.
-pub(super) struct Readers {
-    stop: CancellationToken,
-    threads: Vec<thread::JoinHandle<anyhow::Result<Reads>>>,
-}
+pub(super) struct Readers(Aside<Reads>);
 
 impl Readers {
     /// Starts them; `most` is how many instances a service has at most.
     pub(super) fn start(addresses: &[String], services: &[String], most: u32) -> Self {
         let stop = CancellationToken::new();
-        let start = |address: &String| {
+        let reader = |address: &String| {
             let reader = Reader {
                 address: address.clone(),
                 services: services.to_vec(),
@@ -57,26 +53,18 @@ impl Readers {
                 http: reqwest::Client::new(),
                 reads: Reads::default(),
             };
-            thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                Ok(runtime.context("starting a reader's runtime")?.block_on(reader.run()))
-            })
+            reader.run().map(Ok)
         };
-        let threads = addresses.iter().map(start).collect();
-        Self { stop, threads }
+        Self(Aside::start(stop.clone(), addresses.iter().map(reader)))
     }
 
     /// Ends them; what they saw.
     pub(super) async fn stop(self) -> anyhow::Result<Reads> {
-        self.stop.cancel();
-        let join = move || {
-            let mut reads = Reads::default();
-            for thread in self.threads {
-                reads.absorb(thread.join().map_err(|_| anyhow!("a reader broke off"))??);
-            }
-            Ok(reads)
-        };
-        tokio::task::spawn_blocking(join).await.context("waiting for the readers")?
+        let mut all = Reads::default();
+        for reads in self.0.stop().await? {
+            all.absorb(reads);
+        }
+        Ok(all)
     }
 }
 

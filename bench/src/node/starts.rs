@@ -4,10 +4,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use bollard::Docker;
 use bollard::query_parameters::KillContainerOptionsBuilder;
-use muster_platform::shutdown::shutdown_signal;
 use muster_tests::docker_image::TestImage;
 
 use crate::output::line;
@@ -40,18 +39,13 @@ struct Row {
     budget: f64,
 }
 
-/// Measures and prints the table. SIGINT or SIGTERM ends it early, and leaves nothing either: the executor ends first, and
-/// with the image all containers that anybody made of it go.
+/// Measures and prints the table. At the end the executor goes first; with the image all containers go that anybody made
+/// of it.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.rounds > 0 && !args.at_once.is_empty(), "nothing is to be measured");
-    let stop = shutdown_signal().context("listening for signals")?;
     let docker = Docker::connect_with_defaults().context("reaching the Docker Engine")?;
     let image = TestImage::import(&docker).await?;
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => bail!("interrupted"),
-        outcome = measure(args, &docker, &image) => outcome,
-    }
+    measure(args, &docker, &image).await
 }
 
 async fn measure(args: &Args, docker: &Docker, image: &TestImage) -> anyhow::Result<()> {

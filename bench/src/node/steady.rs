@@ -4,9 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use bollard::Docker;
-use muster_platform::shutdown::shutdown_signal;
 use muster_tests::docker_image::TestImage;
 
 use super::agent::Node;
@@ -30,16 +29,11 @@ pub(crate) struct Args {
     program: Option<PathBuf>,
 }
 
-/// Measures and prints the table. SIGINT or SIGTERM ends it early, and leaves nothing either.
+/// Measures and prints the table.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
-    let stop = shutdown_signal().context("listening for signals")?;
     let docker = Docker::connect_with_defaults().context("reaching the Docker Engine")?;
     let image = TestImage::import(&docker).await?;
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => bail!("interrupted"),
-        outcome = measure(args, &image) => outcome,
-    }
+    measure(args, &image).await
 }
 
 async fn measure(args: &Args, image: &TestImage) -> anyhow::Result<()> {

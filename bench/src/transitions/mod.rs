@@ -13,26 +13,24 @@ mod trickle;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use muster_common::id::{ExecutorId, OperationId};
 use muster_common::operation::OperationRequest;
 use muster_common::spec::LocalServiceSpec;
 use muster_controller::{Command, Reply};
 use muster_platform::World;
-use muster_platform::shutdown::shutdown_signal;
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::group::{Group, Place};
 use crate::output::line;
-use crate::process::cpu_seconds;
 use crate::proposer::propose;
 use crate::stats::{Summary, Timed, millis};
 
 use session::Session;
 
 pub(crate) use session::Committed;
-pub(crate) use trickle::Trickle;
+pub(crate) use trickle::{Trickle, TrickleArgs};
 
 /// The budget of DESIGN §10, in transitions per second.
 const BUDGET: f64 = 50_000.0;
@@ -56,9 +54,8 @@ pub(crate) struct Args {
     place: Place,
 }
 
-/// Measures, and prints the table. SIGINT or SIGTERM ends it early, and leaves nothing either.
+/// Measures, and prints the table.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
-    let stop = shutdown_signal().context("listening for signals")?;
     let time = Duration::from_secs(args.seconds);
     line(format_args!(
         "{} executors, {} s a row; cores: what leader, both followers and clients take",
@@ -78,12 +75,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     ))?;
     for &instances in &args.instances {
         let mut group = Group::start(&args.place)?;
-        let row = tokio::select! {
-            biased;
-            () = stop.cancelled() => bail!("interrupted"),
-            row = measure(&mut group, args.executors, u32::from(instances), time) => row?,
-        };
-        line(row)?;
+        line(measure(&mut group, args.executors, u32::from(instances), time).await?)?;
     }
     Ok(())
 }
@@ -151,9 +143,9 @@ async fn measure(group: &mut Group, executors: u16, instances: u32, time: Durati
     let mut running: JoinSet<anyhow::Result<Vec<Duration>>> =
         filled.into_iter().map(|session| session.run(from, from + time)).collect();
     tokio::time::sleep_until(from.into()).await;
-    let before = taken(group)?;
+    let before = group.cpu_seconds()?;
     tokio::time::sleep_until((from + time).into()).await;
-    let after = taken(group)?;
+    let after = group.cpu_seconds()?;
     let mut latencies = Vec::new();
     while let Some(ended) = running.join_next().await {
         latencies.extend(ended.context("a session broke off")??);
@@ -164,11 +156,6 @@ async fn measure(group: &mut Group, executors: u16, instances: u32, time: Durati
     let followers = (0..3).filter(|number| *number != leading).map(cores).sum();
     let reports = Summary::of(Timed { latencies, elapsed: time }).context("nothing was acknowledged")?;
     Ok(Row { instances, reports, leader: cores(leading), followers, clients: cores(3) })
-}
-
-/// Processor time so far: of each controller, then of this process.
-fn taken(group: &Group) -> anyhow::Result<Vec<f64>> {
-    group.pids().into_iter().chain([std::process::id()]).map(cpu_seconds).collect()
 }
 
 /// Has a service run everywhere, with so many instances on each executor.

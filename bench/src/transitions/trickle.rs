@@ -8,7 +8,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::filled;
 use super::session::{Committed, Session};
-use crate::group::Group;
+use crate::group::{Group, Place};
+
+/// The command line of what is measured beside a trickle.
+#[derive(clap::Args)]
+pub(crate) struct TrickleArgs {
+    /// How many transitions are committed each second, beside which is measured
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+    /// How long is measured, in seconds
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+impl TrickleArgs {
+    /// How long is measured.
+    pub(crate) const fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
 
 /// Executors whose instances are all HEALTHY, and that say nothing until they are told to.
 pub(crate) struct Trickle(Vec<Session>);

@@ -93,7 +93,7 @@ pub(crate) fn spawn(role: &RoleEntry) -> Result<Pid, CliError> {
     pid.ok_or_else(|| fail("it ended at once", &last_words(&role.log())))
 }
 
-/// The last line of a role's log: its one clear sentence, when it could not start.
+/// The last line of a role's log: its one clear sentence, when it could not start. A log that cannot be read holds none.
 pub(crate) fn last_words(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

@@ -1,5 +1,5 @@
-//! What is done to the files of a controller that does not run: made of a backup, made of what is left of a
-//! cluster, set aside.
+//! Commands that work on the files of a stopped controller: they make a new cluster of a backup or of one survivor, or set
+//! the files aside so that the controller can join again.
 //!
 //! | module | noun |
 //! |---|---|
@@ -31,7 +31,7 @@ use crate::raft::{Machine as _, Member, StartError, regroup};
 use crate::state::Replica;
 use crate::store::Owner;
 
-/// Does a command; what it has to say goes to standard output.
+/// Runs a command. What it has to say goes to standard output.
 pub async fn run(command: OfflineCommand, world: &World) -> Result<(), RoleError> {
     match command {
         OfflineCommand::Recover(args) => recover::recover(&args, world).await,
@@ -40,7 +40,7 @@ pub async fn run(command: OfflineCommand, world: &World) -> Result<(), RoleError
     }
 }
 
-/// A controller that does not run: nobody else can start it meanwhile.
+/// A stopped controller, whose data directory is locked so that nobody can start it meanwhile.
 struct Stopped {
     me: Member,
     owner: Owner,
@@ -71,17 +71,17 @@ impl Stopped {
 
 /// A group of one that was made.
 struct Founded {
-    /// Where that is which was in the directory before.
+    /// Where the files are that were in the directory before, if there were any.
     aside: Option<PathBuf>,
-    /// What was at work in the group before, and waits for a user's word now.
+    /// The operations that were at work in the old group. They are paused now and wait for a user's decision.
     paused: Vec<Arc<Operation>>,
 }
 
-/// Makes of a stopped controller a group of its own, with the state in `replica`, of a group that has ended. What was
-/// in its directory is set aside.
+/// Makes a stopped controller a group of its own. Its state is the one in `replica`, which is of a group that has ended.
+/// What was in its directory is set aside.
 ///
-/// What goes in waves is paused: how far it got since, or that users said it must not go on, may not be known here,
-/// and each of its steps replaces what runs.
+/// Operations that go in waves are paused. How far they got since, or that users stopped them, may not be known here,
+/// and each of their steps replaces something that runs.
 async fn found(
     stopped: &Stopped,
     replica: &mut Replica,

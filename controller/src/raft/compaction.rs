@@ -1,5 +1,5 @@
-//! Keeps the log from growing by its bytes: consensus itself takes a snapshot after so many entries, however large they
-//! are, so one is asked for as soon as the commands since the last one take too much.
+//! Bounds the bytes of the log. openraft takes a snapshot after so many entries, however large they are. So this task asks
+//! for one as soon as the commands since the last snapshot take too many bytes.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a member of the Raft group must be told.
+//! The settings of a member of the Raft group.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::store::MemoryDisk;
 /// A controller, as the group knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Its id; of one member at a time. Files that were made anew are another incarnation of it.
+    /// Its id. Only one member has it at a time. When its files are made anew, that is another incarnation of it.
     pub id: ControllerId,
     /// `host:port` of its cluster port (gRPC, mTLS).
     pub cluster_addr: String,
@@ -56,14 +56,14 @@ pub(crate) struct RaftConfig {
     pub id: ControllerId,
     /// Where it keeps its log and snapshots.
     pub storage: Storage,
-    /// The group at its first start, the same on every member. Later the log knows who is in it, and
-    /// this says only where those are that it names.
+    /// The members that found the group, the same list on every member. Later the log says who is in the group, and this
+    /// list only says where those members are that it names.
     pub members: Vec<Member>,
     /// How long things take.
     pub timings: Timings,
     /// Entries between two snapshots.
     pub snapshot_every: u64,
-    /// Bytes of commands between two snapshots, should they come first.
+    /// Bytes of commands between two snapshots, if that many come before so many entries.
     pub snapshot_bytes: u64,
 }
 

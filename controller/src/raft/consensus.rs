@@ -32,7 +32,7 @@ use super::service;
 use super::status::{self, RaftStatus};
 use super::types::{Incarnation, Raft, Runtime};
 use super::vacancy::{self, Lines};
-use crate::store::{self, Owner};
+use crate::store::{self, Owner, Stores};
 
 /// Entries in one append at most; their bytes are limited by the log store.
 const APPEND_ENTRIES: u64 = 256;
@@ -74,15 +74,15 @@ impl Consensus {
     }
 
     /// Has `command` replicated and applied, wherever the leader is, and returns the machine's reply.
-    /// When it returns, this member has not necessarily applied it yet: see
-    /// [`read_barrier`](Self::read_barrier). Takes 10 s at most. It is not
-    /// begun later than that; only what was [`Unknown`](ProposeError::Unknown) may still be carried out.
+    /// When it returns, this member has not necessarily applied the command yet: see
+    /// [`read_barrier`](Self::read_barrier). Takes 10 s at most. After an error the command is never carried out later,
+    /// except after [`Unknown`](ProposeError::Unknown).
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
         self.proposals.propose(command, None).await
     }
 
-    /// The same for what this member decided as the leader of `term`: it is carried out while it leads in that term, or
-    /// not at all. Another leader judges for itself, and knows better by the time that it would hear of this.
+    /// The same for a command that this member decided on as the leader of `term`. It is carried out while this member leads
+    /// in that term, or not at all: the next leader decides for itself, on newer knowledge.
     pub(crate) async fn propose_as_leader(&self, term: u64, command: Bytes) -> Result<Bytes, ProposeError> {
         self.proposals.propose(command, Some(term)).await
     }
@@ -93,7 +93,7 @@ impl Consensus {
         self.reads.barrier().await
     }
 
-    /// Everything up to here is applied here.
+    /// The revision up to which this member has applied everything.
     #[must_use]
     pub(crate) fn applied(&self) -> Revision {
         *self.node.applied.borrow()
@@ -156,20 +156,7 @@ async fn start(
 ) -> Result<Consensus, StartError> {
     check(&config, &tls)?;
     let settings = settings(&tls.identity().cluster.to_string(), config.timings, config.snapshot_every)?;
-    let owner = Owner {
-        cluster: tls.identity().cluster.clone(),
-        controller: config.id,
-        incarnation: Incarnation(world.uuid().to_string()),
-    };
-    if let Storage::Directory(directory) = &config.storage {
-        let unfinished = |source| StartError::io(directory.clone(), source);
-        regroup::finish(directory).map_err(unfinished)?;
-    }
-    let (storage, disk) = (config.storage.clone(), world.disk);
-    let stores = disk
-        .run(move || store::open(&storage, &owner, disk))
-        .await
-        .map_err(|error| StartError::Recovery(error.to_string()))??;
+    let stores = open_stores(&config, &world, &tls).await?;
 
     let (seed, seed_of_calls) = (world.entropy.next_u64(), world.entropy.next_u64());
     let peers = Peers::new(world, tls, &config.members);
@@ -209,6 +196,22 @@ async fn start(
         closed: stores.closed,
         seed: seed_of_calls,
     })
+}
+
+/// Opens the member's files. If a `recover` or a `restore` was cut short, it is finished first.
+async fn open_stores(config: &RaftConfig, world: &World, tls: &TlsIdentity) -> Result<Stores, StartError> {
+    if let Storage::Directory(directory) = &config.storage {
+        let unfinished = |source| StartError::io(directory.clone(), source);
+        regroup::finish(directory).map_err(unfinished)?;
+    }
+    let owner = Owner {
+        cluster: tls.identity().cluster.clone(),
+        controller: config.id,
+        incarnation: Incarnation(world.uuid().to_string()),
+    };
+    let (storage, disk) = (config.storage.clone(), world.disk);
+    let opened = disk.run(move || store::open(&storage, &owner, disk)).await;
+    opened.map_err(|error| StartError::Recovery(error.to_string()))?
 }
 
 fn check(config: &RaftConfig, tls: &TlsIdentity) -> Result<(), StartError> {

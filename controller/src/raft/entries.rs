@@ -1,5 +1,5 @@
-//! What other members hand to the one that leads, on its way into the log. What waits becomes one entry: an entry
-//! costs each member far more than one command more in it does.
+//! Commands that other members hand to the leader, on their way into the log. All that wait become one entry, because an
+//! entry costs each member far more than another command in it.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const QUEUE: usize = 1024;
 
 type Written = Result<Vec<Bytes>, NotWritten>;
 
-/// Commands that came together, and who waits for their replies.
+/// Commands that came together, and the way back to their proposer.
 struct Part {
     commands: Arc<[Bytes]>,
     written: oneshot::Sender<Written>,
@@ -38,8 +38,8 @@ impl Entries {
         Self(queue)
     }
 
-    /// Has `commands` replicated and applied, in one entry, if this member leads. Who stops waiting for that while
-    /// they wait for their entry takes them back.
+    /// Has `commands` replicated and applied, in one entry, if this member leads. Dropping the future takes them back as
+    /// long as their entry was not made.
     pub(super) async fn write(&self, commands: Arc<[Bytes]>) -> Written {
         let (written, outcome) = oneshot::channel();
         let stopped = || NotWritten::Elsewhere(Elsewhere(None));

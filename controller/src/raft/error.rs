@@ -32,7 +32,7 @@ pub(crate) enum ProposeError {
     /// The leader cannot take it, nor what shared its entry. It did not happen.
     #[error("the leader refused the change: {cause}; bring all controllers to one version")]
     Refused {
-        /// Why.
+        /// The reason.
         cause: String,
     },
     /// Too much is waiting already. It did not happen.
@@ -77,10 +77,10 @@ pub(crate) enum ReadError {
 /// The group was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ChangeError {
-    /// It must not be; nothing was done.
+    /// The change would harm the group, so nothing was done.
     #[error("{why}")]
     Refused {
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// There is no such member; nothing was done.
@@ -103,7 +103,7 @@ pub(crate) enum ChangeError {
 /// A member could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// What it was told cannot be.
+    /// Its configuration cannot work.
     #[error("the members of the cluster are not configured as they must be: {0}")]
     Config(String),
     /// Another process uses its files.
@@ -120,11 +120,11 @@ pub enum StartError {
     WrongOwner {
         /// The file.
         path: PathBuf,
-        /// Who owns it.
+        /// The controller that owns it.
         found: ControllerId,
-        /// Of which cluster.
+        /// The cluster of that controller.
         cluster: String,
-        /// Who this is.
+        /// This controller.
         expected: String,
     },
     /// Its files are damaged.
@@ -146,10 +146,10 @@ pub enum StartError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// What it kept cannot be made its state again.
+    /// Its state cannot be rebuilt from its files.
     #[error(
         "cannot recover the replicated state: {0}; if a newer version was used here, use that one; otherwise the files \
          are damaged: {REPAIR}"

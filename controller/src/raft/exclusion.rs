@@ -1,9 +1,9 @@
-//! A member that the group has removed is not told: the leader just stops calling. So each asks the others now and then,
-//! and one that is not among the members any more says so and ends, rather than wait for ever for a leader that does
-//! not know it.
+//! Nobody tells a member that it was removed from the group: the leader just stops calling it. So each member asks the
+//! others now and then. One that learns that it is a member no more says so and ends, instead of waiting for ever for a
+//! leader that does not know it.
 //!
-//! Only a leader that a majority follows is believed, and none of an earlier term: it may be from before this member was
-//! taken in.
+//! A member believes only a leader that a majority follows, and none of an earlier term than its own: such a leader may
+//! speak of the time before this member was added.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// How many rounds in a row must say so: a removal that is not committed yet may come to nothing.
 const ROUNDS: u32 = 2;
 
-/// Starts the task, which says why this member is excluded, should it be. It ends then, or with `stop`.
+/// Starts the task. If this member was removed, it says why in `excluded` and ends; otherwise it ends with `stop`.
 pub(super) fn start(node: Arc<Node>, excluded: watch::Sender<Option<String>>, stop: CancellationToken) {
     tokio::spawn(async move {
         tokio::select! {
@@ -51,7 +51,7 @@ async fn exclusion(node: &Node) -> String {
     }
 }
 
-/// What the other members, as far as this one knows them, say of themselves.
+/// What the other members, as far as this one knows them, say of themselves. Who cannot be reached says nothing.
 async fn ask(node: &Node, own: &Hello) -> Vec<Hello> {
     let others = own.group.iter().filter(|(id, _)| **id != node.id.0);
     let asked = others.map(|(id, at)| {

@@ -1,5 +1,5 @@
-//! How a member with empty files comes into a group: it founds one together with all whom the configuration
-//! names, or it waits to be taken into one that is there.
+//! How a member with empty files comes into a group: it founds one together with all members that the configuration
+//! names, or it waits to be added to a group that exists.
 //!
 //! Nobody founds while one of the others is silent: that one may be in a group already, in which this member
 //! was before its files were lost. The lowest id founds; the others hear of it from their leader.
@@ -30,9 +30,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Hello {
     /// Where it is, and on which files.
     pub(super) me: (u64, Addresses),
-    /// Whom its configuration names.
+    /// The members that its configuration names.
     pub(super) configured: Vec<u64>,
-    /// The group that it is in; nobody: it is in none.
+    /// The members of the group that it is in; empty where it is in none.
     pub(super) group: Nodes,
     /// The term in which it leads, followed by a majority.
     pub(super) leads_in: Option<u64>,

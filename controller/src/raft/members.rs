@@ -1,4 +1,4 @@
-//! Who is in the group, and how that changes: decided by the leader, asked for anywhere.
+//! Who is in the group, and how that changes. The leader decides on a change; any member can be asked for it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use super::founding;
 use super::node::{Elsewhere, Leader, Node};
 use super::types::{Addresses, Nodes, TypeConfig};
 
-/// The leader's answer to who is there.
+/// How long the leader may take to list the members.
 const LIST_TIMEOUT: Duration = Duration::from_secs(1);
-/// From the wish to its answer, fail-over included.
+/// How long a change may take from the request to its answer, a change of leader included.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// One change: two entries, each on a majority's disks.
+/// How long the leader may take for one change: two entries, each on a majority's disks.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(8);
 /// A member that has not answered for this many leases is not counted on.
 const LEASES: u32 = 2;
@@ -48,19 +48,19 @@ pub(crate) struct MemberList {
     pub(crate) last: Option<u64>,
 }
 
-/// A wish.
+/// A change that a user asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MemberChange {
-    /// To take one in.
+    /// To add a member.
     Add {
-        /// Who.
+        /// The controller.
         id: ControllerId,
         /// Its cluster port.
         address: String,
     },
-    /// To take one out.
+    /// To remove a member.
     Remove {
-        /// Who.
+        /// The controller.
         id: ControllerId,
     },
 }
@@ -70,7 +70,7 @@ pub(crate) enum MemberChange {
 pub(super) enum NotChanged {
     /// Another one leads; nothing was done.
     Elsewhere(Elsewhere),
-    /// It must not be.
+    /// The change would harm the group.
     Refused(String),
     /// There is no such member.
     NoMember,
@@ -78,7 +78,7 @@ pub(super) enum NotChanged {
     Unknown(String),
 }
 
-/// Who votes, and who of all members answers: what a change is judged by.
+/// Which members vote, and which of all members answer: a change is judged by that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Electorate {
     pub(super) voters: BTreeSet<u64>,
@@ -95,7 +95,7 @@ impl Electorate {
         }
     }
 
-    /// Refuses a group of `voters` of whom no majority answers now: it could decide nothing.
+    /// Refuses a group of `voters` if no majority of them answers now: such a group could decide nothing.
     fn admit(&self, voters: &BTreeSet<u64>) -> Result<(), String> {
         let live = voters.intersection(&self.live).count();
         let needed = voters.len() / 2 + 1;
@@ -127,7 +127,7 @@ impl Electorate {
     }
 }
 
-/// Who is in the group.
+/// The members of the group.
 pub(super) async fn list(node: &Node) -> MemberList {
     match node.leader() {
         Leader::Other(leader) => match timeout(LIST_TIMEOUT, ask_list(node, &leader)).await {
@@ -165,6 +165,7 @@ pub(super) fn known_here(node: &Node) -> MemberList {
     }
 }
 
+/// What the leader says. `None` where it cannot be asked or leads no more: then what is known here has to do.
 async fn ask_list(node: &Node, leader: &Member) -> Option<MemberList> {
     use v1::list_members_response::Outcome;
     let mut members = node.peers.clients(leader.id, &leader.cluster_addr).ok()?.members;
@@ -187,8 +188,7 @@ fn standing_from(message: v1::MemberStanding) -> Option<Standing> {
     })
 }
 
-/// Has the leader make a change, wherever it is. Every change may be asked for twice: it says what shall
-/// be.
+/// Asks the leader, wherever it is, to make a change. Asking twice does no harm: a change says how the group shall be.
 pub(super) async fn change(node: &Node, change: &MemberChange) -> Result<(), ChangeError> {
     let deadline = Instant::now() + DEADLINE;
     let mut unknown = None;
@@ -297,7 +297,8 @@ async fn add(node: &Node, id: ControllerId, address: &str) -> Result<(), NotChan
     Ok(())
 }
 
-/// Whether a member is who the group knows: one whose files are gone answers at the same address, and is not taken in.
+/// Whether a member works on the files that the group knows. One whose files were lost answers at the same address and
+/// is not the same member.
 async fn is_the_same(node: &Node, id: ControllerId, known: &Addresses) -> Result<(), NotChanged> {
     if id == node.id {
         return Ok(());
@@ -337,7 +338,7 @@ async fn remove(node: &Node, id: ControllerId) -> Result<(), NotChanged> {
     Ok(())
 }
 
-/// Has a change committed; what was a voter and is none any more goes altogether.
+/// Has a change committed. A member that loses its vote leaves the group altogether.
 pub(super) async fn commit(node: &Node, change: ChangeMembers<u64, Addresses>) -> Result<(), NotChanged> {
     match timeout(CHANGE_TIMEOUT, node.raft.change_membership(change, false)).await {
         Ok(Ok(_)) => Ok(()),
@@ -363,7 +364,7 @@ impl Node {
         metrics.membership_config.nodes().map(|(id, at)| (*id, at.clone())).collect()
     }
 
-    /// Who votes and who answers, as a leader sees it.
+    /// Which members vote and which answer, as a leader sees it.
     pub(super) fn electorate(&self) -> Electorate {
         let patience = Duration::from_millis(self.raft.config().election_timeout_max) * LEASES;
         let metrics = self.raft.metrics().borrow_watched().clone();

@@ -1,4 +1,4 @@
-//! What the other controllers may ask about the group.
+//! The gRPC service through which other controllers list and change the members of the group.
 
 use std::sync::Arc;
 

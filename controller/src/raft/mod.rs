@@ -1,30 +1,35 @@
-//! Consensus: one facade, behind which openraft is instantiated once. Nobody outside this module and
-//! [`store`](crate::store) may know openraft, and this module knows nothing of what is replicated.
+//! Consensus behind one facade, so that openraft's generics are compiled once. Only this module and [`store`](crate::store)
+//! may know openraft. This module knows nothing about the commands and the state that it replicates.
 //!
 //! | module | noun |
 //! |---|---|
-//! | [`machine`] | what is replicated |
-//! | [`config`] | what a member must be told |
-//! | [`status`] | what a member says |
+//! | [`machine`] | the trait of the state machine that is replicated |
+//! | [`config`] | the settings of a member |
+//! | [`status`] | what a member knows of itself and the group |
 //! | [`error`] | what can go wrong |
 //! | [`consensus`] | the handle, and how a member starts and stops |
-//! | [`node`] | consensus itself, with what the tasks around it share |
+//! | [`node`] | openraft's own handle, and what the tasks around it share |
 //! | [`propose`] | commands on their way into the log |
-//! | [`entries`] | those that other members hand to the one that leads |
+//! | [`entries`] | commands that other members hand to the leader, on their way into the log |
 //! | [`read`] | linearizable reads |
-//! | [`applier`], [`compaction`] | feeds the machine, and asks for a snapshot when the log takes much |
+//! | [`applier`], [`compaction`] | feeding the machine, and asking for a snapshot when the log has grown |
 //! | [`founding`] | how a member with empty files comes into a group |
-//! | [`members`], [`promotion`], [`exclusion`] | who is in the group, how that changes, and how who is not any more learns of it |
+//! | [`members`], [`promotion`], [`exclusion`] | who is in the group, how that changes, and how a removed member learns of it |
 //! | [`network`], [`peers`], [`service`], [`membership`], [`snapshot`] | speaking to the other members |
-//! | [`vacancy`] | a leader whose process has ended |
-//! | [`regroup`] | a group of one, made of a state |
-//! | [`types`], [`codec`] | openraft's nouns, and how they are written |
+//! | [`vacancy`] | noticing that the leader's process has ended |
+//! | [`regroup`] | making a group of one from a given state |
+//! | [`types`], [`codec`] | openraft's types, and how they are encoded |
 //!
-//! Tasks: openraft's core and its replications own the protocol; the applier owns the machine; one task
-//! turns proposals into entries, one does so with what other members hand over and one answers readers, all fed by
-//! bounded queues; one derives the status; one brings a member with empty files into a group, one gives learners their
-//! votes, one asks for snapshots, one whether this member still is one, and one looks after leaders that hang up. The
-//! log's writer has a thread (see [`store`](crate::store)). Dropping everything ends them.
+//! Tasks:
+//!
+//! - openraft's core and its replications own the protocol; the applier owns the machine;
+//! - fed by bounded queues: one turns proposals into entries, one does the same with commands that other members hand over,
+//!   and one answers readers;
+//! - one derives the status;
+//! - one brings a member with empty files into a group, one gives learners their votes, one asks for snapshots, one finds
+//!   out whether this member was removed, and one looks after connections that a leader closed.
+//!
+//! The log's writer has a thread of its own (see [`store`](crate::store)). Dropping everything ends them.
 
 pub(crate) mod applier;
 pub(crate) mod codec;

@@ -47,6 +47,7 @@ impl Network {
     fn link(&self, target: u64, node: &Addresses, alone: bool) -> Link {
         let member = self.peers.member(ControllerId(target), node);
         let clients = self.peers.clients(member.id, &member.cluster_addr).map_err(|error| error.to_string());
+        // It is a UUID, which can always be sent. A call that names nobody's incarnation would be refused.
         let incarnation = node.incarnation.0.parse().ok();
         Link { id: self.id.0, target, incarnation, clients, alone }
     }
@@ -68,7 +69,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub(super) struct Link {
     id: u64,
     target: u64,
-    /// Whom it means: files that were made anew are somebody else.
+    /// The incarnation that is called. Files that were made anew are another one, and refuse the call.
     incarnation: Option<MetadataValue<Ascii>>,
     /// An address that is none says so at each call.
     clients: Result<Clients, String>,

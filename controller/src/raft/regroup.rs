@@ -61,9 +61,9 @@ pub(crate) struct Survivor {
     pub(crate) ended: Ended,
     /// What it knows to have been committed; the entries after it may or may not have been.
     pub(crate) committed: u64,
-    /// Whom it knew as members.
+    /// The members that it knew.
     pub(crate) members: Nodes,
-    /// Whom of them it knew to vote.
+    /// Those of them that had a vote, as far as it knew.
     pub(crate) voters: BTreeSet<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What the other members may ask of this one. Only controllers may, and each only for itself.
+//! The gRPC services that other members call. Only controllers may call them, and each may speak only for itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +50,8 @@ pub(super) fn routes(node: Arc<Node>, seed: u64) -> axum::Router {
         .route_service("/muster.v1.Members/{method}", InterceptedService::new(members, controllers_only))
 }
 
-/// Whoever means other files than these must hear nothing from them: they know nothing of what those
-/// voted and acknowledged.
+/// Refuses a call that is meant for another incarnation of this member: these files know nothing of what the files of that
+/// one voted and acknowledged.
 #[allow(clippy::result_large_err)] // tonic's signature
 fn meant_for(node: &Node, request: Request<()>) -> Result<Request<()>, Status> {
     let meant = request.metadata().get(INCARNATION).map_or(&[][..], |meant| meant.as_bytes());
@@ -80,7 +80,7 @@ impl Caller {
         extensions.get().copied().ok_or_else(|| Status::unauthenticated("only controllers may call"))
     }
 
-    /// A vote names who stands or leads: that must be the caller.
+    /// Refuses a vote that names somebody else than the caller as candidate or leader.
     fn owns(self, vote: &Vote) -> Result<(), Status> {
         if vote.leader_id.voted_for == self.0.0 {
             Ok(())

@@ -90,7 +90,7 @@ impl Assembly {
     }
 }
 
-/// Receives a snapshot, and whose vote came with it. `admit` sees the vote before anything is kept.
+/// Receives a snapshot, and the vote that came with it. `admit` checks the vote before anything is kept.
 pub(super) async fn receive(
     mut parts: Streaming<v1::RaftSnapshotPart>,
     admit: impl FnOnce(&Vote) -> Result<(), Status>,

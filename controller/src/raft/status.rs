@@ -16,8 +16,8 @@ use super::types::{LogId, Raft, TypeConfig};
 /// A leader that no quorum has answered for this many leases is not ready.
 const LEASES: u32 = 2;
 
-/// How long what was seen of consensus is good for: it changes many times with each entry, what is told of it hardly
-/// ever.
+/// The shortest time between two looks at consensus' metrics: they change many times with each entry, the status that
+/// is derived from them hardly ever.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What a member is at the moment.
@@ -35,8 +35,7 @@ pub enum Role {
     Stopped,
 }
 
-/// The group, as one member sees it. It changes with the group, not with the log: whoever watches it is not woken by
-/// every entry.
+/// The group, as one member sees it. It changes when the group does, not with every entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RaftStatus {
     /// The term; a higher one is newer.
@@ -54,8 +53,8 @@ pub struct RaftStatus {
     pub failed: Option<String>,
 }
 
-/// Keeps a status up to date with what consensus reports, and with why this member is `excluded`, should it be. Ends with
-/// consensus.
+/// Keeps a status up to date with consensus' metrics, and with the reason why this member was removed (`excluded`), if it
+/// was. Ends with consensus.
 pub(super) fn watch_metrics(
     raft: &Raft,
     peers: Peers,
@@ -106,8 +105,8 @@ pub(super) fn watch_metrics(
     status
 }
 
-/// Whether somebody leads who did not before; `led` is the last term in which somebody was seen to. A leader that is out of
-/// sight for a moment is no other one, and one that comes back in a later term is.
+/// Whether there is a new leader. `led` is the last term in which a leader was seen. A leader that is out of sight for a
+/// moment is not new; one that leads again in a later term is.
 fn has_new_leader(led: &mut u64, now: &RaftStatus) -> bool {
     let is_new = now.leader.is_some() && now.term > *led;
     if is_new {

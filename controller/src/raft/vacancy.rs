@@ -1,10 +1,11 @@
-//! A leader whose process has ended is not waited for: its lease exists because silence proves nothing, but a
-//! connection that broke and a port that refuses another one do. Each member finds that out for itself and lets go
-//! of its own lease; then one after the other they ask for a vote, and still a majority has to agree.
+//! Members do not wait for a leader whose process has ended. A leader has a lease because its silence proves nothing. But a
+//! connection that broke, together with a port that refuses another one, proves that the process is gone. Each member finds
+//! this out for itself and lets go of the lease. Then one after the other they ask for votes, and a majority still has to
+//! agree.
 //!
-//! Where only the network is broken, connections usually time out instead of being refused, and the lease holds. Who
-//! still has another line from the leader believes no refusal. A refusal that was the network's own all the same costs that
-//! member's lease until the next term; the others, who hear the leader, go on refusing their votes.
+//! Where only the network is broken, connections usually time out instead of being refused, and the lease holds. A member
+//! that still has another connection from the leader believes no refusal. If the network itself refused a connection all the
+//! same, only that member goes without the lease until the next term. The others hear the leader and refuse their votes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::Member;
 use super::node::{Leader, Node};
 
-/// Lines that ended and were not looked at yet; more say the same.
+/// How many ended connections may wait to be looked at. More would say the same.
 const QUEUE: usize = 8;
 /// A process that ends closes its port within a moment of its connections: how often to try, and the pause between.
 const KNOCKS: u32 = 5;
@@ -33,7 +34,7 @@ const NOTICE: Duration = Duration::from_millis(30);
 /// …and for each voter that comes first: two who ask at once could both fail.
 const TURN: Duration = Duration::from_millis(100);
 
-/// Where ends of lines are told, and which are open. Clones share both.
+/// The open connections from leaders, and the queue of those that ended. Clones share both.
 #[derive(Debug, Clone)]
 pub(super) struct Lines {
     ended: mpsc::Sender<ControllerId>,
@@ -64,13 +65,13 @@ impl Drop for Line {
 }
 
 impl Lines {
-    /// And where the ends are heard.
+    /// Also returns the queue on which the ended connections are told.
     pub(super) fn new() -> (Self, mpsc::Receiver<ControllerId>) {
         let (ended, ends) = mpsc::channel(QUEUE);
         (Self { ended, open: watch::Sender::default() }, ends)
     }
 
-    /// A line from `leader` is open until what is returned is dropped.
+    /// Counts a connection from `leader` as open until the returned value is dropped.
     pub(super) fn from(&self, leader: ControllerId) -> Line {
         self.open.send_modify(|open| *open.entry(leader).or_default() += 1);
         Line { leader, lines: self.clone() }

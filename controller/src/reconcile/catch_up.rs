@@ -1,5 +1,5 @@
-//! Slots that no rollout comes to any more are given the stable spec: no more at a time than that one slot of a zone,
-//! of those in no zone one in all, is not filled; and none that serves while that spec fails in some other.
+//! Gives the stable spec to slots that a rollout missed. At most one slot of a zone is unfilled at a time because of this
+//! (all slots without a zone count as one). No slot that serves is touched while that spec fails in another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use muster_common::slot::{SlotPhase, SlotStatus};
 use super::Plan;
 use crate::state::{Change, State};
 
-/// How a service stands.
+/// How many slots of a service are down already, and whether its stable spec works.
 struct Standing<'a> {
     /// How many of its slots are not filled, by zone.
     down: BTreeMap<Option<&'a str>, usize>,
@@ -34,9 +34,9 @@ pub(super) fn plan(state: &State, executors: &BTreeSet<ExecutorId>, plan: &mut P
     }
 }
 
-/// A slot whose turn has not come and that holds on to something HEALTHY of another spec is up, though that is not what
-/// it was to run. Of an executor that fell silent just now nobody knows what is up there. One that is lost holds nobody back: it may
-/// never return.
+/// Counts the slots of a service that are not filled. A slot that waits for its turn and keeps something HEALTHY of another
+/// spec is up, though that is not what it is to run. A slot on an executor that fell silent just now counts as down, because
+/// nobody knows. A slot of a lost executor does not count: the executor may never return.
 fn standing<'a>(state: &'a State, service: &ServiceId) -> Standing<'a> {
     let stable = state.service(service).map(|service| service.specs.stable());
     let mut standing = Standing { down: BTreeMap::new(), stable_fails: false };

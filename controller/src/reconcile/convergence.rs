@@ -7,7 +7,7 @@ use muster_common::time::Timestamp;
 use super::{Plan, is_late};
 use crate::state::{Change, State};
 
-/// How many slots an outcome names.
+/// How many slots the message of an outcome names.
 const MAX_NAMED: usize = 5;
 
 pub(super) fn plan(state: &State, operation: &Operation, settled: bool, now: Timestamp, plan: &mut Plan) {

@@ -1,4 +1,5 @@
-//! Executors on their way out: emptied, out of time, not expected back, forgotten.
+//! Executors that leave: one that is empty now, whose drain is out of time, that is not expected back, or that can be
+//! forgotten.
 
 use std::time::Duration;
 

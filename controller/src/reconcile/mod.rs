@@ -1,10 +1,10 @@
-//! From what is to what must be: which slots to assign or take away, and which epochs to raise next.
+//! Compares what is with what must be: which slots to assign or take away, and which epochs to raise next.
 //!
 //! [`plan_on`] is a pure function of the state and the time; every change that it gives carries the
 //! condition under which it was planned, so that a stale or repeated plan is harmless. The leader's
 //! [`Reconciler`] runs it whenever the state changes.
 //!
-//! It must not know sessions or executors' insides: slots and reports are all that it works with.
+//! It must not know sessions, or how executors work: it knows slots and reports only.
 
 mod catch_up;
 mod convergence;
@@ -30,17 +30,17 @@ pub(crate) use task::Reconciler;
 /// How many changes one plan holds at most, so that a log entry stays small; the rest follows in the
 /// next plan, at once.
 pub(crate) const MAX_CHANGES: usize = 1000;
-/// How large a plan may be as a command, nearly: far below what the log takes.
+/// About how many bytes a plan may have as a command: far below what the log takes.
 const MAX_PLAN_BYTES: usize = 256 * 1024;
 
 /// What to change now, and when to look again even if nothing happens.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Plan {
-    /// In this order. Empty: nothing to do, nothing to propose.
+    /// The changes, in the order in which they are to be applied. Where there is none, nothing is proposed.
     pub changes: Vec<Change>,
-    /// The earliest deadline of what is at work.
+    /// When to plan again even if nothing happens: the earliest deadline.
     pub wake: Option<Timestamp>,
-    /// Of the executors that were looked at, those whose slots are as wanted.
+    /// The executors whose slots were found to be as wanted.
     pub settled: Vec<ExecutorId>,
 }
 
@@ -50,7 +50,7 @@ impl Plan {
     }
 }
 
-/// What `state` asks for at `now`, in all of it.
+/// Plans for the whole `state` at `now`.
 #[cfg(test)]
 #[must_use]
 pub(crate) fn plan(state: &State, now: Timestamp) -> Plan {

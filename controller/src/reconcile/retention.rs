@@ -1,4 +1,4 @@
-//! What is old enough is forgotten.
+//! Forgets history that is old enough.
 
 use std::time::Duration;
 

@@ -48,7 +48,7 @@ pub(crate) struct Reconciler<L> {
     log: L,
     /// With the leaders' clock.
     world: World,
-    /// What this controller's configuration says of it; the leader's word goes for all.
+    /// How much history this controller's configuration keeps. The leader's setting applies to all.
     retention: Retention,
 }
 
@@ -92,7 +92,7 @@ impl<L: Log> Reconciler<L> {
         }
     }
 
-    /// Leads in one term. The next one has to be announced, though it be this controller's own.
+    /// Leads in one term. Each term has to be announced anew, even if the same controller leads again.
     async fn lead(&mut self) -> End {
         let term = self.status.borrow().term;
         if let Some(end) = self.announce(term).await {
@@ -136,7 +136,7 @@ impl<L: Log> Reconciler<L> {
         status.is_ready_leader && status.term == term
     }
 
-    /// Tells the world who leads. Nothing is planned before: the clocks of what is at work would be another leader's.
+    /// Announces this leader. Nothing is planned before that: operations would still go by another leader's clock.
     async fn announce(&self, term: u64) -> Option<End> {
         while self.leads(term) {
             let leader = self.status.borrow().leader.clone();

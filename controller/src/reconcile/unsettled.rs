@@ -1,5 +1,5 @@
-//! The executors whose slots may not be as wanted: all of them at first and when a service changed, later those that
-//! changed. What a plan costs then follows from what happened, and not from how large the fleet is.
+//! The executors whose slots may not be as wanted: all of them at first and when a service changed, otherwise those that
+//! changed. So a plan costs what happened, however large the fleet is.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Unsettled {
         &self.executors
     }
 
-    /// These were found to be as wanted.
+    /// Notes the executors whose slots were found to be as wanted.
     pub(super) fn settled(&mut self, executors: &[ExecutorId]) {
         for executor in executors {
             self.executors.remove(executor);

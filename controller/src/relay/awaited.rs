@@ -1,5 +1,5 @@
-//! Who is expected to dial. A relay's name is drawn anew each time, is known to nobody but the executor that is told
-//! it, and is good once, for that executor alone.
+//! The executors that are expected to dial. The name of a relay is drawn at random for each one. Only the executor that
+//! is told it knows it, and it is good once, for that executor alone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,16 +9,16 @@ use muster_proto::v1;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 
-/// The way down to who dialled.
+/// The way down to the executor that dialled.
 pub(super) type DownSender = mpsc::Sender<Result<v1::RelayDown, Status>>;
 
-/// Somebody dialled.
+/// An executor dialled.
 pub(super) struct Arrival {
     pub(super) up: Streaming<v1::RelayUp>,
     pub(super) down: DownSender,
 }
 
-/// All who are expected. Clones speak of the same ones; locked for moments only, never across a wait.
+/// All executors that are expected. Clones share them. The lock is held for moments only, never across a wait.
 pub(super) struct Awaited<T = Arrival>(Arc<Mutex<BTreeMap<String, Expected<T>>>>);
 
 struct Expected<T> {
@@ -46,7 +46,7 @@ impl<T> Awaited<T> {
         (Awaiting { all: self.clone(), relay }, arrival)
     }
 
-    /// Whom to tell that `executor` dialled and named `relay`; none where it is not expected. Good once.
+    /// Takes out who waits for `executor` to dial and name `relay`; `None` where nobody does. Good once.
     pub(super) fn claim(&self, relay: &str, executor: &ExecutorId) -> Option<oneshot::Sender<T>> {
         self.change(|all| {
             // Who names another's relay does not spoil it.
@@ -60,7 +60,7 @@ impl<T> Awaited<T> {
     }
 }
 
-/// Somebody is expected while this lives.
+/// An executor is expected for as long as this lives.
 pub(super) struct Awaiting<T> {
     all: Awaited<T>,
     relay: String,

@@ -1,4 +1,4 @@
-//! Why there is no relay, or none any more: sentences for users.
+//! Why a relay could not be opened, or broke: sentences for users.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use super::Who;
 /// A relay could not be opened, or broke.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RelayError {
-    /// Its executor is not heard.
+    /// Its executor has not been heard for a while.
     #[error("{who} is away since {since}")]
     Away {
-        /// Which.
+        /// The executor.
         who: Who,
-        /// Since when.
+        /// Since when it was not heard.
         since: Timestamp,
     },
     /// Its executor was removed.
@@ -26,9 +26,9 @@ pub(crate) enum RelayError {
         "{who} has had no session with the leader for {waited:?}; it may be starting, ask again in a moment"
     )]
     NoSession {
-        /// Which.
+        /// The executor.
         who: Who,
-        /// How long was waited.
+        /// How long this controller waited.
         waited: Duration,
     },
     /// Nobody can tell the executor.
@@ -36,9 +36,9 @@ pub(crate) enum RelayError {
         "there has been no leader for {waited:?}, and only the leader reaches {who}; ask again in a moment"
     )]
     NoLeader {
-        /// Whom it should have told.
+        /// The executor.
         who: Who,
-        /// How long was waited.
+        /// How long this controller waited.
         waited: Duration,
     },
     /// The executor was told, and did not come.
@@ -47,14 +47,14 @@ pub(crate) enum RelayError {
          reaches that address, and whether its version is as new as the controllers'"
     )]
     NotDialled {
-        /// Which.
+        /// The executor.
         who: Who,
-        /// How long was waited.
+        /// How long this controller waited.
         within: Duration,
         /// Where it should have come.
         address: String,
     },
-    /// This controller has enough to do.
+    /// This controller has too many relays open.
     #[error(
         "this controller has {limit} logs and commands open already; close some, or ask another controller"
     )]
@@ -65,7 +65,7 @@ pub(crate) enum RelayError {
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
-    /// The executor has enough to do.
+    /// The executor has too many relays open.
     #[error("{0}")]
     Busy(String),
     /// There is no such command.
@@ -77,9 +77,9 @@ pub(crate) enum RelayError {
     /// The connection ended before everything was said.
     #[error("the connection to {who} broke: {why}")]
     Broken {
-        /// With whom.
+        /// The executor.
         who: Who,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// The executor answers, but not as this version understands it.
@@ -87,15 +87,15 @@ pub(crate) enum RelayError {
         "{who} answers in a way that this controller does not understand ({what}); are their versions far apart?"
     )]
     Misunderstood {
-        /// Who.
+        /// The executor.
         who: Who,
-        /// What was heard.
+        /// What it said instead.
         what: &'static str,
     },
 }
 
 impl RelayError {
-    /// Whether it is known, before anything is tried, that it takes longer than a moment.
+    /// Whether this was known before anything was tried, and will last longer than a moment.
     pub(crate) const fn is_known_before(&self) -> bool {
         matches!(self, Self::Away { .. } | Self::TooMany { .. } | Self::Busy(_))
     }

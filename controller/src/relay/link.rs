@@ -1,5 +1,5 @@
-//! An open relay. An executor sends no more output than it was given credit for, and is given more as the output is
-//! taken: a user who does not read stops his command or log, and holds no more than a window's worth here.
+//! An open relay. An executor sends no more output than it was given credit for. It is given more as the user takes the
+//! output. So a user who does not read stops the command or log, and takes no more memory here than one window.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,12 +73,12 @@ impl Relay {
         Ok(relay)
     }
 
-    /// What the executor is told with, also while it is listened to.
+    /// The sending half, which can be used while somebody reads from the relay.
     pub(crate) fn sender(&self) -> RelaySender {
         RelaySender { who: self.who.clone(), down: self.down.clone(), input: Arc::clone(&self.input) }
     }
 
-    /// What comes next; none when everything was said. Dropping the future loses nothing.
+    /// The next message; `None` after the last one. Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Option<Up>, RelayError> {
         loop {
             self.give_credit().await?;
@@ -127,7 +127,7 @@ impl Relay {
         RelayError::Broken { who: self.who.clone(), why }
     }
 
-    /// It was not answered with what was asked for.
+    /// The executor answered with something else than was asked for.
     pub(crate) fn misunderstood(&self, what: &'static str) -> RelayError {
         RelayError::Misunderstood { who: self.who.clone(), what }
     }

@@ -1,17 +1,17 @@
-//! Relays: what a user asks of one node. Any controller takes the call, and data takes one hop: the executor dials the
-//! controller that was called, which needs the leader only to tell it to, since the leader has its session. So the
-//! leader carries nothing of this, and a relay outlives a change of leader.
+//! Relays carry what users ask of one node: logs, and commands beside a workload. Any controller takes the call. It asks
+//! the leader, which has the executor's session, to tell the executor to dial the controller that was called. The data then
+//! takes this one hop. So the leader carries none of it, and a relay outlives a change of leader.
 //!
 //! | module | noun |
 //! |---|---|
-//! | `awaited` | who is expected to dial, by the relay that he must name |
-//! | `summon` | the leader is asked to have an executor dial |
+//! | `awaited` | the executors that are expected to dial, by the name of the relay that each must give |
+//! | `summon` | asking the leader to tell an executor to dial |
 //! | `service` | the gRPC service: executors that dial, controllers that ask the leader |
-//! | `link` | an open relay: what goes down, what comes up, and how much of it |
-//! | `reading` | a log that is read through relays, one after the other where that must be |
-//! | `error` | why there is none, or none any more |
+//! | `link` | an open relay: the messages down and up, and the credit that bounds them |
+//! | `reading` | a log that is read through a relay, and through another one when that breaks |
+//! | `error` | why a relay could not be opened, or broke |
 //!
-//! It must not know REST, nor what is in what it carries.
+//! This module must not know REST, nor what the data means that it carries.
 
 mod awaited;
 mod error;
@@ -73,7 +73,7 @@ pub(crate) fn relays(
 }
 
 impl Relays {
-    /// Has the executor dial, and asks it. Bounded in time; dropping the future gives it up.
+    /// Has the executor dial, and sends it `request`. Takes a bounded time; dropping the future gives it up.
     pub(crate) async fn open(&self, executor: &ExecutorId, request: Down) -> Result<Relay, RelayError> {
         let who = self.present(executor)?;
         let place = Arc::clone(&self.places)

@@ -1,5 +1,5 @@
-//! One instance's log, read through relays. Who follows notices nothing of an executor or a leader that is started
-//! anew: another relay is opened, and goes on from where the one before ended, without a gap or a repetition.
+//! One instance's log, read through relays. When a relay breaks, because an executor or a leader is started anew, another
+//! one is opened and goes on from where the last one ended. So whoever follows the log sees no gap and no repetition.
 
 use std::time::Duration;
 
@@ -51,9 +51,9 @@ impl LogReading {
         Ok(reading)
     }
 
-    /// The next piece; none when all is read, which for a follower is when the instance is over. The first may be empty:
-    /// it says where reading begins. Dropping the future loses nothing. After an error it may be asked again, and goes on
-    /// where it was.
+    /// The next piece; `None` when everything was read, which for a follower is when the instance is over. The first piece
+    /// may be empty: it says where reading begins. Dropping the future loses nothing. After an error this may be called again,
+    /// and goes on where it was.
     pub(crate) async fn next(&mut self) -> Result<Option<v1::LogText>, RelayError> {
         if let Some(opening) = self.opening.take() {
             return Ok(Some(opening));
@@ -99,8 +99,8 @@ impl LogReading {
         }
     }
 
-    /// Who reads what there is asks again himself, if he wants to. A follower who has heard nothing yet is told at once
-    /// what nobody needed to find out.
+    /// Whether to try another relay after `error`. Somebody who only reads what there is can ask again himself. A follower
+    /// who has heard nothing yet is told an error at once that was known before anything was tried.
     fn is_tried_again(&self, error: &RelayError) -> bool {
         let is_going_on = self.has_begun || self.broken.is_some();
         self.ask.follow && error.may_pass() && (is_going_on || !error.is_known_before())

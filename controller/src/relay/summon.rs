@@ -1,4 +1,4 @@
-//! Asking the leader to have an executor dial this controller: it alone has a session with it.
+//! Asking the leader to have an executor dial this controller. Only the leader has a session with the executor.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(super) struct Summoner {
 }
 
 impl Summoner {
-    /// Has an executor told to dial this controller, whoever leads. Returns where it was told to come.
+    /// Asks whichever controller leads to tell an executor to dial this controller. Returns the address that it was told.
     pub(super) async fn summon(&self, who: &Who, relay: String) -> Result<String, RelayError> {
         let begun = Instant::now();
         loop {

@@ -19,6 +19,7 @@ use super::leadership::Leadership;
 use super::liveness::Limits;
 use super::lobby::Lobby;
 use super::message::Message;
+use super::proposals::Done;
 use super::roster::Outgoing;
 use super::rush::Sign;
 use super::summons::Summoned;
@@ -34,7 +35,7 @@ const JUDGEMENTS_PER_UNKNOWN_AFTER: u32 = 20;
 /// everybody has time enough to find it.
 const ALONE_PER_UNKNOWN_AFTER: u32 = 3;
 
-/// What the hub is made of.
+/// The hub, before it runs and while it does.
 pub(crate) struct Hub {
     pub(super) id: ControllerId,
     pub(super) world: World,
@@ -77,21 +78,7 @@ impl Hub {
                 }
                 _ = judgement.tick() => {
                     let before = std::mem::replace(&mut signs, self.crowd.signs());
-                    // Many wait at the door, or what they said waits here.
-                    let sign = if signs != before {
-                        Sign::Crowd
-                    } else if self.inbox.len() >= INBOX_BATCH {
-                        Sign::Backlog
-                    } else {
-                        Sign::Quiet
-                    };
-                    if self.alone_since.is_some() {
-                        self.follow(&mut leadership);
-                    }
-                    match &mut leadership {
-                        Some(leadership) => leadership.judge(&self.state.borrow().clone(), sign),
-                        None => self.send_away_the_weary(),
-                    }
+                    self.judge(&mut leadership, signs != before);
                 }
                 changed = self.state.changed() => match changed {
                     Ok(()) => {
@@ -114,6 +101,25 @@ impl Hub {
         self.send_away(waiting);
         if let Some(leadership) = leadership {
             leadership.end(&self.another_leader(&self.status.borrow()));
+        }
+    }
+
+    /// Has the leader judge who is silent. Silence does not count while many wait at the port (`is_crowded`), or while what
+    /// executors said waits in the inbox.
+    fn judge(&mut self, leadership: &mut Option<Leadership>, is_crowded: bool) {
+        let sign = if is_crowded {
+            Sign::Crowd
+        } else if self.inbox.len() >= INBOX_BATCH {
+            Sign::Backlog
+        } else {
+            Sign::Quiet
+        };
+        if self.alone_since.is_some() {
+            self.follow(leadership);
+        }
+        match leadership {
+            Some(leadership) => leadership.judge(&self.state.borrow().clone(), sign),
+            None => self.send_away_the_weary(),
         }
     }
 
@@ -202,7 +208,7 @@ impl Hub {
 }
 
 /// The next proposal that is through; never while there is no leadership.
-async fn next_done(leadership: &mut Option<Leadership>) -> super::leadership::Done {
+async fn next_done(leadership: &mut Option<Leadership>) -> Done {
     match leadership {
         Some(leadership) => leadership.next_done().await,
         None => std::future::pending().await,

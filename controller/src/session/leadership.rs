@@ -1,21 +1,17 @@
-//! Everything that the hub has while this controller leads: the sessions, who was heard, the reports
-//! on their way, the proposals under way. It begins empty, with full grace for everybody, and ends
-//! with every session told to look for the next leader.
+//! Everything that the hub has while this controller leads: the sessions, when each executor was heard, the reports that
+//! wait, and the proposals under way. A leadership begins empty, with full grace for every executor. When it ends, every
+//! session is told to look for the next leader.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use metrics::{counter, gauge};
 use muster_common::id::{ExecutorId, Revision};
 use muster_common::time::Timestamp;
 use muster_platform::World;
 use muster_proto::v1;
 use muster_proto::v1::controller_message::Body;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use super::gather::{Gather, Gathered};
@@ -23,18 +19,16 @@ use super::hub::send_not_leader;
 use super::liveness::{Limits, Liveness, Verdict};
 use super::message::{self, Message, Registration};
 use super::pace::{Pace, Turn};
+use super::proposals::{Awaiting, Done, Proposals, Proposed};
 use super::roster::{Admission, Outgoing, Phase, Roster, Session, SessionKey};
 use super::rush::Sign;
 use super::summons::Summoned;
 use crate::raft::Consensus;
 use crate::state::{Command, Contact, Executor, Reply, State, as_ms, slot_table};
 
-/// How long a proposal may take. Longer than an election, so that what was proposed just before one
-/// is not given up needlessly; shorter than `unknownAfter`.
-const PROPOSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many heartbeats fit into `unknownAfter`: three may be lost before anybody is suspected.
 const HEARTBEATS_PER_UNKNOWN_AFTER: u32 = 4;
-/// How often who waits for his turn asks again within `unknownAfter`, at least.
+/// How often an executor that waits for its turn asks again within `unknownAfter`, at least.
 const ASKS_PER_UNKNOWN_AFTER: u32 = 2;
 
 /// How many executors one command speaks of: however long their ids are, it is far from what the log takes.
@@ -43,49 +37,15 @@ const MAX_JUDGED: usize = 1_000;
 /// What clocks differ by within this is the way that a heartbeat takes, and not worth a log entry.
 const SHOWN_SKEW_MS: u64 = 1_000;
 
-/// A proposal that is through.
-#[derive(Debug)]
-pub(super) struct Done {
-    what: Proposed,
-    outcome: Result<Reply, String>,
-}
-
-/// What was proposed, and for whom.
-#[derive(Debug)]
-enum Proposed {
-    Registration {
-        executor: ExecutorId,
-        key: SessionKey,
-    },
-    Reports(Vec<Awaiting>),
-    /// What became of the contact of some, where it is that; how far clocks are off is proposed in its turn.
-    Verdicts(Vec<Contact>),
-}
-
-/// Who waits for a report's acknowledgement.
-#[derive(Debug)]
-struct Awaiting {
-    executor: ExecutorId,
-    key: SessionKey,
-    /// Given back when the report is through.
-    _share: Option<OwnedSemaphorePermit>,
-}
-
 /// One leadership's sessions.
 pub(super) struct Leadership {
-    term: u64,
     limits: Limits,
     world: World,
-    consensus: Consensus,
+    proposals: Proposals,
     roster: Roster,
     liveness: Liveness,
     pace: Pace,
-    /// How many registrations are on their way to the log.
-    registering: usize,
     gather: Gather,
-    proposals: JoinSet<Done>,
-    /// How many commands with verdicts or skews are under way; until they are through the state does not show them.
-    judging: usize,
     /// Somebody was told to wait since everybody was last judged.
     is_deferring: bool,
     /// By how many ms executors' clocks are ahead of this controller's, where that is worth recording.
@@ -106,17 +66,13 @@ impl Leadership {
         let now = Instant::now();
         let executors = state.executors().count();
         Self {
-            term,
             limits,
             world,
-            consensus,
+            proposals: Proposals::begin(term, consensus),
             roster: Roster::default(),
             liveness: Liveness::begin(limits, executors, now),
             pace: Pace::begin(now, limits.unknown_after / ASKS_PER_UNKNOWN_AFTER),
-            registering: 0,
             gather: Gather::default(),
-            proposals: JoinSet::new(),
-            judging: 0,
             is_deferring: false,
             skews: BTreeMap::new(),
             seen: state,
@@ -126,15 +82,15 @@ impl Leadership {
     /// Tells every session where to look next and closes it. What is under way is committed or not;
     /// executors report again what was not acknowledged.
     pub(super) fn end(self, leader: &str) {
-        tracing::info!(term = self.term, sessions = self.roster.open_count(), "sessions are closed");
+        tracing::info!(term = self.term(), sessions = self.roster.open_count(), "sessions are closed");
         for (_, session) in self.roster.iter() {
-            send_not_leader(&session.outgoing, self.term, leader);
+            send_not_leader(&session.outgoing, self.term(), leader);
         }
         gauge!("muster_sessions").set(0.0);
     }
 
     pub(super) const fn term(&self) -> u64 {
-        self.term
+        self.proposals.term()
     }
 
     /// Handles what a stream said.
@@ -184,7 +140,7 @@ impl Leadership {
         let now = Instant::now();
         // Whoever has to wait was heard: he is not missed because of it.
         self.liveness.hear(&executor, now);
-        if let Turn::Later(wait) = self.pace.turn(&executor, self.registering, now) {
+        if let Turn::Later(wait) = self.pace.turn(&executor, self.proposals.registrations(), now) {
             counter!("muster_sessions_deferred_total").increment(1);
             self.is_deferring = true;
             return self.say(&outgoing, Body::Wait(v1::Wait { retry_after_ms: as_ms(wait) }));
@@ -209,8 +165,7 @@ impl Leadership {
         if state.learns_from(&record, holds.as_deref()) {
             let at = self.world.clock.now();
             let command = Command::RegisterExecutor { at, record: Box::new(record), holds };
-            self.registering += 1;
-            self.propose(Proposed::Registration { executor, key }, &command);
+            self.proposals.propose(Proposed::Registration { executor, key }, &command);
         } else {
             self.welcome(&executor, key, state);
         }
@@ -232,13 +187,13 @@ impl Leadership {
             return;
         }
         self.count_sessions();
-        tracing::info!(%executor, term = self.term, "session open");
+        tracing::info!(%executor, term = self.term(), "session open");
         let history = Some(state.history().to_owned());
         self.send(executor, key, Body::Welcome(v1::Welcome { heartbeat_interval_ms, history }));
         self.send_table(executor, key, state);
     }
 
-    /// Notes that the executor spoke; whether that was on its present session.
+    /// Notes that the executor spoke. Returns whether it did so on its present session.
     fn heard(&mut self, executor: &ExecutorId, key: SessionKey) -> bool {
         let Some(session) = self.roster.get(executor, key) else { return false };
         if session.phase != Phase::Open {
@@ -261,14 +216,14 @@ impl Leadership {
 
     /// Proposes what is worth showing of the skews that were measured.
     fn note_skews(&mut self) {
-        if self.judging > 0 {
+        if self.proposals.has_verdicts() {
             return;
         }
         let at = self.world.clock.now();
         let skews: Vec<_> = std::mem::take(&mut self.skews).into_iter().collect();
         for skews in skews.chunks(MAX_JUDGED) {
-            self.judging += 1;
-            self.propose(Proposed::Verdicts(Vec::new()), &Command::NoteSkews { at, skews: skews.to_vec() });
+            let command = Command::NoteSkews { at, skews: skews.to_vec() };
+            self.proposals.propose(Proposed::Verdicts(Vec::new()), &command);
         }
     }
 
@@ -320,7 +275,7 @@ impl Leadership {
                 (Awaiting { executor: report.executor.clone(), key, _share: share }, report)
             });
             let (waiting, reports) = split.unzip();
-            self.propose(Proposed::Reports(waiting), &Command::Reports { at, reports });
+            self.proposals.propose(Proposed::Reports(waiting), &Command::Reports { at, reports });
         }
     }
 
@@ -338,18 +293,9 @@ impl Leadership {
         let mut verdicts = Vec::new();
         for (executor, verdict) in state.executors().zip(judged) {
             let id = &executor.record.id;
-            let contact = match verdict {
-                Verdict::Connected if executor.contact == Contact::Connected => continue,
-                // Who waits for his turn is not missed, but is here only once he registers: what he holds comes with that.
-                Verdict::Connected if self.roster.open(id).is_none() => continue,
-                Verdict::Connected => Contact::Connected,
-                Verdict::Undecided => continue,
-                // Lost stays lost until it is heard.
-                Verdict::Unreachable if executor.contact == Contact::Lost => continue,
-                Verdict::Unreachable => Contact::Unreachable,
-                // One step after the other: so a verdict that a registration overtook takes nothing for lost.
-                Verdict::Lost if executor.contact == Contact::Connected => Contact::Unreachable,
-                Verdict::Lost => Contact::Lost,
+            let Some(contact) = contact_after(verdict, executor.contact, self.roster.open(id).is_some())
+            else {
+                continue;
             };
             if contact != Contact::Connected
                 && let Some(session) = self.roster.evict(id)
@@ -361,58 +307,42 @@ impl Leadership {
                 verdicts.push((id.clone(), contact));
             }
         }
-        if !verdicts.is_empty() && self.judging == 0 {
-            for (executor, contact) in &verdicts {
-                tracing::info!(%executor, ?contact, "contact changes");
-            }
-            let at = self.world.clock.now();
-            for verdicts in verdicts.chunks(MAX_JUDGED) {
-                self.judging += 1;
-                let contacts = verdicts.iter().map(|(_, contact)| *contact).collect();
-                let command = Command::ExecutorContact { at, verdicts: verdicts.to_vec() };
-                self.propose(Proposed::Verdicts(contacts), &command);
-            }
-        }
+        self.note_verdicts(&verdicts);
         self.note_skews();
     }
 
-    fn propose(&mut self, what: Proposed, command: &Command) {
-        let (consensus, term, bytes) = (self.consensus.clone(), self.term, command.encode_in_term(self.term));
-        self.proposals.spawn(async move { Done { what, outcome: commit(&consensus, term, bytes).await } });
+    /// Proposes the contact of executors that it changed for, unless such a proposal is under way already.
+    fn note_verdicts(&mut self, verdicts: &[(ExecutorId, Contact)]) {
+        if self.proposals.has_verdicts() {
+            return;
+        }
+        for (executor, contact) in verdicts {
+            tracing::info!(%executor, ?contact, "contact changes");
+        }
+        let at = self.world.clock.now();
+        for verdicts in verdicts.chunks(MAX_JUDGED) {
+            let contacts = verdicts.iter().map(|(_, contact)| *contact).collect();
+            let command = Command::ExecutorContact { at, verdicts: verdicts.to_vec() };
+            self.proposals.propose(Proposed::Verdicts(contacts), &command);
+        }
     }
 
     /// The next proposal that is through; never while none is under way.
     pub(super) async fn next_done(&mut self) -> Done {
-        loop {
-            match self.proposals.join_next().await {
-                Some(Ok(done)) => return done,
-                // Only a panic or an abort ends one without its answer, and nobody aborts.
-                Some(Err(error)) => tracing::error!(%error, "a proposal ended without an answer"),
-                None => std::future::pending().await,
-            }
-        }
+        self.proposals.next_done().await
     }
 
     /// A proposal is through: tell those whom it concerns.
     pub(super) fn settle(&mut self, done: Done, state: &State) {
-        let Done { what, outcome } = done;
-        count(&what, &outcome);
-        match (what, outcome) {
-            (Proposed::Registration { executor, key }, outcome) => {
-                self.registering = self.registering.saturating_sub(1);
-                match outcome {
-                    Ok(_) => self.welcome(&executor, key, state),
-                    Err(reason) => self.drop_session(&executor, key, &reason),
-                }
+        self.proposals.settle(&done);
+        match (done.what, done.outcome) {
+            (Proposed::Registration { executor, key }, Ok(_)) => self.welcome(&executor, key, state),
+            (Proposed::Registration { executor, key }, Err(reason)) => {
+                self.drop_session(&executor, key, &reason);
             }
-            (Proposed::Verdicts(contacts), outcome) => {
-                self.judging = self.judging.saturating_sub(1);
-                match outcome {
-                    Ok(_) => count_verdicts(&contacts),
-                    Err(reason) => {
-                        tracing::warn!(reason, "contact could not be recorded; the next look repeats it");
-                    }
-                }
+            (Proposed::Verdicts(contacts), Ok(_)) => count_verdicts(&contacts),
+            (Proposed::Verdicts(_), Err(reason)) => {
+                tracing::warn!(reason, "contact could not be recorded; the next look repeats it");
             }
             (Proposed::Reports(batch), outcome) => {
                 self.gather.settled();
@@ -459,13 +389,13 @@ impl Leadership {
         }
     }
 
-    /// Tells it to somebody who has no session. A full channel is left alone: the end that follows says enough.
+    /// Sends `body` to an executor that has no session. A full channel is left alone: the end of the stream says enough.
     fn say(&self, outgoing: &Outgoing, body: Body) {
         let _ = outgoing.try_send(Ok(self.message(body)));
     }
 
     const fn message(&self, body: Body) -> v1::ControllerMessage {
-        v1::ControllerMessage { term: self.term, body: Some(body) }
+        v1::ControllerMessage { term: self.term(), body: Some(body) }
     }
 
     fn drop_session(&mut self, executor: &ExecutorId, key: SessionKey, reason: &str) {
@@ -489,15 +419,20 @@ fn close(executor: &ExecutorId, session: &Session, reason: &str) {
     let _ = session.outgoing.try_send(Err(tonic::Status::aborted(format!("session closed: {reason}"))));
 }
 
-/// Proposes `command` and waits until it is applied.
-async fn commit(consensus: &Consensus, term: u64, command: Bytes) -> Result<Reply, String> {
-    match timeout(PROPOSAL_TIMEOUT, consensus.propose_as_leader(term, command)).await {
-        Ok(Ok(reply)) => match Reply::decode(&reply) {
-            Ok(reply) => Ok(reply),
-            Err(error) => Err(error.to_string()),
-        },
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("not committed within {} s", PROPOSAL_TIMEOUT.as_secs())),
+/// The contact to record of an executor, given the one that is `recorded` and whether its session is open. `None` where
+/// nothing is to be done.
+const fn contact_after(verdict: Verdict, recorded: Contact, has_session: bool) -> Option<Contact> {
+    match (verdict, recorded) {
+        // Lost stays lost until it is heard.
+        (Verdict::Undecided, _)
+        | (Verdict::Connected, Contact::Connected)
+        | (Verdict::Unreachable, Contact::Lost) => None,
+        // Who waits for his turn is not missed, but is here only once he registers: what he holds comes with that.
+        (Verdict::Connected, _) if !has_session => None,
+        (Verdict::Connected, _) => Some(Contact::Connected),
+        // One step after the other: so a verdict that a registration overtook takes nothing for lost.
+        (Verdict::Unreachable, _) | (Verdict::Lost, Contact::Connected) => Some(Contact::Unreachable),
+        (Verdict::Lost, _) => Some(Contact::Lost),
     }
 }
 
@@ -505,19 +440,6 @@ fn count_verdicts(contacts: &[Contact]) {
     for contact in contacts {
         counter!("muster_contact_verdicts_total", "contact" => contact.as_str()).increment(1);
     }
-}
-
-fn count(what: &Proposed, outcome: &Result<Reply, String>) {
-    let kind = match what {
-        Proposed::Registration { .. } => "registration",
-        Proposed::Reports(batch) => {
-            counter!("muster_session_reports_total").increment(batch.len() as u64);
-            "reports"
-        }
-        Proposed::Verdicts(_) => "verdicts",
-    };
-    let outcome = if outcome.is_ok() { "committed" } else { "failed" };
-    counter!("muster_session_proposals_total", "kind" => kind, "outcome" => outcome).increment(1);
 }
 
 #[cfg(test)]

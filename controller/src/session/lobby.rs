@@ -1,5 +1,5 @@
-//! Those who came while nobody is known to lead. They wait for the end of the election here, on connections that are
-//! made already, instead of asking one controller after the other over new ones; for a short time, as another
+//! Executors that came while no leader is known. They wait here for the end of the election, on the connections that they
+//! have, instead of asking one controller after the other over new ones. They wait for a short time only, as another
 //! controller may know more. Plain data; time is passed in.
 
 use std::time::Duration;

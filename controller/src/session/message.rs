@@ -1,4 +1,4 @@
-//! What the streams tell the hub, in the words of the domain; and the answers' way back to the wire.
+//! The messages by which the streams tell the hub what executors said, and the conversions between these and the wire.
 
 use std::mem;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(super) enum Message {
     Report(Gathered),
     /// It is there.
     Heartbeat {
-        /// Who.
+        /// The executor.
         executor: ExecutorId,
         /// On which stream.
         key: SessionKey,
@@ -46,18 +46,18 @@ pub(super) enum Message {
     },
     /// A controller has to do with an executor, which is to dial it.
     Summon {
-        /// Which.
+        /// The executor.
         executor: ExecutorId,
-        /// Whom, and what for.
+        /// The address to dial, and the name of the relay to give there.
         dial: v1::Dial,
         /// What became of it.
         answer: oneshot::Sender<Summoned>,
     },
     /// The stream ended.
     Closed {
-        /// Whose.
+        /// The executor.
         executor: ExecutorId,
-        /// Which.
+        /// The session.
         key: SessionKey,
     },
 }

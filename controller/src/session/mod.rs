@@ -1,23 +1,24 @@
-//! Sessions with executors: the gRPC service, and the hub that owns what it serves.
+//! Sessions with executors: the gRPC service, and the hub that owns the sessions.
 //!
-//! One task per stream reads, checks and passes on; one task, the hub, decides. They speak through one
-//! bounded queue up and one bounded channel per session down. The hub has sessions only while this
+//! Each stream has a task, which reads messages, checks them and hands them to the hub. The hub is one task, which decides.
+//! One bounded queue leads to the hub, and one bounded channel per session leads back. The hub has sessions only while this
 //! controller is the ready leader.
 //!
 //! | module | noun |
 //! |---|---|
-//! | `stream` | one stream: identity, limits, messages of the wire |
+//! | `stream` | the task of one stream: identity, limits, messages of the wire |
 //! | `threshold` | the streams that have not registered yet |
 //! | `message` | what streams tell the hub |
 //! | `hub` | the task: follows leadership, state and time |
 //! | `leadership` | what the hub has while this controller leads |
-//! | `lobby` | who came while nobody is known to lead |
+//! | `proposals` | what that leadership has proposed, and for whom |
+//! | `lobby` | executors that came while no leader is known |
 //! | `roster` | the open sessions, at most one per executor |
-//! | `pace` | who is let in when |
+//! | `pace` | when each executor is let in, after all of them came at once |
 //! | `gather` | reports on their way into one proposal |
-//! | `liveness` | who is in contact, judged on the leader's monotonic clock |
-//! | `rush` | the time in which nobody is missed, because many come |
-//! | `summons` | executors that are to dial a controller |
+//! | `liveness` | which executors are in contact, judged on the leader's monotonic clock |
+//! | `rush` | times in which silence does not count, because too many executors come at once |
+//! | `summons` | telling an executor to dial a controller |
 
 #[cfg(test)]
 mod fuzz;
@@ -28,6 +29,7 @@ mod liveness;
 mod lobby;
 mod message;
 mod pace;
+mod proposals;
 mod roster;
 mod rush;
 mod stream;
@@ -54,8 +56,8 @@ pub(crate) use summons::{Summoned, Summons};
 /// How many messages of all streams wait for the hub; readers wait while it is full.
 const INBOX: usize = 4_096;
 
-/// The service, the way to have executors dial, and the hub behind both. The service's calls wait until the hub runs; `crowd` is that at the port where
-/// executors come.
+/// The routes of the service, the way to have executors dial, and the hub behind both. Calls of the service wait until the
+/// hub runs. `crowd` counts who waits at the port where executors come.
 pub(crate) fn sessions(
     id: ControllerId,
     world: World,

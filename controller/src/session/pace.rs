@@ -1,5 +1,5 @@
-//! Who is let in when. After the loss of a leader everybody comes at once; the next one lets them in one by one, and
-//! tells the others when their turn is. Pure: time is passed in.
+//! When each executor is let in. After the loss of a leader all executors come at once. The next leader lets them in one by
+//! one, and tells each of the others when its turn is. Pure: time is passed in.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! A rush: more executors come than the leader can let in at once, as after the loss of the last one. Who has to wait
-//! then cannot be heard, and that is not his fault. Pure; time is passed in. It says how much of a time that passed
-//! counts as silence; it must not know who is silent.
+//! A rush: more executors come than the leader can let in at once, as after the loss of the last leader. An executor that
+//! has to wait cannot be heard, and that is not its fault. So this module says how much of a time that passed counts as
+//! silence. It must not know who is silent. Pure; time is passed in.
 
 use std::time::Duration;
 

@@ -175,7 +175,8 @@ impl Reader {
             if report.instances.is_empty() && report.slots.is_empty() {
                 continue;
             }
-            // Until its share is free nothing more is read, so the executor is slowed down, not cut off.
+            // Until its share is free nothing more is read, so the executor is slowed down, not cut off. (The semaphore is
+            // never closed, so there always is one.)
             let share = Arc::clone(&self.reports).acquire_owned().await.ok();
             self.tell(Message::Report(Gathered { key: self.key, report, bytes, share })).await?;
         }

@@ -1,4 +1,4 @@
-//! The way by which the leader has an executor dial a controller.
+//! How the leader is asked to have an executor dial a controller.
 
 use muster_common::id::ExecutorId;
 use muster_proto::v1;

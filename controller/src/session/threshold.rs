@@ -1,4 +1,4 @@
-//! The streams that have not registered yet. An executor has use for one, and for another when it gave that up; whoever
+//! The streams that have not registered yet. An executor needs one, and another one when it has given up the first. One that
 //! opens more is at fault, and must not take the places of others.
 
 use std::collections::BTreeMap;

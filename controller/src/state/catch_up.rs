@@ -1,5 +1,5 @@
-//! Slots that no rollout comes to any more: who was away while it was at work, and who was not heard when it was undone.
-//! What is stable is given to them outside of any operation.
+//! Slots that a rollout missed: their executors were away while it was at work, or were not heard when it was undone. No
+//! operation will reach them any more, so they are given the stable spec outside of any operation.
 
 use std::sync::Arc;
 

@@ -22,11 +22,11 @@ pub enum Command {
     SubmitOperation {
         /// Made by the proposer; proposing the same id again is answered as the first time.
         id: OperationId,
-        /// What is asked. Rules that need no state were checked before.
+        /// The request. Rules that need no state were checked before.
         request: Box<OperationRequest>,
         /// When, by the proposer's clock.
         at: Timestamp,
-        /// Who asks.
+        /// The user.
         by: String,
         /// Refused unless the service is of this generation when it is applied.
         if_generation: Option<Generation>,
@@ -36,7 +36,7 @@ pub enum Command {
     Plan {
         /// When, by the leader's clock.
         at: Timestamp,
-        /// In this order.
+        /// The changes, in the order in which they are applied.
         changes: Vec<Change>,
     },
     /// What some executors say of their instances and slots. Answered by [`super::Reply::Reported`],
@@ -52,7 +52,7 @@ pub enum Command {
     RegisterExecutor {
         /// When, by the leader's clock.
         at: Timestamp,
-        /// What it says of itself.
+        /// Its registration.
         record: Box<ExecutorRecord>,
         /// Every instance that it still holds, when it says so: live instances that are not among
         /// them are lost for good (a wiped disk), and those that the controllers took for lost are
@@ -63,7 +63,7 @@ pub enum Command {
     ExecutorContact {
         /// When, by the leader's clock.
         at: Timestamp,
-        /// Whom, and what of them.
+        /// The executors, and the contact to record of each.
         verdicts: Vec<(ExecutorId, Contact)>,
     },
     /// A user steers an operation that is at work. Answered by [`super::Reply::Accepted`] or
@@ -71,11 +71,11 @@ pub enum Command {
     SteerOperation {
         /// When, by the proposer's clock.
         at: Timestamp,
-        /// Which.
+        /// The operation.
         which: Steered,
-        /// How.
+        /// What the user does with it.
         steer: Steer,
-        /// Who says so.
+        /// The user.
         by: String,
     },
     /// A controller began to lead: told as an event, and all clocks are its own from now on. Answered by [`super::Reply::Done`].
@@ -98,18 +98,18 @@ pub enum Command {
     ChangeDuty {
         /// When, by the proposer's clock.
         at: Timestamp,
-        /// What they want.
+        /// The duty that they are to have.
         wish: Wish,
-        /// Of whom.
+        /// The executors.
         executors: Vec<ExecutorId>,
-        /// Who asks.
+        /// The user.
         by: String,
     },
     /// How far the clocks of some executors are from the leader's, to be shown. Answered by [`super::Reply::Done`].
     NoteSkews {
         /// When, by the leader's clock.
         at: Timestamp,
-        /// Whose, and how many ms it is ahead.
+        /// The executors, and by how many ms the clock of each is ahead.
         skews: Vec<(ExecutorId, i64)>,
     },
     /// A user gives an executor tags, in place of those that users gave it before. Answered by
@@ -117,7 +117,7 @@ pub enum Command {
     TagExecutor {
         /// When, by the proposer's clock.
         at: Timestamp,
-        /// Which.
+        /// The executor.
         executor: ExecutorId,
         /// All that users give it.
         tags: Vec<String>,
@@ -127,7 +127,7 @@ pub enum Command {
     NoteExec {
         /// When, by the proposer's clock.
         at: Timestamp,
-        /// Who runs what, and where.
+        /// The user, the program and the instance.
         exec: ExecNoted,
     },
 }
@@ -137,13 +137,13 @@ pub enum Command {
 pub struct ExecNoted {
     /// The service.
     pub service: ServiceId,
-    /// Beside which instance.
+    /// The instance.
     pub instance: InstanceId,
-    /// On which node.
+    /// The executor of that instance.
     pub executor: ExecutorId,
     /// The program; never its arguments, which may hold secrets.
     pub program: String,
-    /// Who runs it.
+    /// The user.
     pub by: String,
 }
 
@@ -166,8 +166,9 @@ impl Command {
         }
     }
 
-    /// Whether proposing it twice does what proposing it once does, whatever others asked for in between: it has an id of
-    /// its own, or leads to where nothing leads back from. What has neither may undo what somebody else did meanwhile.
+    /// Whether proposing it twice has the same effect as proposing it once, whatever others asked for in between. That is
+    /// so of a command that has an id of its own, and of one whose effect nothing takes back. Any other, proposed again,
+    /// may undo what somebody else did meanwhile.
     pub(crate) const fn may_be_repeated(&self) -> bool {
         match self {
             Self::SubmitOperation { .. }
@@ -207,10 +208,10 @@ pub enum Wish {
     Remove,
 }
 
-/// What one executor says; the session knows from the certificate who it is.
+/// A report of one executor. The session knows from the certificate which executor it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExecutorReport {
-    /// Who speaks.
+    /// The executor that reports.
     pub executor: ExecutorId,
     /// The present state of some of its instances.
     pub instances: Vec<Arc<InstanceRecord>>,
@@ -224,37 +225,37 @@ pub struct ExecutorReport {
 pub enum Change {
     /// A slot must be filled. If: it is wanted, and not assigned.
     AssignSlot {
-        /// Which.
+        /// The slot.
         slot: SlotId,
     },
     /// A slot must be empty. If: it is assigned at this epoch, and not wanted.
     RemoveSlot {
-        /// Which.
+        /// The slot.
         slot: SlotId,
-        /// As seen when planned.
+        /// Its epoch when this was planned.
         epoch: Epoch,
     },
     /// An executor is chosen for a test instance. If: the service is to be tested, no executor that takes slots was
     /// chosen, and this one takes slots.
     PlaceTest {
-        /// Which service.
+        /// The service.
         service: ServiceId,
-        /// Where.
+        /// The executor that is chosen.
         executor: ExecutorId,
     },
     /// The clock of an operation starts. If: it runs, and its clock does not.
     StartClock {
-        /// Which.
+        /// The operation.
         operation: OperationId,
     },
     /// The canaries are through: the operation waits for a promotion. If: it runs, and was not promoted.
     AwaitPromotion {
-        /// Which.
+        /// The operation.
         operation: OperationId,
     },
     /// A rollout failed and is to be undone. If: it runs, and is not being undone.
     RollBack {
-        /// Which.
+        /// The operation.
         operation: OperationId,
         /// What failed, in words.
         message: String,
@@ -262,23 +263,23 @@ pub enum Change {
     /// An operation replaces what runs in one of its slots. If: the operation runs and has not come
     /// to that slot yet, and the slot is assigned at this epoch.
     RaiseSlot {
-        /// For which operation.
+        /// The operation.
         operation: OperationId,
-        /// Which.
+        /// The slot.
         slot: SlotId,
-        /// As seen when planned.
+        /// Its epoch when this was planned.
         epoch: Epoch,
         /// How the old instance gives way.
         mode: ReplaceMode,
         /// The generation of the spec to run; none: as before.
         spec: Option<Generation>,
     },
-    /// A slot that no rollout comes to any more is given the stable spec. If: it is assigned at this epoch and behind,
-    /// its executor is heard, and nothing goes in waves through its service.
+    /// A slot that a rollout missed, and that no other one will reach, is given the stable spec. If: it is assigned at
+    /// this epoch and behind, its executor is heard, and nothing goes in waves through its service.
     CatchUp {
-        /// Which.
+        /// The slot.
         slot: SlotId,
-        /// As seen when planned.
+        /// Its epoch when this was planned.
         epoch: Epoch,
         /// How the old instance gives way.
         mode: ReplaceMode,
@@ -286,11 +287,11 @@ pub enum Change {
     /// An operation is through with one of its slots. If: the operation runs and was not through
     /// with it at this outcome.
     SettleSlot {
-        /// Of which operation.
+        /// The operation.
         operation: OperationId,
-        /// Which.
+        /// The slot.
         slot: SlotId,
-        /// As seen when planned.
+        /// The outcome when this was planned.
         from: SlotOutcome,
         /// How it ended.
         outcome: SlotOutcome,
@@ -301,7 +302,7 @@ pub enum Change {
     },
     /// An operation is over. If: it runs.
     FinishOperation {
-        /// Which.
+        /// The operation.
         operation: OperationId,
         /// How it ended.
         state: OperationState,
@@ -310,31 +311,31 @@ pub enum Change {
     },
     /// Nothing is left on an executor that is being emptied. If: that is so.
     ExecutorEmptied {
-        /// Which.
+        /// The executor.
         executor: ExecutorId,
     },
     /// The clock of a drain starts. If: the executor is DRAINING, and its clock stands.
     StartDrain {
-        /// Of which executor.
+        /// The executor.
         executor: ExecutorId,
     },
     /// A drain took too long. If: its deadline has passed.
     ExpireDrain {
-        /// Of which executor.
+        /// The executor.
         executor: ExecutorId,
     },
     /// An executor is not expected back any more, and removed with all that is on it. If: it is LOST, and has been for as
     /// long as such ones are kept.
     RemoveLost {
-        /// Which.
+        /// The executor.
         executor: ExecutorId,
     },
     /// A removed executor is not shown any more. If: it is REMOVED, not in contact, and nothing of it is left.
     ForgetExecutor {
-        /// Which.
+        /// The executor.
         executor: ExecutorId,
     },
-    /// From now on so much of what is over is kept. If: it was something else.
+    /// Sets how much history is kept from now on. If: that is not what is set already.
     Retain(Retention),
     /// Old records are forgotten.
     Prune {

@@ -13,11 +13,11 @@ use muster_common::time::Timestamp;
 use super::progress::is_begun;
 use super::{Change, Contact, Executor, Happening, Instance, State};
 
-/// One entry tells losses one by one up to one in so many of the events that are kept: beyond that, what explains the
-/// loss would be forgotten for it, and all who watch would have to begin anew.
+/// One entry of the log tells losses one by one until it has brought one in so many of the events that are kept. If it told
+/// more, the events that explain the loss would be forgotten, and all who watch would have to begin anew.
 const MAX_SHARE_OF_LOSSES: u32 = 4;
 
-/// What is said of an executor that is not heard.
+/// The message of an executor that is not heard.
 pub(super) fn no_contact(id: &ExecutorId) -> String {
     format!("no contact with executor {id}")
 }
@@ -85,7 +85,7 @@ impl State {
         }
     }
 
-    /// That somebody who was removed is heard or not concerns nobody.
+    /// Whether a removed executor is heard is told to nobody.
     fn tell_contact(&mut self, at: Timestamp, id: &ExecutorId, from: Contact) {
         let known = self.executor(id).filter(|executor| executor.duty != ExecutorState::Removed);
         let Some(executor) = known.cloned() else { return };

@@ -1,5 +1,5 @@
 //! Which slots must be assigned: services × executors × count. The one rule that both the
-//! reconciler (to plan) and `apply` (to check a plan's conditions) go by.
+//! reconciler (to plan) and `apply` (to check a plan's conditions) use.
 
 use muster_common::id::SlotId;
 use muster_common::operation::OperationKind;

@@ -2,7 +2,7 @@
 //!
 //! An executor that is to be emptied takes no slots, so the reconciler takes away those that it has; when nothing is
 //! left there, it is BLACKLISTED. Services go in the order of their `drainPolicy`. A drain is the same with a deadline.
-//! Being away is no reason for any of it.
+//! An executor that is away keeps its duty.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl State {
         Reply::Duties { changed, refused }
     }
 
-    /// What is so already is done: a request may come twice.
+    /// A request for a duty that the executor has already succeeds: it may be a repetition.
     fn change_duty_of(
         &mut self,
         at: Timestamp,
@@ -205,7 +205,7 @@ impl State {
         Some(())
     }
 
-    /// It goes on being emptied: only the user's patience has ended.
+    /// The deadline of a drain has passed. The executor goes on being emptied.
     pub(super) fn expire_drain(&mut self, at: Timestamp, id: &ExecutorId) -> Option<()> {
         let drain = self.executor(id)?.drain.filter(|drain| drain.deadline.is_some_and(|due| at >= due))?;
         let left = self.live_instances_on(id).count();

@@ -1,4 +1,4 @@
-//! What happened, in the order of the log; a bounded window of it.
+//! The events: what happened, in the order of the log. Only the newest are kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use muster_common::time::{LedTime, Timestamp};
 
 use super::{ExecNoted, Moment, Service};
 
-/// What an event speaks of; how it looks on the wire is the view's affair.
+/// What an event tells. How it is written on the wire is for the view to know.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Happening {
     /// A service entered a state.
     Service {
-        /// Which.
+        /// The service.
         service: ServiceId,
         /// The spec's name.
         name: String,
@@ -42,11 +42,11 @@ pub enum Happening {
     },
     /// An operation entered a state.
     Operation {
-        /// Which.
+        /// The operation.
         operation: OperationId,
         /// What it does.
         kind: OperationKind,
-        /// To which service.
+        /// The service.
         service: ServiceId,
         /// The state it entered.
         state: OperationState,
@@ -59,7 +59,7 @@ pub enum Happening {
         service: ServiceId,
         /// The service's name.
         service_name: String,
-        /// Which.
+        /// The instance.
         instance: InstanceId,
         /// Where it runs.
         executor: ExecutorId,
@@ -78,7 +78,7 @@ pub enum Happening {
     Exec(ExecNoted),
     /// An executor registered for the first time.
     ExecutorAdded {
-        /// Which.
+        /// The executor.
         executor: ExecutorId,
         /// The node's host name.
         hostname: String,
@@ -87,7 +87,7 @@ pub enum Happening {
     },
     /// An executor has another duty.
     ExecutorDuty {
-        /// Which.
+        /// The executor.
         executor: ExecutorId,
         /// The node's host name.
         hostname: String,
@@ -98,11 +98,11 @@ pub enum Happening {
         /// Why, where nobody asked for it; empty otherwise.
         reason: String,
     },
-    /// An executor is heard, not heard, or lost. It speaks for all that lives on it: what is shown of that follows from
-    /// the executor's contact, for whoever watches as for whoever asks. One event for each of its instances would say
-    /// nothing more, and a rack that falls silent would drive everything else out of what is kept.
+    /// An executor is heard, not heard, or lost. This event stands for all instances on it, because the state that is shown
+    /// of them follows from the executor's contact. One event for each instance would say nothing more, and when a rack
+    /// falls silent those would drive all other events out.
     ExecutorContact {
-        /// Which.
+        /// The executor.
         executor: ExecutorId,
         /// The node's host name.
         hostname: String,
@@ -240,18 +240,18 @@ fn given_ports(info: &LocalInfo) -> String {
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventRecord {
-    /// When, by the clock of whoever saw it.
+    /// The time, by the clock of the controller that saw it.
     pub at: Timestamp,
-    /// The same, to tell how long it is kept.
+    /// The same moment in leaders' time, by which its age is counted.
     pub led: LedTime,
-    /// What.
+    /// What happened.
     pub what: Happening,
 }
 
 /// Where an event stands: the revision that caused it, and which of that revision's it is.
 pub(crate) type EventPosition = (Revision, u32);
 
-/// What tells the times of two revisions apart.
+/// The least difference between the times of two revisions, in ms.
 const TICK: Duration = Duration::from_millis(1);
 
 /// The window of events: added at one end, forgotten at the other.

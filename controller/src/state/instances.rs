@@ -13,7 +13,7 @@ use muster_common::time::{LedTime, Timestamp};
 /// How many of the controllers' own remarks stay with an instance.
 const MAX_REMARKS: usize = 16;
 
-/// One instance: its executor's word, and what the controllers add to it.
+/// One instance: what its executor reported, and what the controllers add to that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
     /// What its executor last said. Never changed here.
@@ -26,12 +26,12 @@ pub struct Instance {
     pub remarks: Vec<Remark>,
 }
 
-/// A moment of the controllers.
+/// A moment, as the controllers saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
-    /// By which it is told how long ago it is, and what was first.
+    /// In leaders' time: by this its age and its place among others are told.
     pub led: LedTime,
-    /// As people are told it, by the clock of who led then.
+    /// The date that people are shown, by the clock of the leader of that time.
     pub at: Timestamp,
 }
 

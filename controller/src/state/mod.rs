@@ -6,16 +6,17 @@
 //!
 //! | module | noun |
 //! |---|---|
-//! | [`command`] | what is proposed; the reconciler's changes with their conditions |
-//! | `reply`, `refusal` | what is answered; what the wire allows when |
-//! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | what is kept |
+//! | [`command`] | what can be proposed, and the reconciler's changes with their conditions |
+//! | `reply`, `refusal` | the answers to commands, and why a request is refused |
+//! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | the parts of the state |
 //! | `specs` | the specs that a service has and had |
 //! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `duty`, `maintenance` | how each kind of command is applied |
+//! | `submission` | who asks for an operation, and how it is to proceed |
 //! | `chosen` | the slots that a request is about |
-//! | `catch_up` | what becomes of slots that no rollout comes to any more |
-//! | `clock` | the time that operations have |
+//! | `catch_up` | slots that a rollout missed |
+//! | `clock` | the time that each operation has left |
 //! | `desired`, `progress`, `table` | what follows from the state: wanted slots, an operation's progress, the slot table |
-//! | `retention` | how much of what is over is kept |
+//! | `retention` | how much history is kept |
 //! | [`view`] | the state as users see it |
 //! | [`codec`] | commands, replies and snapshots as bytes |
 //! | `replica` | the state as the machine that Raft drives, and the watch that readers follow |
@@ -47,6 +48,7 @@ mod service;
 mod slots;
 mod specs;
 mod steer;
+mod submission;
 mod submit;
 mod table;
 #[cfg(test)]
@@ -166,18 +168,7 @@ impl State {
             }
             Command::SteerOperation { at, which, steer, by } => self.steer(*at, which, *steer, by),
             Command::AnnounceLeader { at, address } => {
-                // One that was said again, or overtaken.
-                if term != 0 && term <= self.term {
-                    return Reply::Done;
-                }
-                self.stop_all_clocks();
-                self.clock = *at;
-                self.term = term;
-                let before = std::mem::replace(&mut self.leader, address.clone());
-                if !before.is_empty() && before != *address {
-                    self.emit(*at, Happening::LeadershipLost { address: before });
-                }
-                self.emit(*at, Happening::LeadershipAcquired { address: address.clone() });
+                self.announce_leader(*at, term, address);
                 Reply::Done
             }
             Command::Plan { changes, .. } if !is_announced => {
@@ -216,6 +207,21 @@ impl State {
                 Reply::Done
             }
         }
+    }
+
+    /// A controller leads from now on. What was said again, or overtaken, changes nothing.
+    fn announce_leader(&mut self, at: Timestamp, term: u64, address: &str) {
+        if term != 0 && term <= self.term {
+            return;
+        }
+        self.stop_all_clocks();
+        self.clock = at;
+        self.term = term;
+        let before = std::mem::replace(&mut self.leader, address.to_owned());
+        if !before.is_empty() && before != address {
+            self.emit(at, Happening::LeadershipLost { address: before });
+        }
+        self.emit(at, Happening::LeadershipAcquired { address: address.to_owned() });
     }
 
     /// Becomes the first state of a group that goes on after `revision`. What the group before did since this state

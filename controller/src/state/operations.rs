@@ -18,15 +18,15 @@ pub(crate) const MAX_FINISHED_OPERATIONS_IN_ALL: usize = 10_000;
 /// How many slots those may have together, some 200 bytes each; the one that ended last is kept, however many it has.
 pub(crate) const MAX_FINISHED_SLOTS_IN_ALL: usize = 500_000;
 
-/// The place of a finished operation among those of all services: what is first goes first.
+/// The place of a finished operation among those of all services. The first one is the first to be forgotten.
 type Place = (Worth, LedTime, OperationId);
 
-/// What a finished operation is good for.
+/// How much it matters that a finished operation is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
-    /// A newer one speaks for its service, or that is gone.
+    /// There is a newer operation of its service, or the service is gone.
     History,
-    /// It is the newest of a service that is there.
+    /// It is the newest operation of a service that exists.
     Newest,
 }
 

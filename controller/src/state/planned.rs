@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use muster_common::id::{Epoch, ExecutorId, OperationId, ServiceId, SlotId};
+use muster_common::id::{Epoch, ExecutorId, Generation, OperationId, ServiceId, SlotId};
 use muster_common::operation::{Operation, OperationKind, OperationState, SlotOutcome, SlotProgress};
+use muster_common::reason::Reason;
 use muster_common::service::{ActivationState, ServiceState};
+use muster_common::slot::ReplaceMode;
 use muster_common::time::Timestamp;
 
 use super::command::Change;
@@ -22,7 +24,7 @@ impl State {
         Reply::Planned { applied, skipped }
     }
 
-    /// `None`: the condition does not hold any more.
+    /// Applies one change; `None` where its condition does not hold any more.
     pub(super) fn change(&mut self, at: Timestamp, change: &Change) -> Option<()> {
         if self.forbids(change) {
             return None;
@@ -32,46 +34,16 @@ impl State {
             Change::RemoveSlot { slot, epoch } => self.remove_slot(slot, *epoch),
             Change::PlaceTest { service, executor } => self.place_test(service, executor),
             Change::StartClock { operation } => self.start_clock(at, operation),
-            Change::AwaitPromotion { operation } => {
-                let running = self.operations.get_running_mut(operation)?;
-                let due = running.state == OperationState::Running && !running.promoted;
-                due.then(|| self.hold_or_go_on(at, operation, OperationState::AwaitingPromotion))
-            }
+            Change::AwaitPromotion { operation } => self.await_promotion(at, operation),
             Change::RollBack { operation, message } => self.begin_rollback(at, operation, message),
             Change::RaiseSlot { operation, slot, epoch, mode, spec } => {
-                let raised = Epoch(self.revision.0);
-                let current = self.slots.get(slot).filter(|slot| slot.epoch == *epoch && raised > *epoch)?;
-                let generation = self.service(&slot.service)?.generation;
-                let spec = spec.unwrap_or(current.spec);
-                let current = Slot { epoch: raised, mode: *mode, generation, spec, ..Slot::clone(current) };
-                let may_begin =
-                    self.operations.get(operation).is_some_and(|operation| begins(operation, slot));
-                let progress = self.slot_of(operation, slot).filter(|_| may_begin)?;
-                if progress.outcome == SlotOutcome::Waiting {
-                    progress.outcome = SlotOutcome::InProgress;
-                }
-                progress.epoch = Some(raised);
-                progress.since = Some(at);
-                progress.restarts = current.restarts();
-                progress.reason = None;
-                progress.message.clear();
-                self.slots.insert(slot, Arc::new(current));
-                self.touch_table(&slot.executor);
-                Some(())
+                let next = self.raised(slot, *epoch, *mode, *spec)?;
+                self.raise_slot(at, operation, slot, next)
             }
             Change::CatchUp { slot, epoch, mode } => self.catch_up(slot, *epoch, *mode),
             Change::SettleSlot { operation, slot, from, outcome, reason, message } => {
                 let progress = self.slot_of(operation, slot).filter(|progress| progress.outcome == *from)?;
-                // What is as it was is told again only to have its time begin, or for another reason.
-                let is_timed = progress.since.is_some() || !is_begun(progress);
-                if outcome == from && is_timed && progress.message == *message {
-                    return None;
-                }
-                progress.outcome = *outcome;
-                progress.since = is_begun(progress).then_some(at);
-                progress.reason = *reason;
-                progress.message.clone_from(message);
-                Some(())
+                settle(progress, at, *outcome, *reason, message)
             }
             Change::FinishOperation { operation, state, message } => {
                 let operation = self.operations.get(operation).cloned()?;
@@ -91,6 +63,38 @@ impl State {
                 (dropped > 0).then_some(())
             }
         }
+    }
+
+    fn await_promotion(&mut self, at: Timestamp, operation: &OperationId) -> Option<()> {
+        let running = self.operations.get_running_mut(operation)?;
+        let due = running.state == OperationState::Running && !running.promoted;
+        due.then(|| self.hold_or_go_on(at, operation, OperationState::AwaitingPromotion))
+    }
+
+    /// What a slot becomes when its epoch is raised; `None` where its epoch is not `epoch` any more.
+    fn raised(&self, id: &SlotId, epoch: Epoch, mode: ReplaceMode, spec: Option<Generation>) -> Option<Slot> {
+        let raised = Epoch(self.revision.0);
+        let current = self.slots.get(id).filter(|slot| slot.epoch == epoch && raised > epoch)?;
+        let generation = self.service(&id.service)?.generation;
+        let spec = spec.unwrap_or(current.spec);
+        Some(Slot { epoch: raised, mode, generation, spec, ..Slot::clone(current) })
+    }
+
+    /// Has an operation begin with a slot, which becomes `next`.
+    fn raise_slot(&mut self, at: Timestamp, operation: &OperationId, id: &SlotId, next: Slot) -> Option<()> {
+        let may_begin = self.operations.get(operation).is_some_and(|operation| begins(operation, id));
+        let progress = self.slot_of(operation, id).filter(|_| may_begin)?;
+        if progress.outcome == SlotOutcome::Waiting {
+            progress.outcome = SlotOutcome::InProgress;
+        }
+        progress.epoch = Some(next.epoch);
+        progress.since = Some(at);
+        progress.restarts = next.restarts();
+        progress.reason = None;
+        progress.message.clear();
+        self.slots.insert(id, Arc::new(next));
+        self.touch_table(&id.executor);
+        Some(())
     }
 
     fn assign_slot(&mut self, id: &SlotId) -> Option<()> {
@@ -187,6 +191,26 @@ impl State {
             self.enter(at, &service.id, service.resting_state());
         }
     }
+}
+
+/// Notes how far an operation is with a slot. `None` where that is known already: the outcome and the message are the same,
+/// and the slot's time has begun if it is to.
+fn settle(
+    progress: &mut SlotProgress,
+    at: Timestamp,
+    outcome: SlotOutcome,
+    reason: Option<Reason>,
+    message: &str,
+) -> Option<()> {
+    let is_timed = progress.since.is_some() || !is_begun(progress);
+    if outcome == progress.outcome && is_timed && progress.message == message {
+        return None;
+    }
+    progress.outcome = outcome;
+    progress.since = is_begun(progress).then_some(at);
+    progress.reason = reason;
+    message.clone_into(&mut progress.message);
+    Some(())
 }
 
 /// Whether it is the turn of a slot: since that was planned, users may have paused the operation.

@@ -1,4 +1,4 @@
-//! What applying a command answers.
+//! The answers of applied commands.
 
 use muster_common::id::{ExecutorId, InstanceId, OperationId, ServiceId};
 

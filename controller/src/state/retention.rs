@@ -1,5 +1,5 @@
-//! How much of what is over is kept, and for how long what is away is waited for. Users say it in the controllers'
-//! configuration; it is replicated, so that all controllers keep the same.
+//! How much history is kept, and after how long an executor that is away is lost and removed. Both are set in the
+//! controllers' configuration. The leader's settings are replicated, so that all controllers keep the same.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A service is given another spec, or one that it had before: slot by slot where it runs, at once where it does not.
+//! Giving a service another spec, or one that it had before: slot by slot where it runs, at once where it does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use muster_common::time::Timestamp;
 
 use super::chosen::newest_per_slot;
 use super::clock::{as_ms, whole};
-use super::submit::{How, Submission};
+use super::submission::{How, Submission};
 use super::{Happening, Refusal, Service, Slot, SpecVersion, State, brief};
 
 /// The outcome of a rollout that found everything as it was to be.
@@ -84,25 +84,14 @@ impl State {
         if is_everywhere {
             // Nothing is touched: who applies the same file each hour keeps what there is to go back to.
             let mut operation = submission.operation(&service.id, kind, how, progress);
-            operation.generation = Some(from);
-            operation.from_generation = Some(from);
             operation.restores = restores;
-            operation.no_op = true;
-            operation.state = OperationState::Succeeded;
-            operation.finished = Some(submission.at);
-            NO_SLOT_HAD_TO_CHANGE.clone_into(&mut operation.message);
-            self.put_operation(submission.at, operation);
+            self.put_operation(submission.at, found_everywhere(operation, from, submission.at));
             return Ok(());
         }
         let target = self.next_generation(service);
         let same = progress.iter().filter(|slot| slot.outcome != SlotOutcome::Waiting);
         let same: Vec<SlotId> = same.map(|slot| slot.slot.clone()).collect();
-        for slot in progress.iter_mut().filter(|slot| slot.outcome == SlotOutcome::Waiting) {
-            if let Some(why) = self.not_for(&slot.slot, &spec) {
-                slot.outcome = SlotOutcome::Done;
-                slot.message = why;
-            }
-        }
+        self.pass_over_those_it_is_not_for(&spec, &mut progress);
         let leaves_all = same.is_empty() && progress.iter().all(|slot| slot.outcome == SlotOutcome::Done);
         if leaves_all && !progress.is_empty() {
             return Err(Refusal::NoCommonPlace(service.id.clone()));
@@ -110,12 +99,7 @@ impl State {
         choose_canaries(self, &how.op_spec, &same, &mut progress)?;
         let (at, by) = (submission.at, submission.by.to_owned());
         let version = SpecVersion { spec, at, by, restores, stop_first: how.stop_first };
-        let used: BTreeSet<Generation> = self.slots_of(&service.id).map(|(_, slot)| slot.spec).collect();
-        if let Some(service) = self.services.get_mut(&service.id).map(Arc::make_mut) {
-            service.specs.want(target, version, &used);
-            service.generation = target;
-            service.updated = submission.at;
-        }
+        self.want(&service.id, target, version);
         for id in same {
             self.renumber(&id, target);
         }
@@ -133,6 +117,26 @@ impl State {
             self.end_operation(submission.at, &operation, OperationState::Succeeded, message);
         }
         Ok(())
+    }
+
+    /// A service wants another spec from now on, which becomes that of `generation`.
+    fn want(&mut self, id: &ServiceId, generation: Generation, version: SpecVersion) {
+        let used: BTreeSet<Generation> = self.slots_of(id).map(|(_, slot)| slot.spec).collect();
+        if let Some(service) = self.services.get_mut(id).map(Arc::make_mut) {
+            service.updated = version.at;
+            service.specs.want(generation, version, &used);
+            service.generation = generation;
+        }
+    }
+
+    /// Marks the slots done whose executors `spec` is not for, each with the reason.
+    fn pass_over_those_it_is_not_for(&self, spec: &LocalServiceSpec, progress: &mut [SlotProgress]) {
+        for slot in progress.iter_mut().filter(|slot| slot.outcome == SlotOutcome::Waiting) {
+            if let Some(why) = self.not_for(&slot.slot, spec) {
+                slot.outcome = SlotOutcome::Done;
+                slot.message = why;
+            }
+        }
     }
 
     /// Why `spec` is not for the executor of a slot, in words. What runs where it will not belong stays as it is until
@@ -312,6 +316,17 @@ impl State {
         }
         self.touch_table(&id.executor);
     }
+}
+
+/// The operation of a rollout whose spec every slot runs already, as `generation`: it has succeeded when it begins.
+fn found_everywhere(mut operation: Operation, generation: Generation, at: Timestamp) -> Operation {
+    operation.generation = Some(generation);
+    operation.from_generation = Some(generation);
+    operation.no_op = true;
+    operation.state = OperationState::Succeeded;
+    operation.finished = Some(at);
+    NO_SLOT_HAD_TO_CHANGE.clone_into(&mut operation.message);
+    operation
 }
 
 /// What a slot that was given a failed spec needs to run the stable one.

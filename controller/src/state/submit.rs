@@ -13,13 +13,13 @@ use muster_common::operation::{
 use muster_common::service::{ActivationState, ServiceState};
 use muster_common::slot::SlotPhase;
 use muster_common::spec::LocalServiceSpec;
-use muster_common::time::{LedTime, Timestamp};
+use muster_common::time::Timestamp;
 use uuid::Uuid;
 
 use super::chosen::waiting;
-use super::clock::{as_ms, whole};
 use super::progress::occupies;
 use super::rollout::choose_canaries;
+use super::submission::{How, Submission};
 use super::{Refusal, Reply, Service, SpecVersion, Specs, State, allowed_operations};
 
 /// How many instances of a service an executor may hold (drove-wire.md §2.7).
@@ -28,15 +28,6 @@ const INSTANCES_PER_HOST: std::ops::RangeInclusive<u32> = 1..=256;
 /// How long DESTROY waits for the last instance beyond the time after which those of a silent executor count as
 /// lost: longer than the log of one that ended may be copied (half an hour).
 const DESTROY_PATIENCE: Duration = Duration::from_secs(35 * 60);
-
-/// Who asked for what, and when.
-pub(super) struct Submission<'a> {
-    pub(super) id: &'a OperationId,
-    pub(super) at: Timestamp,
-    pub(super) by: &'a str,
-    /// Of the request.
-    pub(super) fingerprint: Uuid,
-}
 
 impl State {
     pub(super) fn submit(
@@ -135,23 +126,14 @@ impl State {
             }
             OperationRequest::ReplaceInstances { service_id, instance_ids, stop_first, op_spec } => {
                 let service = self.addressed(service_id, kind)?;
-                let slots = if instance_ids.is_empty() {
-                    self.healthy_slots(&service)
-                } else {
-                    self.named_slots(&service, instance_ids).map_err(Refusal::NotReplaceable)?
-                };
                 let how = How::replacing(op_spec.as_ref(), *stop_first);
-                let id = self.begin_waves(submission, &service, kind, &how, slots)?;
-                self.keep_names(submission, instance_ids);
-                Ok(id)
+                self.replace_instances(submission, &service, instance_ids, &how)
             }
             OperationRequest::StopInstances { service_id, instance_ids, op_spec } => {
                 let service = self.addressed(service_id, kind)?;
                 let slots = self.named_slots(&service, instance_ids).map_err(Refusal::NotStoppable)?;
                 let how = How::replacing(op_spec.as_ref(), true);
-                let id = self.begin_waves(submission, &service, kind, &how, slots)?;
-                self.keep_names(submission, instance_ids);
-                Ok(id)
+                self.begin_waves_of(submission, &service, kind, &how, (slots, instance_ids))
             }
             OperationRequest::Destroy { service_id } => {
                 let service = self.addressed(service_id, kind)?;
@@ -393,6 +375,36 @@ impl State {
         Ok(service.id.clone())
     }
 
+    /// Replaces the instances that are named, or all that are HEALTHY where none is.
+    fn replace_instances(
+        &mut self,
+        submission: &Submission<'_>,
+        service: &Service,
+        names: &[String],
+        how: &How,
+    ) -> Result<ServiceId, Refusal> {
+        let slots = if names.is_empty() {
+            self.healthy_slots(service)
+        } else {
+            self.named_slots(service, names).map_err(Refusal::NotReplaceable)?
+        };
+        self.begin_waves_of(submission, service, OperationKind::ReplaceInstances, how, (slots, names))
+    }
+
+    /// The same for slots whose instances the request named.
+    fn begin_waves_of(
+        &mut self,
+        submission: &Submission<'_>,
+        service: &Service,
+        kind: OperationKind,
+        how: &How,
+        (slots, names): (BTreeMap<SlotId, InstanceId>, &[String]),
+    ) -> Result<ServiceId, Refusal> {
+        let id = self.begin_waves(submission, service, kind, how, slots)?;
+        self.keep_names(submission, names);
+        Ok(id)
+    }
+
     /// An operation keeps the instances that its request named; they are known to be instances by now.
     fn keep_names(&mut self, submission: &Submission<'_>, names: &[String]) {
         if let Some(operation) = self.operations.get_running_mut(submission.id) {
@@ -428,73 +440,6 @@ impl State {
             let message = format!("superseded by {kind} {}", submission.id);
             self.end_operation(submission.at, &operation, OperationState::Cancelled, message);
         }
-    }
-}
-
-impl Submission<'_> {
-    pub(super) fn operation(
-        &self,
-        service: &ServiceId,
-        kind: OperationKind,
-        how: &How,
-        slots: Vec<SlotProgress>,
-    ) -> Operation {
-        let mut operation = Operation {
-            id: self.id.clone(),
-            service: service.clone(),
-            kind,
-            by: self.by.to_owned(),
-            op_spec: how.op_spec.clone(),
-            stop_first: how.stop_first,
-            generation: None,
-            from_generation: None,
-            restores: None,
-            instances_per_host: None,
-            instance_ids: Vec::new(),
-            created: self.at,
-            deadline: None,
-            time_left_ms: 0,
-            held_left_ms: None,
-            promoted: false,
-            no_op: false,
-            fingerprint: self.fingerprint,
-            finished: None,
-            finished_led: LedTime::default(),
-            state: OperationState::Running,
-            message: String::new(),
-            slots: slots.into(),
-        };
-        operation.time_left_ms = as_ms(whole(&operation));
-        operation
-    }
-}
-
-/// How an operation proceeds.
-#[derive(Default)]
-pub(super) struct How {
-    pub(super) op_spec: ClusterOpSpec,
-    pub(super) stop_first: bool,
-}
-
-impl How {
-    /// For what users give no time: as long as one instance may honestly take, for all take theirs at the same time.
-    fn patient(service: &Service) -> Self {
-        Self::default().no_shorter_than([service.spec().as_ref()])
-    }
-
-    /// The same with no less time for each slot than one of these specs allows an instance (drove-wire.md §4.1): who is
-    /// still within what the spec allows has not failed.
-    pub(super) fn no_shorter_than<'a>(&self, specs: impl IntoIterator<Item = &'a LocalServiceSpec>) -> Self {
-        let longest = specs.into_iter().map(LocalServiceSpec::longest_replacement).max().unwrap_or_default();
-        let mut op_spec = self.op_spec.clone();
-        if longest > op_spec.timeout.as_duration() {
-            op_spec.timeout = DroveDuration::from_secs(longest.as_secs());
-        }
-        Self { op_spec, stop_first: self.stop_first }
-    }
-
-    fn replacing(op_spec: Option<&ClusterOpSpec>, stop_first: bool) -> Self {
-        Self { op_spec: op_spec.cloned().unwrap_or_default(), stop_first }
     }
 }
 

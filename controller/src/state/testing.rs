@@ -17,7 +17,8 @@ use muster_common::spec::{LocalServiceSpec, PortType};
 use muster_common::time::Timestamp;
 
 use super::{
-    Change, Command, Contact, ExecutorReport, Refusal, Reply, ReportAck, Service, State, Steered, Wish, view,
+    Change, Command, Contact, ExecutorReport, Refusal, Reply, ReportAck, Retention, Service, State, Steered,
+    Wish, view,
 };
 use crate::reconcile;
 
@@ -171,6 +172,11 @@ impl Fixture {
 
     pub(crate) fn apply(&mut self, command: &Command) -> Reply {
         self.apply_in_term(0, command)
+    }
+
+    /// So much is kept from now on.
+    pub(crate) fn retain(&mut self, retention: Retention) -> Reply {
+        self.apply(&Command::Plan { at: self.now, changes: vec![Change::Retain(retention)] })
     }
 
     pub(crate) fn advance(&mut self, seconds: u64) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use metrics::gauge;
 use muster_proto::v1;
-use prost::Message as _;
+use prost::Message;
 use redb::{
     Durability, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
     WriteTransaction,
@@ -32,7 +32,7 @@ const PURGE_BATCH: u64 = 512;
 pub(super) enum Change {
     Append(Vec<Entry>),
     Vote(Vote),
-    /// Everything from this index on goes.
+    /// Removes everything from this index on.
     Truncate(u64),
     Committed(LogId),
     Purge(LogId),
@@ -59,7 +59,7 @@ pub(super) struct Kept {
     pub(super) last: Option<LogId>,
 }
 
-/// The log's file. The one who writes it also deletes, bit by bit, what was purged.
+/// The log's file. Its writer also deletes purged entries, a few at a time.
 #[derive(Debug)]
 pub(super) struct LogFile {
     file: Arc<File>,
@@ -83,7 +83,7 @@ fn decode<M: prost::Message + Default, T>(
     from(M::decode(bytes).map_err(invalid)?).map_err(invalid)
 }
 
-/// Creates the tables, and writes down whose they are if nobody has.
+/// Creates the tables, and writes down their owner if there is none.
 pub(super) fn initialize(file: &File, owner: &v1::RaftOwner) -> Result<(), redb::Error> {
     let transaction = file.database.begin_write()?;
     {
@@ -224,8 +224,7 @@ fn write(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), redb:
             Change::Append(entries) => {
                 for entry in entries {
                     buffer.clear();
-                    // Encoding into a Vec cannot fail: it grows.
-                    let _ = codec::entry_to(entry).encode(&mut buffer);
+                    encode(&codec::entry_to(entry), &mut buffer);
                     log.insert(entry.log_id.index, buffer.as_slice())?;
                 }
                 continue;
@@ -235,21 +234,26 @@ fn write(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), redb:
                 continue;
             }
             Change::Vote(vote) => {
-                let _ = codec::vote_to(vote).encode(&mut buffer);
+                encode(&codec::vote_to(vote), &mut buffer);
                 VOTE
             }
             Change::Committed(id) => {
-                let _ = codec::log_id_to(*id).encode(&mut buffer);
+                encode(&codec::log_id_to(*id), &mut buffer);
                 COMMITTED
             }
             Change::Purge(id) => {
-                let _ = codec::log_id_to(*id).encode(&mut buffer);
+                encode(&codec::log_id_to(*id), &mut buffer);
                 PURGED
             }
         };
         meta.insert(key, buffer.as_slice())?;
     }
     Ok(())
+}
+
+fn encode(message: &impl Message, buffer: &mut Vec<u8>) {
+    // Encoding into a Vec cannot fail: it grows.
+    let _ = message.encode(buffer);
 }
 
 /// Deletes the first entries of `purging`; returns where the rest begins.

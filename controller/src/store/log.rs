@@ -136,7 +136,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.writer.write_and_wait(Change::Truncate(from)).await
     }
 
-    /// Not waited for: what was purged and comes back after a crash is purged again.
+    /// Returns before the disk has it: entries that come back after a crash are purged again.
     async fn purge(&mut self, up_to: LogId) -> io::Result<()> {
         lock(&self.reader.view).purge(up_to);
         self.writer.write(Write { change: Change::Purge(up_to), done: Done::Nobody }).await

@@ -6,9 +6,9 @@
 //! | [`log`] | the log store that consensus sees |
 //! | [`writer`] | the one writer of the log: what waits becomes one transaction |
 //! | [`file`] | the log's tables |
-//! | [`view`] | the log as it is in memory |
+//! | [`view`] | the part of the log that is in memory |
 //! | [`snapshot`] | the newest snapshot |
-//! | [`open`] | the files, opened, and errors that a person can act on |
+//! | [`open`] | opening the files, with errors that a person can act on |
 //! | [`memory`] | a disk for simulations |
 //!
 //! With [`Disk::Threads`](muster_platform::Disk::Threads) the log's writer has a thread of its own; with

@@ -1,4 +1,4 @@
-//! The files, opened, and errors that a person can act on.
+//! Opening the files, with errors that a person can act on.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -23,12 +23,12 @@ use crate::raft::{StartError, Storage};
 const LOG_CACHE: usize = 64 * 1024 * 1024;
 const STATE_CACHE: usize = 16 * 1024 * 1024;
 
-/// Whose files they must be.
+/// The controller that the files must belong to.
 #[derive(Debug, Clone)]
 pub(crate) struct Owner {
     pub(crate) cluster: ClusterId,
     pub(crate) controller: ControllerId,
-    /// What they are called if they are made now.
+    /// The incarnation that the files get if they are made now.
     pub(crate) incarnation: Incarnation,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Owner {
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) database: Database,
-    /// Where it is, unless that is in memory.
+    /// Its path; `None` where it is in memory.
     path: Option<PathBuf>,
     /// Dropped after the database: tells that the file is closed.
     _closed: DropGuard,
@@ -64,7 +64,7 @@ impl File {
         Ok(Some(std::fs::metadata(path)?.blocks() * BLOCK))
     }
 
-    /// How long it is.
+    /// How long it is; `None` of one in memory, and where the disk does not say.
     pub(super) fn length(&self) -> Option<u64> {
         std::fs::metadata(self.path.as_ref()?).ok().map(|metadata| metadata.len())
     }

@@ -1,12 +1,13 @@
 //! Files that a server has. They are fetched before a start and put into its plan, so that runners know nothing of
 //! servers and a start that is to stop while one is slow has not begun.
 //!
-//! `EXECUTOR_HTTP_FETCH` is fetched by this node, `CONTROLLER_HTTP_FETCH` by a controller, because it reaches places that
-//! this node may not. What controllers fetched last is kept on the disk for each call that a slot of this node needs,
-//! and used only when no controller gives an answer, nor the server to any of them: a slot is filled with all of them
-//! gone. What is said counts: a file that may not be fetched, or that the server does not give, fails the start. That
-//! nobody says anything, no controller or no server that this node asks by itself, is no fault of the service: the start
-//! is tried again.
+//! This node fetches `EXECUTOR_HTTP_FETCH`. A controller fetches `CONTROLLER_HTTP_FETCH`, because it reaches servers that
+//! this node may not. For each call that a slot of this node needs, the content that a controller fetched last is kept on the
+//! disk. It is used only when no controller answers, or the server answers none of them. So a slot can be filled while all of
+//! them are gone.
+//!
+//! An answer counts: a file that may not be fetched, or that the server refuses, fails the start. Silence of the controllers,
+//! or of a server that this node asks itself, is no fault of the service: the start is tried again.
 
 mod controllers;
 mod kept;

@@ -37,8 +37,8 @@ impl Drawer {
 /// Everything that is kept, as bytes.
 pub(crate) type Drawers = BTreeMap<Drawer, BTreeMap<String, Vec<u8>>>;
 
-/// Writes and removals. Of several of one record the last one counts, so that a batch that has to wait (the disk
-/// is full, say) grows no larger than what is kept.
+/// Writes and removals of records. For each record only the last one is kept. So a batch that has to wait (because the disk
+/// is full, for example) grows no larger than the journal itself.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Batch {
     pub(super) changes: BTreeMap<(Drawer, String), Option<Vec<u8>>>,
@@ -50,7 +50,7 @@ pub(crate) struct Batch {
 pub(super) const META_TABLE: &str = "table";
 pub(super) const META_HISTORY: &str = "history";
 pub(crate) const META_EXECUTOR: &str = "executor";
-/// Stands there from the moment when something is known to be missing until what runs has made up for it.
+/// Its record is there while something is known to be missing in the journal: until the runners have said what runs.
 pub(crate) const META_INCOMPLETE: &str = "incomplete";
 
 impl Batch {
@@ -101,7 +101,7 @@ impl Batch {
         self.put(Drawer::Meta, META_TABLE.to_owned(), message.encode_to_vec());
     }
 
-    /// Notes in which of the controllers' histories everything was told that is acknowledged.
+    /// Notes the controllers' history in which everything was acknowledged that is.
     pub(crate) fn history(&mut self, history: &str) {
         self.put(Drawer::Meta, META_HISTORY.to_owned(), history.as_bytes().to_vec());
     }
@@ -111,7 +111,7 @@ impl Batch {
         self.changes.insert((Drawer::Acked, owner), None);
     }
 
-    /// Notes that what was missing has been made up for.
+    /// Notes that nothing is missing any more.
     pub(crate) fn is_whole_again(&mut self) {
         self.changes.insert((Drawer::Meta, META_INCOMPLETE.to_owned()), None);
     }

@@ -15,12 +15,12 @@ use crate::slots::Slot;
 /// A record that could not be read: where it was, and its bytes.
 pub(super) type Damaged = (Drawer, String, Vec<u8>);
 
-/// What does not belong in the journal.
+/// Records that do not belong in the journal.
 #[derive(Debug, Default)]
 pub(crate) struct Aside {
-    /// What could not be read.
+    /// Records that could not be read.
     pub(super) damaged: Vec<Damaged>,
-    /// What belongs to nothing that the journal holds.
+    /// Records whose owner the journal does not hold.
     pub(super) ownerless: Vec<(Drawer, String)>,
 }
 
@@ -43,19 +43,19 @@ pub(crate) struct Contents {
     pub table: Option<(u64, SlotTable)>,
     /// By instance id or slot: the version that is acknowledged.
     pub acked: BTreeMap<String, u64>,
-    /// In which of the controllers' histories; empty: in that of a group that was founded, or in none yet.
+    /// The controllers' history in which that was acknowledged; empty for a group that was founded, and while there is none.
     pub history: String,
     /// Whether nothing that was ever written is missing: the journal is not a new one, every record could be
     /// read, and what was missing once has been made up for.
     pub is_whole: bool,
     /// How many records could not be read.
     pub damaged: usize,
-    /// That this start began: written first, with whatever is decided first.
+    /// The note that this start began. It is written with the first batch.
     pub begun: Batch,
 }
 
 impl Contents {
-    /// What the drawers hold, and what of it has to go.
+    /// Reads the drawers. Returns also the records that have to go.
     pub(crate) fn read(mut drawers: Drawers) -> (Self, Aside) {
         let mut take = |drawer| drawers.remove(&drawer).unwrap_or_default();
         let mut reading = Reading::default();

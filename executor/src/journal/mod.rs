@@ -1,10 +1,10 @@
 //! What the executor must not forget, on its own disk (redb, one file).
 //!
 //! The supervisor writes what it decided here *before* it lets it happen, one transaction for all that it
-//! decided in one turn. The journal knows how things are written and read, and nothing of what they mean.
+//! decided in one turn. The journal knows how records are written and read, and nothing of what they mean.
 //!
 //! It is also the outbox: a record whose version is higher than the acknowledged one has yet to be reported.
-//! Whatever cannot be read costs only itself: it is set aside, counted and said; the executor starts.
+//! A record that cannot be read is set aside, counted and logged. Nothing else is lost with it, and the executor starts.
 
 mod batch;
 mod contents;
@@ -21,4 +21,4 @@ pub(crate) use batch::Batch;
 #[cfg(test)]
 pub(crate) use batch::{Drawer, Drawers, META_EXECUTOR, META_INCOMPLETE};
 pub(crate) use contents::Contents;
-pub(crate) use store::{CommitError, Journal, OpenError};
+pub(crate) use store::{CommitError, Incarnation, Journal, OpenError};

@@ -1,5 +1,5 @@
-//! Damaged records: met no more, and still there for a while to be looked at. What belonged to them and to nothing
-//! else goes at once: specs hold secrets.
+//! Damaged records are set aside: the executor does not read them again, and people can look at them for a while. Records
+//! that belonged only to a damaged one are removed at once, because specs hold secrets.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::store::Table;
 const QUARANTINE: Table = Table::new("quarantine");
 /// How many records are kept. A disk that damages them all must not fill up with them.
 const KEPT: usize = 64;
-/// How long.
+/// How long they are kept.
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Takes out of the drawers what was set aside, and keeps the quarantine within its bounds.

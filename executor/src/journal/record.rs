@@ -1,4 +1,4 @@
-//! Between what the executor keeps and the messages that hold it on disk.
+//! Conversions between what the executor keeps and the messages that hold it on disk.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The file: opened, read whole at the start, written transaction by transaction.
+//! The journal's file. It is read as a whole at the start, and then written transaction by transaction.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ pub(crate) enum OpenError {
         /// Whose it is.
         owner: String,
     },
-    /// The disk does not give or take it.
+    /// The disk cannot read or write it.
     #[error("the journal {path} cannot be opened")]
     Disk {
         /// The file.
@@ -109,8 +109,8 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal in `directory`, begins a new incarnation of `id`, and reads everything. That it began is still
-    /// to be written, as [`Contents::begun`]: an executor whose disk is full must start, too.
+    /// Opens the journal in `directory`, begins a new incarnation of `id`, and reads everything. The note that this incarnation
+    /// began is not written yet but returned as [`Contents::begun`], since an executor must start on a full disk, too.
     pub(crate) async fn open(
         directory: &Path,
         disk: Disk,
@@ -285,7 +285,7 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// The start before this one. An error when it was another executor's.
+/// What the journal says of the start before this one. Fails when that was another executor's.
 fn before(
     database: &Database,
     path: &Path,
@@ -293,7 +293,13 @@ fn before(
 ) -> Result<Option<v1::JournalExecutor>, OpenError> {
     let failed = |source: redb::Error| OpenError::Disk { path: path.to_owned(), source: Box::new(source) };
     let bytes = read_drawer(database, Drawer::Meta).map_err(failed)?.remove(META_EXECUTOR);
-    let before = bytes.and_then(|bytes| v1::JournalExecutor::decode(bytes.as_slice()).ok());
+    let before = bytes.and_then(|bytes| {
+        let read = v1::JournalExecutor::decode(bytes.as_slice());
+        let unread = |error: &prost::DecodeError| {
+            tracing::error!(%error, journal = %path.display(), "the journal does not say whose it is and which start was the last; this one counts as the first");
+        };
+        read.inspect_err(unread).ok()
+    });
     match before {
         Some(before) if before.id != id.as_str() => {
             Err(OpenError::Foreign { path: path.to_owned(), owner: before.id })

@@ -22,7 +22,7 @@ pub(crate) enum PortError {
     /// Somebody outside Muster holds it.
     #[error("port {port} cannot be bound on this node: {why}")]
     InUse {
-        /// Which.
+        /// The port.
         port: u16,
         /// The system's own words.
         why: String,
@@ -30,7 +30,7 @@ pub(crate) enum PortError {
     /// Nobody need hold it; the executor may not bind it, and neither may what it starts.
     #[error("port {port} may not be bound on this node: {why}")]
     Refused {
-        /// Which.
+        /// The port.
         port: u16,
         /// The system's own words, and what helps.
         why: String,

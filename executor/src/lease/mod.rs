@@ -1,4 +1,4 @@
-//! Ports, cores and memory of this node, and who has them.
+//! Ports, cores and memory of this node, and which instances hold them.
 //!
 //! [`Room::lease`] is pure: what is held is derived from the instances that live, so that there is no
 //! second book to keep in step. `bind_check` sees at the edge that nobody outside Muster holds a port;

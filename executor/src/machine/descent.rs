@@ -5,14 +5,15 @@
 //! the instance stays in DEPROVISIONING, keeps its ports, says so, and tries again. A log that takes long to copy keeps
 //! it there, too, since its container holds the rest; but then ports and resources are given back, and nobody waits.
 
-use muster_common::evidence::{Evidence, MAX_LOG_TAIL_BYTES, MAX_MESSAGE_BYTES, Transition, head, tail};
+use std::time::Duration;
+
+use muster_common::evidence::{MAX_MESSAGE_BYTES, head};
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 use muster_common::spec::PreShutdownSpec;
-use muster_common::time::Timestamp;
-use std::time::Duration;
 
 use super::event::{Effect, Trouble};
+use super::evidence::{unread_log, verdict};
 use super::instance::{Descent, Resume, StopIntent};
 use super::patience;
 use super::turn::Turn;
@@ -107,7 +108,7 @@ impl Turn {
         }
     }
 
-    /// From a running state: the workload is no more. Hooks are skipped.
+    /// The workload ended in a running state. Hooks are skipped.
     pub(super) fn ended(&mut self) {
         let exit = self.instance.exit.clone().unwrap_or_default();
         let (reason, message) = verdict(&exit);
@@ -115,57 +116,13 @@ impl Turn {
         self.deprovision(Descent::Evidence);
     }
 
-    /// The first word about an end counts; a later one may only add to it.
-    pub(super) fn note_exit(&mut self, exit: Exit) {
-        match &self.instance.exit {
-            None => {
-                self.instance.record.finished = Some(self.moment_of(&exit));
-                self.instance.exit = Some(exit);
-            }
-            Some(known) if exit.says_more_than(known) => {
-                let said = verdict(known);
-                self.instance.exit = Some(exit.clone());
-                self.correct(&said, &exit);
-            }
-            Some(_) => {}
-        }
-    }
-
-    /// When it ended: not after it is known, and not before it started, whatever the clock did meanwhile.
-    fn moment_of(&self, exit: &Exit) -> Timestamp {
-        let record = &self.instance.record;
-        let begun = record.started.unwrap_or(record.created);
-        exit.at.map_or(self.now.wall, |at| at.max(begun).min(self.now.wall))
-    }
-
-    /// What was said of an end was not all there is to say.
-    fn correct(&mut self, said: &(Reason, String), exit: &Exit) {
-        let (reason, message) = verdict(exit);
-        let record = &mut self.instance.record;
-        if record.reason == Some(said.0) && record.error_message == said.1 {
-            record.reason = Some(reason);
-            record.error_message.clone_from(&message);
-        }
-        for step in &mut record.timeline {
-            if step.reason == Some(said.0) && step.message == said.1 {
-                step.reason = Some(reason);
-                step.message.clone_from(&message);
-            }
-        }
-        if let Some(evidence) = &mut record.evidence {
-            evidence.exit_code = exit.code;
-            evidence.signal = exit.signal;
-            evidence.oom_killed = exit.oom_killed;
-        }
-    }
-
-    /// From a state that has just been entered: take a running workload down.
+    /// Takes a running workload down, in a state that was just entered.
     pub(super) fn begin_stop(&mut self) {
         self.descend(Descent::Hook(0));
     }
 
-    /// From a state that has just been entered, in which nothing can be running for certain: remove
-    /// what there is. After a start that timed out, find out first.
+    /// Removes what there is, in a state that was just entered and in which nothing runs for certain. After a start that timed
+    /// out it first asks the runner.
     pub(super) fn clear_away(&mut self) {
         let uncertain = self.instance.state() == InstanceState::StartFailed
             && self.instance.record.reason == Some(Reason::TimedOut);
@@ -265,8 +222,8 @@ impl Turn {
         self.descend(Descent::Hook(index + 1));
     }
 
-    /// A hook that fails is noted, beside why the instance goes, and does not hold up the stop. The timeline keeps it
-    /// should there be other trouble to tell of on the way down.
+    /// A hook that fails does not hold up the stop. It is noted beside the reason why the instance stops. It is also noted in
+    /// the timeline, in case other trouble on the way down takes its place.
     fn note_hook_failure(&mut self, index: usize, why: &str) {
         let note = format!("pre-shutdown hook {} failed: {why}", index + 1);
         let record = &mut self.instance.record;
@@ -348,35 +305,10 @@ impl Turn {
         }
     }
 
-    /// The end of the log could be read after all. One that was read before is as good.
-    fn mend_evidence(&mut self, end: &str) {
-        let evidence = self.instance.record.evidence.as_ref();
-        if evidence.is_some_and(|known| known.log_tail.starts_with(UNREAD_LOG)) {
-            self.keep_evidence(end);
-        }
-    }
-
     /// Nobody waits for the rest of the log any more.
     fn leave_log(&mut self) {
         self.recall_why();
         self.descend(Descent::Remove);
-    }
-
-    pub(super) fn keep_evidence(&mut self, log: &str) {
-        let exit = self.instance.exit.clone().unwrap_or_default();
-        self.instance.record.evidence = Some(Evidence {
-            exit_code: exit.code,
-            signal: exit.signal,
-            oom_killed: exit.oom_killed,
-            log_tail: tail(log, MAX_LOG_TAIL_BYTES).to_owned(),
-        });
-    }
-
-    /// An exit that is known is never lost, even when the log could not be asked for.
-    fn seal_evidence(&mut self) {
-        if self.instance.exit.is_some() && self.instance.record.evidence.is_none() {
-            self.keep_evidence("");
-        }
     }
 
     pub(super) fn removed(&mut self, answer: Result<(), Trouble>) {
@@ -395,22 +327,6 @@ impl Turn {
         self.recall_why();
         self.enter(InstanceState::Stopped, None, "");
         self.instance.descent = None;
-    }
-
-    /// Trouble on the way down was said while it lasted. Now that it is over, what is kept is why the instance
-    /// went down at all.
-    pub(super) fn recall_why(&mut self) {
-        let record = &mut self.instance.record;
-        if !matches!(record.reason, Some(Reason::RunnerUnavailable | Reason::TimedOut | Reason::CopyingLog)) {
-            return;
-        }
-        let is_why = |step: &&Transition| {
-            step.to != InstanceState::Unknown && !matches!(step.reason, None | Some(Reason::FoundAgain))
-        };
-        if let Some(why) = record.timeline.iter().rev().find(is_why) {
-            record.reason = why.reason;
-            record.error_message.clone_from(&why.message);
-        }
     }
 
     /// What the runner found while an instance was on its way down.
@@ -432,7 +348,7 @@ impl Turn {
         }
     }
 
-    /// The runner could not do it: said, and tried again.
+    /// The runner could not do it: shows that, and tries again later.
     pub(super) fn stumble(&mut self, trouble: &Trouble) {
         self.complain(Reason::RunnerUnavailable, trouble.message());
         self.retry_later();
@@ -489,30 +405,4 @@ impl Turn {
             None => "none".to_owned(),
         }
     }
-}
-
-/// How what is kept in place of the end of a log begins.
-const UNREAD_LOG: &str = "(the end of the log could not be read: ";
-
-/// What is kept in place of the end of a log.
-pub(super) fn unread_log(why: &str) -> String {
-    format!("{UNREAD_LOG}{why})")
-}
-
-/// What an exit that nobody asked for means.
-pub(super) fn verdict(exit: &Exit) -> (Reason, String) {
-    let (reason, mut message) = match exit {
-        Exit { oom_killed: true, .. } => {
-            (Reason::OomKilled, "the kernel ended the process for want of memory".to_owned())
-        }
-        Exit { signal: Some(signal), .. } => {
-            (Reason::Signaled, format!("the process was ended by signal {signal}"))
-        }
-        Exit { code: Some(code), .. } => (Reason::Exited, format!("the process exited with code {code}")),
-        Exit { .. } => (Reason::Exited, "the process ended; its exit status is not known".to_owned()),
-    };
-    if exit.removed {
-        message.push_str("; it was removed by somebody else");
-    }
-    (reason, message)
 }

@@ -1,4 +1,4 @@
-//! What an instance is told, and what it asks for.
+//! The events that an instance is given, and the effects that it asks for.
 
 use muster_common::evidence::ProbeKind;
 use muster_common::instance::{LocalInfo, ResourceAllocation};
@@ -32,7 +32,7 @@ pub(crate) struct NoRoom {
 pub(crate) enum Trouble {
     /// The runner cannot be reached; the same may work later.
     Unavailable(String),
-    /// It cannot work.
+    /// It failed, and trying the same again will not help.
     Failed(String),
 }
 
@@ -46,7 +46,7 @@ impl Trouble {
     }
 }
 
-/// What an instance is told.
+/// An event that is given to an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     /// Answers [`Effect::Lease`].
@@ -63,14 +63,14 @@ pub(crate) enum Event {
     Exited(Exit),
     /// Answers [`Effect::Probe`].
     Probed {
-        /// Which question was asked.
+        /// Which check it answers: readiness or health.
         kind: ProbeKind,
         /// The answer.
         outcome: ProbeOutcome,
     },
     /// Answers [`Effect::RunHook`].
     HookDone {
-        /// Which hook.
+        /// The hook's place in the spec.
         index: usize,
         /// How it went.
         outcome: ProbeOutcome,
@@ -107,7 +107,7 @@ pub(crate) enum Effect {
     Lease,
     /// See that nobody else holds the leased ports.
     CheckPorts,
-    /// Make the executable available.
+    /// Make the executable available, by a pull for example.
     Provision,
     /// Create and start the workload.
     Start,
@@ -127,16 +127,16 @@ pub(crate) enum Effect {
     CollectEvidence,
     /// Copy what is left of the log.
     CopyLog,
-    /// Take away what is left.
+    /// Take away what is left: container, scratch directories, control groups.
     Remove,
     /// Drop the action in flight; nothing follows it.
     Cancel,
-    /// Begin the start in flight no more if its runner has not: it is answered as failed then. Nobody can say of one
-    /// that is merely dropped whether it began.
+    /// Do not begin the start in flight, if its runner has not begun yet; then it is answered as failed. A start that is just
+    /// dropped would leave open whether it began.
     HoldStart,
-    /// Ask the workload how it is.
+    /// Check the workload once.
     Probe {
-        /// Which question.
+        /// Which check: readiness or health.
         kind: ProbeKind,
     },
 }

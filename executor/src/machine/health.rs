@@ -1,4 +1,4 @@
-//! The questions: readiness while UNREADY, health while READY and HEALTHY.
+//! The checks: readiness while UNREADY, health while READY and HEALTHY.
 //!
 //! *Coming up*, checks start at once (after the check's initial delay) and close together: 10 ms apart,
 //! doubling up to the check's interval, so that a service is known to be up when it is, not a period

@@ -1,5 +1,5 @@
-//! One instance, as the executor keeps it: the record that everybody sees, and what it takes to go on
-//! with it.
+//! One instance, as the executor keeps it: the record that everybody sees, and what is needed to go on with it after a
+//! restart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,9 +27,9 @@ pub struct Now {
 /// Why an instance was told to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopIntent {
-    /// As a code: `SLOT_REMOVED`, `REPLACED` or `DRAINING`.
+    /// The reason as a code: `SLOT_REMOVED`, `REPLACED` or `DRAINING`.
     pub reason: Reason,
-    /// In words.
+    /// The reason in words.
     pub message: String,
 }
 
@@ -40,9 +40,9 @@ pub struct Resume {
     pub state: InstanceState,
     /// Its reason.
     pub reason: Option<Reason>,
-    /// What was said of it.
+    /// Its error message.
     pub message: String,
-    /// How far down it was.
+    /// Its step on the way down.
     pub descent: Option<Descent>,
     /// Whether the machine booted since.
     pub rebooted: bool,
@@ -64,7 +64,7 @@ impl Resume {
     }
 }
 
-/// How far down an instance is. In STOPPING, UNHEALTHY and `READINESS_CHECK_FAILED` it is one of the
+/// The step at which an instance is on its way down. In STOPPING, UNHEALTHY and `READINESS_CHECK_FAILED` it is one of the
 /// first five, in DEPROVISIONING `Find` or one of the last four (`Find` and `Stop` belong to both). In UNKNOWN it is `Evidence`
 /// once the runner has said that it knows nothing of a workload that ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,26 +90,26 @@ pub enum Descent {
 /// One attempt to fill a slot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Instance {
-    /// What is reported.
+    /// The record that is reported.
     pub record: InstanceRecord,
-    /// What to run.
+    /// The spec that it runs.
     pub spec: Arc<LocalServiceSpec>,
-    /// What runs, once it does.
+    /// The workload, once it runs.
     pub workload: Option<Workload>,
     /// How it ended, once it has.
     pub exit: Option<Exit>,
-    /// Why it has to go, once somebody asked.
+    /// Why it has to stop, once that was asked for.
     pub stop: Option<StopIntent>,
     /// What it was before UNKNOWN.
     pub resume: Option<Resume>,
-    /// How far down it is.
+    /// Its step on the way down, once it is there.
     pub descent: Option<Descent>,
-    /// Whether the slot keeper has taken its end into account. Owned by the slot keeper.
+    /// Whether the slot keeper has counted its end. Only the slot keeper sets this.
     pub accounted: bool,
-    /// Which of the ends on this node it was, counted from one; 0 before its end. Owned by the supervisor: the
-    /// node's clock may step back, this does not.
+    /// The number of its end, among all ends on this node and counted from one; 0 before its end. Only the supervisor sets
+    /// this. It orders ends, since the node's clock may step back.
     pub ended: u64,
-    /// Whether what was leased for it is free again before it is over.
+    /// Whether its ports and resources were given back before it was over.
     pub gave_lease_back: bool,
     /// Timers and counters. Not written down: a restart starts them anew.
     pub(crate) pace: Pace,
@@ -278,7 +278,7 @@ impl Instance {
         self.pace.deadline.map(|deadline| deadline.at)
     }
 
-    /// Whether `other` needs no writing when this is what is written.
+    /// Whether `other` need not be written because it is the same on disk.
     #[must_use]
     pub fn same_on_disk(&self, other: &Self) -> bool {
         self.record == other.record

@@ -1,5 +1,5 @@
-//! How long an instance waits for what: every deadline of the machine has its home here, but for those that must outlast
-//! the limit of somebody else (`limits`).
+//! Every deadline of the machine: how long an instance waits for each thing. Deadlines that must outlast the limit of
+//! somebody else are in `limits`.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! UNKNOWN: the executor restarted, and the runner is asked what became of the instance meanwhile.
+//! UNKNOWN: the executor was restarted, and asks the runner what became of the instance meanwhile.
 
 use muster_common::instance::InstanceState;
 use muster_common::reason::Reason;
 
-use super::descent::{unread_log, verdict};
 use super::event::{Effect, Trouble};
+use super::evidence::{unread_log, verdict};
 use super::instance::{Descent, Resume};
 use super::patience;
 use super::turn::Turn;

@@ -1,10 +1,10 @@
-//! What a timeline keeps.
+//! Which transitions a timeline keeps.
 
 use muster_common::evidence::{MAX_TIMELINE, Repeats, Transition};
 use muster_common::instance::InstanceState;
 
-/// Adds a transition that was just made. One that only undoes a restart of the executor, as the one before it did, is
-/// counted there: however often that happens, the beginning stays.
+/// Adds a transition that was just made. If it leads back from an UNKNOWN that a restart of the executor caused, and the
+/// same happened just before, it is only counted there. So the beginning stays, however often the executor restarts.
 pub(super) fn add(timeline: &mut Vec<Transition>, made: Transition) {
     if let [.., asked, found, asked_again] = timeline.as_mut_slice()
         && is_found_again(asked, found)

@@ -1,4 +1,4 @@
-//! One turn of the machine: the instance while it is being changed, and what it asked for so far.
+//! One step of the machine: the instance while it is being changed, and the effects that it has asked for so far.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) struct Turn {
     pub(super) instance: Instance,
     pub(super) effects: Vec<Effect>,
     pub(super) now: Now,
-    /// Report it even though nothing but its probes changed.
+    /// Whether the instance is to be reported even though only its probe results changed.
     pub(super) noteworthy: bool,
     /// The executor has just started.
     is_restart: bool,

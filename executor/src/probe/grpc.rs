@@ -31,7 +31,7 @@ const HEADERS_MAX: u32 = 16 * 1024;
 
 /// A call, ready to be made.
 pub(super) struct HealthCall<'a> {
-    /// Whom.
+    /// The address and port that are called.
     pub(super) target: Target,
     /// Absent for plain HTTP/2.
     pub(super) tls: Option<Trust>,

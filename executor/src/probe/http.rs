@@ -13,13 +13,13 @@ use super::{ANSWER_MAX, CALLED_NAME, ProbeError};
 
 /// A call, ready to be made.
 pub(super) struct Call<'a> {
-    /// Whom.
+    /// The address and port that are called.
     pub(super) target: Target,
     /// Absent for plain HTTP.
     pub(super) tls: Option<Trust>,
-    /// What.
+    /// The method.
     pub(super) verb: HttpVerb,
-    /// Where.
+    /// The path.
     pub(super) path: &'a str,
     /// The body to send; none when empty.
     pub(super) payload: &'a str,

@@ -1,5 +1,5 @@
-//! Asks a workload how it is: HTTP, TCP, gRPC, CMD. Knows nothing of states or attempts: one question, one
-//! answer, always within the timeout.
+//! Checks a workload once, by HTTP, TCP, gRPC or CMD, and answers within the timeout. It knows nothing of states or
+//! attempts.
 
 mod grpc;
 mod hook;
@@ -40,7 +40,7 @@ impl From<CallError> for ProbeError {
     }
 }
 
-/// The answer to one question.
+/// The outcome of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeOutcome {
     /// Whether it passed.
@@ -56,9 +56,9 @@ pub struct ProbeOutcome {
     pub answer: String,
 }
 
-/// Asks.
+/// Checks workloads.
 pub trait Prober: Send + Sync {
-    /// Asks once; takes at most `timeout`.
+    /// Makes one check; takes at most `timeout`.
     fn probe<'a>(
         &'a self,
         mode: &'a CheckMode,

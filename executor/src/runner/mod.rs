@@ -167,7 +167,7 @@ pub enum Found {
 pub enum RunnerEvent {
     /// A workload ended. May be repeated, and a later word may say more of how it ended.
     Exited {
-        /// Which.
+        /// The instance.
         instance: InstanceId,
         /// How.
         exit: Exit,

@@ -1,4 +1,4 @@
-//! The task: whom to try, when to come back.
+//! The task that keeps a session: which controller to try, and when to try again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,17 +33,17 @@ const COMPLAINTS_MAX: usize = 64;
 pub(crate) struct Session {
     /// The machine.
     pub world: World,
-    /// Who we are.
+    /// This executor's certificate.
     pub tls: TlsIdentity,
     /// Addresses of the controllers' cluster ports.
     pub controllers: Vec<String>,
-    /// What we say of ourselves.
+    /// What this executor registers with.
     pub executor: ExecutorRecord,
-    /// Where tables go and reports come from.
+    /// The supervisor, which takes slot tables and has what is to be reported.
     pub supervisor: Handle,
-    /// The address of the leader while it is in session with one, for whoever wants to know.
+    /// Publishes the address of the leader while there is a session with it.
     pub leader: watch::Sender<Option<String>>,
-    /// Who is told whom to dial.
+    /// Takes the addresses that the leader wants dialled.
     pub relays: Dials,
 }
 

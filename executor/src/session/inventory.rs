@@ -1,4 +1,4 @@
-//! What an executor says that it holds. Pure: the standing goes in.
+//! The list of instances that an executor says that it holds. Pure: it follows from the standing.
 
 use muster_common::id::InstanceId;
 use muster_common::instance::InstanceRecord;

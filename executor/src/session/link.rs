@@ -1,4 +1,4 @@
-//! One connection to one controller, from the register to its end.
+//! One connection to one controller, from the registration to its end.
 
 use std::io;
 use std::time::Duration;
@@ -48,11 +48,11 @@ const FAR: Duration = Duration::from_secs(3600);
 /// Why a link ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The other one does not lead; who does, if it knows.
+    /// The other end does not lead. It named the leader, if it knows it.
     NotLeader { leader: String },
-    /// It has no time for us: there were too many others.
+    /// It turned this executor away, because too many others were waiting.
     TurnedAway { why: String },
-    /// It broke, or was never there.
+    /// The connection broke, or could not be made.
     Lost { why: String },
     /// The executor is shutting down.
     SupervisorGone,
@@ -91,9 +91,9 @@ fn was_cut_short(status: &Status) -> bool {
 
 /// What became of a stream that was opened.
 enum Opened {
-    /// The leader took us.
+    /// The leader opened the session.
     Session(Box<Streaming<v1::ControllerMessage>>),
-    /// It will, after this time.
+    /// It asks this executor to register again after this time.
     Later(Duration),
 }
 
@@ -326,7 +326,7 @@ impl<'a> Link<'a> {
     }
 }
 
-/// An acknowledgement of what has no valid name acknowledges nothing.
+/// Reads an acknowledgement. Names that are not valid are passed over: they acknowledge nothing.
 fn read_ack(ack: v1::Ack) -> Message {
     let instances = ack.instances.into_iter();
     let instances = instances.filter_map(|ack| Some((InstanceId::new(ack.id).ok()?, ack.version)));

@@ -1,13 +1,14 @@
 //! The executor's end of the session with the leading controller.
 //!
-//! Upward it says who it is and what changed, and repeats that until it is acknowledged; downward it takes
-//! slot tables. It decides nothing: losing the session, or never having one, changes nothing about what runs.
-//! To a leader that does not know what was acknowledged, as its group was restored, everything is said anew; then it
-//! registers again, and what it says that it holds can be compared.
+//! It registers with the leader, reports what changed, and repeats a report until that is acknowledged. It takes slot tables
+//! from the leader. It decides nothing: losing the session, or never having one, changes nothing about what runs.
 //!
-//! One task. It tries the controllers in turn, follows the hint to the leader, and comes back with a jittered
-//! pause. What has to be reported it reads from the supervisor's [`Standing`](crate::supervisor::Standing),
-//! so nothing is queued here that could be lost.
+//! A leader whose group was restored does not know what was acknowledged before. It is told everything anew. Then the
+//! executor registers again, so that the leader can compare what this executor holds with what it knows.
+//!
+//! It is one task. It tries the controllers in turn, follows the hint to the leader, and connects again after a jittered
+//! pause. It reads what has to be reported from the supervisor's [`Standing`](crate::supervisor::Standing), so nothing is
+//! queued here that could be lost.
 
 mod client;
 mod inventory;

@@ -1,4 +1,4 @@
-//! What to send next. Pure: the standing and what was sent in this session go in.
+//! The next report. Pure: it follows from the standing, and from what was sent in this session.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

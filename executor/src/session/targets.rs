@@ -25,7 +25,7 @@ impl Targets {
         Self { controllers, next: 0, hint: None, named: None, hints: 0, pause: FIRST_PAUSE }
     }
 
-    /// Whom to try now; none when no controller is configured.
+    /// The controller to try now; `None` when none is configured.
     pub(super) fn next(&mut self) -> Option<String> {
         if let Some(hint) = self.hint.take() {
             return Some(hint);
@@ -52,14 +52,14 @@ impl Targets {
         if self.hints > HINTS_IN_A_ROW { self.failed() } else { Duration::ZERO }
     }
 
-    /// It lives, and has no time for us: how long to pause before going on. The one that was named is asked once more, since
-    /// each that is asked for the way to it has no more time.
+    /// A controller turned us away because it is too busy: how long to pause before going on. If it was named as the leader
+    /// it is tried once more, since the others, which could name the leader, are as busy.
     pub(super) fn turned_away(&mut self) -> Duration {
         self.hint = self.named.take();
         self.failed()
     }
 
-    /// It did not work: how long to pause before going on.
+    /// A try failed: how long to pause before going on.
     pub(super) fn failed(&mut self) -> Duration {
         let pause = self.pause;
         self.pause = (pause * 2).min(LONGEST_PAUSE);

@@ -1,4 +1,4 @@
-//! The decisions about one slot.
+//! Deciding about one slot: which instances to stop, and whether to mint a new one.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::machine::{Instance, StopIntent};
 pub(crate) struct Decision {
     /// What to remember from now on; none when the slot can be forgotten.
     pub slot: Option<Slot>,
-    /// Ended instances that have now been taken into account.
+    /// Ended instances whose end has been counted now.
     pub accounted: Vec<InstanceId>,
-    /// Instances that have to go.
+    /// Instances that have to stop.
     pub stop: Vec<(InstanceId, StopIntent)>,
     /// The epoch to mint a new instance for.
     pub mint: Option<Epoch>,
-    /// When to look again although nothing happened.
+    /// After how long to look again even if nothing happens.
     pub look_again_in: Option<Duration>,
 }
 
@@ -60,7 +60,7 @@ fn empty(reason: Reason, slot: Option<&Slot>, instances: &[&Instance]) -> Decisi
     }
 }
 
-/// What the slot holds stays as it is: nothing is stopped, and nothing is started, until a row says what it is to hold.
+/// The row cannot be read, so nothing is stopped and nothing is started until one says what the slot is to hold.
 fn leave_alone(
     key: &SlotKey,
     row: &UnreadableRow,

@@ -1,4 +1,4 @@
-//! Lets effects happen: each one is a task that ends with a message to the supervisor.
+//! Performs effects: each effect is a task, which ends with a message to the supervisor.
 //!
 //! At most one action and one check of an instance are in flight; a new action drops the one before, and
 //! dropping cancels.
@@ -33,7 +33,7 @@ use crate::runner::{
 /// What a leftover that runs has between the stop signal and the kill: nobody drains it.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(10);
 
-/// Of a start that was held.
+/// The message of a start that was held.
 const STOPPED_BEFORE_IT_BEGAN: &str = "it was to stop before its start had begun";
 
 pub(super) struct Performer {
@@ -43,7 +43,7 @@ pub(super) struct Performer {
     fetched: Arc<Fetched>,
     answers: mpsc::Sender<Message>,
     actions: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
-    /// Those of the actions that are starts whose runner may not have begun.
+    /// Starts in flight, each with what holds it while its runner has not begun.
     starts: BTreeMap<InstanceId, CancellationToken>,
     probes: BTreeMap<InstanceId, AbortOnDropHandle<()>>,
     listings: BTreeMap<RunnerKind, AbortOnDropHandle<()>>,
@@ -108,7 +108,7 @@ impl Performer {
         }))
     }
 
-    /// What `effect` asks for, which ends with what the supervisor is told; none where nothing follows.
+    /// The work that `effect` asks for. It ends with a message to the supervisor; `None` where there is nothing to do.
     fn work(&self, instance: &Instance, effect: &Effect) -> Option<BoxFuture<'static, Message>> {
         let id = instance.id().clone();
         let plan = plan_of(instance);
@@ -142,39 +142,37 @@ impl Performer {
                 Box::pin(async move {
                     let outcome = asked.await;
                     if !outcome.passed {
-                        // Not what it answered, which may be secret: that stays with the instance.
-                        let (code, answer_bytes) = (outcome.code, outcome.answer.len());
-                        tracing::warn!(instance = %said_of, hook = index + 1, code, answer_bytes, "a pre-shutdown hook failed; the stop goes on");
+                        warn_of_hook(&said_of, index, &outcome);
                     }
                     Event::HookDone { index, outcome }
                 })
             }
-            effect => {
-                let runner = self.runners.of(instance.record.runner).cloned();
-                let untouched = workload.is_none() && instance.record.started.is_none();
-                let effect = effect.clone();
-                let fetched = Arc::clone(&self.fetched);
-                let held = self.starts.get(&id).cloned().unwrap_or_default();
-                Box::pin(async move {
-                    match runner {
-                        Some(runner) if effect == Effect::Start => {
-                            match held.run_until_cancelled(fetched.put_into(plan)).await {
-                                Some(Ok(plan)) => {
-                                    call(runner.as_ref(), &plan, workload.as_ref(), &effect).await
-                                }
-                                Some(Err(error)) => Event::Started(Err(error.into())),
-                                None => {
-                                    Event::Started(Err(Trouble::Failed(STOPPED_BEFORE_IT_BEGAN.to_owned())))
-                                }
-                            }
-                        }
-                        Some(runner) => call(runner.as_ref(), &plan, workload.as_ref(), &effect).await,
-                        None => without_runner(plan.spec.runner(), &effect, untouched),
-                    }
-                })
-            }
+            effect => self.run(instance, plan, effect.clone()),
         };
         Some(Box::pin(async move { Message::Told { instance: id, event: work.await } }))
+    }
+
+    /// The work of a runner. Before a start the files are fetched; if a stop comes meanwhile, the start is given up.
+    fn run(&self, instance: &Instance, plan: LaunchPlan, effect: Effect) -> BoxFuture<'static, Event> {
+        let workload = instance.workload.clone();
+        let Some(runner) = self.runners.of(instance.record.runner).cloned() else {
+            let untouched = workload.is_none() && instance.record.started.is_none();
+            let event = without_runner(plan.spec.runner(), &effect, untouched);
+            return Box::pin(std::future::ready(event));
+        };
+        if effect != Effect::Start {
+            return Box::pin(async move { call(runner.as_ref(), &plan, workload.as_ref(), &effect).await });
+        }
+        let fetched = Arc::clone(&self.fetched);
+        // There is one for each start; one that nobody holds is never cancelled.
+        let held = self.starts.get(instance.id()).cloned().unwrap_or_default();
+        Box::pin(async move {
+            match held.run_until_cancelled(fetched.put_into(plan)).await {
+                Some(Ok(plan)) => call(runner.as_ref(), &plan, workload.as_ref(), &effect).await,
+                Some(Err(error)) => Event::Started(Err(error.into())),
+                None => Event::Started(Err(Trouble::Failed(STOPPED_BEFORE_IT_BEGAN.to_owned()))),
+            }
+        })
     }
 
     /// Asks every runner what it knows, but for those that were asked before and take their time: asked anew, they
@@ -214,6 +212,12 @@ impl Performer {
         self.actions.insert(id, task);
         self.actions.retain(|_, task| !task.is_finished());
     }
+}
+
+/// Does not tell what the hook answered, which may be secret: that stays with the instance.
+fn warn_of_hook(instance: &InstanceId, index: usize, outcome: &ProbeOutcome) {
+    let (code, answer_bytes) = (outcome.code, outcome.answer.len());
+    tracing::warn!(%instance, hook = index + 1, code, answer_bytes, "a pre-shutdown hook failed; the stop goes on");
 }
 
 /// Asks a workload something; an asker that overstays its timeout is cut off.

@@ -1,4 +1,4 @@
-//! How things stand: what the session reports, what tests and metrics look at.
+//! The supervisor's published state: the session reports from it, tests and metrics look at it.
 
 use std::sync::Arc;
 
@@ -31,9 +31,9 @@ pub struct Standing {
     pub unacked_slots: OrdMap<SlotKey, SlotStatus>,
     /// Every instance in the journal.
     pub holds: OrdSet<InstanceId>,
-    /// In which of the controllers' histories everything was told that is acknowledged.
+    /// The controllers' history in which everything was acknowledged that is.
     pub history: String,
-    /// The slot table that is worked on.
+    /// The revision of the slot table that the executor works on.
     pub table_revision: Revision,
     /// How many of its rows cannot be read.
     pub unreadable_rows: usize,
@@ -47,6 +47,6 @@ pub struct Standing {
     pub is_settled: bool,
     /// Whether a drain was asked for, and nothing is left of what it had to stop.
     pub is_drained: bool,
-    /// Why the journal cannot be written, as long as it cannot: all else is as it was before then.
+    /// Why the journal cannot be written, as long as that is so. Everything else then is as it was before.
     pub journal_trouble: Option<String>,
 }

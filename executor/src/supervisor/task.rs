@@ -42,36 +42,36 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// Who wakes so late did not run meanwhile: stopped by a signal, say, or its virtual machine was.
 const STANDSTILL: Duration = Duration::from_secs(3);
 
-/// What the supervisor is told.
+/// A message to the supervisor.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// An effect came to its end.
     Told {
-        /// Of which instance.
+        /// The instance.
         instance: InstanceId,
-        /// How.
+        /// The event that tells its outcome.
         event: Event,
     },
     /// A bind check came to its end.
     PortsChecked {
-        /// Of which instance.
+        /// The instance.
         instance: InstanceId,
-        /// How.
+        /// The outcome; the error names the port that cannot be had.
         answer: Result<(), PortError>,
     },
-    /// What a runner knows.
+    /// A runner listed what it knows.
     Listed {
-        /// Which runner.
+        /// The runner.
         kind: RunnerKind,
-        /// Everything; `None` when it could not be asked.
+        /// All that it knows; `None` when it could not be asked.
         known: Option<Vec<Listed>>,
     },
     /// The leader has let this executor in.
     Welcomed {
-        /// Which history of the cluster it is of.
+        /// The history of the cluster to which the leader belongs.
         history: String,
     },
-    /// What must be.
+    /// A slot table: what must be.
     Table {
         /// The sender's term.
         term: u64,
@@ -91,23 +91,23 @@ pub(crate) enum Message {
     Beat(oneshot::Sender<()>),
     /// What runs for an instance?
     Running {
-        /// Which.
+        /// The instance.
         instance: InstanceId,
-        /// What; none when nothing does.
+        /// Answers with what runs; `None` when nothing does.
         reply: oneshot::Sender<Option<Running>>,
     },
     /// How does everything stand?
     Inspect(oneshot::Sender<(Vec<InstanceRecord>, Vec<SlotStatus>)>),
 }
 
-/// What runs for an instance, for whoever has to do with it.
+/// What runs for an instance: what a relay needs to know of it.
 #[derive(Debug)]
 pub(crate) struct Running {
     /// What it was started with.
     pub plan: LaunchPlan,
-    /// Itself.
+    /// The workload.
     pub workload: Workload,
-    /// Who runs it.
+    /// The runner that started it.
     pub runner: RunnerKind,
 }
 
@@ -115,15 +115,15 @@ pub(crate) struct Running {
 pub(crate) struct Parts {
     /// The machine.
     pub world: World,
-    /// What decides.
+    /// The decisions.
     pub core: Core,
-    /// Where it is written down.
+    /// The journal.
     pub journal: Journal,
-    /// What starts workloads.
+    /// The runners, which start workloads.
     pub runners: Runners,
-    /// What asks them.
+    /// The prober, which checks workloads.
     pub prober: Arc<dyn Prober>,
-    /// What controllers fetch for them.
+    /// The files that are fetched for workloads.
     pub fetched: Arc<Fetched>,
 }
 

@@ -21,9 +21,7 @@ const AFTERWARDS: Duration = Duration::from_secs(4);
 
 /// Every healthy instance, by id, with the pid that it says.
 pub(crate) fn pids(cluster: &DevCluster, count: usize) -> BTreeMap<String, u32> {
-    let instances = cluster.wait_for("all instances healthy", || {
-        Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == count)
-    });
+    let instances = cluster.wait_for_healthy(SERVICE, count);
     assert!(!instances.iter().any(was_lost), "{instances:?}");
     instances
         .iter()

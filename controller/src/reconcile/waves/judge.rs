@@ -1,4 +1,4 @@
-//! Where a slot of an operation stands.
+//! How far a slot of an operation is, and whether it has failed.
 
 use std::time::Duration;
 

@@ -4,26 +4,31 @@
 //!
 //! | module | noun |
 //! |---|---|
-//! | `judge` | where a slot stands |
-//! | `pick` | which slots are next |
+//! | `judge` | how far a slot is, and whether it has failed |
+//! | `pick` | which slots to begin with next |
 //!
-//! A slot has failed when it is not through within the operation's `timeout`; the operation has that for each wave. What
-//! `STOP_INSTANCES` stops is through when it is gone, but keeps its place until its slot is filled again. What earlier
-//! operations began and left counts among what is at work.
+//! **When a slot fails.** A slot has failed when it is not through within the operation's `timeout`. (The operation as a
+//! whole has that time for each wave.) It has also failed when its instances fail one after the other, whether its executor
+//! gave up or goes on trying. A slot that `STOP_INSTANCES` stops is through when its instance is gone, but keeps its place in
+//! the wave until it is filled again.
 //!
-//! A slot whose executor is not heard is away: it is passed over, taken up again should the executor come back in
-//! time, and never fails the operation. It keeps its place in the wave only if it may be down by our doing, or by
-//! that of a rollout before it, which start-first never is, and fails when its time is over; but not once its executor
-//! is lost. A slot that was through and is not HEALTHY any more takes
-//! its place again: what is good for a moment only never gets everywhere. One that was begun and whose instances fail
-//! one after the other has failed, whether its executor gave up or goes on. What an earlier rollout of the same spec
-//! began and left is begun already. A zone holds back the last slot that serves: users are told for whom it waits,
-//! and where that is for executors that are away only, it counts as they do.
+//! **What counts as at work.** Slots that earlier operations began and left unfinished count as well. A slot that an earlier
+//! rollout of the same spec began and left has been begun already. A slot that was through and is not HEALTHY any more takes
+//! its place again, so that a spec that is good for a moment only never gets everywhere.
 //!
-//! Canaries go first, and the rest only once somebody promoted the operation. After a failure nothing more is begun;
-//! what was begun is awaited, or, where the strategy says so and there is another spec to go back to, every slot that
-//! was given the new spec is given the old one again, in waves of the same width. Where the way back fails as well, it
-//! ends rather than take down more of what works.
+//! **Executors that are away.** A slot whose executor is not heard is away. It is passed over, is taken up again if the
+//! executor comes back in time, and never fails the operation. It keeps its place in the wave only if it may be down because
+//! of this operation or of a rollout before it (which start-first never causes); then it fails when its time is over. It
+//! gives its place up once its executor is lost.
+//!
+//! **Zones.** The last slot of a zone that serves is held back. Users are told which slots it waits for. Where it waits only
+//! for executors that are away, it counts as away, too.
+//!
+//! **Canaries** go first, and the rest only once somebody promoted the operation.
+//!
+//! **After a failure** nothing more is begun. What was begun is awaited. But where the strategy is ROLLBACK and there is
+//! another spec to go back to, every slot that was given the new spec is given the old one again, in waves of the same width.
+//! Where the way back fails as well, the operation ends, rather than take down more of what works.
 
 mod judge;
 mod pick;

@@ -3,9 +3,11 @@
 mod contact;
 mod determinism;
 mod duty;
+mod events;
 mod instances;
 mod led;
 mod maintenance;
+mod operations;
 mod placement;
 mod report;
 mod retention;

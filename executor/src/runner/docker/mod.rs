@@ -3,14 +3,14 @@
 //! | module | noun |
 //! |---|---|
 //! | `engine` | the connection: agreed version, bounded calls, sorted failures |
-//! | `container` | what is asked of the engine for a plan, and what it was given less |
-//! | `owner` | whose a container is: its labels |
-//! | `start` | what is done to start one |
-//! | `exit` | how one ended |
+//! | `container` | what the engine is asked for, and which limits it left out |
+//! | `owner` | which executor and instance a container belongs to: its labels |
+//! | `start` | starting a container |
+//! | `exit` | how a container ended |
 //! | `address` | where containers are reached without the engine's proxy |
 //! | `watch` | the task that sees containers end |
 //! | `pull` | pulls of images: one per reference, a few at a time |
-//! | `credentials` | what the node shows to registries |
+//! | `credentials` | the node's credentials for registries |
 //! | `find` | what the engine knows of this executor's containers |
 //! | `exec` | a check's or hook's command inside a container |
 //! | `interact` | a user's command inside a container |

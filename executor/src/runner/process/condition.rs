@@ -32,13 +32,7 @@ impl Inner {
         let failed = |error: io::Error| RunnerError::at("find process", &error);
         let run = self.run_dir(instance);
         let deadline = Instant::now() + SETTLE_WAIT;
-        while self.starts.contains(instance) {
-            if Instant::now() >= deadline {
-                let why = format!("a start of it has not come to its end within {SETTLE_WAIT:?}");
-                return Err(RunnerError::Failed { step: "find process", why });
-            }
-            sleep(SETTLE_INTERVAL).await;
-        }
+        self.wait_for_start(instance, deadline).await?;
         loop {
             let seen = run.clone();
             let read = move || {
@@ -64,7 +58,10 @@ impl Inner {
                 }
                 // The machine was started anew since. Who ended before it went down left its exit status.
                 (_, Some(pids)) if pids.boot_id != self.boot_id => {
-                    let ended = off_worker(move || run.ended()).await.ok().flatten();
+                    let ended = off_worker(move || run.ended()).await.unwrap_or_else(|error| {
+                        tracing::warn!(%instance, %error, "it cannot be read how it ended before the machine was started anew");
+                        None
+                    });
                     return Ok(ended.map_or(Condition::Nothing, |ended| Condition::Ended(pids, ended.exit)));
                 }
                 (Some(_free), Some(pids)) => {
@@ -86,6 +83,18 @@ impl Inner {
             }
             sleep(SETTLE_INTERVAL).await;
         }
+    }
+
+    /// Waits until this executor's own start of an instance, if there is one, has come to its end.
+    async fn wait_for_start(&self, instance: &InstanceId, deadline: Instant) -> Result<(), RunnerError> {
+        while self.starts.contains(instance) {
+            if Instant::now() >= deadline {
+                let why = format!("a start of it has not come to its end within {SETTLE_WAIT:?}");
+                return Err(RunnerError::Failed { step: "find process", why });
+            }
+            sleep(SETTLE_INTERVAL).await;
+        }
+        Ok(())
     }
 
     pub(super) fn list(&self) -> io::Result<Vec<Listed>> {

@@ -151,7 +151,7 @@ async fn tend(launch: Launch) -> io::Result<()> {
     written
 }
 
-/// What cannot be read keeps no exit status from being written.
+/// What cannot be read keeps no exit status from being written. It is said in `shim.log`, as all that is written to stderr.
 fn oom_kills_before(run: &RunDir) -> u64 {
     run.oom_kills_before().unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "{error}");
@@ -229,6 +229,7 @@ async fn kill_all(group: &Group) {
             return;
         }
         if Instant::now() >= deadline {
+            // Into `shim.log`; where the disk is full, there is nobody else to tell.
             let _ = writeln!(io::stderr(), "processes that SIGKILL does not end: {left:?}");
             return;
         }

@@ -214,7 +214,10 @@ fn spawn(program: &Path, plan: &LaunchPlan, lock: File) -> io::Result<Child> {
 /// Hands the shim its description and waits for its answer. One that does not answer is killed.
 async fn converse(mut shim: Child, description: &[u8]) -> Result<Pids, StartError> {
     let failed = |step: &'static str, why: String| StartError::Failed { step, why };
-    let id = ProcessId::of(shim.id()).ok().flatten();
+    let id = ProcessId::of(shim.id()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "it cannot be read who a shim is; should it hang, it is not killed");
+        None
+    });
     let reply = match timeout(REPLY_WAIT, exchange(&mut shim, description)).await {
         Ok(Ok(Reply::Started(pids))) => return Ok(pids),
         Ok(Ok(Reply::Failed(why))) => failed("spawn", why),

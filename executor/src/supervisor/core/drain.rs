@@ -1,5 +1,5 @@
-//! A drain: slots are emptied in the order of their services' policies, those of one policy together. Whose turn has not
-//! come goes on as ever, and is filled again should it crash.
+//! A drain: slots are emptied in the order of their services' drain policies, all slots of one policy together. A slot whose
+//! turn has not come goes on as before, and is filled again if its instance crashes.
 
 use muster_common::spec::DrainPolicy;
 

@@ -8,7 +8,7 @@ use muster_common::time::Timestamp;
 
 use crate::machine::Instance;
 
-/// What orders ends: their number, and of those that an earlier version wrote down without one, the time. None of it
+/// Orders ends: by their number, and those that an earlier version wrote down without a number by their time. Neither
 /// changes any more.
 type End = (u64, Timestamp, InstanceId);
 

@@ -1,8 +1,9 @@
-//! Which history of the cluster the controllers are of. Those that were restored or recovered know no more than their
-//! backup or their survivor did: what others confirmed after that is news to them, and would never be told again.
+//! The history of the cluster to which the controllers belong. Controllers that were restored or recovered know no more than
+//! their backup or their survivor did. They do not know what the earlier controllers confirmed after that, and nobody would
+//! report it again.
 //!
-//! So what is confirmed holds for one history. In another one everything is told anew, and only then does this executor
-//! count as one that told everything: what controllers conclude from what it does not hold, they conclude after that.
+//! So a confirmation holds for one history. In another history this executor reports everything anew. Only when that is
+//! confirmed do the controllers draw conclusions from what this executor does not hold.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,16 @@
-//! The supervisor's mind. Pure: events and time in; what to write, what to report, what to do out.
+//! What the supervisor decides. Pure: it is given events and the time, and returns what to write, to report and to do.
 //!
-//! It holds the instances and the slots, steps the machine, asks the slot keeper, and gives out leases, until
-//! nothing is left to decide; [`Core::decide`] then hands over the turn's [`Output`]. `room` gives out leases,
-//! `reports` keeps account of what controllers have confirmed, `history` of who they are that did, `ends` of what is over,
-//! `strays` takes in what no record stands for, `drain` empties slots in their order.
+//! It holds the instances and the slots. In each turn it steps the machine, asks the slot keeper, and gives out leases, until
+//! nothing is left to decide. [`Core::decide`] then returns the turn's [`Output`].
+//!
+//! | module | noun |
+//! |---|---|
+//! | `room` | leases: given out, given back, waited for |
+//! | `reports` | what controllers have confirmed, and what may be forgotten |
+//! | `history` | the controllers' history in which they confirmed it |
+//! | `ends` | instances that are over, and how much is kept of them |
+//! | `strays` | workloads that no record stands for |
+//! | `drain` | emptying slots in the order of their drain policies |
 
 mod drain;
 mod ends;
@@ -51,9 +58,9 @@ pub(super) struct TransitionMade {
 /// What one turn decided.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Output {
-    /// To be written before anything else happens.
+    /// What is to be written before anything else happens.
     pub batch: Batch,
-    /// To be done then, in order.
+    /// The effects that are to happen then, in this order.
     pub effects: Vec<(InstanceId, Effect)>,
     /// Transitions that were made, for the metrics.
     pub(super) transitions: Vec<TransitionMade>,
@@ -75,7 +82,7 @@ pub(crate) struct Core {
     slots: BTreeMap<SlotKey, Slot>,
     /// Instances that live, or whose end has not been confirmed.
     instances: BTreeMap<InstanceId, Instance>,
-    /// The same by slot. The others, of whom there may be many, nobody walks through.
+    /// The ids of those that the slot keeper still needs, by slot. There may be many others.
     by_slot: BTreeMap<SlotKey, BTreeSet<InstanceId>>,
     /// Instances that are over and wait for their acknowledgement.
     ends: Ends,

@@ -1,4 +1,4 @@
-//! What controllers are told and have confirmed; what may be forgotten then.
+//! What has been reported to controllers, what they have confirmed, and what may be forgotten then.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Ports, cores and memory: given out, taken back, offered to those that wait.
+//! Leases of ports, cores and memory: giving them out, taking them back, and offering them to instances that wait.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -4,11 +4,11 @@
 //! A stray whose slot asks for its very epoch is taken in and goes on running: a lost journal costs no restart.
 //! Any other is taken in to be stopped, so that it leaves its record and its evidence like everything that ends.
 //! Both wait for the first slot table: without one nobody can say what is wanted, and what runs keeps running.
-//! What tells nothing of where it belongs, and leftovers of instances that were reported long ago, are only
+//! Workloads that do not say to which slot they belong, and leftovers of instances that were reported long ago, are only
 //! cleared away.
 //!
-//! As long as a journal that is not whole has not been made up for by what a runner knows, nothing new is
-//! started by that runner: it might be the second instance of a slot and epoch.
+//! While the journal is not whole, a runner starts nothing new before it has said what it runs: a new instance might be
+//! the second one of its slot and epoch.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

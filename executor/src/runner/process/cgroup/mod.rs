@@ -74,6 +74,7 @@ impl Cgroups {
     /// Finds out what is permitted, says what is not, and removes the groups of instances that are no more
     /// (`is_known` tells). Never fails: what cannot be limited runs without.
     pub(super) fn open(data_dir: &Path, is_known: impl Fn(&str) -> bool) -> Self {
+        // Where the kernel shows none there are none, which is said of each controller below.
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let found = hierarchy::hierarchies(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
         let name = format!("muster-{}", data_dir_id(data_dir).simple());
@@ -166,6 +167,7 @@ impl Home {
             if base.file_name().is_some_and(|name| name == AGENT) {
                 base.pop();
             }
+            // A group that does not say what it offers offers nothing: its controllers are told to be missing.
             let offered = fs::read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
             controllers = Controller::among(offered.split_ascii_whitespace());
             controllers.retain(|&controller| match enable(&base, controller) {
@@ -190,6 +192,7 @@ impl Home {
             }
             refused.is_none()
         });
+        // Whoever it was refused to has nothing to remove; what others are in stays.
         let _ = remove_tree(&trial);
         let _ = fs::remove_dir(&home.dir);
         made.is_ok().then_some(home)
@@ -240,6 +243,7 @@ impl Home {
                 Err(error) => tracing::warn!(%error, "a group that was left behind cannot be removed"),
             }
         }
+        // Groups of instances that are known are still in it: the usual case.
         let _ = fs::remove_dir(&self.dir);
     }
 }
@@ -262,6 +266,7 @@ fn enable(base: &Path, controller: Controller) -> io::Result<()> {
     if base.join("cgroup.type").exists() {
         vacate(base)?;
     }
+    // Only to save a write: where it cannot be read, that says what is wrong.
     let enabled = fs::read_to_string(base.join(SUBTREE_CONTROL)).unwrap_or_default();
     if enabled.split_ascii_whitespace().any(|name| name == controller.name()) {
         return Ok(());

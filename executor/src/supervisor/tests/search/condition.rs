@@ -1,7 +1,8 @@
 //! One condition of a node, and every condition that can follow it.
 
+mod outline;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::ways::{
     Budget, Crash, Made, Path, Turnout, Wish, boot, exit, hash, outcome, place, with_spec, workload,
 };
 use crate::journal::Drawers;
-use crate::machine::{Effect, Event, Instance, NoRoom, Now, Trouble};
+use crate::machine::{Effect, Event, NoRoom, Now, Trouble};
 use crate::runner::{Exit, Found, Listed, LogEnd};
 use crate::supervisor::Core;
 use crate::supervisor::tests::{new_disk, whole_disk};
@@ -87,12 +88,9 @@ impl Condition {
     /// One turn of the supervisor, up to where its effects are under way.
     fn turn(&mut self, step: &str) {
         self.path = Some(Rc::new(Path { step: step.to_owned(), before: self.path.take() }));
-        self.core.wake(self.now());
+        let now = self.now();
+        self.core.wake(now);
         let random = &mut self.random;
-        let now = Now {
-            wall: Timestamp(1_000_000 + u64::try_from(self.clock.as_millis()).unwrap()),
-            mono: self.clock,
-        };
         let output = self.core.decide(now, &mut || {
             *random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
             random.rotate_left(23)
@@ -179,69 +177,6 @@ impl Condition {
         }
         steps.reverse();
         format!("; after:\n  {}", steps.join("\n  "))
-    }
-
-    /// Everything about it but ids, times and versions.
-    pub(super) fn outline(&self) -> u64 {
-        let mut text = self.outline_of_core();
-        let modes: Vec<_> = self.table.rows.iter().map(|row| row.mode).collect();
-        let table = (modes, self.table.revision);
-        let _ = write!(text, "|{:?}|{}|{table:?}|{}", self.budget, self.durable_outline, self.is_unlisted);
-        let mut pending: Vec<String> =
-            self.pending.iter().map(|(id, effect)| format!("{}{effect:?}", self.place_of(id))).collect();
-        pending.sort();
-        let made: Vec<_> = self.made.iter().map(|(id, made)| (self.place_of(id), made)).collect();
-        let begged: Vec<_> = self.begged.iter().map(|id| self.place_of(id)).collect();
-        let _ = write!(text, "|{pending:?}|{made:?}|{begged:?}");
-        hash(&text)
-    }
-
-    fn place_of(&self, id: &InstanceId) -> usize {
-        let mut ids: Vec<_> =
-            self.core.instances().map(|one| (one.epoch(), one.record.created, one.id())).collect();
-        ids.sort();
-        ids.iter().position(|(_, _, other)| *other == id).unwrap_or(usize::MAX)
-    }
-
-    fn outline_of_core(&self) -> String {
-        let mut instances: Vec<&Instance> = self.core.instances().collect();
-        instances.sort_by_key(|one| (one.epoch(), one.record.created, one.id().clone()));
-        let mut text = String::new();
-        for one in instances {
-            let pace = &one.pace;
-            let is_patient = self.clock < pace.launched + Duration::from_secs(1);
-            let _ = write!(
-                text,
-                "{:?}{:?}{:?}{:?}{:?}{:?}{}{}{};{}{}{}{}{}{}{}/",
-                one.epoch(),
-                one.state(),
-                one.record.reason,
-                one.descent,
-                one.resume.as_ref().map(|resume| (
-                    resume.state,
-                    resume.reason,
-                    resume.descent,
-                    resume.rebooted
-                )),
-                one.exit,
-                one.stop.is_some(),
-                one.accounted,
-                one.holds_lease(),
-                pace.deadline.is_some(),
-                pace.retry.is_some(),
-                pace.tries.min(2),
-                pace.probe.due.is_some(),
-                pace.probe.asked.is_some(),
-                pace.probe.failures,
-                is_patient,
-            );
-            let _ = write!(text, "{}{}", one.workload.is_some(), one.record.started.is_some());
-        }
-        text.push_str(&self.core.outline());
-        for slot in self.core.slots() {
-            let _ = write!(text, "{:?}{:?}{}", slot.phase, slot.epoch, slot.retry_at.is_some());
-        }
-        text
     }
 
     /// Lets the effect at `index` turn out so; the answer, if one comes.

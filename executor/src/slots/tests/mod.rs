@@ -1,134 +1,23 @@
-//! The slot keeper, by example and by random lives.
+//! The slot keeper, by example here and by random lives in `lives`.
+
+mod bench;
+mod lives;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::id::{Epoch, ExecutorId, Generation, InstanceId, ServiceId, SlotId};
-use muster_common::instance::InstanceState::{self, *};
+use muster_common::id::{Epoch, Generation};
+use muster_common::instance::InstanceState::*;
 use muster_common::reason::Reason;
-use muster_common::slot::{ReplaceMode, SlotAssignment, SlotPhase};
+use muster_common::slot::{ReplaceMode, SlotPhase};
 use muster_common::spec::{LocalServiceSpec, RestartPolicy};
 use muster_common::time::Timestamp;
-use proptest::prelude::*;
 
-use super::keeper::Decision;
+use self::bench::{Bench, become_state, row};
 use super::policy::backoff;
 use super::*;
-use crate::machine::{Event, Instance, Now, StopIntent, step};
-use crate::runner::{Found, Workload};
-
-fn row(epoch: u64, mode: ReplaceMode) -> SlotAssignment {
-    let spec: LocalServiceSpec = serde_json::from_str(
-        r#"{"name": "web", "version": "1", "executable": {"type": "PROCESS", "command": ["/bin/web"]},
-            "restartPolicy": {"budget": 4, "jitter": 0}}"#,
-    )
-    .unwrap();
-    SlotAssignment {
-        service: ServiceId::new("web-1").unwrap(),
-        index: 0,
-        epoch: Epoch(epoch),
-        generation: Generation(1),
-        mode,
-        spec: Arc::new(spec),
-    }
-}
-
-/// A slot with its instances; transitions are set by hand, as the machine's tests cover those.
-struct Bench {
-    row: Option<SlotAssignment>,
-    slot: Option<Slot>,
-    instances: Vec<Instance>,
-    now: u64,
-    least_wait: Duration,
-    minted: u64,
-}
-
-impl Bench {
-    fn new(mode: ReplaceMode) -> Self {
-        Self {
-            row: Some(row(1, mode)),
-            slot: None,
-            instances: Vec::new(),
-            now: 1_000_000,
-            least_wait: Duration::ZERO,
-            minted: 0,
-        }
-    }
-
-    fn keep(&mut self) -> Decision {
-        let wanted = self.row.as_ref().map_or(Wanted::Empty(Reason::SlotRemoved), Wanted::Filled);
-        let instances: Vec<&Instance> = self.instances.iter().collect();
-        let decision =
-            keep(wanted, self.slot.as_ref(), &instances, Timestamp(self.now), self.least_wait, &mut || 0);
-        self.slot.clone_from(&decision.slot);
-        for id in &decision.accounted {
-            self.find(id).accounted = true;
-        }
-        for (id, intent) in &decision.stop {
-            let instance = self.find(id);
-            assert!(instance.stop.is_none(), "asked to stop twice");
-            instance.stop = Some(intent.clone());
-        }
-        if let Some(epoch) = decision.mint {
-            let row = self.row.clone().unwrap();
-            assert_eq!(epoch, row.epoch);
-            let twin = self.instances.iter().find(|other| !other.is_over() && other.epoch() == epoch);
-            assert!(twin.is_none(), "two live instances of one slot and epoch");
-            self.minted += 1;
-            let id = InstanceId::new(format!("SI-{}", self.minted)).unwrap();
-            let executor = ExecutorId::new("e1").unwrap();
-            let slot = SlotId { service: row.service.clone(), executor, index: 0 };
-            let now = Now { wall: Timestamp(self.now), mono: std::time::Duration::ZERO };
-            self.instances.push(Instance::minted(id, slot, &row, now));
-        }
-        decision
-    }
-
-    fn find(&mut self, id: &InstanceId) -> &mut Instance {
-        self.instances.iter_mut().find(|instance| instance.id() == id).unwrap()
-    }
-
-    fn last(&mut self) -> &mut Instance {
-        self.instances.last_mut().unwrap()
-    }
-
-    /// Moves the newest instance and keeps the slot.
-    fn becomes(&mut self, state: InstanceState) -> Decision {
-        let at = Timestamp(self.now);
-        become_state(self.last(), state, at);
-        self.keep()
-    }
-
-    /// The controllers were restored: they ask for what was wanted at an earlier epoch.
-    fn go_back(&mut self, epoch: u64) -> Decision {
-        let mode = self.row.as_ref().unwrap().mode;
-        self.row = Some(row(epoch, mode));
-        self.keep()
-    }
-
-    fn raise(&mut self) -> Decision {
-        let row = self.row.as_mut().unwrap();
-        row.epoch = row.epoch.next();
-        self.keep()
-    }
-
-    fn phase(&self) -> SlotPhase {
-        self.slot.as_ref().unwrap().status.phase
-    }
-}
-
-fn become_state(instance: &mut Instance, to: InstanceState, at: Timestamp) {
-    let from = instance.state();
-    instance.record.timeline.push(muster_common::evidence::Transition {
-        at,
-        from,
-        to,
-        reason: None,
-        message: String::new(),
-        repeats: None,
-    });
-    instance.record.state = to;
-}
+use crate::machine::{Event, Now, step};
+use crate::runner::{Exit, Found, Workload};
 
 #[test]
 fn a_drain_forgets_no_counter_and_no_version_comes_twice() {
@@ -226,7 +115,7 @@ fn health_goes_on_over_every_restart_of_the_executor() {
         bench.becomes(Healthy);
         for _ in 0..100 {
             bench.now += 6_001;
-            let now = Now { wall: Timestamp(bench.now), mono: std::time::Duration::ZERO };
+            let now = Now { wall: Timestamp(bench.now), mono: Duration::ZERO };
             let instance = bench.last();
             let (unknown, _) = step(instance, Event::Restarted { rebooted: false }, now);
             let workload = Workload::container("c");
@@ -359,7 +248,7 @@ fn the_next_one_does_not_wait_until_the_dead_one_is_cleared_away() {
     bench.keep();
     bench.becomes(Healthy);
     bench.raise();
-    bench.last().exit = Some(crate::runner::Exit::default());
+    bench.last().exit = Some(Exit::default());
     assert_eq!(bench.becomes(Deprovisioning).mint, Some(Epoch(2)));
 }
 
@@ -403,89 +292,6 @@ fn the_jitter_stays_within_its_percentage() {
         assert!((4500..=5500).contains(&wait), "{wait}");
     }
     assert!(backoff(&policy, 99, 0).as_secs() >= 270, "the last wait repeats");
-}
-
-#[derive(Debug, Clone)]
-enum Deed {
-    Advance(usize),
-    Fail(usize),
-    Raise,
-    GoBack,
-    Remove,
-    Pass(u64),
-    Mode(bool),
-}
-
-fn deed() -> impl Strategy<Value = Deed> {
-    prop_oneof![
-        4 => (0..3usize).prop_map(Deed::Advance),
-        2 => (0..3usize).prop_map(Deed::Fail),
-        1 => Just(Deed::Raise),
-        1 => Just(Deed::GoBack),
-        1 => Just(Deed::Remove),
-        2 => (0..400_000u64).prop_map(Deed::Pass),
-        1 => any::<bool>().prop_map(Deed::Mode),
-    ]
-}
-
-proptest! {
-    /// Whatever happens: one live instance per epoch (checked in `Bench::keep`), a healthy one is
-    /// only asked to go when a newer one is healthy, when stop-first was asked for, or when the slot is
-    /// gone; and deciding twice on the same facts changes nothing.
-    #[test]
-    fn random_lives_of_a_slot(deeds in prop::collection::vec(deed(), 1..80)) {
-        let mut bench = Bench::new(ReplaceMode::StartFirst);
-        let mut epoch = 1;
-        for deed in deeds {
-            let at = Timestamp(bench.now);
-            let live: Vec<usize> =
-                (0..bench.instances.len()).filter(|&index| !bench.instances[index].is_over()).collect();
-            match deed {
-                Deed::Advance(nth) => if let Some(&index) = live.get(nth) {
-                    let instance = &mut bench.instances[index];
-                    let next = match (instance.state(), instance.stop.is_some()) {
-                        (Deprovisioning, _) => Stopped,
-                        (_, true) => Deprovisioning,
-                        (Pending, _) => Starting,
-                        (Starting, _) => Unready,
-                        (_, _) => Healthy,
-                    };
-                    become_state(instance, next, at);
-                },
-                Deed::Fail(nth) => if let Some(&index) = live.get(nth) {
-                    become_state(&mut bench.instances[index], Stopped, at);
-                },
-                Deed::Raise => {
-                    epoch += 1;
-                    let mode = bench.row.as_ref().map_or(ReplaceMode::StartFirst, |row| row.mode);
-                    bench.row = Some(row(epoch, mode));
-                }
-                Deed::GoBack => if let Some(row) = &mut bench.row {
-                    row.epoch = Epoch(row.epoch.0.saturating_sub(1).max(1));
-                },
-                Deed::Remove => bench.row = None,
-                Deed::Pass(millis) => bench.now += millis,
-                Deed::Mode(start_first) => if let Some(row) = &mut bench.row {
-                    row.mode = if start_first { ReplaceMode::StartFirst } else { ReplaceMode::StopFirst };
-                },
-            }
-            let before: Vec<Instance> = bench.instances.clone();
-            let decision = bench.keep();
-            for (id, StopIntent { reason, .. }) in &decision.stop {
-                let going = before.iter().find(|instance| instance.id() == id).unwrap();
-                let replaced = before.iter().any(|other| {
-                    Some(other.epoch()) >= bench.row.as_ref().map(|row| row.epoch)
-                        && other.epoch() >= going.epoch()
-                        && other.state() == Healthy && other.id() != id
-                });
-                let stop_first = bench.row.as_ref().is_some_and(|row| row.mode == ReplaceMode::StopFirst);
-                let may_go = going.state() != Healthy || replaced || stop_first || bench.row.is_none();
-                prop_assert!(may_go, "a healthy instance was stopped for {reason}");
-            }
-            let again = bench.keep();
-            prop_assert!(again.mint.is_none() && again.stop.is_empty() && again.accounted.is_empty());
-        }
-    }
 }
 
 #[test]
