@@ -40,8 +40,8 @@ impl fmt::Display for FieldError {
 
 /// A problem, with the path of the value that cannot be relied on for its sake.
 #[derive(Debug)]
-pub(crate) struct Noted {
-    pub(crate) error: FieldError,
+struct Noted {
+    error: FieldError,
     spoilt: String,
 }
 
@@ -63,17 +63,38 @@ impl Noted {
     }
 }
 
+/// A member that was sent under another name than the one that the rules know it by: its path as they say it, and as it
+/// was sent.
+#[derive(Debug)]
+struct Alias {
+    path: String,
+    sent: String,
+}
+
 /// The problems found so far.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(RefCell<Vec<Noted>>);
+pub(crate) struct Problems {
+    noted: RefCell<Vec<Noted>>,
+    aliases: RefCell<Vec<Alias>>,
+}
 
 impl Problems {
-    pub(crate) fn into_noted(self) -> Vec<Noted> {
-        self.0.into_inner()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.noted.borrow().is_empty()
     }
 
     pub(crate) fn into_errors(self) -> Vec<FieldError> {
-        self.into_noted().into_iter().map(|noted| noted.error).collect()
+        self.noted.into_inner().into_iter().map(|noted| noted.error).collect()
+    }
+
+    /// What the rules say of the document that these were found in, with each path as it was sent.
+    pub(crate) fn as_sent(&self, mut errors: Vec<FieldError>) -> Vec<FieldError> {
+        for alias in &*self.aliases.borrow() {
+            for error in errors.iter_mut().filter(|error| is_part(&error.path, &alias.path)) {
+                error.path.replace_range(..alias.path.len(), &alias.sent);
+            }
+        }
+        errors
     }
 
     /// The root of the document that they are about.
@@ -84,7 +105,8 @@ impl Problems {
 
 /// What is `malformed`, and of the `invalid` all that is about something else: what could not be read is
 /// not judged.
-pub(crate) fn merge(malformed: Vec<Noted>, invalid: Vec<FieldError>) -> Vec<FieldError> {
+pub(crate) fn merge(malformed: Problems, invalid: Vec<FieldError>) -> Vec<FieldError> {
+    let malformed = malformed.noted.into_inner();
     let independent: Vec<_> =
         invalid.into_iter().filter(|error| !malformed.iter().any(|noted| noted.spoils(error))).collect();
     malformed.into_iter().map(|noted| noted.error).chain(independent).take(MAX_PROBLEMS).collect()
@@ -144,7 +166,7 @@ impl<'a> Place<'a> {
     }
 
     fn note(&self, spoilt: &Place<'_>, message: &dyn fmt::Display, is_sentence: bool) {
-        let mut problems = self.problems.0.borrow_mut();
+        let mut problems = self.problems.noted.borrow_mut();
         if problems.len() >= MAX_PROBLEMS {
             return;
         }
@@ -153,6 +175,12 @@ impl<'a> Place<'a> {
             let error = FieldError { path, message: message.to_string(), is_sentence };
             problems.push(Noted { error, spoilt: spoilt.to_string() });
         }
+    }
+
+    /// Notes that the rules know what is here as what is at `neighbour`, where there is nothing.
+    pub(crate) fn stands_for(&self, neighbour: &Place<'_>) {
+        let alias = Alias { path: neighbour.to_string(), sent: self.to_string() };
+        self.problems.aliases.borrow_mut().push(alias);
     }
 
     /// Notes a problem here unless `holds`; says whether it does.
@@ -264,7 +292,7 @@ mod tests {
                 .collect()
         };
         let merged = merge(
-            problems.into_noted(),
+            problems,
             errors(&[
                 "spec.readiness.mode.command",
                 "spec.resources",

@@ -97,9 +97,10 @@ impl User {
         }
     }
 
-    async fn end(mut self) -> Value {
+    /// What was written and not read yet, and how the command ended.
+    async fn end(mut self) -> (String, Value) {
         while self.step().await.is_some() {}
-        self.end.expect("its end is told")
+        (String::from_utf8_lossy(&self.seen).into_owned(), self.end.expect("its end is told"))
     }
 }
 
@@ -143,14 +144,57 @@ fn a_command_runs_beside_a_process_and_everybody_can_see_that_it_did() {
     let pid: u32 = data["stdout"].as_str().unwrap().trim().parse().unwrap();
     cluster.wait_for("it to be killed", || (!is_alive(pid)).then_some(()));
 
-    let (status, answer) = post(&rest, &path, &json!({"command": ["/no/such/program"]}));
-    assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert!(answer["data"]["validationErrors"][0].as_str().unwrap().contains("/no/such/program"), "{answer}");
     let (status, answer) = post(&rest, &path, &json!({"command": []}));
     assert_eq!((status, answer["data"]["kind"].as_str()), (StatusCode::BAD_REQUEST, Some("INVALID")));
     let nobody = format!("apis/v1/localservices/{SERVICE}/instances/SI-none/exec");
     let (_, answer) = post(&rest, &nobody, &body);
     assert_eq!(answer["message"], json!(format!("No such local service instance {SERVICE}/SI-none")));
+
+    tell_what_cannot_be_run(&cluster, SERVICE, "true");
+}
+
+/// What cannot be run has a shell's exit code and a reason that names it, however it is asked for: in a body, over a socket,
+/// by the program. `there` is a program that the instance has.
+fn tell_what_cannot_be_run(cluster: &DevCluster, service: &str, there: &str) {
+    let rest = cluster.controllers()[0].rest.clone();
+    let path = path(&one(cluster, service), service);
+    for (program, workdir, code, named) in [
+        ("nonesuch", None, 127, "nonesuch"),
+        ("/no/such/program", None, 127, "/no/such/program"),
+        ("/dev", None, 126, "/dev"),
+        (there, Some("/no/such/directory"), 126, "/no/such/directory"),
+        (there, Some("/dev/null"), 126, "/dev/null"),
+    ] {
+        let case = format!("{program} in {workdir:?}");
+        let mut body = json!({"command": [program]});
+        let (mut query, mut options) = (format!("command={program}"), Vec::new());
+        if let Some(workdir) = workdir {
+            body["workdir"] = json!(workdir);
+            query = format!("{query}&workdir={workdir}");
+            options = vec!["--workdir", workdir];
+        }
+        let data = ran(&rest, &path, &body);
+        let is_named = |error: &Value| error.as_str().is_some_and(|error| error.contains(named));
+        assert!(is_named(&data["error"]), "{case}: {data}");
+        assert_eq!(
+            (&data["exitCode"], &data["stdout"], &data["stderr"]),
+            (&json!(code), &json!(""), &json!(""))
+        );
+        for query in [query.clone(), format!("{query}&tty=true")] {
+            let user = async { User::run(&rest, &path, &query).await.end().await };
+            let (written, end) = runtime().block_on(user);
+            assert!(is_named(&end["error"]) && end["exitCode"] == json!(code), "{query}: {end}");
+            assert!(written.is_empty(), "{query}: {written:?}");
+        }
+        for limit in [&[][..], &["--timeout", "1m"]] {
+            let args =
+                [&["exec", "--server", &rest], &options[..], limit, &[service, "--", program]].concat();
+            let output = cluster.muster(&args);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+            assert!(said.contains(named) && output.stdout.is_empty(), "{args:?}: {said}");
+        }
+    }
 }
 
 #[test]
@@ -177,7 +221,7 @@ fn a_terminal_has_its_size_its_keys_and_its_exit_code() {
         }
         user.until("ready>").await;
         user.send(0, b"test -t 0 && test -t 1 && tty && exit 7\n").await;
-        assert_eq!(user.end().await, json!({"exitCode": 7}));
+        assert_eq!(user.end().await.1, json!({"exitCode": 7}));
 
         let script = "trap+%27echo+trapped%3B+exit+9%27+INT%3B+echo+set%3B+while+%3A%3B+do+sleep+1%3B+done";
         let mut user =
@@ -186,7 +230,7 @@ fn a_terminal_has_its_size_its_keys_and_its_exit_code() {
         user.until("set").await;
         user.send(0, &[3]).await;
         user.until("trapped").await;
-        assert_eq!(user.end().await, json!({"exitCode": 9}), "Ctrl-C");
+        assert_eq!(user.end().await.1, json!({"exitCode": 9}), "Ctrl-C");
     });
 }
 
@@ -229,7 +273,7 @@ fn input_is_echoed_whole_signals_arrive_and_who_leaves_ends_his_command() {
             User::run(&rest, &path, "command=sh&command=-c&command=echo+go%3B+exec+sleep+1000").await;
         user.until("go\n").await;
         user.send(5, br#"{"signal":"SIGTERM"}"#).await;
-        assert_eq!(user.end().await, json!({"signal": "SIGTERM"}));
+        assert_eq!(user.end().await.1, json!({"signal": "SIGTERM"}));
 
         // With what it started in the background, in a session of its own.
         let script = "command=sh&command=-c&command=setsid+sleep+1000+%26+echo+%24%24+%24!%3B+sleep+1000";
@@ -273,13 +317,15 @@ fn docker_commands_run_inside_the_container() {
     let cat = json!({"command": ["/service", "cat", "/proc/self/fd/0"], "stdin": "one\ntwo\n"});
     assert_eq!(ran(&rest, &path, &cat)["stdout"], json!("one\ntwo\n"));
 
+    tell_what_cannot_be_run(&cluster, "web-1", "/service");
+
     runtime.block_on(async {
         let query = "command=/service&command=sleep&tty=true&stdin=true";
         let mut user = User::run(&rest, &path, query).await;
         user.until("asleep").await;
         user.send(4, br#"{"rows":50,"columns":132}"#).await;
         user.send(0, &[3]).await;
-        assert_eq!(user.end().await, json!({"exitCode": 130}));
+        assert_eq!(user.end().await.1, json!({"exitCode": 130}));
 
         let mut user = User::run(&rest, &path, "command=/service&command=sleep").await;
         user.until("asleep").await;

@@ -124,21 +124,41 @@ fn who_follows_sees_every_line_once_through_rotations_a_killed_executor_and_a_ki
     rotated_beyond(ROTATIONS);
     assert_eq!(one(&cluster).instance_id, instance.instance_id, "and nothing was started anew");
 
-    // The same, as Drove has it: one file that never seems to be rotated, and each that was.
-    let drove = drove(&others[0].rest, &instance.instance_id);
-    let end: Value = get(&format!("{drove}/read/output.log?offset=-1&length=-1")).json().unwrap();
-    let whole = get(&format!("{drove}/download/output.log"));
-    assert_eq!(whole.headers()["content-disposition"], "attachment; filename=output.log");
-    let whole = whole.text().unwrap();
-    assert_eq!((end["data"].as_str(), end["offset"].as_u64()), (Some(""), Some(whole.len() as u64)));
+    read_as_drove_has_it(&drove(&others[0].rest, &instance.instance_id), &instance.instance_id);
+}
+
+/// drove-wire.md §1.5 (l. 111-117) of a log that is longer than one piece: one file that never seems to be rotated, and each
+/// that was.
+fn read_as_drove_has_it(drove: &str, instance: &str) {
+    let whole = get(&format!("{drove}/download/output.log")).text().unwrap();
+    let all: Vec<usize> = (0..LINES).collect();
     assert_eq!(numbers(&whole), all);
+    let end = whole.len() as u64;
+    for (query, offset, data) in [
+        ("", end, ""),
+        ("?offset=-1&length=-1", end, ""),
+        ("?offset=-1", end, ""),
+        (&format!("?offset={end}"), end, ""),
+        (&format!("?offset={}&length=10", end + 7), end + 7, ""),
+        ("?offset=5&length=10", 5, &whole[5..15]),
+        ("?offset=0&length=1", 0, &whole[..1]),
+    ] {
+        let answer = get(&format!("{drove}/read/output.log{query}"));
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (200, &"application/json".parse().unwrap())
+        );
+        assert_eq!(answer.json::<Value>().unwrap(), json!({"data": data, "offset": offset}), "{query}");
+    }
+    // So much unless the caller says, and whole characters: no more than three bytes less.
     let mut offset = 0;
     let mut read = String::new();
-    while offset < whole.len() as u64 {
+    while offset < end {
         let piece: Value = get(&format!("{drove}/read/output.log?offset={offset}")).json().unwrap();
         assert_eq!(piece["offset"].as_u64(), Some(offset));
         let data = piece["data"].as_str().unwrap();
-        assert!(!data.is_empty() && data.len() <= 32_768);
+        let is_last = offset + data.len() as u64 == end;
+        assert!((32_765..=32_768).contains(&data.len()) || is_last && !data.is_empty(), "{}", data.len());
         read.push_str(data);
         offset += data.len() as u64;
     }
@@ -147,13 +167,48 @@ fn who_follows_sees_every_line_once_through_rotations_a_killed_executor_and_a_ki
     let inside = whole.find('é').unwrap() as u64 + 1;
     let piece: Value = get(&format!("{drove}/read/output.log?offset={inside}&length=10")).json().unwrap();
     assert_eq!((piece["offset"].as_u64(), piece["data"].as_str()), (Some(inside + 1), Some(" .........")));
+    let backwards = get(&format!("{drove}/read/output.log?offset=-1&length=10"));
+    assert_eq!(
+        refused_by_the_executor(backwards),
+        "a length needs an offset: ask without both for where the file ends"
+    );
+
     let listed: Value = get(&format!("{drove}/list")).json().unwrap();
+    assert_eq!(listed.as_object().unwrap().len(), 1, "{listed}");
     let names: Vec<&str> =
         listed["files"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     assert_eq!(names[0], "output.log");
     let rotated: String =
         names[1..].iter().map(|name| get(&format!("{drove}/download/{name}")).text().unwrap()).collect();
     assert!(names.len() > 20 && whole.starts_with(&rotated) && !rotated.is_empty());
+
+    for name in [names[0], names[1]] {
+        for (query, is_renamed) in [("", false), ("?rename=false", false), ("?rename=true", true)] {
+            let answer = get(&format!("{drove}/download/{name}{query}"));
+            assert_eq!(answer.status(), 200);
+            assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8");
+            let disposition = answer.headers()["content-disposition"].to_str().unwrap();
+            let saved_as = disposition.strip_prefix("attachment; filename=").expect(disposition);
+            if is_renamed {
+                let stamp =
+                    saved_as.strip_prefix(&format!("{SERVICE}_{instance}_{name}-")).expect(disposition);
+                let digits = stamp.replace(|letter: char| letter.is_ascii_digit(), "0");
+                assert_eq!(digits, "0000-00-00_00-00-00", "{disposition}");
+            } else {
+                assert_eq!(saved_as, name);
+            }
+        }
+    }
+}
+
+/// What a refusal says, in the words in which Drove's controller passes an executor's on.
+fn refused_by_the_executor(answer: Response) -> String {
+    assert_eq!(answer.status(), 500);
+    let body: Value = answer.json().unwrap();
+    let said = body["error"].as_str().unwrap().strip_prefix("Executor call returned: 400 body: ");
+    let said: Value = serde_json::from_str(said.unwrap_or_else(|| panic!("{body}"))).unwrap();
+    assert_eq!((body.as_object().unwrap().len(), said.as_object().unwrap().len()), (1, 1), "{body}");
+    said["error"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -194,14 +249,23 @@ fn logs_are_read_as_text_by_lines_by_time_and_after_the_end_and_nothing_leads_ou
     for name in
         ["..%2F..%2Fjournal.redb", "output.state", "%2Fetc%2Fpasswd", "output.log.1", "output.log-1%2F.."]
     {
-        let answer = get(&format!("{drove}/read/{name}?offset=0"));
-        assert_eq!(answer.status(), 500, "{name}");
-        let body: Value = answer.json().unwrap();
-        assert!(body["error"].as_str().unwrap().starts_with("Executor call returned: 400 body: "), "{body}");
+        for call in ["read", "download"] {
+            let said = refused_by_the_executor(get(&format!("{drove}/{call}/{name}?offset=0")));
+            assert!(said.contains("is no file of a log") || said.contains("there is no "), "{name}: {said}");
+        }
     }
-    for instance in ["SI-none", "..%2F..", "%2Fetc"] {
-        let unknown = format!("{rest}/apis/v1/logfiles/localservices/{SERVICE}/{instance}/list");
-        assert_eq!(get(&unknown).status(), 204, "{instance}");
+    let id = &instances[0].instance_id;
+    for (service, instance) in [
+        (SERVICE, "SI-none"),
+        (SERVICE, "..%2F.."),
+        (SERVICE, "%2Fetc"),
+        ("..%2Fcounter-1", id),
+        ("counter-2", id),
+    ] {
+        for call in ["list", "read/output.log", "download/output.log"] {
+            let unknown = format!("{rest}/apis/v1/logfiles/localservices/{service}/{instance}/{call}");
+            assert_eq!(get(&unknown).status(), 204, "{unknown}");
+        }
     }
 
     // An instance that ended keeps its log; who follows it is told of its end.
@@ -219,6 +283,15 @@ fn logs_are_read_as_text_by_lines_by_time_and_after_the_end_and_nothing_leads_ou
         cluster.old_instances(SERVICE).into_iter().find(|old| old.instance_id == instances[0].instance_id)
     });
     assert_eq!(numbers(&get(&format!("{url}?tail=1")).text().unwrap()), [lines - 1]);
+
+    // Until its node has it no more.
+    let node = cluster.dir().join(&instances[0].executor_id);
+    std::fs::remove_dir_all(node.join("data/logs").join(SERVICE).join(id)).unwrap();
+    assert_eq!(get(&format!("{drove}/list")).json::<Value>().unwrap(), json!({"files": []}));
+    for call in ["read/output.log", "read/output.log?offset=0", "download/output.log"] {
+        let said = refused_by_the_executor(get(&format!("{drove}/{call}")));
+        assert!(said.contains("there is no log of instance"), "{call}: {said}");
+    }
 }
 
 #[test]

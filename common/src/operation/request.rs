@@ -184,7 +184,7 @@ impl Read for OperationRequest {
         let instances_per_host = || request.count("instancesPerHost").unwrap_or_default();
         let stop_first = || request.get_or_default("stopFirst");
         // drove-cli says `opSpec` where Drove's server reads `clusterOpSpec` (drove-wire.md §0): both are read.
-        let op_spec = || request.get("opSpec").or_else(|| request.get("clusterOpSpec"));
+        let op_spec = || request.get_or_alias("opSpec", "clusterOpSpec");
         match request.required_tag("- Specify the type of the operation") {
             OperationKind::Create => Self::Create {
                 spec: request.required("spec", "- Specify what to run"),

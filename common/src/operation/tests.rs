@@ -96,7 +96,7 @@ fn names_of_the_wire_are_understood_as_they_come() {
 #[test]
 fn each_bad_field_is_named() {
     const COUNT: &str = "instancesPerHost must be between 1 and 256";
-    const PARALLELISM: &str = "clusterOpSpec.parallelism must be between 1 and 512";
+    const PARALLELISM: &str = "opSpec.parallelism must be between 1 and 512";
     let restart = |op_spec: Value| json!({"type": "RESTART", "serviceId": "a-1", "opSpec": op_spec});
     let count = |count: Value| json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": "a-1", "instancesPerHost": count});
     for (document, expected) in [
@@ -109,24 +109,34 @@ fn each_bad_field_is_named() {
         (count(json!(99_999_999_999_i64)), COUNT),
         (count(json!("two")), "instancesPerHost - must be a whole number"),
         (restart(json!({"parallelism": 0})), PARALLELISM),
+        (
+            json!({"type": "RESTART", "serviceId": "a-1", "clusterOpSpec": {"parallelism": 0}}),
+            "clusterOpSpec.parallelism must be between 1 and 512",
+        ),
+        (
+            json!({"type": "ROLLBACK", "serviceId": "a-1", "clusterOpSpec": {"canary": {"percent": 100}}}),
+            "clusterOpSpec.canary.percent must be between 1 and 99",
+        ),
+        (
+            json!({"type": "RESTART", "serviceId": "a-1", "clusterOpSpec": {"timeout": "soon"}}),
+            "clusterOpSpec.timeout - 'soon' is not a duration; write a whole number and a unit, such as '30s', \
+             '5 minutes' or '1h'",
+        ),
         (restart(json!({"parallelism": 513})), PARALLELISM),
-        (restart(json!({"parallelism": "101%"})), "clusterOpSpec.parallelism must be between 1% and 100%"),
+        (restart(json!({"parallelism": "101%"})), "opSpec.parallelism must be between 1% and 100%"),
         (
             restart(json!({"parallelism": "some%"})),
             "opSpec.parallelism - must be a whole number or a percentage such as 25%",
         ),
-        (restart(json!({"settle": "5m"})), "clusterOpSpec.settle - Must be shorter than the timeout"),
+        (restart(json!({"settle": "5m"})), "opSpec.settle - Must be shorter than the timeout"),
         (restart(json!({"canary": {}})), "opSpec.canary - Specify either percent or tag"),
-        (
-            restart(json!({"canary": {"percent": 100}})),
-            "clusterOpSpec.canary.percent must be between 1 and 99",
-        ),
+        (restart(json!({"canary": {"percent": 100}})), "opSpec.canary.percent must be between 1 and 99"),
         (
             json!({"type": "ADJUST_INSTANCES", "serviceId": "a-1", "opSpec": {"settle": "5s"}}),
             "opSpec.settle - This operation has no settle time: it does not go in waves",
         ),
-        (restart(json!({"timeout": "0s"})), "clusterOpSpec.timeout - Must be longer than no time"),
-        (restart(json!({"timeout": "8d"})), "clusterOpSpec.timeout - Cannot be more than 7 days"),
+        (restart(json!({"timeout": "0s"})), "opSpec.timeout - Must be longer than no time"),
+        (restart(json!({"timeout": "8d"})), "opSpec.timeout - Cannot be more than 7 days"),
         (
             restart(json!({"failureStrategy": "PANIC"})),
             "opSpec.failureStrategy - 'PANIC' is not one of [STOP, ROLLBACK]",

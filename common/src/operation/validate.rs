@@ -52,7 +52,7 @@ fn check(root: Place<'_>, request: &OperationRequest) {
         }
         OperationRequest::Restart { service_id, stop_first: _, cluster_op_spec } => {
             service(root, service_id);
-            op_spec(root.member("clusterOpSpec"), cluster_op_spec.as_ref());
+            op_spec(root.member("opSpec"), cluster_op_spec.as_ref());
         }
         OperationRequest::ReplaceInstances { service_id, instance_ids, stop_first: _, op_spec: spec } => {
             service(root, service_id);

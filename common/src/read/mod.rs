@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::problem::{FieldError, Noted, Place, Problems, merge};
+use crate::problem::{FieldError, Place, Problems, merge};
 
 /// Something that users send.
 pub trait Read: Sized {
@@ -64,7 +64,7 @@ pub fn accept<T: Read>(json: &[u8], rules: impl FnOnce(&T) -> Vec<FieldError>) -
 /// Reads a document, such as one that was written in YAML, and checks the result against `rules`.
 pub fn accept_value<T: Read>(value: &Value, rules: impl FnOnce(&T) -> Vec<FieldError>) -> Result<T, Refused> {
     let (read, malformed) = draft::<T>(value);
-    let invalid = rules(&read);
+    let invalid = malformed.as_sent(rules(&read));
     match (malformed.is_empty(), invalid.is_empty()) {
         (true, true) => Ok(read),
         (true, false) => Err(Refused::Invalid(invalid)),
@@ -72,10 +72,10 @@ pub fn accept_value<T: Read>(value: &Value, rules: impl FnOnce(&T) -> Vec<FieldE
     }
 }
 
-fn draft<T: Read>(value: &Value) -> (T, Vec<Noted>) {
+fn draft<T: Read>(value: &Value) -> (T, Problems) {
     let problems = Problems::default();
     let read = T::read(&Node { value, place: problems.root() });
-    (read, problems.into_noted())
+    (read, problems)
 }
 
 fn list<'a>(errors: impl IntoIterator<Item = &'a FieldError>) -> String {
@@ -87,7 +87,7 @@ pub(crate) fn deserialize<'de, T: Read, D: serde::Deserializer<'de>>(deserialize
     let value = <Value as serde::Deserialize>::deserialize(deserializer)?;
     match draft(&value) {
         (read, problems) if problems.is_empty() => Ok(read),
-        (_, problems) => Err(serde::de::Error::custom(list(problems.iter().map(|noted| &noted.error)))),
+        (_, problems) => Err(serde::de::Error::custom(list(&problems.into_errors()))),
     }
 }
 
@@ -132,6 +132,16 @@ impl Object<'_> {
     pub(crate) fn get<T: Read>(&self, name: &str) -> Option<T> {
         let value = self.0.value.get(name).filter(|value| !value.is_null())?;
         Some(T::read(&Node { value, place: self.0.place.member(name) }))
+    }
+
+    /// A member that some clients call by another name. The rules know it by `name`.
+    pub(crate) fn get_or_alias<T: Read>(&self, name: &str, alias: &str) -> Option<T> {
+        self.get(name).or_else(|| {
+            let place = &self.0.place;
+            let read = self.get(alias)?;
+            place.member(alias).stands_for(&place.member(name));
+            Some(read)
+        })
     }
 
     /// A member whose absence means the type's default, which the rules may then refuse.

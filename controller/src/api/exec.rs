@@ -2,6 +2,7 @@
 //! they begin.
 
 use axum::extract::State as Context;
+use muster_common::exec_channel::{CANNOT_RUN, NO_SUCH_COMMAND};
 use muster_common::id::{ExecutorId, InstanceId};
 use muster_common::signal;
 use muster_proto::v1;
@@ -36,6 +37,9 @@ pub(super) struct Ran {
     exit_code: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<String>,
+    /// Why it was not run; its exit code is a shell's then: 127 where there is no such command, otherwise 126.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     stdout: String,
     stderr: String,
     /// There was more output.
@@ -60,7 +64,12 @@ pub(super) async fn once(
         ran = collect(&mut exec.relay) => ran,
         error = feed(&sender, &stdin) => Err(error),
     };
-    let ran = ran.map_err(|error| not_run(&error))?;
+    let ran = ran.or_else(|error| match own_code(&error) {
+        Some(code) => {
+            Ok(Ran { exit_code: Some(code.into()), error: Some(error.to_string()), ..Ran::default() })
+        }
+        None => Err(not_run(&error)),
+    })?;
     exec.audit.ended(ran.exit_code, ran.signal.as_deref(), ran.timed_out);
     Ok(Data(ran))
 }
@@ -87,6 +96,7 @@ async fn collect(relay: &mut Relay) -> Result<Ran, RelayError> {
     Ok(Ran {
         exit_code: end.code,
         signal: end.signal.map(signal::name),
+        error: None,
         stdout: text(&stdout),
         stderr: text(&stderr),
         truncated,
@@ -148,6 +158,15 @@ pub(super) async fn begin(
     let ask: v1::StartExec = wanted.ask(id.to_string());
     let relay = api.relays().open(&executor, Down::StartExec(ask)).await.map_err(|error| not_run(&error))?;
     Ok(Exec { relay, audit })
+}
+
+/// A shell's exit code for a command that was not run for a reason of its own, and not of whoever should have run it.
+pub(super) const fn own_code(error: &RelayError) -> Option<u8> {
+    match error {
+        RelayError::NoSuchCommand(_) => Some(NO_SUCH_COMMAND),
+        RelayError::Failed(_) => Some(CANNOT_RUN),
+        _ => None,
+    }
 }
 
 /// Why a command was not run, or not to its end.

@@ -20,7 +20,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 use muster_common::exec_channel::{
-    CANNOT_RUN, END, NO_SUCH_COMMAND, NOT_SEEN, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, SUBPROTOCOL,
+    CANNOT_RUN, END, NOT_SEEN, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, SUBPROTOCOL,
 };
 use muster_common::signal;
 use muster_proto::v1;
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Api;
 use super::error::ApiError;
-use super::exec::{Exec, INPUT_PIECE, begin};
+use super::exec::{Exec, INPUT_PIECE, begin, own_code};
 use super::exec_request::ExecWanted;
 use super::logs::STOPPING;
 use super::path::Named;
@@ -77,11 +77,10 @@ impl End {
 
     /// Its relay is not, or not any more.
     fn refused(error: &RelayError) -> Self {
-        let code = match error {
-            RelayError::NoSuchCommand(_) => NO_SUCH_COMMAND,
-            RelayError::NotFound(_) | RelayError::Busy(_) | RelayError::Failed(_) => CANNOT_RUN,
+        let code = own_code(error).unwrap_or(match error {
+            RelayError::NotFound(_) | RelayError::Busy(_) => CANNOT_RUN,
             _ => NOT_SEEN,
-        };
+        });
         Self::error(code, error)
     }
 

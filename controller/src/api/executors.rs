@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State as Context;
 use muster_common::executor::{
-    BlacklistOperationResponse, DrainRequest, ExecutorNodeData, ExecutorSummary, TagsRequest,
+    BlacklistOperationResponse, DrainRequest, ExecutorNodeData, ExecutorState, ExecutorSummary, TagsRequest,
 };
 use muster_common::id::ExecutorId;
 use muster_common::read::accept;
@@ -30,7 +30,7 @@ pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> List<
     Ok(api.blocking(summaries).await?.into())
 }
 
-/// `GET /cluster/executors/{id}`
+/// `GET /cluster/executors/{id}`: as Drove has it, one that was removed is in the list alone.
 pub(super) async fn one(
     Context(api): Context<Api>,
     Named(executor): Named<String>,
@@ -40,6 +40,7 @@ pub(super) async fn one(
     ExecutorId::new(&executor)
         .ok()
         .and_then(|id| state.executor(&id))
+        .filter(|found| found.duty != ExecutorState::Removed)
         .map(|found| Data(view::executor_node_data(&state, found)))
         .ok_or_else(|| unknown(&executor))
 }

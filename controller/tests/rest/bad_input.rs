@@ -4,9 +4,13 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::common::Cluster;
+use crate::common::{Cluster, spec};
+use crate::{failed, invalid};
 
 /// Far longer than any of these takes.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -157,6 +161,61 @@ async fn paths_that_name_nothing_are_refused() {
     cluster.stop().await;
 }
 
+/// Sends a path as it stands: other clients resolve its dots first, and so ask for something else.
+async fn get_as_it_stands(cluster: &Cluster, path: &str) -> (u16, Value) {
+    let address = cluster.controllers[0].api_addr();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(WITHIN, stream.read_to_end(&mut answer)).await.expect("an answer").unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or_default())
+}
+
+/// Of a service, an instance and a file that are there, and of what is beside them.
+#[tokio::test]
+async fn no_dots_lead_from_a_service_to_anything_else() {
+    let cluster = Cluster::start(1).await;
+    cluster.submit(0, json!({"type": "CREATE", "spec": spec("WEB"), "instancesPerHost": 1})).await;
+    for path in ["localservices/WEB-1", "localservices/WEB-1/spec", "cluster"] {
+        assert_eq!(get_as_it_stands(&cluster, &format!("/apis/v1/{path}")).await.0, 200, "{path} is there");
+    }
+    let no_service = |name: &str| (200, failed(&format!("Local service {name} not found")));
+    let no_instance = |name: &str| (200, failed(&format!("No such local service instance WEB-1/{name}")));
+    let (no_path, no_log) = ((404, Value::Null), (204, Value::Null));
+    for (path, expected) in [
+        ("localservices/..", no_service("..")),
+        ("localservices/.", no_service(".")),
+        ("localservices/%2e%2e", no_service("..")),
+        ("localservices/%252e%252e", no_service("%2e%2e")),
+        ("localservices/..%2fcluster", no_service("../cluster")),
+        ("localservices/..%5ccluster", no_service("..\\cluster")),
+        ("localservices/WEB-1%2fspec", no_service("WEB-1/spec")),
+        ("localservices/../spec", no_service("..")),
+        ("localservices/%2e%2e/spec", no_service("..")),
+        ("localservices/../cluster", no_path.clone()),
+        ("localservices/../../../etc/passwd", no_path.clone()),
+        ("localservices/WEB-1/../WEB-1", no_path.clone()),
+        ("localservices/WEB-1/instances/../spec", no_path.clone()),
+        ("localservices/WEB-1/instances/..", no_instance("..")),
+        ("localservices/WEB-1/instances/..%2fspec", no_instance("../spec")),
+        ("localservices/%ff%fe", (400, invalid(&["the path cannot be decoded"]))),
+        ("logfiles/localservices/WEB-1/../list", no_log.clone()),
+        ("logfiles/localservices/../WEB-1/list", no_log.clone()),
+        ("logfiles/localservices/WEB-1/..%2f..%2fjournal/read/output.log", no_log.clone()),
+        ("logfiles/localservices/WEB-1/SI-1/read/../../key.pem", no_path.clone()),
+        ("logfiles/localservices/WEB-1/SI-1/read/..%2f..%2fkey.pem", no_log.clone()),
+        ("logfiles/localservices/WEB-1/SI-1/download/%2e%2e", no_log),
+        ("../../etc/passwd", no_path),
+    ] {
+        assert_eq!(get_as_it_stands(&cluster, &format!("/apis/v1/{path}")).await, expected, "{path}");
+    }
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn parameters_that_cannot_be_are_named() {
     let cluster = Cluster::start(1).await;
@@ -195,7 +254,7 @@ async fn bodies_that_cannot_be_are_refused_and_change_nothing() {
         }
     }
     let (_, services) = cluster.get(0, "/localservices").await;
-    assert_eq!(services["data"], serde_json::json!({}));
+    assert_eq!(services["data"], json!({}));
     let (_, controllers) = cluster.get(0, "/cluster/controllers").await;
     assert_eq!(controllers["data"].as_array().unwrap().len(), 1);
     cluster.stop().await;

@@ -1,7 +1,7 @@
 //! `muster describe`: all that is known of one thing.
 
 use clap::Args;
-use muster_common::executor::ExecutorNodeData;
+use muster_common::executor::{ExecutorNodeData, ExecutorState};
 use muster_common::operation::OperationSummary;
 use muster_common::service::ServiceSummary;
 
@@ -41,10 +41,14 @@ pub(crate) async fn describe(caller: &Caller, name: &str) -> Result<(), CliError
         }
         Thing::Executor(summary) => {
             let id = &summary.executor_id;
-            let path = format!("cluster/executors/{}", segment(id));
-            let executor: ExecutorNodeData = client.get(&path).await?;
             let events = newest_about(client, id, EVENTS_SHOWN).await?;
-            caller.answer(id, &executor, || describe::executor(&executor, &events, screen))?
+            if summary.state == ExecutorState::Removed {
+                caller.answer(id, &summary, || describe::removed_executor(&summary, &events, screen))?
+            } else {
+                let path = format!("cluster/executors/{}", segment(id));
+                let executor: ExecutorNodeData = client.get(&path).await?;
+                caller.answer(id, &executor, || describe::executor(&executor, &events, screen))?
+            }
         }
         Thing::Operation(operation) => {
             caller.answer(operation.id.as_str(), &operation, || describe::operation(&operation, screen))?

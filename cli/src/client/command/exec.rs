@@ -72,11 +72,7 @@ pub(crate) async fn exec(caller: &Caller, args: &ExecArgs) -> Result<ExitCode, C
     // Before the terminal's size is told: whatever it becomes later is told then. All other signals are ours until then.
     let resized = signal(SignalKind::window_change()).map_err(|error| unusable(&error))?;
     let mut socket = connect(&caller.client, &instance, args).await?;
-    let end = converse(&mut socket, resized, args).await?;
-    if let Some(error) = &end.error {
-        eprintln!("muster: {error}");
-    }
-    Ok(ExitCode::from(end.code()))
+    Ok(ended(&converse(&mut socket, resized, args).await?))
 }
 
 /// The instance of this name, or a healthy one of the service of this name.
@@ -130,6 +126,7 @@ struct OneShot<'a> {
 struct Outcome {
     exit_code: Option<i32>,
     signal: Option<String>,
+    error: Option<String>,
     stdout: String,
     stderr: String,
     truncated: bool,
@@ -163,8 +160,16 @@ async fn one_shot(
         eprintln!("muster: the command was ended after {limit}");
         return Ok(ExitCode::from(TIMED_OUT));
     }
-    let end = End { exit_code: outcome.exit_code, signal: outcome.signal, error: None };
-    Ok(ExitCode::from(end.code()))
+    let end = End { exit_code: outcome.exit_code, signal: outcome.signal, error: outcome.error };
+    Ok(ended(&end))
+}
+
+/// The command's own exit code; why it has none is said.
+fn ended(end: &End) -> ExitCode {
+    if let Some(error) = &end.error {
+        eprintln!("muster: {error}");
+    }
+    ExitCode::from(end.code())
 }
 
 fn whole_input() -> Result<String, CliError> {

@@ -130,8 +130,13 @@ async fn until_empty(
     progress: &mut Progress,
 ) -> Result<ExecutorNodeData, CliError> {
     let deadline = Instant::now() + wait.timeout();
+    let removed = || CliError::new(Exit::Conflict, format!("{id} was removed meanwhile"));
     loop {
-        let executor: ExecutorNodeData = client.get(&format!("cluster/executors/{}", segment(id))).await?;
+        let executor: ExecutorNodeData = match client.get(&format!("cluster/executors/{}", segment(id))).await
+        {
+            Err(error) if error.exit == Exit::NotFound => return Err(removed()),
+            answer => answer?,
+        };
         let left = counted(executor.service_instances.len(), "instance");
         progress.say(&format!("{id}: {left} left"));
         match executor.executor_state {
@@ -142,9 +147,7 @@ async fn until_empty(
                     format!("{id} takes instances again: somebody ended the drain, with {left} left"),
                 ));
             }
-            ExecutorState::Removed => {
-                return Err(CliError::new(Exit::Conflict, format!("{id} was removed meanwhile")));
-            }
+            ExecutorState::Removed => return Err(removed()),
             ExecutorState::BlacklistRequested | ExecutorState::Draining | ExecutorState::Unready => {}
         }
         if Instant::now() >= deadline {

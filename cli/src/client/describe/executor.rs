@@ -1,7 +1,7 @@
 //! An executor in full.
 
 use muster_common::event::Event;
-use muster_common::executor::{ExecutorNodeData, ExecutorState};
+use muster_common::executor::{ExecutorNodeData, ExecutorState, ExecutorSummary};
 
 use super::page::Page;
 use crate::client::screen::Screen;
@@ -42,10 +42,29 @@ pub(crate) fn executor(executor: &ExecutorNodeData, events: &[Event], screen: &S
     page.field("Changed", format!("{} ago", age(executor.updated, screen)));
     page.paragraph(&why(executor, screen));
     page.section("Instances", &table(&executor.service_instances, false, screen));
+    finish(page, events, next(id, executor.executor_state))
+}
+
+/// One that the cluster has taken out: what the list of executors keeps of it.
+pub(crate) fn removed_executor(executor: &ExecutorSummary, events: &[Event], screen: &Screen) -> String {
+    let mut page = Page::new(screen);
+    page.field("Executor", &executor.executor_id);
+    page.field("Host", format!("{}:{}", executor.hostname, executor.port));
+    page.field("State", executor.state.as_str());
+    page.field("Tags", executor.tags.join(", "));
+    page.paragraph(&[
+        "It was removed from the cluster, and what ran on it counts as lost.".to_owned(),
+        "Should its machine come back, it is a newcomer.".to_owned(),
+    ]);
+    finish(page, events, next(&executor.executor_id, executor.state))
+}
+
+fn finish(mut page: Page<'_>, events: &[Event], next: Vec<(String, &'static str)>) -> String {
     if !events.is_empty() {
-        page.section("Events (newest last)", &table(events, false, screen));
+        let events = table(events, false, page.screen);
+        page.section("Events (newest last)", &events);
     }
-    page.next(&next(executor))
+    page.next(&next)
 }
 
 /// Only worth a word where it is more than the time of a message.
@@ -83,9 +102,8 @@ fn why(executor: &ExecutorNodeData, screen: &Screen) -> Vec<String> {
     vec![sentence]
 }
 
-fn next(executor: &ExecutorNodeData) -> Vec<(String, &'static str)> {
-    let id = &executor.state.executor_id;
-    let own = match executor.executor_state {
+fn next(id: &str, state: ExecutorState) -> Vec<(String, &'static str)> {
+    let own = match state {
         ExecutorState::Active => vec![(format!("muster executors drain {id}"), "empty it, within a time")],
         ExecutorState::BlacklistRequested | ExecutorState::Blacklisted | ExecutorState::Draining => {
             vec![(format!("muster executors unblacklist {id}"), "let it take instances again")]

@@ -11,7 +11,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use executor::executor;
+pub(crate) use executor::{executor, removed_executor};
 pub(crate) use instance::instance;
 pub(crate) use operation::operation;
 pub(crate) use service::{ServiceFacts, service};

@@ -1,6 +1,7 @@
 //! What descriptions look like.
 
 use insta::assert_snapshot;
+use muster_common::executor::ExecutorState;
 
 use super::*;
 use crate::client::columns::Ended;
@@ -40,6 +41,13 @@ fn instances_that_live_wait_and_ended() {
 #[test]
 fn an_executor_that_is_drained() {
     assert_snapshot!(executor(&samples::executor_node(), &[], &screen()));
+}
+
+#[test]
+fn an_executor_that_was_removed() {
+    let mut removed = samples::executors().remove(1);
+    removed.state = ExecutorState::Removed;
+    assert_snapshot!(removed_executor(&removed, &samples::events(), &screen()));
 }
 
 #[test]

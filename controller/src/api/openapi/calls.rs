@@ -292,10 +292,14 @@ pub(super) const CALLS: &[Call] = &[
         .answers::<ClusterStateData>(),
     Call::post("/cluster/maintenance/unset", "unsetMaintenance", "Accept operations again")
         .answers::<ClusterStateData>(),
-    Call::get("/cluster/executors", "listExecutors", "The machines of the fleet")
-        .takes(&[FROM, SIZE, STALE])
-        .answers::<Vec<ExecutorSummary>>()
-        .paged(),
+    Call::get(
+        "/cluster/executors",
+        "listExecutors",
+        "The machines of the fleet, and those that were removed",
+    )
+    .takes(&[FROM, SIZE, STALE])
+    .answers::<Vec<ExecutorSummary>>()
+    .paged(),
     Call::post("/cluster/executors/blacklist", "blacklistExecutors", "Empty executors")
         .takes(&[EXECUTORS])
         .answers::<BlacklistOperationResponse>(),

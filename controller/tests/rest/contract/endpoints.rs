@@ -8,11 +8,11 @@ use muster_platform::World;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{ENDED, EXECUTOR, Fleet, INSTANCE, OPERATIONS, SERVICE, controller, example_spec, refusal};
+use super::{
+    COMMAND, ENDED, EXECUTOR, Fleet, INSTANCE, OPERATIONS, SERVICE, controller, example_spec, refusal,
+};
 use crate::common::Cluster;
 use crate::{failed, success};
-
-const COMMAND: &str = "Command validation failure";
 
 /// A call with a body and a content type, or without either; its status and what it says of its kind.
 async fn call(
@@ -356,6 +356,10 @@ async fn the_cluster_and_its_executors_are_shown_and_kept() {
         let answer = fleet.cluster.post(0, &format!("/cluster/executors/{path}"), "{}").await;
         assert_eq!(answer, (200, success(&expected)), "§1.4 {case}: {path}");
     }
+    let events = fleet.get("/cluster/events").await;
+    let emptied = events.as_array().unwrap().iter().find(|event| event["type"] == "EXECUTOR_BLACKLISTED");
+    let node = json!({"EXECUTOR_ID": EXECUTOR, "HOSTNAME": "node1", "PORT": 3000});
+    assert_eq!(emptied.unwrap()["metadata"], node, "§2.11 l. 308");
     for duty in ["blacklist", "unblacklist"] {
         let answer = fleet.cluster.post(0, &format!("/cluster/executors/{duty}"), "{}").await;
         let nobody = refusal(COMMAND, &["query param id must not be empty"], "INVALID");

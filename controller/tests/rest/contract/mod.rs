@@ -8,15 +8,17 @@
 //! | `endpoints` | §1, calls, statuses, who may |
 //! | `shapes`, `specs` | §2, what is answered and what is taken |
 //! | `rules` | §3, what is refused, and in which words |
+//! | `states` | §2.5, §3.2, what the states of instances and services mean |
 //! | `client` | §5, what drove-cli indexes |
 //!
-//! What needs a real node (§1.5: what is in a log) is in `tests/tests/logs.rs`.
+//! What needs a real node (§1.5: logs) is in `tests/tests/logs.rs`.
 
 mod client;
 mod endpoints;
 mod rules;
 mod shapes;
 mod specs;
+mod states;
 mod traps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +47,8 @@ const INSTANCE: &str = "SI-58eb1111-8c2c-4ea2-a159-8fc68010a146";
 /// One that ended before.
 const ENDED: &str = "SI-0d5e7a1c-61f5-4a55-9a52-3b5a3e6f2c10";
 const OPERATIONS: &str = "/localservices/operations";
+/// What is said of whatever breaks a rule.
+const COMMAND: &str = "Command validation failure";
 
 /// The example of §2.2. Its readiness check's mode is not in the contract.
 fn example_spec() -> Value {

@@ -1,8 +1,16 @@
 //! §2.1, §2.4 to §2.11: what is answered, as the contract's examples have it.
 
+use muster_common::duration::DroveDuration;
+use muster_common::executor::ExecutorState;
+use muster_common::id::ExecutorId;
+use muster_controller::State;
+use muster_platform::World;
 use serde_json::{Value, json};
 
 use super::{EXECUTOR, Fleet, INSTANCE, OPERATIONS, SERVICE, assert_example, refusal, spec_with};
+use crate::common::Cluster;
+use crate::common::executor::{Session, register};
+use crate::failed;
 
 /// What Muster adds to an instance in a list.
 const IN_LISTS: [&str; 7] = ["slotIndex", "epoch", "generation", "runner", "phase", "restarts", "startedAt"];
@@ -106,6 +114,36 @@ async fn an_executor_is_shown() {
     let additions = ["version", "clockSkewMs", "contact", "contactSince"];
     assert_example("§2.9 l. 285", &node, &example, &["updated"], &additions);
     fleet.stop().await;
+}
+
+/// §1.4 (l. 95, l. 96): the list keeps one that was removed; asked for by its id, there is none.
+#[tokio::test]
+async fn an_executor_that_was_removed_is_in_the_list_alone() {
+    let cluster = Cluster::start_configured(World::system(), 1, |config| {
+        config.liveness.unknown_after = DroveDuration::from_secs(1);
+    })
+    .await;
+    let address = cluster.controllers[0].cluster_addr().to_string();
+    let mut executor =
+        Session::open(&cluster.executor(EXECUTOR), &address, register(EXECUTOR, 1, 0)).await.unwrap();
+    executor.welcome().await;
+    let one = format!("/cluster/executors/{EXECUTOR}");
+    assert_eq!(cluster.get(0, &one).await.1["data"]["executorState"], "ACTIVE");
+    drop(executor);
+    let id = ExecutorId::new(EXECUTOR).unwrap();
+    let is_missed = |state: &State| state.executor(&id).unwrap().shown_state() == ExecutorState::Unready;
+    cluster.until(0, "the executor is missed", is_missed).await;
+    assert_eq!(cluster.get(0, &one).await.1["data"]["executorState"], "UNREADY", "it may come back");
+    let (status, answer) = cluster.post(0, &format!("{one}/remove"), "{}").await;
+    assert_eq!((status, &answer["data"]["state"]), (200, &json!("REMOVED")), "{answer}");
+    let (_, listed) = cluster.get(0, "/cluster/executors").await;
+    assert_eq!(listed["data"], json!([answer["data"]]), "§1.4 l. 95");
+    let message = format!("No executor found with id: {EXECUTOR}");
+    assert_eq!(cluster.get(0, &one).await, (200, failed(&message)), "§1.4 l. 96, §1.1 l. 53");
+    let (_, events) = cluster.get(0, "/cluster/events").await;
+    let gone = events["data"].as_array().unwrap().iter().find(|event| event["type"] == "EXECUTOR_REMOVED");
+    assert_eq!(gone.unwrap()["metadata"]["EXECUTOR_ID"], EXECUTOR, "§2.11 l. 309");
+    cluster.stop().await;
 }
 
 /// §2.10 (l. 290).

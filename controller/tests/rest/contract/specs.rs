@@ -1,8 +1,10 @@
 //! §2 (scalars), §2.2, §2.3: which specs are taken, and how they are shown.
 
+use muster_common::id::ServiceId;
+use muster_controller::State;
 use serde_json::{Value, json};
 
-use super::{controller, example_spec, spec_with};
+use super::{SERVICE, controller, example_spec, spec_with};
 use crate::common::Cluster;
 
 /// Creates a service of this spec; the spec as it is shown.
@@ -21,6 +23,13 @@ async fn the_example_is_shown_as_it_was_sent_but_for_what_is_masked() {
     let mut expected = example_spec();
     expected["configs"][0]["data"] = json!("");
     assert_eq!(shown(&cluster, "§2.2 l. 174", &example_spec()).await, expected);
+    // l. 196: of a copy; what runs has it.
+    let id = ServiceId::new(SERVICE).unwrap();
+    let keeps = |state: &State| {
+        let spec = serde_json::to_value(state.service(&id).unwrap().spec().as_ref()).unwrap();
+        spec["configs"][0]["data"] == example_spec()["configs"][0]["data"]
+    };
+    cluster.until(0, "the service keeps what is masked", keeps).await;
     cluster.stop().await;
 }
 
@@ -54,15 +63,33 @@ async fn what_may_be_left_out_or_written_otherwise_is_shown_as_it_is_meant() {
             json!("5000 microseconds"),
         ),
         ("l. 130", "/healthcheck/interval", json!("7ns"), "/healthcheck/interval", json!("7 nanoseconds")),
+        ("l. 130", "/healthcheck/interval", json!("1 minute"), "/healthcheck/interval", json!("1 minute")),
+        ("l. 130", "/healthcheck/interval", json!("2 min"), "/healthcheck/interval", json!("2 minutes")),
+        ("l. 130", "/healthcheck/interval", json!("2hours"), "/healthcheck/interval", json!("2 hours")),
+        ("l. 130", "/healthcheck/interval", json!("3h"), "/healthcheck/interval", json!("3 hours")),
+        ("l. 130", "/healthcheck/interval", json!("1day"), "/healthcheck/interval", json!("1 day")),
+        ("l. 130", "/healthcheck/timeout", json!("1second"), "/healthcheck/timeout", json!("1 second")),
+        (
+            "l. 130",
+            "/healthcheck/timeout",
+            json!("9 milliseconds"),
+            "/healthcheck/timeout",
+            json!("9 milliseconds"),
+        ),
         ("l. 130 case", "/exposedPorts/0/type", json!("http"), "/exposedPorts/0/type", json!("HTTP")),
         ("l. 130 case", "/placementPolicy/type", json!("local"), "/placementPolicy/type", json!("LOCAL")),
         ("l. 130 unknown", "/someday", json!({"x": 1}), "/name", Value::Null),
         ("l. 130 unknown", "/healthcheck/mode/someday", json!(1), "/healthcheck/mode/type", json!("HTTP")),
         // §2.2: members.
         ("l. 147", "/type", json!("SERVICE"), "/type", json!("SERVICE")),
+        ("l. 147", "/type", json!("COMPUTATION"), "/type", json!("COMPUTATION")),
         ("l. 148", "/executable/type", Value::Null, "/executable/type", json!("DOCKER")),
         ("l. 149", "/exposedPorts/0/port", json!(65_535), "/exposedPorts/0/port", json!(65_535)),
+        ("l. 149", "/exposedPorts/0/port", json!(1), "/exposedPorts/0/port", json!(1)),
+        ("l. 149", "/exposedPorts/0/type", json!("HTTPS"), "/exposedPorts/0/type", json!("HTTPS")),
+        ("l. 149", "/exposedPorts/0/type", json!("TCP"), "/exposedPorts/0/type", json!("TCP")),
         ("l. 150", "/volumes", Value::Null, "/volumes", Value::Null),
+        ("l. 150", "/volumes/0/mode", json!("READ_ONLY"), "/volumes/0/mode", json!("READ_ONLY")),
         ("l. 152", "/logging", Value::Null, "/logging", Value::Null),
         ("l. 157", "/tags", Value::Null, "/tags", Value::Null),
         ("l. 158", "/env", json!({"COPIED": ""}), "/env", json!({"COPIED": ""})),
@@ -79,6 +106,29 @@ async fn what_may_be_left_out_or_written_otherwise_is_shown_as_it_is_meant() {
         ("l. 166", "/healthcheck/initialDelay", Value::Null, "/healthcheck/initialDelay", json!("0 seconds")),
         ("l. 166", "/healthcheck/attempts", json!(100), "/healthcheck/attempts", json!(100)),
         ("l. 167", "/healthcheck/mode/protocol", Value::Null, "/healthcheck/mode/protocol", json!("HTTP")),
+        (
+            "l. 167",
+            "/healthcheck/mode/protocol",
+            json!("HTTPS"),
+            "/healthcheck/mode/protocol",
+            json!("HTTPS"),
+        ),
+        ("l. 167", "/healthcheck/mode/verb", json!("POST"), "/healthcheck/mode/verb", json!("POST")),
+        ("l. 167", "/healthcheck/mode/verb", json!("PUT"), "/healthcheck/mode/verb", json!("PUT")),
+        (
+            "l. 167",
+            "/healthcheck/mode/successCodes",
+            json!([200, 204]),
+            "/healthcheck/mode/successCodes",
+            json!([200, 204]),
+        ),
+        (
+            "l. 168",
+            "/readiness/mode/shellDisabled",
+            json!(true),
+            "/readiness/mode/shellDisabled",
+            json!(true),
+        ),
         (
             "l. 167",
             "/healthcheck/mode/connectionTimeout",
@@ -102,6 +152,28 @@ async fn what_may_be_left_out_or_written_otherwise_is_shown_as_it_is_meant() {
         ),
         ("l. 170, l. 196", "/configs/1", call, "/configs/1/http", whole_call),
         ("l. 171", "/devices/0", device.clone(), "/devices/0", device),
+        ("l. 171", "/devices/0/permissions", json!("ALL"), "/devices/0/permissions", json!("ALL")),
+        (
+            "l. 171",
+            "/devices/0/permissions",
+            json!("READ_ONLY"),
+            "/devices/0/permissions",
+            json!("READ_ONLY"),
+        ),
+        (
+            "l. 171",
+            "/devices/0/permissions",
+            json!("WRITE_ONLY"),
+            "/devices/0/permissions",
+            json!("WRITE_ONLY"),
+        ),
+        (
+            "l. 171",
+            "/devices/0/permissions",
+            json!("MKNOD_ONLY"),
+            "/devices/0/permissions",
+            json!("MKNOD_ONLY"),
+        ),
         (
             "l. 171",
             "/devices/0",
@@ -180,6 +252,10 @@ async fn what_a_spec_needs_is_asked_for() {
         ("l. 171", "/devices/0/pathOnHost", Value::Null),
         ("l. 172", "/placementPolicy", json!({"type": "ANY"})),
         ("l. 172", "/placementPolicy", json!({"type": "MAX_N_PER_HOST", "max": 2})),
+        ("l. 172", "/placementPolicy", json!({"type": "ONE_PER_HOST"})),
+        ("l. 172", "/placementPolicy", json!({"type": "MATCH_TAG", "tag": "ssd"})),
+        ("l. 172", "/placementPolicy", json!({"type": "NO_TAG"})),
+        ("l. 172", "/placementPolicy", json!({"type": "RULE_BASED", "rule": "true", "ruleType": "MVEL"})),
     ] {
         let spec = spec_with("A", &[(pointer, value.clone())]).to_string();
         let (status, answer) = cluster.post(0, "/localservices/validate/spec", spec).await;

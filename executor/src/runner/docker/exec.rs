@@ -118,7 +118,7 @@ pub(super) fn is_over(exec: &ExecInspectResponse) -> bool {
 }
 
 /// Its pid on the engine's machine, once it was begun.
-fn pid_of(exec: &ExecInspectResponse) -> Option<u32> {
+pub(super) fn pid_of(exec: &ExecInspectResponse) -> Option<u32> {
     exec.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|&pid| pid > 0)
 }
 

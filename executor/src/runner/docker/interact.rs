@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +12,14 @@ use bollard::container::LogOutput;
 use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::future::join3;
+use futures::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::engine::{Engine, EngineError};
-use super::exec::{end, forgotten, is_over, look, send_signal};
+use super::exec::{end, forgotten, is_over, look, pid_of, send_signal};
 use crate::runner::RunnerError;
 use crate::runner::exec::{ExecEnd, ExecIo, ExecOutput, ExecRequest, TerminalSize};
 use crate::runner::mark::{CommandMark, VARIABLE};
@@ -26,6 +27,9 @@ use crate::runner::mark::{CommandMark, VARIABLE};
 /// How long a command may go on when its output has ended, and how often the engine is asked.
 const OVER_WITHIN: Duration = Duration::from_secs(3);
 const OVER_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What the engine writes where a command's output would be, and what begins so, when it cannot begin the command.
+const NOT_BEGUN: &[u8] = b"OCI runtime exec failed: ";
 
 /// Runs a command in the container to its end. Dropping the future kills it.
 pub(super) async fn run(
@@ -49,24 +53,12 @@ pub(super) async fn run(
     let how = StartExecOptions { tty: request.terminal.is_some(), ..StartExecOptions::default() };
     let start = async |client: bollard::Docker| client.start_exec(&exec, Some(how)).await;
     let started = engine.call("start_exec", start).await.map_err(|error| at(forgotten(engine, error)))?;
-    let StartExecResults::Attached { output: mut from, input } = started else {
+    let StartExecResults::Attached { output: from, input } = started else {
         return Err(RunnerError::Failed { step: "command", why: "the engine did not attach it".to_owned() });
     };
     let ExecIo { stdin, sizes, signals, output } = io;
-    let poured = async {
-        while let Some(piece) = from.next().await {
-            let piece = match piece.map_err(|error| engine.sort(error))? {
-                LogOutput::StdErr { message } => ExecOutput::Stderr(message),
-                LogOutput::StdOut { message }
-                | LogOutput::Console { message }
-                | LogOutput::StdIn { message } => ExecOutput::Stdout(message),
-            };
-            if output.send(piece).await.is_err() {
-                break;
-            }
-        }
-        Ok::<_, EngineError>(())
-    };
+    let mut held = None;
+    let poured = pour(engine, from, &output, &mut held);
     let beside = join3(
         feed(stdin, input),
         resize(engine, &exec, sizes, request.terminal),
@@ -88,9 +80,64 @@ pub(super) async fn run(
     if is_over(&seen) {
         ending.0 = None;
     }
+    match held {
+        Some(words) if is_over(&seen) && pid_of(&seen).is_none() => return Err(unbegun(request, &words)),
+        // Nobody takes it: then this is about to be dropped.
+        Some(piece) => drop(output.send(piece).await),
+        None => {}
+    }
     // Of one that a signal ended, the engine says what a shell would: 128 and the signal.
     let code = seen.exit_code.filter(|_| seen.running != Some(true));
     Ok(ExecEnd { code: code.and_then(|code| i32::try_from(code).ok()), signal: None })
+}
+
+/// Passes output on. What may be the engine's words in place of it is `held` until more comes.
+async fn pour(
+    engine: &Engine,
+    mut from: impl Stream<Item = Result<LogOutput, bollard::errors::Error>> + Unpin,
+    to: &mpsc::Sender<ExecOutput>,
+    held: &mut Option<ExecOutput>,
+) -> Result<(), EngineError> {
+    let mut is_first = true;
+    while let Some(piece) = from.next().await {
+        let piece = match piece.map_err(|error| engine.sort(error))? {
+            LogOutput::StdErr { message } => ExecOutput::Stderr(message),
+            LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => {
+                ExecOutput::Stdout(message)
+            }
+        };
+        if mem::take(&mut is_first) && bytes_of(&piece).starts_with(NOT_BEGUN) {
+            *held = Some(piece);
+            continue;
+        }
+        for piece in held.take().into_iter().chain([piece]) {
+            if to.send(piece).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bytes_of(piece: &ExecOutput) -> &Bytes {
+    match piece {
+        ExecOutput::Stdout(bytes) | ExecOutput::Stderr(bytes) => bytes,
+    }
+}
+
+/// Why a command never began, as the engine says it. Its exit code is the same for everything in some versions.
+fn unbegun(request: &ExecRequest, words: &ExecOutput) -> RunnerError {
+    let said = String::from_utf8_lossy(bytes_of(words));
+    let said = said.trim().trim_end_matches(": unknown");
+    let why = format!("{}: {said}", request.command.first().map_or("", String::as_str));
+    let said = said.to_lowercase();
+    let is_directory = said.contains("chdir");
+    let is_missing = said.contains("executable file not found") || said.contains("no such file or directory");
+    if is_missing && !is_directory {
+        RunnerError::NoSuchCommand(why)
+    } else {
+        RunnerError::Failed { step: "command", why }
+    }
 }
 
 /// What the engine is asked for.
@@ -211,5 +258,29 @@ mod tests {
         request.env = BTreeMap::new();
         let without = config(&request, "mark".to_owned());
         assert_eq!((without.tty, without.console_size), (Some(false), None));
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_told_from_one_that_cannot_be_run() {
+        let request = ExecRequest {
+            command: vec!["nope".to_owned()],
+            env: BTreeMap::new(),
+            workdir: None,
+            stdin: false,
+            terminal: None,
+        };
+        let tried = "OCI runtime exec failed: exec failed: unable to start container process: ";
+        for (said, is_missing) in [
+            ("exec: \"nope\": executable file not found in $PATH", true),
+            ("exec: \"/nope\": stat /nope: no such file or directory", true),
+            ("exec: \"/etc/hosts\": permission denied", false),
+            ("chdir to cwd (\"/no/such\") set in config.json failed: no such file or directory", false),
+        ] {
+            let words = ExecOutput::Stdout(format!("{tried}{said}: unknown\r\n").into());
+            assert!(bytes_of(&words).starts_with(NOT_BEGUN));
+            let error = unbegun(&request, &words);
+            assert_eq!(matches!(error, RunnerError::NoSuchCommand(_)), is_missing, "{said}");
+            assert!(error.to_string().ends_with(&format!("nope: {tried}{said}")), "{error}");
+        }
     }
 }

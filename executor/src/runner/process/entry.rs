@@ -35,7 +35,7 @@ const VARIABLE: &str = "MUSTER_SHIM_ENTERS";
 /// What that says of a process that is handed its streams.
 const OWN_STREAMS: &str = "own-streams";
 
-/// Said right before the process becomes the workload.
+/// Said right before the process becomes the workload, when nothing but its program can be wrong any more.
 const READY: &str = "ready\n";
 
 /// What marks a process as an instance's own, or as a command beside one, from before it is either.
@@ -123,17 +123,15 @@ impl Entry {
             streams.give_to(account)?;
             account.assume().map_err(|error| named("switch user".to_owned(), error))?;
         }
+        let directory = &self.working_directory;
+        std::env::set_current_dir(directory)
+            .map_err(|error| named(format!("working directory {}", directory.display()), error))?;
         ear.write_all(READY.as_bytes())?;
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("PATH", DEFAULT_PATH)
-            .envs(&self.env)
-            .current_dir(&self.working_directory);
+        command.args(arguments).env_clear().env("PATH", DEFAULT_PATH).envs(&self.env);
         streams.put_into(&mut command)?;
         let error = command.exec();
-        Err(named(format!("{program} in {}", self.working_directory.display()), error))
+        Err(named(format!("{program} in {}", directory.display()), error))
     }
 }
 
@@ -183,7 +181,8 @@ impl Streams {
     }
 }
 
-/// What a process said before it closed its stdout, and whether it could be told what it is.
+/// What a process said before it closed its stdout, and whether it could be told what it is. The error is
+/// [`io::ErrorKind::NotFound`] when it is the program that is not there, and not something that it was to have.
 pub(super) fn judge(said: &str, told: io::Result<()>) -> io::Result<()> {
     match said.strip_prefix(READY) {
         Some("") => Ok(()),
@@ -192,7 +191,7 @@ pub(super) fn judge(said: &str, told: io::Result<()>) -> io::Result<()> {
             told?;
             Err(io::Error::other("the new process ended before it was under the workload's limits"))
         }
-        None => Err(refused(said)),
+        None => Err(io::Error::other(refused(said))),
     }
 }
 
@@ -275,6 +274,11 @@ mod tests {
         let told = judge(&format!("{READY}{}", refusal(&missing)), Ok(())).unwrap_err();
         assert_eq!((told.kind(), told.to_string()), (io::ErrorKind::NotFound, missing.to_string()));
         assert!(want_of(&told).is_none());
+        let elsewhere = named("working directory /no/such".to_owned(), io::Error::from_raw_os_error(2));
+        let told = judge(&refusal(&elsewhere), Ok(())).unwrap_err();
+        assert_eq!((told.kind(), told.to_string()), (io::ErrorKind::Other, elsewhere.to_string()));
+        let short = judge(&refusal(&short), Ok(())).unwrap_err();
+        assert!(want_of(&short).is_some(), "whatever it was short for");
         let broken = Err(io::ErrorKind::BrokenPipe.into());
         assert!(judge("ready\n", broken).is_ok(), "it did not need to read to the end");
     }
