@@ -139,7 +139,7 @@ pub(super) async fn begin(
         service: slot.service.clone(),
         instance: found.record.id.clone(),
         executor: slot.executor.clone(),
-        program: wanted.program().to_owned(),
+        program: wanted.program(),
         by: user.name.to_string(),
     };
     let (executor, id): (ExecutorId, InstanceId) = (noted.executor.clone(), noted.instance.clone());
