@@ -12,7 +12,7 @@ use muster_proto::v1;
 use schemars::JsonSchema;
 
 use super::error::ApiError;
-use super::query::Parameters;
+use super::query::{MAX_PARAMETERS, Parameters};
 
 /// How long a command may take whose caller does not say, and how long at most.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,6 +25,8 @@ const MAX_BYTES: usize = 64 * 1024;
 /// The longest path that a kernel takes; and how much of one is written down, on every controller and for long.
 const MAX_PROGRAM_BYTES: usize = 4 * 1024;
 const MAX_NOTED_CHARS: usize = 255;
+/// One for each word, beside those that say how it is run.
+pub(super) const MAX_EXEC_PARAMETERS: usize = MAX_WORDS + MAX_PARAMETERS;
 /// A terminal's sides are as the kernel keeps them.
 const MAX_SIDE: u64 = 65_535;
 const ROWS: u64 = 24;

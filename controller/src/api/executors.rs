@@ -1,5 +1,6 @@
 //! The executors, and what users want of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State as Context;
@@ -14,10 +15,13 @@ use super::answer::{Answer, Data, List};
 use super::body::Body;
 use super::error::ApiError;
 use super::path::Named;
-use super::query::{MAX_PAGE, Parameters};
+use super::query::{AtMost, MAX_PAGE, Parameters};
 use crate::state::view::Page;
 use crate::state::{Executor, Refusal, Wish, view};
 use crate::users::User;
+
+/// How many executors a call may name: those of the largest fleet, as far as a head has room for them.
+const MAX_NAMED: usize = 10_000;
 
 /// `GET /cluster/executors`. `from` and `size`, which page, are additions to Drove's API.
 pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> List<ExecutorSummary> {
@@ -48,7 +52,7 @@ pub(super) async fn one(
 pub(super) async fn blacklist(
     Context(api): Context<Api>,
     user: User,
-    query: Parameters,
+    AtMost(query): AtMost<MAX_NAMED>,
 ) -> Answer<BlacklistOperationResponse> {
     change_all(&api, &user, Wish::Blacklist, &named_in(&query)?).await
 }
@@ -66,7 +70,7 @@ pub(super) async fn blacklist_one(
 pub(super) async fn unblacklist(
     Context(api): Context<Api>,
     user: User,
-    query: Parameters,
+    AtMost(query): AtMost<MAX_NAMED>,
 ) -> Answer<BlacklistOperationResponse> {
     change_all(&api, &user, Wish::Unblacklist, &named_in(&query)?).await
 }
@@ -156,8 +160,10 @@ async fn summary(api: &Api, id: &ExecutorId) -> Answer<ExecutorSummary> {
     Ok(Data(view::executor_summary(&state, found)))
 }
 
+/// Each executor that the query names, once.
 fn named_in(query: &Parameters) -> Result<Vec<String>, ApiError> {
-    let named: Vec<String> = query.all("id").map(str::to_owned).collect();
+    let mut seen = BTreeSet::new();
+    let named: Vec<String> = query.all("id").filter(|id| seen.insert(*id)).map(str::to_owned).collect();
     if named.is_empty() {
         return Err(ApiError::Validation(vec!["query param id must not be empty".to_owned()]));
     }
