@@ -4,8 +4,9 @@ use std::fmt;
 
 use muster_common::envelope::RefusalKind;
 use muster_common::executor::ExecutorState;
-use muster_common::id::{ExecutorId, Generation, OperationId, ServiceId};
+use muster_common::id::{ExecutorId, Generation, MAX_ID_LEN, OperationId, ServiceId};
 use muster_common::operation::{OperationKind, OperationState, Steer};
+use muster_common::problem::printable;
 use muster_common::service::ServiceState;
 
 /// Why an operation was refused.
@@ -160,10 +161,10 @@ impl fmt::Display for Refusal {
                 "Instance count update is allowed only for services that do not have Host Level option set",
             ),
             Self::NotReplaceable(ids) => {
-                write!(f, "There are no replaceable healthy instances with ids: [{}]", ids.join(", "))
+                write!(f, "There are no replaceable healthy instances with ids: [{}]", named(ids))
             }
             Self::NotStoppable(ids) => {
-                write!(f, "There are no healthy instances with ids: [{}]", ids.join(", "))
+                write!(f, "There are no healthy instances with ids: [{}]", named(ids))
             }
             Self::UnknownOperation(id) => write!(f, "No operation found with id: {id}"),
             Self::OperationOver(id, state) => write!(f, "Operation {id} is over: it is {state}"),
@@ -212,6 +213,15 @@ impl fmt::Display for Refusal {
             }
         }
     }
+}
+
+/// What users named, as far as a sentence can hold it.
+fn named(ids: &[String]) -> String {
+    /// How many are named; the others are counted.
+    const MAX_NAMED: usize = 20;
+    let first = ids.iter().take(MAX_NAMED).map(|id| printable(id, MAX_ID_LEN));
+    let more = ids.len().saturating_sub(MAX_NAMED);
+    first.chain((more > 0).then(|| format!("and {more} more"))).collect::<Vec<_>>().join(", ")
 }
 
 /// What to do about an operation that cannot be cancelled.
