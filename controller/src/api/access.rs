@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use muster_common::cluster::{ClusterState, ClusterStateData};
+use muster_common::executor::TagsRequest;
 use muster_common::id::{ClusterId, ControllerId, ExecutorId, Generation, OperationId, Revision, ServiceId};
 use muster_common::operation::{OperationRequest, Steer, validate_request};
 use muster_common::placement::SimulationRequest;
@@ -254,14 +255,23 @@ impl Api {
         }
     }
 
-    /// Gives an executor tags, in place of those that users gave it before.
-    pub(super) async fn tag_executor(&self, executor: ExecutorId, tags: Vec<String>) -> Result<(), ApiError> {
-        let command = Command::TagExecutor { at: self.0.world.clock.now(), executor, tags };
+    /// Changes the tags that users gave an executor.
+    pub(super) async fn tag_executor(
+        &self,
+        executor: ExecutorId,
+        request: TagsRequest,
+    ) -> Result<(), ApiError> {
+        let at = self.0.world.clock.now();
+        let command = match request {
+            TagsRequest::Replace { tags } => Command::TagExecutor { at, executor, tags },
+            TagsRequest::Amend { remove, add } => Command::AmendTags { at, executor, remove, add },
+        };
         match self.commit(&command, "/apis/v1/cluster/executors").await? {
             Reply::Done => Ok(()),
             Reply::Refused(refusal @ Refusal::UnknownExecutor(_)) => {
                 Err(ApiError::NotFound(refusal.to_string()))
             }
+            Reply::Refused(refusal @ Refusal::TooManyTags(..)) => Err(ApiError::Refused(refusal)),
             Reply::Refused(refusal) => Err(ApiError::NotNow(refusal)),
             other => Err(ApiError::Internal(format!("tags were answered with {other:?}"))),
         }

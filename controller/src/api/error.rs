@@ -110,9 +110,10 @@ impl IntoResponse for ApiError {
         match self {
             Self::Validation(errors) | Self::Json(errors) => bad(message, errors, RefusalKind::Invalid),
             Self::Refused(refusal) => {
-                let has_moved = matches!(refusal, Refusal::GenerationMoved(..));
+                let is_another =
+                    matches!(refusal, Refusal::GenerationMoved(..) | Refusal::NothingToMatch(..));
                 let status =
-                    if has_moved { StatusCode::PRECONDITION_FAILED } else { StatusCode::BAD_REQUEST };
+                    if is_another { StatusCode::PRECONDITION_FAILED } else { StatusCode::BAD_REQUEST };
                 let errors = std::iter::once(refusal.to_string()).chain(refusal.addition());
                 refused(status, message, errors.collect(), refusal.kind())
             }

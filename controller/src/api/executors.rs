@@ -107,8 +107,8 @@ pub(super) async fn remove(
     change_one(&api, &user, Wish::Remove, &executor).await
 }
 
-/// `POST /cluster/executors/{id}/tags` (an addition to Drove's API): the body's are the tags that users give it from
-/// now on, beside those that it brings; they stay when it registers anew.
+/// `POST /cluster/executors/{id}/tags` (an addition to Drove's API): the body says what becomes of the tags that users
+/// give it, beside those that it brings; they stay when it registers anew.
 pub(super) async fn tag(
     Context(api): Context<Api>,
     Named(executor): Named<String>,
@@ -116,7 +116,7 @@ pub(super) async fn tag(
 ) -> Answer<ExecutorSummary> {
     let request = accept(&body, TagsRequest::problems)?;
     let id = ExecutorId::new(&executor).map_err(|_| unknown(&executor))?;
-    api.tag_executor(id.clone(), request.tags).await?;
+    api.tag_executor(id.clone(), request).await?;
     summary(&api, &id).await
 }
 

@@ -10,7 +10,7 @@
 //! | `reply`, `refusal` | what is answered; what the wire allows when |
 //! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | what is kept |
 //! | `specs` | the specs that a service has and had |
-//! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `duty`, `maintenance` | how each kind of command is applied |
+//! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `duty`, `tags`, `maintenance` | how each kind of command is applied |
 //! | `chosen` | the slots that a request is about |
 //! | `catch_up` | what becomes of slots that no rollout comes to any more |
 //! | `clock` | the time that operations have |
@@ -49,6 +49,7 @@ mod specs;
 mod steer;
 mod submit;
 mod table;
+mod tags;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -71,6 +72,7 @@ use events::Events;
 use instances::Instances;
 use operations::Operations;
 use slots::Slots;
+use tags::amended;
 
 pub(crate) use clock::{as_ms, whole};
 pub(crate) use command::{Change, ExecNoted, ExecutorReport};
@@ -205,7 +207,10 @@ impl State {
                 }
                 Reply::Done
             }
-            Command::TagExecutor { at, executor, tags } => self.tag_executor(*at, executor, tags),
+            Command::TagExecutor { at, executor, tags } => self.give_tags(*at, executor, |_| tags.clone()),
+            Command::AmendTags { at, executor, remove, add } => {
+                self.give_tags(*at, executor, |given| amended(given, remove, add))
+            }
             Command::ChangeDuty { at, wish, executors, by } => self.change_duty(*at, *wish, executors, by),
             Command::NoteExec { at, exec } => {
                 self.emit(*at, Happening::Exec(exec.clone()));

@@ -325,7 +325,7 @@ pub(super) const CALLS: &[Call] = &[
     Call::post(
         "/cluster/executors/{executor}/tags",
         "tagExecutor",
-        "Give it tags, in place of those given before",
+        "Give it tags, in place of those given before, or beside them",
     )
     .body::<TagsRequest>(examples::TAGS)
     .answers::<ExecutorSummary>(),
