@@ -184,6 +184,16 @@ impl Api {
         Ok(Arc::clone(&self.0.state.borrow()))
     }
 
+    /// What `show` makes of the state as [`Self::read`] gives it, where nobody waits for it who asks for less.
+    pub(super) async fn show<T: Send + 'static>(
+        &self,
+        query: &Parameters,
+        show: impl FnOnce(&State) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let state = self.read(query).await?;
+        self.blocking(move || show(&state)).await?
+    }
+
     /// The state as [`Self::read`] gives it, for whoever saw the events up to `from`, be it on another controller: a
     /// controller that is behind that one does not know yet whether more happened.
     pub(super) async fn read_from(

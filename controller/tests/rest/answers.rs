@@ -297,6 +297,9 @@ async fn a_page_says_how_long_the_list_is() {
         ("/localservices/A-1/instances/old?size=0", "0"),
         ("/instances?service=A-1&state=HEALTHY&label=team=platform&idPrefix=SI", "0"),
         ("/cluster/executors", "0"),
+        ("/localservices/A-1/slots?size=1", "0"),
+        ("/localservices/A-1/placement?from=1", "0"),
+        ("/localservices/A-1/generations?size=0", "1"),
     ] {
         let url = cluster.url(0, &format!("/apis/v1{path}"));
         let response = cluster.http.get(url).send().await.unwrap();
