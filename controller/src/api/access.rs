@@ -368,7 +368,7 @@ where
 }
 
 fn unconfirmed(place: &str) -> ApiError {
-    ApiError::Unavailable(format!(
+    ApiError::Unconfirmed(format!(
         "it is not known whether this was done: look at {place}, and ask again if it was not"
     ))
 }

@@ -33,7 +33,8 @@ const COMMON_RESPONSES: [CommonResponse; 7] = [
     ("500", "The controller failed; its log says why", false, &[]),
     (
         "503",
-        "There is no leader, no majority or no room for the call now; try again",
+        "There is no leader, no majority or no room for the call now; try again. Or, of `kind` UNCONFIRMED and without \
+         Retry-After: nobody knows whether it was done, so look before you ask again",
         false,
         &[("retry-after", "In how many seconds")],
     ),
