@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::problem::{FieldError, Problems, Quoted};
+use crate::read::{Node, Read};
 use crate::time::Timestamp;
 
 wire_enum! {
@@ -102,11 +104,37 @@ pub struct ControllerInfo {
 }
 
 /// `POST /cluster/controllers`: a controller that runs and is in no group, to be taken in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct AddController {
     /// Its id.
     pub id: u64,
     /// `host:port` of its cluster port.
     pub cluster: String,
 }
+
+impl Read for AddController {
+    fn read(node: &Node<'_>) -> Self {
+        let controller = node.object();
+        Self {
+            id: controller.required("id", "- Specify the controller's id"),
+            cluster: controller.required("cluster", "- Specify host:port of the controller's cluster port"),
+        }
+    }
+}
+
+impl AddController {
+    /// Every problem of it. Whether something is an address is the caller's to judge.
+    #[must_use]
+    pub fn problems(&self, is_address: impl FnOnce(&str) -> bool) -> Vec<FieldError> {
+        let problems = Problems::default();
+        let root = problems.root();
+        root.member("id").require(self.id > 0, "- Ids begin at 1");
+        let (cluster, shown) = (root.member("cluster"), Quoted(&self.cluster));
+        let is_address = is_address(&self.cluster);
+        cluster.require(is_address, format_args!("- '{shown}' is no address; write host:port"));
+        problems.into_errors()
+    }
+}
+
+deserialize_by_reading!(AddController);

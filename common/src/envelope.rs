@@ -46,7 +46,7 @@ impl<T> Envelope<T> {
 }
 
 wire_enum! {
-    /// What kind of 400 it is: on Drove's wire all look the same.
+    /// What kind of refusal it is: on Drove's wire all look the same.
     pub enum RefusalKind {
         /// The input is not valid.
         Invalid = "INVALID",
@@ -54,6 +54,8 @@ wire_enum! {
         NotFound = "NOT_FOUND",
         /// The state of what was named forbids it.
         Conflict = "CONFLICT",
+        /// Nobody knows whether it was done: it must be looked at before it is asked for again.
+        Unconfirmed = "UNCONFIRMED",
     }
 }
 
@@ -70,8 +72,16 @@ impl RefusalKind {
             Self::Invalid => Exit::Validation,
             Self::NotFound => Exit::NotFound,
             Self::Conflict => Exit::Conflict,
+            Self::Unconfirmed => Exit::Failure,
         }
     }
+}
+
+/// The `data` of a refusal of which there is no more to say than its kind, and what others have among more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OfKind {
+    /// An addition to Drove's answer.
+    pub kind: RefusalKind,
 }
 
 /// The `data` of a 400: every error, each with the path of its field.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::duration::DroveDuration;
 use crate::id::ExecutorId;
 use crate::instance::InstanceInfo;
-use crate::problem::{FieldError, Problems};
+use crate::problem::{FieldError, Place, Problems};
 use crate::read::{Node, Read};
 use crate::time::Timestamp;
 
@@ -148,17 +148,39 @@ pub fn is_tag(text: &str) -> bool {
     (1..=255).contains(&text.len()) && !text.chars().any(|c| c.is_whitespace() || c.is_control() || c == ',')
 }
 
-/// The body of `POST /cluster/executors/{id}/tags`.
-#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
-pub struct TagsRequest {
-    /// The tags that users give it from now on, beside those that it brings.
-    pub tags: Vec<String>,
+/// The body of `POST /cluster/executors/{id}/tags`: what becomes of the tags that users give it, beside those that it
+/// brings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum TagsRequest {
+    /// It has these from now on, and no others.
+    Replace {
+        /// The tags.
+        tags: Vec<String>,
+    },
+    /// It has some less and some more from now on: of several who ask for that at once, each gets it.
+    Amend {
+        /// What goes: tags, or the keys of tags.
+        #[schemars(default)]
+        remove: Vec<String>,
+        /// What comes, in place of another value of its key.
+        #[schemars(default)]
+        add: Vec<String>,
+    },
 }
 
 impl Read for TagsRequest {
     fn read(node: &Node<'_>) -> Self {
         let request = node.object();
-        Self { tags: request.required("tags", "- Specify the tags, or an empty list for none") }
+        let (remove, add) = (request.get("remove"), request.get("add"));
+        if remove.is_none() && add.is_none() {
+            let message = "- Specify the tags, an empty list for none; or which to add, and which to remove";
+            return Self::Replace { tags: request.required("tags", message) };
+        }
+        if request.get::<Vec<String>>("tags").is_some() {
+            node.refuse("- Specify either the tags, or which to add and which to remove");
+        }
+        Self::Amend { remove: remove.unwrap_or_default(), add: add.unwrap_or_default() }
     }
 }
 
@@ -168,14 +190,26 @@ impl TagsRequest {
     pub fn problems(&self) -> Vec<FieldError> {
         let problems = Problems::default();
         let root = problems.root();
-        let place = root.member("tags");
-        let few = self.tags.len() <= MAX_TAGS;
-        if place.require(few, format_args!("- Cannot have more than {MAX_TAGS} entries")) {
-            for (index, tag) in self.tags.iter().enumerate() {
-                place.element(index).require(is_tag(tag), TAG_RULE);
+        match self {
+            Self::Replace { tags } => check_tags(root.member("tags"), tags),
+            Self::Amend { remove, add } => {
+                let (removed, added) = (root.member("remove"), root.member("add"));
+                check_tags(removed, remove);
+                check_tags(added, add);
+                for (index, tag) in add.iter().enumerate().take(MAX_TAGS) {
+                    added.element(index).require(!remove.contains(tag), "- Is to be removed as well");
+                }
             }
         }
         problems.into_errors()
+    }
+}
+
+fn check_tags(place: Place<'_>, tags: &[String]) {
+    if place.require(tags.len() <= MAX_TAGS, format_args!("- Cannot have more than {MAX_TAGS} entries")) {
+        for (index, tag) in tags.iter().enumerate() {
+            place.element(index).require(is_tag(tag), TAG_RULE);
+        }
     }
 }
 
@@ -292,4 +326,48 @@ pub struct ExecutorNodeData {
     /// Addition: when it must be empty, while it is DRAINING.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub drain_deadline: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::accept;
+
+    #[test]
+    fn tags_are_replaced_or_amended_and_never_both() {
+        let read = |body: &str| accept(body.as_bytes(), TagsRequest::problems);
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let tags = |tags| TagsRequest::Replace { tags: texts(tags) };
+        let amend = |remove, add| TagsRequest::Amend { remove: texts(remove), add: texts(add) };
+        for (body, request) in [
+            (r#"{"tags":[]}"#, tags(&[])),
+            (r#"{"tags":["a"],"add":null}"#, tags(&["a"])),
+            (r#"{"add":["zone=a"]}"#, amend(&[], &["zone=a"])),
+            (r#"{"remove":["zone"],"add":["zone=a"],"tags":null}"#, amend(&["zone"], &["zone=a"])),
+        ] {
+            assert_eq!(read(body).unwrap(), request, "{body}");
+        }
+        for (body, problem) in [
+            ("{}", "tags - Specify the tags, an empty list for none; or which to add, and which to remove"),
+            (r#"{"tags":[],"add":["a"]}"#, "Specify either the tags, or which to add and which to remove"),
+            (r#"{"add":["a"],"remove":["a"]}"#, "add[0] - Is to be removed as well"),
+            (
+                r#"{"remove":["a b"]}"#,
+                "remove[0] - A tag is a word or key=value of at most 255 bytes, without spaces and commas",
+            ),
+            (r#"{"add":7}"#, "add - must be a list, not a number"),
+        ] {
+            let refused = read(body).unwrap_err();
+            assert_eq!(
+                refused.errors().iter().map(ToString::to_string).collect::<Vec<_>>(),
+                [problem],
+                "{body}"
+            );
+        }
+        let many = format!(r#"{{"add":[{}]}}"#, vec!["\"a\""; MAX_TAGS + 1].join(","));
+        assert_eq!(
+            read(&many).unwrap_err().errors()[0].to_string(),
+            "add - Cannot have more than 64 entries"
+        );
+    }
 }

@@ -112,6 +112,14 @@ async fn tags_that_users_give_decide_where_a_service_goes_and_the_answer_says_wh
     let (_, placement) = cluster.get(0, "/localservices/WEB-1/placement").await;
     assert_eq!(placement["data"][0]["wanted"], json!(2), "{placement}");
 
+    let amend = json!({"remove": ["gpu"], "add": ["zone=a"]}).to_string();
+    let (status, tagged) = cluster.post(0, "/cluster/executors/e1/tags", amend).await;
+    assert_eq!((status, &tagged["data"]["tags"]), (200, &json!(["node1", "ssd", "zone=a"])), "{tagged}");
+    let many: Vec<String> = (0..63).map(|n| format!("t{n}")).collect();
+    let (status, body) =
+        cluster.post(0, "/cluster/executors/e1/tags", json!({"add": many}).to_string()).await;
+    assert_eq!((status, &body["data"]["kind"]), (400, &json!("CONFLICT")), "{body}");
+
     let (status, body) = cluster.post(0, "/cluster/executors/e1/tags", r#"{"tags": ["a b"]}"#).await;
     assert_eq!((status, &body["data"]["kind"]), (400, &json!("INVALID")), "{body}");
     cluster.stop().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_common::envelope::{Envelope, Status, ValidationErrors};
+use muster_common::envelope::{Envelope, OfKind, RefusalKind, Status, ValidationErrors};
 use reqwest::StatusCode;
 use reqwest::blocking::{Client, Response};
 use serde::de::DeserializeOwned;
@@ -10,8 +10,6 @@ use serde_json::{Value, json};
 
 /// Longer than a controller lets any call of the API take, on a busy machine.
 const CALL_TIMEOUT: Duration = Duration::from_secs(40);
-/// How the answer begins after which nobody knows.
-const UNCONFIRMED: &str = "it is not known whether";
 
 /// A client for any controllers. It is on the network that it was made on.
 #[must_use]
@@ -115,12 +113,16 @@ fn data<T: DeserializeOwned>(answer: reqwest::Result<Response>) -> Result<T, Cal
     Err(match status {
         StatusCode::OK => CallError::NotFound(envelope.message),
         StatusCode::BAD_REQUEST => CallError::Refused(refusal(envelope)),
-        StatusCode::SERVICE_UNAVAILABLE if envelope.message.starts_with(UNCONFIRMED) => {
+        StatusCode::SERVICE_UNAVAILABLE if kind(&envelope) == Some(RefusalKind::Unconfirmed) => {
             CallError::Unknown(envelope.message)
         }
         StatusCode::SERVICE_UNAVAILABLE => CallError::NotNow(envelope.message),
         _ => CallError::Wrong(format!("{status}: {text}")),
     })
+}
+
+fn kind(envelope: &Envelope<Value>) -> Option<RefusalKind> {
+    envelope.data.clone().and_then(|data| serde_json::from_value::<OfKind>(data).ok()).map(|data| data.kind)
 }
 
 fn refusal(envelope: Envelope<Value>) -> String {

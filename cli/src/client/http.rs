@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use muster_common::envelope::{Envelope, Status, ValidationErrors};
+use muster_common::envelope::{Envelope, OfKind, RefusalKind, Status, ValidationErrors};
 use muster_common::exit::Exit;
 use muster_common::operation::{Operation, OperationRequest};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -324,6 +324,7 @@ fn refusal(status: StatusCode, envelope: Envelope<Value>) -> CliError {
         StatusCode::FORBIDDEN => return not_allowed("this call", &envelope.message),
         _ => {}
     }
+    let of_kind = envelope.data.clone().and_then(|data| serde_json::from_value::<OfKind>(data).ok());
     let bad: Option<ValidationErrors> = envelope.data.and_then(|data| serde_json::from_value(data).ok());
     let exit = match status {
         StatusCode::OK | StatusCode::NOT_FOUND => Exit::NotFound,
@@ -335,7 +336,9 @@ fn refusal(status: StatusCode, envelope: Envelope<Value>) -> CliError {
     };
     let details = bad.map(|bad| bad.validation_errors).unwrap_or_default();
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        return CliError::new(exit, envelope.message).passing();
+        let error = CliError::new(exit, envelope.message);
+        let is_undone = of_kind.is_none_or(|data| data.kind != RefusalKind::Unconfirmed);
+        return if is_undone { error.passing() } else { error };
     }
     match details.as_slice() {
         [] => CliError::new(exit, envelope.message),
@@ -407,6 +410,9 @@ mod tests {
         assert!(missing.message.contains("older"), "{missing}");
         let busy = answer(StatusCode::SERVICE_UNAVAILABLE, br#"{"status":"FAILED","message":"no leader"}"#);
         assert!(busy.is_passing() && busy.exit == Exit::Failure);
+        let unknown = br#"{"status":"FAILED","data":{"kind":"UNCONFIRMED"},"message":"look first"}"#;
+        let unknown = answer(StatusCode::SERVICE_UNAVAILABLE, unknown);
+        assert!(!unknown.is_passing() && unknown.exit == Exit::Failure, "it may have been done");
     }
 
     #[tokio::test]

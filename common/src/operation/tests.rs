@@ -149,6 +149,10 @@ fn each_bad_field_is_named() {
             json!({"type": "REPLACE_INSTANCES", "serviceId": "a-1", "instanceIds": vec!["SI-1"; 10_001]}),
             "instanceIds - Cannot name more than 10000",
         ),
+        (
+            json!({"type": "STOP_INSTANCES", "serviceId": "a-1", "instanceIds": ["SI-1", "x".repeat(256)]}),
+            "instanceIds[1] - An id has 255 bytes at most",
+        ),
         (json!({}), "type - Specify the type of the operation"),
         (
             json!({"type": "FLY"}),

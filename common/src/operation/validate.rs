@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Canary, ClusterOpSpec, OperationRequest, Parallelism};
+use crate::id::MAX_ID_LEN;
 use crate::problem::{FieldError, Place, Problems};
 use crate::spec::{SpecLimits, validate};
 
@@ -86,9 +87,17 @@ fn service(root: Place<'_>, id: &str) {
     root.require_or_sentence(!id.is_empty(), "No local service id found in operation");
 }
 
+/// Whether there are such instances, and HEALTHY ones, is for the controllers to say; what no instance's id can be goes
+/// no further.
 fn instances(root: Place<'_>, ids: &[String]) {
-    root.member("instanceIds")
-        .require(ids.len() <= MAX_INSTANCE_IDS, format_args!("- Cannot name more than {MAX_INSTANCE_IDS}"));
+    let place = root.member("instanceIds");
+    let are_few = ids.len() <= MAX_INSTANCE_IDS;
+    if place.require(are_few, format_args!("- Cannot name more than {MAX_INSTANCE_IDS}")) {
+        for (index, id) in ids.iter().enumerate() {
+            let is_short = id.len() <= MAX_ID_LEN;
+            place.element(index).require(is_short, format_args!("- An id has {MAX_ID_LEN} bytes at most"));
+        }
+    }
 }
 
 fn op_spec(place: Place<'_>, spec: Option<&ClusterOpSpec>) {

@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::problem::{FieldError, Place, Problems, merge};
+use crate::problem::{FieldError, Noted, Place, Problems, Quoted, merge};
 
 /// Something that users send.
 pub trait Read: Sized {
@@ -116,7 +116,7 @@ impl<'a> Node<'a> {
     }
 
     /// Its members. A value that is no object is named, and has none.
-    pub(crate) fn object(&'a self) -> Object<'a> {
+    pub fn object(&'a self) -> Object<'a> {
         if !self.value.is_object() {
             self.refuse(format_args!("- must be an object, not {}", kind(self.value)));
         }
@@ -125,11 +125,23 @@ impl<'a> Node<'a> {
 }
 
 /// The members of an object.
-pub(crate) struct Object<'a>(&'a Node<'a>);
+pub struct Object<'a>(&'a Node<'a>);
 
 impl Object<'_> {
+    /// Names each member that is none of these: of what is to be done at once, nothing is to be overlooked.
+    pub fn only(&self, names: &[&str]) {
+        for name in self.0.value.as_object().into_iter().flat_map(serde_json::Map::keys) {
+            let shown = Quoted(name).to_string();
+            let place = self.0.place.member(&shown);
+            place.require(
+                names.contains(&name.as_str()),
+                format_args!("- There is only [{}]", names.join(", ")),
+            );
+        }
+    }
+
     /// A member; `None` when it is absent or null.
-    pub(crate) fn get<T: Read>(&self, name: &str) -> Option<T> {
+    pub fn get<T: Read>(&self, name: &str) -> Option<T> {
         let value = self.0.value.get(name).filter(|value| !value.is_null())?;
         Some(T::read(&Node { value, place: self.0.place.member(name) }))
     }
@@ -145,12 +157,12 @@ impl Object<'_> {
     }
 
     /// A member whose absence means the type's default, which the rules may then refuse.
-    pub(crate) fn get_or_default<T: Read + Default>(&self, name: &str) -> T {
+    pub fn get_or_default<T: Read + Default>(&self, name: &str) -> T {
         self.get(name).unwrap_or_default()
     }
 
     /// A member without which the rest cannot be understood; its absence is named with `message`.
-    pub(crate) fn required<T: Read>(&self, name: &str, message: &str) -> T {
+    pub fn required<T: Read>(&self, name: &str, message: &str) -> T {
         self.get(name).unwrap_or_else(|| {
             self.0.place.member(name).refuse(message);
             stand_in()

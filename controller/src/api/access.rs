@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use muster_common::cluster::{ClusterState, ClusterStateData};
+use muster_common::executor::TagsRequest;
 use muster_common::id::{ClusterId, ControllerId, ExecutorId, Generation, OperationId, Revision, ServiceId};
 use muster_common::operation::{OperationRequest, Steer, validate_request};
 use muster_common::placement::SimulationRequest;
@@ -191,6 +192,16 @@ impl Api {
         Ok(Arc::clone(&self.0.state.borrow()))
     }
 
+    /// What `show` makes of the state as [`Self::read`] gives it, where nobody waits for it who asks for less.
+    pub(super) async fn show<T: Send + 'static>(
+        &self,
+        query: &Parameters,
+        show: impl FnOnce(&State) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let state = self.read(query).await?;
+        self.blocking(move || show(&state)).await?
+    }
+
     /// The state as [`Self::read`] gives it, for whoever saw the events up to `from`, be it on another controller: a
     /// controller that is behind that one does not know yet whether more happened.
     pub(super) async fn read_from(
@@ -262,14 +273,23 @@ impl Api {
         }
     }
 
-    /// Gives an executor tags, in place of those that users gave it before.
-    pub(super) async fn tag_executor(&self, executor: ExecutorId, tags: Vec<String>) -> Result<(), ApiError> {
-        let command = Command::TagExecutor { at: self.0.world.clock.now(), executor, tags };
+    /// Changes the tags that users gave an executor.
+    pub(super) async fn tag_executor(
+        &self,
+        executor: ExecutorId,
+        request: TagsRequest,
+    ) -> Result<(), ApiError> {
+        let at = self.0.world.clock.now();
+        let command = match request {
+            TagsRequest::Replace { tags } => Command::TagExecutor { at, executor, tags },
+            TagsRequest::Amend { remove, add } => Command::AmendTags { at, executor, remove, add },
+        };
         match self.commit(&command, "/apis/v1/cluster/executors").await? {
             Reply::Done => Ok(()),
             Reply::Refused(refusal @ Refusal::UnknownExecutor(_)) => {
                 Err(ApiError::NotFound(refusal.to_string()))
             }
+            Reply::Refused(refusal @ Refusal::TooManyTags(..)) => Err(ApiError::Refused(refusal)),
             Reply::Refused(refusal) => Err(ApiError::NotNow(refusal)),
             other => Err(ApiError::Internal(format!("tags were answered with {other:?}"))),
         }
@@ -356,7 +376,7 @@ where
 }
 
 fn unconfirmed(place: &str) -> ApiError {
-    ApiError::Unavailable(format!(
+    ApiError::Unconfirmed(format!(
         "it is not known whether this was done: look at {place}, and ask again if it was not"
     ))
 }

@@ -3,7 +3,7 @@
 use axum::extract::State as Context;
 use muster_common::cluster::{AddController, ControllerInfo, ControllerRole};
 use muster_common::id::ControllerId;
-use muster_common::problem::printable;
+use muster_common::read::accept;
 use tonic::transport::Uri;
 
 use super::access::Api;
@@ -51,16 +51,7 @@ pub(super) async fn add(Context(api): Context<Api>, Body(body): Body) -> Answer<
 
 /// Which controller a body names.
 pub(super) fn wanted(body: &[u8]) -> Result<AddController, ApiError> {
-    let wanted: AddController = serde_json::from_slice(body)?;
-    if wanted.id == 0 {
-        return Err(ApiError::Validation(vec!["id - ids begin at 1".to_owned()]));
-    }
-    if !is_address(&wanted.cluster) {
-        let shown = printable(&wanted.cluster, 100);
-        let problem = format!("cluster - '{shown}' is no address; write host:port");
-        return Err(ApiError::Validation(vec![problem]));
-    }
-    Ok(wanted)
+    Ok(accept(body, |wanted: &AddController| wanted.problems(is_address))?)
 }
 
 /// `DELETE /cluster/controllers/{id}`: takes a controller out.
@@ -88,4 +79,46 @@ fn is_address(text: &str) -> bool {
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
     port && format!("http://{text}").parse::<Uri>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_of_a_body_is_named_with_its_field() {
+        let refusals = |body: &str| match wanted(body.as_bytes()) {
+            Ok(_) => Vec::new(),
+            Err(ApiError::Validation(errors) | ApiError::Json(errors)) => errors,
+            Err(other) => panic!("{other}"),
+        };
+        for (body, errors) in [
+            (r#"{"id":4,"cluster":"10.0.0.4:4100"}"#, &[][..]),
+            (r#"{"id":"4","cluster":"[::1]:4100","later":null}"#, &[]),
+            ("", &["the body is empty; a JSON object is expected"]),
+            ("[]", &["must be an object, not a list"]),
+            (
+                "{}",
+                &[
+                    "id - Specify the controller's id",
+                    "cluster - Specify host:port of the controller's cluster port",
+                ],
+            ),
+            (
+                r#"{"id":"x","cluster":7}"#,
+                &["id - must be a whole number", "cluster - '7' is no address; write host:port"],
+            ),
+            (
+                r#"{"id":0,"cluster":"here:0"}"#,
+                &["id - Ids begin at 1", "cluster - 'here:0' is no address; write host:port"],
+            ),
+        ] {
+            let refused = refusals(body);
+            if body == "[]" {
+                assert_eq!(refused[0], errors[0]);
+            } else {
+                assert_eq!(refused, errors, "{body}");
+            }
+        }
+    }
 }

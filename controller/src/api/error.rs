@@ -5,7 +5,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use muster_common::envelope::{Envelope, RefusalKind, ValidationErrors};
+use muster_common::envelope::{Envelope, OfKind, RefusalKind, ValidationErrors};
 use muster_common::id::Revision;
 use muster_common::problem::printable;
 use muster_common::read::Refused;
@@ -64,6 +64,9 @@ pub(crate) enum ApiError {
     /// The cluster cannot answer right now; the text says what to do.
     #[error("{0}")]
     Unavailable(String),
+    /// Nobody knows whether it was done: whoever asks again without a look may have it done twice.
+    #[error("{0}")]
+    Unconfirmed(String),
     /// Something that should not happen did. The text is for the log only.
     #[error("Unexpected Server error")]
     Internal(String),
@@ -110,9 +113,10 @@ impl IntoResponse for ApiError {
         match self {
             Self::Validation(errors) | Self::Json(errors) => bad(message, errors, RefusalKind::Invalid),
             Self::Refused(refusal) => {
-                let has_moved = matches!(refusal, Refusal::GenerationMoved(..));
+                let is_another =
+                    matches!(refusal, Refusal::GenerationMoved(..) | Refusal::NothingToMatch(..));
                 let status =
-                    if has_moved { StatusCode::PRECONDITION_FAILED } else { StatusCode::BAD_REQUEST };
+                    if is_another { StatusCode::PRECONDITION_FAILED } else { StatusCode::BAD_REQUEST };
                 let errors = std::iter::once(refusal.to_string()).chain(refusal.addition());
                 refused(status, message, errors.collect(), refusal.kind())
             }
@@ -133,6 +137,11 @@ impl IntoResponse for ApiError {
             Self::Unavailable(_) => {
                 let again = [(RETRY_AFTER, RETRY_AFTER_SECONDS)];
                 (again, failed(StatusCode::SERVICE_UNAVAILABLE, message, None::<Nothing>)).into_response()
+            }
+            // No Retry-After: proxies and clients would take it for leave to repeat the call.
+            Self::Unconfirmed(_) => {
+                let data = OfKind { kind: RefusalKind::Unconfirmed };
+                failed(StatusCode::SERVICE_UNAVAILABLE, message, Some(data))
             }
             Self::Internal(detail) => {
                 tracing::error!(%detail, "a call failed for a reason that is not the caller's");
@@ -170,7 +179,9 @@ mod tests {
     use super::*;
 
     async fn shown(error: ApiError) -> (u16, String) {
+        let may_repeat = matches!(error, ApiError::Unavailable(_));
         let response = error.into_response();
+        assert_eq!(response.headers().contains_key(RETRY_AFTER), may_repeat);
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -222,6 +233,11 @@ mod tests {
                 ApiError::Unavailable("There is no leader; retry".into()),
                 503,
                 r#"{"status":"FAILED","message":"There is no leader; retry"}"#,
+            ),
+            (
+                ApiError::Unconfirmed("look first".into()),
+                503,
+                r#"{"status":"FAILED","data":{"kind":"UNCONFIRMED"},"message":"look first"}"#,
             ),
             (
                 ApiError::Internal("/var/lib/secret: permission denied".into()),

@@ -4,8 +4,10 @@
 
 use std::convert::Infallible;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use http::header::{CACHE_CONTROL, ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -38,6 +40,20 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
             Some(_) | None => Err(ApiError::Validation(vec![problem.to_owned()])),
         }
     }
+}
+
+/// Refuses calls with `If-Match` that do not look at it: who sends it counts on that.
+pub(super) fn without_if_match<S: Clone + Send + Sync + 'static>(
+    methods: MethodRouter<S>,
+) -> MethodRouter<S> {
+    let problem = "header If-Match is for the calls that submit operations; this one would do what it does whatever was \
+                   changed meanwhile: leave it out";
+    methods.route_layer(from_fn(move |request: Request, next: Next| async move {
+        if request.headers().contains_key(IF_MATCH) {
+            return ApiError::Validation(vec![problem.to_owned()]).into_response();
+        }
+        next.run(request).await
+    }))
 }
 
 /// The generations that a caller has already.

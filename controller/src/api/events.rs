@@ -44,31 +44,34 @@ pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answe
         if !state.can_resume(from.0) {
             return Err(ApiError::Compacted { resume_from: state.events_compacted() });
         }
-        return Ok(Data(view::events_from(&state, from.0, size)));
+        return Ok(Data(api.blocking(move || view::events_from(&state, from.0, size)).await?));
     }
     let (since, size) = (since(&query)?, size(&query)?);
-    let state = api.read(&query).await?;
-    Ok(Data(view::events_newest_first(&state, since, size)))
+    let show = move |state: &State| Ok(view::events_newest_first(state, since, size));
+    Ok(Data(api.show(&query, show).await?))
 }
 
 /// `GET /cluster/events/latest`: newest first, with the time to ask from next.
 pub(super) async fn latest(Context(api): Context<Api>, query: Parameters) -> Answer<Latest> {
     let (since, size) = (since(&query)?, size(&query)?);
-    let state = api.read(&query).await?;
-    let events = view::events_newest_first(&state, since, size);
-    let last_sync_time = newest(&state).unwrap_or(since);
-    Ok(Data(Latest { events, last_sync_time }))
+    let show = move |state: &State| {
+        let events = view::events_newest_first(state, since, size);
+        Ok(Latest { events, last_sync_time: newest(state).unwrap_or(since) })
+    };
+    Ok(Data(api.show(&query, show).await?))
 }
 
 /// `GET /cluster/events/summary`: how many of each kind.
 pub(super) async fn summary(Context(api): Context<Api>, query: Parameters) -> Answer<Summary> {
     let since = since(&query)?;
-    let state = api.read(&query).await?;
-    let mut events_count = BTreeMap::new();
-    for event in view::events_newest_first(&state, since, usize::MAX) {
-        *events_count.entry(event.kind.as_str()).or_default() += 1;
-    }
-    Ok(Data(Summary { events_count, last_sync_time: newest(&state).unwrap_or(since) }))
+    let show = move |state: &State| {
+        let mut events_count = BTreeMap::new();
+        for event in view::events_newest_first(state, since, usize::MAX) {
+            *events_count.entry(event.kind.as_str()).or_default() += 1;
+        }
+        Ok(Summary { events_count, last_sync_time: newest(state).unwrap_or(since) })
+    };
+    Ok(Data(api.show(&query, show).await?))
 }
 
 fn since(query: &Parameters) -> Result<Timestamp, ApiError> {

@@ -149,7 +149,7 @@ pub(super) async fn begin(
         service: slot.service.clone(),
         instance: found.record.id.clone(),
         executor: slot.executor.clone(),
-        program: wanted.program().to_owned(),
+        program: wanted.program(),
         by: user.name.to_string(),
     };
     let (executor, id): (ExecutorId, InstanceId) = (noted.executor.clone(), noted.instance.clone());
@@ -178,7 +178,15 @@ pub(super) fn not_run(error: &RelayError) -> ApiError {
         RelayError::Away { .. } | RelayError::Gone(_) => {
             ApiError::Unavailable(format!("{error}; nothing can be run on it"))
         }
-        _ => ApiError::Unavailable(error.to_string()),
+        RelayError::NoSession { .. }
+        | RelayError::NoLeader { .. }
+        | RelayError::NotDialled { .. }
+        | RelayError::TooMany { .. }
+        | RelayError::Busy(_) => ApiError::Unavailable(error.to_string()),
+        RelayError::Broken { .. } | RelayError::Misunderstood { .. } => ApiError::Unconfirmed(format!(
+            "{error}; it is not known whether the command was run, or how far it came: look at what it does before you run \
+             it again"
+        )),
     }
 }
 
@@ -206,5 +214,41 @@ impl Drop for Audit {
         let ExecNoted { service, instance, executor, program, by } = &self.noted;
         let (lasted, outcome) = (self.begun.elapsed(), &self.outcome);
         tracing::info!(%by, %service, %instance, %executor, %program, ?lasted, %outcome, "a user's command ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::relay::Who;
+
+    #[test]
+    fn what_may_have_been_run_is_never_said_to_be_worth_another_try() {
+        let who = || Who { executor: ExecutorId::new("e1").unwrap(), hostname: "host".to_owned() };
+        let why = || "why".to_owned();
+        let within = Duration::from_secs(1);
+        for error in [
+            RelayError::NoSession { who: who(), waited: within },
+            RelayError::NoLeader { who: who(), waited: within },
+            RelayError::NotDialled { who: who(), within, address: why() },
+            RelayError::TooMany { limit: 1 },
+            RelayError::Busy(why()),
+            RelayError::Gone(who().executor),
+        ] {
+            assert!(matches!(not_run(&error), ApiError::Unavailable(_)), "{error}");
+        }
+        for error in [
+            RelayError::Broken { who: who(), why: why() },
+            RelayError::Misunderstood { who: who(), what: "x" },
+        ] {
+            assert!(matches!(not_run(&error), ApiError::Unconfirmed(_)), "{error}");
+        }
+        for error in
+            [RelayError::NotFound(why()), RelayError::NoSuchCommand(why()), RelayError::Failed(why())]
+        {
+            assert!(matches!(not_run(&error), ApiError::Conflict(_)), "{error}");
+        }
     }
 }

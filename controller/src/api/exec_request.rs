@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use muster_common::duration::DroveDuration;
+use muster_common::problem::{FieldError, printable};
+use muster_common::read::{Node, Read, accept};
 use muster_proto::v1;
 use schemars::JsonSchema;
-use serde::Deserialize;
 
 use super::error::ApiError;
-use super::query::Parameters;
+use super::query::{MAX_PARAMETERS, Parameters};
 
 /// How long a command may take whose caller does not say, and how long at most.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,23 +22,48 @@ pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// The arguments of a command, and the variables that it is given: how many, and how many bytes in all.
 const MAX_WORDS: usize = 256;
 const MAX_BYTES: usize = 64 * 1024;
+/// The longest path that a kernel takes; and how much of one is written down, on every controller and for long.
+const MAX_PROGRAM_BYTES: usize = 4 * 1024;
+const MAX_NOTED_CHARS: usize = 255;
+/// One for each word, beside those that say how it is run.
+pub(super) const MAX_EXEC_PARAMETERS: usize = MAX_WORDS + MAX_PARAMETERS;
 /// A terminal's sides are as the kernel keeps them.
 const MAX_SIDE: u64 = 65_535;
 const ROWS: u64 = 24;
 const COLUMNS: u64 = 80;
 
 /// The body of `POST …/exec`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Body {
     command: Vec<String>,
-    #[serde(default)]
+    #[schemars(default)]
     stdin: String,
-    #[serde(default)]
+    #[schemars(default)]
     env: BTreeMap<String, String>,
-    #[serde(default)]
+    #[schemars(default)]
     workdir: String,
     timeout: Option<DroveDuration>,
+}
+
+impl Read for Body {
+    fn read(node: &Node<'_>) -> Self {
+        let body = node.object();
+        body.only(&["command", "stdin", "env", "workdir", "timeout"]);
+        Self {
+            command: body.required("command", "- Specify what to run"),
+            stdin: body.get_or_default("stdin"),
+            env: body.get_or_default("env"),
+            workdir: body.get_or_default("workdir"),
+            timeout: body.get("timeout"),
+        }
+    }
+}
+
+impl Body {
+    fn timeout(&self) -> Duration {
+        self.timeout.map_or(DEFAULT_TIMEOUT, DroveDuration::as_duration)
+    }
 }
 
 /// What to run. Has no `Debug`: arguments and environment may hold secrets.
@@ -55,18 +81,19 @@ pub(super) struct ExecWanted {
 impl ExecWanted {
     /// What a body asks for.
     pub(super) fn in_body(body: &[u8]) -> Result<Self, ApiError> {
-        let body: Body = serde_json::from_slice(body)?;
-        let timeout = body.timeout.map_or(DEFAULT_TIMEOUT, DroveDuration::as_duration);
-        let wanted = Self {
+        let body: Body = accept(body, |body: &Body| {
+            problems(&body.command, &body.env, &body.workdir, Some(body.timeout()))
+        })?;
+        let timeout = Some(body.timeout());
+        Ok(Self {
             command: body.command,
             env: body.env,
             workdir: body.workdir,
             takes_input: !body.stdin.is_empty(),
             stdin: Some(body.stdin.into()),
             terminal: None,
-            timeout: Some(timeout),
-        };
-        wanted.checked()
+            timeout,
+        })
     }
 
     /// What a query asks for, whose command goes on for as long as its user stays.
@@ -95,42 +122,17 @@ impl ExecWanted {
             terminal,
             timeout: None,
         };
-        wanted.checked()
+        let problems = problems(&wanted.command, &wanted.env, &wanted.workdir, wanted.timeout);
+        if problems.is_empty() {
+            return Ok(wanted);
+        }
+        Err(ApiError::Validation(problems.iter().map(ToString::to_string).collect()))
     }
 
-    fn checked(self) -> Result<Self, ApiError> {
-        let mut errors = Vec::new();
-        let mut refuse = |is_wrong: bool, error: &str| {
-            if is_wrong {
-                errors.push(error.to_owned());
-            }
-        };
-        refuse(self.command.first().is_none_or(String::is_empty), "command - Specify what to run");
-        let words = self.command.iter().chain(self.env.keys()).chain(self.env.values());
-        let (count, bytes) =
-            words.clone().fold((0, 0), |(count, bytes), word| (count + 1, bytes + word.len()));
-        refuse(count > MAX_WORDS, "command - The command and its env have more than 256 words");
-        refuse(bytes > MAX_BYTES, "command - The command and its env are larger than 64 KiB");
-        let has_nul = words.chain([&self.workdir]).any(|word| word.contains('\0'));
-        refuse(has_nul, "command - Neither command, env nor workdir may hold a NUL");
-        let is_name = |name: &String| {
-            let mut letters = name.bytes();
-            letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-                && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == b'_')
-        };
-        refuse(!self.env.keys().all(is_name), "env - Names are letters, digits and '_', no digit first");
-        let is_ours = self.env.keys().any(|name| name.starts_with("MUSTER_"));
-        refuse(is_ours, "env - Names that begin with MUSTER_ are set by the executor");
-        let is_relative = !self.workdir.is_empty() && !self.workdir.starts_with('/');
-        refuse(is_relative, "workdir - Must be an absolute path");
-        let is_out = self.timeout.is_some_and(|timeout| !TIMEOUTS.contains(&timeout));
-        refuse(is_out, "timeout - Must be between 1ms and 10m");
-        if errors.is_empty() { Ok(self) } else { Err(ApiError::Validation(errors)) }
-    }
-
-    /// The program's name, which is all that is ever written down of it.
-    pub(super) fn program(&self) -> &str {
-        self.command.first().map_or("", String::as_str)
+    /// The program's name, which is all that is ever written down of it: where it can be read, and not more of it than
+    /// a name has.
+    pub(super) fn program(&self) -> String {
+        printable(self.command.first().map_or("", String::as_str), MAX_NOTED_CHARS)
     }
 
     /// What its executor is asked.
@@ -149,8 +151,47 @@ impl ExecWanted {
     }
 }
 
+/// Every problem of what is to be run.
+fn problems(
+    command: &[String],
+    env: &BTreeMap<String, String>,
+    workdir: &str,
+    timeout: Option<Duration>,
+) -> Vec<FieldError> {
+    let mut problems = Vec::new();
+    let mut refuse = |is_wrong: bool, path: &str, message: &str| {
+        if is_wrong {
+            let (path, message) = (path.to_owned(), format!("- {message}"));
+            problems.push(FieldError { path, message, is_sentence: false });
+        }
+    };
+    let program = command.first().map_or("", String::as_str);
+    refuse(program.is_empty(), "command", "Specify what to run");
+    refuse(program.len() > MAX_PROGRAM_BYTES, "command[0]", "A program's path cannot be longer than 4 KiB");
+    let words = command.iter().chain(env.keys()).chain(env.values()).map(String::as_str);
+    let (count, bytes) = words.clone().fold((0, 0), |(count, bytes), word| (count + 1, bytes + word.len()));
+    refuse(count > MAX_WORDS, "command", "The command and its env have more than 256 words");
+    refuse(bytes > MAX_BYTES, "command", "The command and its env are larger than 64 KiB");
+    let has_nul = words.chain([workdir]).any(|word| word.contains('\0'));
+    refuse(has_nul, "command", "Neither command, env nor workdir may hold a NUL");
+    let is_name = |name: &String| {
+        let mut letters = name.bytes();
+        letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+            && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == b'_')
+    };
+    refuse(!env.keys().all(is_name), "env", "Names are letters, digits and '_', no digit first");
+    let is_ours = env.keys().any(|name| name.starts_with("MUSTER_"));
+    refuse(is_ours, "env", "Names that begin with MUSTER_ are set by the executor");
+    refuse(!workdir.is_empty() && !workdir.starts_with('/'), "workdir", "Must be an absolute path");
+    let is_out = timeout.is_some_and(|timeout| !TIMEOUTS.contains(&timeout));
+    refuse(is_out, "timeout", "Must be between 1ms and 10m");
+    problems
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn refusals(body: &str) -> Vec<String> {
@@ -175,13 +216,49 @@ mod tests {
             (r#"{"command":["a"],"env":{"1A":"b"}}"#, "env - "),
             (r#"{"command":["a"],"env":{"MUSTER_COMMAND":"b"}}"#, "env - "),
             (r#"{"command":["a"],"timeout":"11m"}"#, "timeout - "),
-            (r#"{"command":["a"],"tty":true}"#, "unknown field `tty`"),
-            (r#"{"stdin":"a"}"#, "missing field `command`"),
+            (
+                r#"{"command":["a"],"tty":true}"#,
+                "tty - There is only [command, stdin, env, workdir, timeout]",
+            ),
+            (r#"{"stdin":"a"}"#, "command - Specify what to run"),
+            (r#"{"command":"ls"}"#, "command - must be a list, not a text"),
+            (r#"{"command":["a",{}]}"#, "command[1] - must be a text, not an object"),
+            (r#"{"command":["a"],"env":{"A":[]}}"#, "env[A] - must be a text, not a list"),
+            (r#"{"command":["a"],"timeout":"abc"}"#, "timeout - "),
+            ("", "the body is empty; a JSON object is expected"),
         ] {
             let errors = refusals(body);
             assert!(errors.len() == 1 && errors[0].starts_with(field), "{body}: {errors:?}");
         }
-        let long = format!(r#"{{"command":["{}"]}}"#, "x".repeat(MAX_BYTES + 1));
+        assert_eq!(
+            refusals(r#"{"command":null,"stdin":[],"env":{"1":"a"},"workdir":"x","timeout":"11m"}"#),
+            [
+                "command - Specify what to run",
+                "stdin - must be a text, not a list",
+                "env - Names are letters, digits and '_', no digit first",
+                "workdir - Must be an absolute path",
+                "timeout - Must be between 1ms and 10m",
+            ],
+            "all at once"
+        );
+        let nulls = r#"{"command":["a"],"stdin":null,"env":null,"workdir":null,"timeout":null}"#;
+        assert_eq!(refusals(nulls), [""; 0], "as absent");
+        let long = format!(r#"{{"command":["x","{}"]}}"#, "x".repeat(MAX_BYTES));
         assert_eq!(refusals(&long).len(), 1);
+    }
+
+    #[test]
+    fn of_a_program_no_more_is_written_down_than_can_be_read() {
+        let program =
+            |name: &str| ExecWanted::in_body(json!({"command": [name, "secret"]}).to_string().as_bytes());
+        let noted = |name: &str| program(name).unwrap_or_else(|error| panic!("{error}")).program();
+        assert_eq!(noted("/usr/bin/id"), "/usr/bin/id");
+        assert_eq!(noted("a\n\u{1b}[2J"), "a\\n\\u{1b}[2J");
+        let long = noted(&"é".repeat(MAX_PROGRAM_BYTES / 2));
+        assert_eq!(long, format!("{}…", "é".repeat(MAX_NOTED_CHARS)));
+        let Err(ApiError::Validation(errors)) = program(&"x".repeat(MAX_PROGRAM_BYTES + 1)) else {
+            panic!("it was taken")
+        };
+        assert_eq!(errors, ["command[0] - A program's path cannot be longer than 4 KiB"]);
     }
 }

@@ -34,10 +34,10 @@ use tokio_util::sync::CancellationToken;
 use super::access::Api;
 use super::error::ApiError;
 use super::exec::{Exec, INPUT_PIECE, begin, own_code};
-use super::exec_request::ExecWanted;
+use super::exec_request::{ExecWanted, MAX_EXEC_PARAMETERS};
 use super::logs::STOPPING;
 use super::path::Named;
-use super::query::Parameters;
+use super::query::AtMost;
 use crate::relay::{Relay, RelayError, RelaySender, Up};
 use crate::users::User;
 
@@ -106,7 +106,7 @@ pub(super) async fn interactive(
     Context(api): Context<Api>,
     user: User,
     Named((service, instance)): Named<(String, String)>,
-    query: Parameters,
+    AtMost(query): AtMost<MAX_EXEC_PARAMETERS>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|rejection| {

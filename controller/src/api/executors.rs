@@ -1,5 +1,6 @@
 //! The executors, and what users want of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State as Context;
@@ -14,10 +15,13 @@ use super::answer::{Answer, Data, List};
 use super::body::Body;
 use super::error::ApiError;
 use super::path::Named;
-use super::query::{MAX_PAGE, Parameters};
+use super::query::{AtMost, MAX_PAGE, Parameters};
 use crate::state::view::Page;
 use crate::state::{Executor, Refusal, Wish, view};
 use crate::users::User;
+
+/// How many executors a call may name: those of the largest fleet, as far as a head has room for them.
+const MAX_NAMED: usize = 10_000;
 
 /// `GET /cluster/executors`. `from` and `size`, which page, are additions to Drove's API.
 pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> List<ExecutorSummary> {
@@ -49,7 +53,7 @@ pub(super) async fn one(
 pub(super) async fn blacklist(
     Context(api): Context<Api>,
     user: User,
-    query: Parameters,
+    AtMost(query): AtMost<MAX_NAMED>,
 ) -> Answer<BlacklistOperationResponse> {
     change_all(&api, &user, Wish::Blacklist, &named_in(&query)?).await
 }
@@ -67,7 +71,7 @@ pub(super) async fn blacklist_one(
 pub(super) async fn unblacklist(
     Context(api): Context<Api>,
     user: User,
-    query: Parameters,
+    AtMost(query): AtMost<MAX_NAMED>,
 ) -> Answer<BlacklistOperationResponse> {
     change_all(&api, &user, Wish::Unblacklist, &named_in(&query)?).await
 }
@@ -104,8 +108,8 @@ pub(super) async fn remove(
     change_one(&api, &user, Wish::Remove, &executor).await
 }
 
-/// `POST /cluster/executors/{id}/tags` (an addition to Drove's API): the body's are the tags that users give it from
-/// now on, beside those that it brings; they stay when it registers anew.
+/// `POST /cluster/executors/{id}/tags` (an addition to Drove's API): the body says what becomes of the tags that users
+/// give it, beside those that it brings; they stay when it registers anew.
 pub(super) async fn tag(
     Context(api): Context<Api>,
     Named(executor): Named<String>,
@@ -113,7 +117,7 @@ pub(super) async fn tag(
 ) -> Answer<ExecutorSummary> {
     let request = accept(&body, TagsRequest::problems)?;
     let id = ExecutorId::new(&executor).map_err(|_| unknown(&executor))?;
-    api.tag_executor(id.clone(), request.tags).await?;
+    api.tag_executor(id.clone(), request).await?;
     summary(&api, &id).await
 }
 
@@ -157,8 +161,10 @@ async fn summary(api: &Api, id: &ExecutorId) -> Answer<ExecutorSummary> {
     Ok(Data(view::executor_summary(&state, found)))
 }
 
+/// Each executor that the query names, once.
 fn named_in(query: &Parameters) -> Result<Vec<String>, ApiError> {
-    let named: Vec<String> = query.all("id").map(str::to_owned).collect();
+    let mut seen = BTreeSet::new();
+    let named: Vec<String> = query.all("id").filter(|id| seen.insert(*id)).map(str::to_owned).collect();
     if named.is_empty() {
         return Err(ApiError::Validation(vec!["query param id must not be empty".to_owned()]));
     }

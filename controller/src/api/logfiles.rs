@@ -65,7 +65,7 @@ pub(super) async fn read(
     Named((service, instance, file)): Named<(String, String, String)>,
     query: Parameters,
 ) -> Result<Response, ApiError> {
-    let given = |name| query.parsed::<i64>(name).map(|number| number.unwrap_or(NOT_GIVEN));
+    let given = |name| query.within(name, i64::MIN..=i64::MAX).map(|number| number.unwrap_or(NOT_GIVEN));
     let (offset, length) = (given("offset")?, given("length")?);
     let Some((executor, instance)) = found(&api, &service, &instance, &query).await? else {
         return Ok(nothing());

@@ -74,20 +74,26 @@ struct Route {
     method: &'static str,
     path: &'static str,
     verb: Verb,
+    /// Whether it looks at `If-Match`.
+    is_conditional: bool,
     handler: MethodRouter<Api>,
 }
 
 impl Route {
     fn get<H: Handler<T, Api>, T: 'static>(path: &'static str, verb: Verb, handler: H) -> Self {
-        Self { method: "get", path, verb, handler: get(handler) }
+        Self { method: "get", path, verb, is_conditional: false, handler: get(handler) }
     }
 
     fn post<H: Handler<T, Api>, T: 'static>(path: &'static str, verb: Verb, handler: H) -> Self {
-        Self { method: "post", path, verb, handler: post(handler) }
+        Self { method: "post", path, verb, is_conditional: false, handler: post(handler) }
     }
 
     fn delete<H: Handler<T, Api>, T: 'static>(path: &'static str, verb: Verb, handler: H) -> Self {
-        Self { method: "delete", path, verb, handler: delete(handler) }
+        Self { method: "delete", path, verb, is_conditional: false, handler: delete(handler) }
+    }
+
+    fn conditional(self) -> Self {
+        Self { is_conditional: true, ..self }
     }
 }
 
@@ -101,7 +107,7 @@ fn routes() -> Vec<Route> {
         Route::get("/localservices", Read, services::list),
         Route::post("/localservices/validate/spec", Read, operations::validate_spec),
         Route::get("/localservices/operations", Read, operations::list),
-        Route::post("/localservices/operations", Operate, operations::submit),
+        Route::post("/localservices/operations", Operate, operations::submit).conditional(),
         Route::get("/localservices/operations/{operation}", Read, operations::one),
         Route::post("/localservices/operations/{operation}/cancel", Operate, operations::cancel),
         Route::post("/localservices/operations/{operation}/pause", Operate, operations::pause),
@@ -168,7 +174,8 @@ pub(crate) fn router(api: Api) -> Router {
     let sending = Sending::default();
     let bounded = |routes: Vec<Route>, limit| {
         let mut v1 = Router::new();
-        for Route { method: _, path, verb, handler } in routes {
+        for Route { method: _, path, verb, is_conditional, handler } in routes {
+            let handler = if is_conditional { handler } else { etag::without_if_match(handler) };
             v1 = v1.route(path, guard::measured(path, user::admitted(&api, verb, handler)));
         }
         guard::bounded(v1, limit, &sending)

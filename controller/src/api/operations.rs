@@ -19,7 +19,7 @@ use super::path::Named;
 use super::query::Parameters;
 use super::services::known;
 use crate::state::view::Page;
-use crate::state::{Refusal, Steered, view};
+use crate::state::{Refusal, State, Steered, view};
 use crate::users::User;
 
 /// How many operations one answer holds at most.
@@ -112,18 +112,23 @@ async fn steer(
 /// finished ones, newest first. Of their slots they tell how many are where, and name some that failed or are away.
 pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> List<OperationSummary> {
     let states = query.each::<OperationState>("state")?;
-    let services: Vec<&str> = query.all("service").collect();
+    let services: Vec<String> = query.all("service").map(str::to_owned).collect();
     let range = query.range(MAX_OPERATIONS, DEFAULT_OPERATIONS)?;
-    let state = api.read(&query).await?;
-    let mut operations: Vec<_> = state
-        .operations()
-        .filter(|operation| states.is_empty() || states.contains(&operation.state))
-        .filter(|operation| services.is_empty() || services.contains(&operation.service.as_str()))
-        .collect();
-    operations
-        .sort_by_key(|operation| (operation.state.is_final(), Reverse((operation.created, &operation.id))));
-    let show = |operation: &Arc<Operation>| view::operation_summary(&state, operation);
-    Ok(Page::of(operations.into_iter(), range, show).into())
+    let show = move |state: &State| {
+        let is_of =
+            |operation: &Operation| services.iter().any(|service| service == operation.service.as_str());
+        let mut operations: Vec<_> = state
+            .operations()
+            .filter(|operation| states.is_empty() || states.contains(&operation.state))
+            .filter(|operation| services.is_empty() || is_of(operation))
+            .collect();
+        operations.sort_by_key(|operation| {
+            (operation.state.is_final(), Reverse((operation.created, &operation.id)))
+        });
+        let show = |operation: &Arc<Operation>| view::operation_summary(state, operation);
+        Ok(Page::of(operations.into_iter(), range, show))
+    };
+    Ok(api.show(&query, show).await?.into())
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -147,12 +152,13 @@ pub(super) async fn one(
     Named(operation): Named<String>,
     query: Parameters,
 ) -> Answer<Operation> {
-    let state = api.read(&query).await?;
-    OperationId::new(&operation)
-        .ok()
-        .and_then(|id| view::operation(&state, &id))
-        .map(Data)
-        .ok_or_else(|| ApiError::NotFound(format!("No operation found with id: {operation}")))
+    let show = move |state: &State| {
+        OperationId::new(&operation)
+            .ok()
+            .and_then(|id| view::operation(state, &id))
+            .ok_or_else(|| ApiError::NotFound(format!("No operation found with id: {operation}")))
+    };
+    Ok(Data(api.show(&query, show).await?))
 }
 
 /// `GET /localservices/{id}/operations?from=&size=` (an addition to Drove's API): those at work, then finished ones,
@@ -163,11 +169,13 @@ pub(super) async fn of_service(
     query: Parameters,
 ) -> List<OperationSummary> {
     let range = query.range(MAX_OPERATIONS, DEFAULT_OPERATIONS)?;
-    let state = api.read(&query).await?;
-    let id = match ServiceId::new(&service) {
-        Ok(id) if state.operations_of(&id).next().is_some() => id,
-        Ok(_) | Err(_) => known(&state, &service)?.id.clone(),
+    let show = move |state: &State| {
+        let id = match ServiceId::new(&service) {
+            Ok(id) if state.operations_of(&id).next().is_some() => id,
+            Ok(_) | Err(_) => known(state, &service)?.id.clone(),
+        };
+        let show = |operation: &Arc<Operation>| view::operation_summary(state, operation);
+        Ok(Page::of(state.operations_of(&id), range, show))
     };
-    let show = |operation: &Arc<Operation>| view::operation_summary(&state, operation);
-    Ok(Page::of(state.operations_of(&id), range, show).into())
+    Ok(api.show(&query, show).await?.into())
 }

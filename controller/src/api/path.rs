@@ -15,9 +15,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        match Path::from_request_parts(parts, state).await {
-            Ok(Path(ids)) => Ok(Self(ids)),
-            Err(_) => Err(ApiError::Validation(vec!["the path cannot be decoded".to_owned()])),
-        }
+        let named = Path::from_request_parts(parts, state).await;
+        let problem =
+            "the path cannot be decoded: write ids in UTF-8, with %XX for what is no letter or digit";
+        named.map(|Path(ids)| Self(ids)).map_err(|_| ApiError::Validation(vec![problem.to_owned()]))
     }
 }

@@ -1,13 +1,15 @@
 //! A call's query, read leniently about what it does not know and strictly about what it does.
 
+use std::ops::RangeInclusive;
+
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 
 use super::error::ApiError;
 use crate::state::view::Range;
 
-/// More parameters than any call has a use for.
-const MAX_PARAMETERS: usize = 64;
+/// More parameters than a call has a use for that names nothing one by one.
+pub(super) const MAX_PARAMETERS: usize = 64;
 
 /// The largest number that a paging parameter takes (drove-wire.md §1.3).
 pub(super) const MAX_PAGE: u64 = 2_147_483_646;
@@ -20,14 +22,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| ApiError::Validation(vec!["the query cannot be decoded".to_owned()]))?;
-        if pairs.len() > MAX_PARAMETERS {
-            let error = format!("the query has more than {MAX_PARAMETERS} parameters");
-            return Err(ApiError::Validation(vec![error]));
-        }
-        Ok(Self(pairs))
+        AtMost::<MAX_PARAMETERS>::from_request_parts(parts, state).await.map(|AtMost(parameters)| parameters)
+    }
+}
+
+/// The same of a call that takes so many, since it names many things one by one.
+pub(super) struct AtMost<const MOST: usize>(pub(super) Parameters);
+
+impl<S: Send + Sync, const MOST: usize> FromRequestParts<S> for AtMost<MOST> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let problem = match Query::<Vec<(String, String)>>::from_request_parts(parts, state).await {
+            Ok(Query(pairs)) if pairs.len() <= MOST => return Ok(Self(Parameters(pairs))),
+            Ok(Query(pairs)) => format!(
+                "the query has {} parameters, and this call takes {MOST} at most: leave out what it does not need, or ask \
+                 in several calls",
+                pairs.len()
+            ),
+            Err(_) => "the query cannot be decoded: write it as name=value&name=value, in UTF-8, with %XX for what is \
+                       no letter or digit"
+                .to_owned(),
+        };
+        Err(ApiError::Validation(vec![problem]))
     }
 }
 
@@ -60,14 +77,23 @@ impl Parameters {
 
     /// A number in `0..=most`, or `default` when it is not given.
     pub(super) fn number(&self, name: &str, most: u64, default: u64) -> Result<u64, ApiError> {
-        let Some(text) = self.one(name)? else { return Ok(default) };
+        Ok(self.within(name, 0..=most)?.unwrap_or(default))
+    }
+
+    /// A whole number within bounds, if it is given.
+    pub(super) fn within<T>(&self, name: &str, bounds: RangeInclusive<T>) -> Result<Option<T>, ApiError>
+    where
+        T: Copy + Into<i128> + TryFrom<i128>,
+    {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        let (least, most): (i128, i128) = ((*bounds.start()).into(), (*bounds.end()).into());
         let problem = match text.parse::<i128>() {
-            Ok(number) if number < 0 => "must be greater than or equal to 0".to_owned(),
-            Ok(number) => match u64::try_from(number) {
-                Ok(number) if number <= most => return Ok(number),
-                _ => format!("must be less than or equal to {most}"),
+            Ok(number) if number < least => format!("must be greater than or equal to {least}"),
+            Ok(number) if number > most => format!("must be less than or equal to {most}"),
+            number => match number.ok().and_then(|number| T::try_from(number).ok()) {
+                Some(number) => return Ok(Some(number)),
+                None => "must be a whole number".to_owned(),
             },
-            Err(_) => "must be a whole number".to_owned(),
         };
         Err(ApiError::Validation(vec![format!("query param {name} {problem}")]))
     }
@@ -121,6 +147,7 @@ fn page(number: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use muster_common::instance::InstanceState;
 
     use super::*;
@@ -139,6 +166,14 @@ mod tests {
     #[test]
     fn numbers_are_bounded_and_the_refusal_names_the_parameter() {
         assert_eq!(query(&[]).number("from", MAX_PAGE, 7).unwrap(), 7);
+        let count = |text| query(&[("count", text)]).within("count", 1..=256_u32);
+        assert_eq!(
+            (query(&[]).within("count", 1..=256_u32).unwrap(), count("256").unwrap()),
+            (None, Some(256))
+        );
+        assert_eq!(refusal(count("0")), "query param count must be greater than or equal to 1");
+        assert_eq!(refusal(count("257")), "query param count must be less than or equal to 256");
+        assert_eq!(query(&[("offset", "-1")]).within("offset", i64::MIN..=i64::MAX).unwrap(), Some(-1));
         assert_eq!(query(&[("from", "3"), ("from", "3")]).number("from", MAX_PAGE, 0).unwrap(), 3);
         assert_eq!(
             refusal(query(&[("from", "3"), ("from", "4")]).number("from", MAX_PAGE, 0)),
@@ -153,6 +188,24 @@ mod tests {
         ] {
             assert_eq!(refusal(query(&[("from", text)]).number("from", MAX_PAGE, 0)), problem, "{text:?}");
         }
+    }
+
+    #[test]
+    fn each_call_has_its_bound_of_parameters_and_says_it() {
+        fn read<const MOST: usize>(count: usize) -> Result<usize, ApiError> {
+            let query = vec!["id=e"; count].join("&");
+            let (mut parts, ()) = http::Request::get(format!("/x?{query}")).body(()).unwrap().into_parts();
+            let read = AtMost::<MOST>::from_request_parts(&mut parts, &()).now_or_never();
+            read.expect("nothing is waited for").map(|AtMost(query)| query.all("id").count())
+        }
+        assert_eq!(read::<64>(64).unwrap(), 64);
+        assert_eq!(read::<300>(300).unwrap(), 300);
+        let refused = refusal(read::<300>(301));
+        assert!(
+            refused.starts_with("the query has 301 parameters, and this call takes 300 at most: "),
+            "{refused}"
+        );
+        assert!(refused.ends_with("in several calls"), "{refused}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State as Context;
-use muster_common::id::{Generation, ServiceId};
+use muster_common::id::{Generation, ServiceId, SlotId};
 use muster_common::service::ServiceSummary;
 use muster_common::slot::{ReplaceMode, SlotStatus};
 use muster_common::spec::{LocalServiceSpec, masked};
@@ -13,13 +13,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::Api;
-use super::answer::{Answer, Data, Listed};
+use super::answer::{List, Listed};
 use super::error::ApiError;
 use super::etag::{IfNoneMatch, Tagged};
 use super::path::Named;
 use super::query::{MAX_PAGE, Parameters};
 use crate::state::view::Page;
-use crate::state::{Service, State, view};
+use crate::state::{Service, Slot, SpecVersion, State, view};
 
 /// `GET /localservices`
 pub(super) async fn list(
@@ -27,9 +27,7 @@ pub(super) async fn list(
     query: Parameters,
 ) -> Result<Listed<BTreeMap<String, ServiceSummary>>, ApiError> {
     let range = query.range(MAX_PAGE, MAX_PAGE)?;
-    let state = api.read(&query).await?;
-    let page =
-        Page::of(state.services(), range, |service: &Arc<Service>| view::service_summary(&state, service));
+    let page = api.show(&query, move |state| Ok(view::service_summaries(state, range))).await?;
     let data = page.items.into_iter().map(|summary| (summary.id.clone(), summary)).collect();
     Ok(Listed { data, total: page.total })
 }
@@ -41,9 +39,11 @@ pub(super) async fn one(
     known_to_caller: IfNoneMatch,
     query: Parameters,
 ) -> Result<Tagged<ServiceSummary>, ApiError> {
-    let state = api.read(&query).await?;
-    let service = known(&state, &service)?;
-    Ok(known_to_caller.answer(service.generation, || view::service_summary(&state, service)))
+    let show = move |state: &State| {
+        let service = known(state, &service)?;
+        Ok(known_to_caller.answer(service.generation, || view::service_summary(state, service)))
+    };
+    api.show(&query, show).await
 }
 
 /// `GET /localservices/{id}/spec`, masked.
@@ -76,25 +76,28 @@ pub(super) struct SlotInfo {
     instances: Vec<String>,
 }
 
-/// `GET /localservices/{id}/slots` (an addition to Drove's API).
+/// `GET /localservices/{id}/slots?from=&size=` (an addition to Drove's API).
 pub(super) async fn slots(
     Context(api): Context<Api>,
     Named(service): Named<String>,
     query: Parameters,
-) -> Answer<Vec<SlotInfo>> {
-    let state = api.read(&query).await?;
-    let service = known(&state, &service)?;
-    let slots = state.slots_of(&service.id).map(|(id, slot)| SlotInfo {
-        instances: state.live_instances_in(&id).map(|instance| instance.record.id.to_string()).collect(),
-        executor_id: id.executor.to_string(),
-        index: id.index,
-        epoch: slot.epoch.0,
-        generation: slot.generation.0,
-        spec_generation: slot.spec.0,
-        mode: slot.mode,
-        status: slot.current_status().cloned(),
-    });
-    Ok(Data(slots.collect()))
+) -> List<SlotInfo> {
+    let range = query.range(MAX_PAGE, MAX_PAGE)?;
+    let show = move |state: &State| {
+        let service = known(state, &service)?;
+        let slot_info = |(id, slot): (SlotId, &Arc<Slot>)| SlotInfo {
+            instances: state.live_instances_in(&id).map(|instance| instance.record.id.to_string()).collect(),
+            executor_id: id.executor.to_string(),
+            index: id.index,
+            epoch: slot.epoch.0,
+            generation: slot.generation.0,
+            spec_generation: slot.spec.0,
+            mode: slot.mode,
+            status: slot.current_status().cloned(),
+        };
+        Ok(Page::of(state.slots_of(&service.id), range, slot_info))
+    };
+    Ok(api.show(&query, show).await?.into())
 }
 
 /// The service that is named so.
@@ -125,25 +128,28 @@ pub(super) struct GenerationInfo {
     spec: LocalServiceSpec,
 }
 
-/// `GET /localservices/{id}/generations` (an addition to Drove's API): the specs that it can be rolled back to, newest
-/// first, masked.
+/// `GET /localservices/{id}/generations?from=&size=` (an addition to Drove's API): the specs that it can be rolled back
+/// to, newest first, masked.
 pub(super) async fn generations(
     Context(api): Context<Api>,
     Named(service): Named<String>,
     query: Parameters,
-) -> Answer<Vec<GenerationInfo>> {
-    let state = api.read(&query).await?;
-    let service = known(&state, &service)?;
-    let specs = &service.specs;
-    let generations = specs.iter().rev().map(|(generation, version)| GenerationInfo {
-        generation,
-        created: version.at,
-        by: version.by.clone(),
-        restores: version.restores,
-        wanted: generation == specs.wanted(),
-        stable: generation == specs.stable(),
-        slots: state.slots_of(&service.id).filter(|(_, slot)| slot.spec == generation).count(),
-        spec: masked(&version.spec),
-    });
-    Ok(Data(generations.collect()))
+) -> List<GenerationInfo> {
+    let range = query.range(MAX_PAGE, MAX_PAGE)?;
+    let show = move |state: &State| {
+        let service = known(state, &service)?;
+        let specs = &service.specs;
+        let info = |(generation, version): (Generation, &Arc<SpecVersion>)| GenerationInfo {
+            generation,
+            created: version.at,
+            by: version.by.clone(),
+            restores: version.restores,
+            wanted: generation == specs.wanted(),
+            stable: generation == specs.stable(),
+            slots: state.slots_of(&service.id).filter(|(_, slot)| slot.spec == generation).count(),
+            spec: masked(&version.spec),
+        };
+        Ok(Page::of(specs.iter().rev(), range, info))
+    };
+    Ok(api.show(&query, show).await?.into())
 }

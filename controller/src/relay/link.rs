@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metrics::gauge;
+use muster_common::problem::printable;
 use muster_platform::channel::words_of;
 use muster_proto::v1;
 use muster_proto::v1::relay_down::Body as Down;
@@ -94,7 +95,7 @@ impl Relay {
                     self.input.add_permits(usize::try_from(bytes).unwrap_or(room).min(room));
                 }
                 Some(Body::Done(_)) => return Ok(None),
-                Some(Body::Refusal(refusal)) => return Err(refused(refusal)),
+                Some(Body::Refusal(refusal)) => return Err(refused(&refusal)),
                 Some(Body::LogFiles(files)) => return Ok(Some(Up::Files(files))),
                 Some(Body::LogText(text)) => {
                     self.owed += text.text.len() as u64;
@@ -139,12 +140,15 @@ impl Drop for Relay {
     }
 }
 
-fn refused(refusal: v1::RelayRefusal) -> RelayError {
+fn refused(refusal: &v1::RelayRefusal) -> RelayError {
+    /// Longer than any sentence; it may quote what a user sent.
+    const MAX_CHARS: usize = 1_000;
+    let why = printable(&refusal.why, MAX_CHARS);
     match refusal.kind.as_str() {
-        "NOT_FOUND" => RelayError::NotFound(refusal.why),
-        "NO_SUCH_COMMAND" => RelayError::NoSuchCommand(refusal.why),
-        "BUSY" => RelayError::Busy(refusal.why),
-        _ => RelayError::Failed(refusal.why),
+        "NOT_FOUND" => RelayError::NotFound(why),
+        "NO_SUCH_COMMAND" => RelayError::NoSuchCommand(why),
+        "BUSY" => RelayError::Busy(why),
+        _ => RelayError::Failed(why),
     }
 }
 

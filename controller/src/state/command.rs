@@ -112,6 +112,19 @@ pub enum Command {
         /// The executors, and by how many ms the clock of each is ahead.
         skews: Vec<(ExecutorId, i64)>,
     },
+    /// A user takes some of the tags away that users gave an executor, by themselves or by their keys, and adds some:
+    /// of several who do so at once, each gets what he asks for. Answered by [`super::Reply::Done`] or
+    /// [`super::Reply::Refused`].
+    AmendTags {
+        /// When, by the proposer's clock.
+        at: Timestamp,
+        /// Whom.
+        executor: ExecutorId,
+        /// What goes.
+        remove: Vec<String>,
+        /// What comes then.
+        add: Vec<String>,
+    },
     /// A user gives an executor tags, in place of those that users gave it before. Answered by
     /// [`super::Reply::Done`] or [`super::Reply::Refused`].
     TagExecutor {
@@ -162,6 +175,7 @@ impl Command {
             | Self::SetClusterState { .. }
             | Self::ChangeDuty { .. }
             | Self::TagExecutor { .. }
+            | Self::AmendTags { .. }
             | Self::NoteExec { .. } => None,
         }
     }
@@ -181,6 +195,7 @@ impl Command {
             | Self::SetClusterState { .. }
             | Self::ChangeDuty { .. }
             | Self::TagExecutor { .. }
+            | Self::AmendTags { .. }
             | Self::Plan { .. }
             | Self::Reports { .. }
             | Self::RegisterExecutor { .. }

@@ -139,18 +139,6 @@ impl State {
         self.emit(at, Happening::ExecutorDuty { executor: id.clone(), hostname, port, duty, reason });
     }
 
-    pub(super) fn tag_executor(&mut self, at: Timestamp, id: &ExecutorId, tags: &[String]) -> Reply {
-        if self.is_in_maintenance() {
-            return Reply::Refused(Refusal::Maintenance);
-        }
-        let Some(executor) = self.executors.get_mut(id).map(Arc::make_mut) else {
-            return Reply::Refused(Refusal::UnknownExecutor(id.to_string()));
-        };
-        executor.given_tags = tags.to_vec();
-        executor.updated = at;
-        Reply::Done
-    }
-
     /// The first drain policy of which something is left on an executor that is being emptied: those after it are left
     /// alone until then. None: there is no such order.
     #[must_use]

@@ -10,7 +10,7 @@
 //! | `reply`, `refusal` | the answers to commands, and why a request is refused |
 //! | `service`, `slots`, `executor`, `instances`, `operations`, `events` | the parts of the state |
 //! | `specs` | the specs that a service has and had |
-//! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `duty`, `maintenance` | how each kind of command is applied |
+//! | `submit`, `rollout`, `steer`, `planned`, `report`, `contact`, `duty`, `tags`, `maintenance` | how each kind of command is applied |
 //! | `submission` | who asks for an operation, and how it is to proceed |
 //! | `chosen` | the slots that a request is about |
 //! | `catch_up` | slots that a rollout missed |
@@ -51,6 +51,7 @@ mod steer;
 mod submission;
 mod submit;
 mod table;
+mod tags;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -73,6 +74,7 @@ use events::Events;
 use instances::Instances;
 use operations::Operations;
 use slots::Slots;
+use tags::amended;
 
 pub(crate) use clock::{as_ms, whole};
 pub(crate) use command::{Change, ExecNoted, ExecutorReport};
@@ -196,7 +198,10 @@ impl State {
                 }
                 Reply::Done
             }
-            Command::TagExecutor { at, executor, tags } => self.tag_executor(*at, executor, tags),
+            Command::TagExecutor { at, executor, tags } => self.give_tags(*at, executor, |_| tags.clone()),
+            Command::AmendTags { at, executor, remove, add } => {
+                self.give_tags(*at, executor, |given| amended(given, remove, add))
+            }
             Command::ChangeDuty { at, wish, executors, by } => self.change_duty(*at, *wish, executors, by),
             Command::NoteExec { at, exec } => {
                 self.emit(*at, Happening::Exec(exec.clone()));

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use muster_common::envelope::RefusalKind;
-use muster_common::executor::ExecutorState;
-use muster_common::id::{ExecutorId, Generation, OperationId, ServiceId};
+use muster_common::executor::{ExecutorState, MAX_TAGS};
+use muster_common::id::{ExecutorId, Generation, MAX_ID_LEN, OperationId, ServiceId};
 use muster_common::operation::{OperationKind, OperationState, Steer};
+use muster_common::problem::printable;
 use muster_common::service::ServiceState;
 
 /// Why an operation was refused.
@@ -53,6 +54,8 @@ pub enum Refusal {
     NoCommonPlace(ServiceId),
     /// The service is not of the generation that the request is for; of which it was to be, and is.
     GenerationMoved(ServiceId, Generation, Generation),
+    /// There is no such service yet, and so none of the generation that the request is for.
+    NothingToMatch(String, Generation),
     /// No slot of the operation is on an executor with this tag.
     NoCanary(String),
     /// There is no such executor, or none any more.
@@ -61,6 +64,8 @@ pub enum Refusal {
     DutyHeld(ExecutorId, ExecutorState),
     /// The executor is heard, and cannot be removed; so many instances are on it.
     StillHolds(ExecutorId, usize),
+    /// The executor would have so many tags that users gave it.
+    TooManyTags(ExecutorId, usize),
 }
 
 impl Refusal {
@@ -89,10 +94,12 @@ impl Refusal {
             Self::NoEarlierSpec(_) => "NO_EARLIER_SPEC",
             Self::NoCommonPlace(_) => "NO_COMMON_PLACE",
             Self::GenerationMoved(..) => "GENERATION_MOVED",
+            Self::NothingToMatch(..) => "NOTHING_TO_MATCH",
             Self::NoCanary(_) => "NO_CANARY",
             Self::UnknownExecutor(_) => "UNKNOWN_EXECUTOR",
             Self::DutyHeld(..) => "DUTY_HELD",
             Self::StillHolds(..) => "STILL_HOLDS",
+            Self::TooManyTags(..) => "TOO_MANY_TAGS",
         }
     }
 
@@ -128,9 +135,11 @@ impl Refusal {
             | Self::NoEarlierSpec(_)
             | Self::NoCommonPlace(_)
             | Self::GenerationMoved(..)
+            | Self::NothingToMatch(..)
             | Self::NoCanary(_)
             | Self::DutyHeld(..)
-            | Self::StillHolds(..) => RefusalKind::Conflict,
+            | Self::StillHolds(..)
+            | Self::TooManyTags(..) => RefusalKind::Conflict,
         }
     }
 }
@@ -160,10 +169,10 @@ impl fmt::Display for Refusal {
                 "Instance count update is allowed only for services that do not have Host Level option set",
             ),
             Self::NotReplaceable(ids) => {
-                write!(f, "There are no replaceable healthy instances with ids: [{}]", ids.join(", "))
+                write!(f, "There are no replaceable healthy instances with ids: [{}]", named(ids))
             }
             Self::NotStoppable(ids) => {
-                write!(f, "There are no healthy instances with ids: [{}]", ids.join(", "))
+                write!(f, "There are no healthy instances with ids: [{}]", named(ids))
             }
             Self::UnknownOperation(id) => write!(f, "No operation found with id: {id}"),
             Self::OperationOver(id, state) => write!(f, "Operation {id} is over: it is {state}"),
@@ -201,6 +210,11 @@ impl fmt::Display for Refusal {
                 "Local service {service} is of generation {is} by now, and not of {expected} as If-Match expects: read it \
                  again, and decide anew"
             ),
+            Self::NothingToMatch(id, expected) => write!(
+                f,
+                "There is no local service {id}, and so none of generation {expected} as If-Match expects: leave If-Match out \
+                 to create it"
+            ),
             Self::NoCanary(tag) => {
                 write!(f, "No slot of this operation is on an executor with the tag {tag}")
             }
@@ -210,8 +224,22 @@ impl fmt::Display for Refusal {
                 write!(f, "Executor {id} is in contact and holds {instances} instances; ")?;
                 f.write_str("drain it, stop the executor, and remove it when it is not heard any more")
             }
+            Self::TooManyTags(id, count) => write!(
+                f,
+                "Executor {id} would have {count} tags beside those that it brings, and can have {MAX_TAGS}: take some away \
+                 in the same call"
+            ),
         }
     }
+}
+
+/// What users named, as far as a sentence can hold it.
+fn named(ids: &[String]) -> String {
+    /// How many are named; the others are counted.
+    const MAX_NAMED: usize = 20;
+    let first = ids.iter().take(MAX_NAMED).map(|id| printable(id, MAX_ID_LEN));
+    let more = ids.len().saturating_sub(MAX_NAMED);
+    first.chain((more > 0).then(|| format!("and {more} more"))).collect::<Vec<_>>().join(", ")
 }
 
 /// What to do about an operation that cannot be cancelled.

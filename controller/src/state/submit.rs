@@ -59,7 +59,15 @@ impl State {
         let Some(expected) = generation.filter(|_| !self.is_in_maintenance()) else { return Ok(()) };
         let id = request.service_id();
         let known = ServiceId::new(&id).ok().and_then(|id| self.service(&id));
-        let service = known.ok_or(Refusal::UnknownService(id))?;
+        let Some(service) = known else {
+            let shown = id.chars().take(255).collect();
+            let is_new = request.kind() == OperationKind::Create;
+            return Err(if is_new {
+                Refusal::NothingToMatch(shown, expected)
+            } else {
+                Refusal::UnknownService(shown)
+            });
+        };
         if service.generation == expected {
             return Ok(());
         }

@@ -82,7 +82,8 @@ async fn what_is_not_there_is_named_and_paths_that_do_not_exist_are_404() {
     for path in ["/localservices/NONE-1/instances", "/localservices/NONE-1/instances/old", "/endpoints"] {
         assert_eq!(cluster.get(0, path).await, (200, success(&json!([]))), "{path}");
     }
-    assert_eq!(cluster.get(0, "/localservices/%ff").await, (400, invalid(&["the path cannot be decoded"])));
+    let undecoded = "the path cannot be decoded: write ids in UTF-8, with %XX for what is no letter or digit";
+    assert_eq!(cluster.get(0, "/localservices/%ff").await, (400, invalid(&[undecoded])));
     assert_eq!(cluster.get(0, "/nothing/here").await, (404, Value::Null));
     assert_eq!(cluster.get(0, "/localservices/validate/spec").await, (405, Value::Null));
     assert_eq!(cluster.post(0, "/cluster", "{}").await, (405, Value::Null));
@@ -296,6 +297,9 @@ async fn a_page_says_how_long_the_list_is() {
         ("/localservices/A-1/instances/old?size=0", "0"),
         ("/instances?service=A-1&state=HEALTHY&label=team=platform&idPrefix=SI", "0"),
         ("/cluster/executors", "0"),
+        ("/localservices/A-1/slots?size=1", "0"),
+        ("/localservices/A-1/placement?from=1", "0"),
+        ("/localservices/A-1/generations?size=0", "1"),
     ] {
         let url = cluster.url(0, &format!("/apis/v1{path}"));
         let response = cluster.http.get(url).send().await.unwrap();

@@ -3,6 +3,7 @@
 
 mod answers;
 mod bad_input;
+mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
 mod contract;

@@ -1,5 +1,7 @@
 //! Who may call the API (drove-wire.md §1.1, §1.2).
 
+use std::collections::BTreeSet;
+
 use muster_common::user::UserRole;
 use muster_controller::{TokenDigest, UserConfig};
 use muster_platform::World;
@@ -93,38 +95,140 @@ async fn every_scheme_and_role_is_recognised() {
 }
 
 #[tokio::test]
-async fn each_user_may_what_its_role_may_and_is_named_as_who_did_it() {
+async fn who_did_something_is_named() {
     let cluster = with_users().await;
     let create = json!({"type": "CREATE", "spec": spec("WEB"), "instancesPerHost": 1}).to_string();
-    let post = |path: &'static str| (Method::POST, path);
-    let calls = [
-        ((Method::GET, "/localservices"), "", ["root", "writer", "keeper", "reader"].as_slice()),
-        (post("/localservices/validate/spec"), "{}", &["root", "writer", "keeper", "reader"]),
-        (post("/localservices/operations"), "{}", &["root", "writer"]),
-        (post("/localservices/operations/NONE-1/cancel"), "", &["root", "writer"]),
-        (post("/cluster/executors/e/blacklist"), "", &["root", "keeper"]),
-        (post("/cluster/executors/unblacklist?id=e"), "{}", &["root", "keeper"]),
-        (post("/cluster/maintenance/unset"), "{}", &["root", "keeper"]),
-        ((Method::GET, "/cluster/backup"), "", &["root"]),
-        ((Method::DELETE, "/cluster/controllers/7"), "", &["root"]),
-    ];
-    for ((method, path), body, may) in calls {
-        for (name, role) in USERS {
-            let (status, answer) = as_user(&cluster, name, method.clone(), path, body).await;
-            assert_eq!(status != 403, may.contains(&name), "{name} {path}: {status} {answer}");
-            if status == 403 {
-                let message = answer["message"].as_str().unwrap();
-                assert!(message.starts_with(&format!("User {name} has the role {role}")), "{message}");
-            }
-        }
-    }
-
     let (status, answer) =
         as_user(&cluster, "writer", Method::POST, "/localservices/operations", &create).await;
     assert_eq!(status, 200, "{answer}");
     let path = format!("/localservices/operations/{}", answer["data"]["operationId"].as_str().unwrap());
     let (_, answer) = as_user(&cluster, "reader", Method::GET, &path, "").await;
     assert_eq!(answer["data"]["by"], "writer", "{answer}");
+    cluster.stop().await;
+}
+
+/// Every call, by who may make it: whoever adds one says so here.
+const CALLS: [(&[&str], &[&str]); 5] = [
+    (
+        &["root", "writer", "keeper", "reader"],
+        &[
+            "GET /ping",
+            "GET /whoami",
+            "GET /openapi.json",
+            "GET /localservices",
+            "POST /localservices/validate/spec",
+            "GET /localservices/operations",
+            "GET /localservices/operations/{operation}",
+            "POST /localservices/placement",
+            "GET /localservices/{service}",
+            "GET /localservices/{service}/spec",
+            "GET /localservices/{service}/slots",
+            "GET /localservices/{service}/placement",
+            "GET /localservices/{service}/generations",
+            "GET /localservices/{service}/operations",
+            "GET /localservices/{service}/instances",
+            "GET /localservices/{service}/instances/old",
+            "GET /localservices/{service}/instances/{instance}",
+            "GET /instances",
+            "GET /applications/{service}/instances",
+            "GET /cluster",
+            "GET /cluster/dashboard",
+            "POST /cluster/placement/simulate",
+            "GET /cluster/controllers",
+            "GET /cluster/executors",
+            "GET /cluster/executors/{executor}",
+            "GET /cluster/events",
+            "GET /cluster/events/latest",
+            "GET /cluster/events/summary",
+            "GET /cluster/events/watch",
+            "GET /endpoints",
+            "GET /endpoints/app/{app}",
+        ],
+    ),
+    (
+        &["root", "writer", "reader"],
+        &[
+            "GET /localservices/{service}/instances/{instance}/logs",
+            "GET /localservices/{service}/instances/{instance}/logs/files",
+            "GET /localservices/{service}/logs",
+            "GET /logfiles/localservices/{service}/{instance}/list",
+            "GET /logfiles/localservices/{service}/{instance}/read/{file}",
+            "GET /logfiles/localservices/{service}/{instance}/download/{file}",
+        ],
+    ),
+    (
+        &["root", "writer"],
+        &[
+            "POST /localservices/operations",
+            "POST /localservices/operations/{operation}/cancel",
+            "POST /localservices/operations/{operation}/pause",
+            "POST /localservices/operations/{operation}/resume",
+            "POST /localservices/operations/{operation}/promote",
+            "GET /localservices/{service}/instances/{instance}/exec",
+            "POST /localservices/{service}/instances/{instance}/exec",
+        ],
+    ),
+    (
+        &["root", "keeper"],
+        &[
+            "POST /cluster/maintenance/set",
+            "POST /cluster/maintenance/unset",
+            "POST /cluster/executors/blacklist",
+            "POST /cluster/executors/unblacklist",
+            "POST /cluster/executors/{executor}/blacklist",
+            "POST /cluster/executors/{executor}/unblacklist",
+            "POST /cluster/executors/{executor}/drain",
+            "POST /cluster/executors/{executor}/remove",
+            "POST /cluster/executors/{executor}/tags",
+        ],
+    ),
+    (
+        &["root"],
+        &["GET /cluster/backup", "POST /cluster/controllers", "DELETE /cluster/controllers/{controller}"],
+    ),
+];
+
+/// Every call that the server describes.
+async fn described(cluster: &Cluster) -> BTreeSet<String> {
+    let response = call(cluster, Some("Bearer token-of-root"), Method::GET, "/openapi.json", "").await;
+    let document: Value = response.json().await.unwrap();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let calls = paths.flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap().keys();
+        methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+    });
+    calls.collect()
+}
+
+#[tokio::test]
+async fn every_call_is_for_its_roles_and_for_nobody_else() {
+    let cluster = with_users().await;
+    let told: BTreeSet<String> =
+        CALLS.iter().flat_map(|(_, calls)| calls.iter()).map(ToString::to_string).collect();
+    assert_eq!(told, described(&cluster).await, "of each call it is said who may make it");
+    for (may, calls) in CALLS {
+        for (method, path) in calls.iter().map(|call| call.split_once(' ').unwrap()) {
+            // Nobody has such an id: of calls that are let in nothing comes but a refusal.
+            let named =
+                |part: &str| if part.starts_with('{') { "none-1".to_owned() } else { part.to_owned() };
+            let asked = path.split('/').map(named).collect::<Vec<_>>().join("/");
+            let method: Method = method.parse().unwrap();
+            let stranger = call(&cluster, None, method.clone(), &asked, "").await;
+            assert_eq!(stranger.status().as_u16(), 401, "{method} {path}");
+            for (name, role) in USERS {
+                let authorization = format!("Bearer {}", token(name));
+                let response = call(&cluster, Some(&authorization), method.clone(), &asked, "").await;
+                let status = response.status().as_u16();
+                assert_eq!(status != 403, may.contains(&name), "{name} {method} {path}: {status}");
+                assert_ne!(status, 401, "{name} {method} {path}");
+                if status == 403 {
+                    let answer: Value = response.json().await.unwrap();
+                    let message = answer["message"].as_str().unwrap();
+                    assert!(message.starts_with(&format!("User {name} has the role {role}")), "{message}");
+                }
+            }
+        }
+    }
     cluster.stop().await;
 }
 

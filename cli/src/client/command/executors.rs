@@ -1,10 +1,10 @@
 //! `muster executors`: the machines of the fleet, and what is wanted of them.
 
-use std::collections::BTreeSet;
-
 use clap::{Args, Subcommand};
 use muster_common::duration::DroveDuration;
-use muster_common::executor::{BlacklistOperationResponse, ExecutorNodeData, ExecutorState, ExecutorSummary};
+use muster_common::executor::{
+    BlacklistOperationResponse, ExecutorNodeData, ExecutorState, ExecutorSummary, TagsRequest,
+};
 use muster_common::exit::Exit;
 use serde_json::json;
 use tokio::time::{Duration, Instant, sleep};
@@ -166,28 +166,19 @@ async fn until_empty(
 async fn tag(caller: &Caller, name: &str, changes: &[String]) -> Result<(), CliError> {
     let client = &caller.client;
     let id = resolve::executor(client, name).await?.executor_id;
-    let executor: ExecutorNodeData = client.get(&format!("cluster/executors/{}", segment(&id))).await?;
-    let tags = with_changes(executor.given_tags, changes);
     let path = format!("cluster/executors/{}/tags", segment(&id));
-    let summary: ExecutorSummary = client.post(&path, &json!({"tags": tags})).await?;
+    let summary: ExecutorSummary = client.post(&path, &amendment(changes)).await?;
     screen::write(
         &caller.answer(&id, &summary, || format!("{id} has the tags {}\n", summary.tags.join(", ")))?,
     )
 }
 
-/// `TAG` is added, in place of another value of its key; `TAG-` and `KEY-` are taken away.
-fn with_changes(given: Vec<String>, changes: &[String]) -> Vec<String> {
-    let key = |tag: &str| tag.split('=').next().unwrap_or_default().to_owned();
-    let mut tags: BTreeSet<String> = given.into_iter().collect();
-    for change in changes {
-        if let Some(gone) = change.strip_suffix('-') {
-            tags.retain(|tag| tag != gone && key(tag) != gone);
-        } else {
-            tags.retain(|tag| !change.contains('=') || key(tag) != key(change));
-            tags.insert(change.clone());
-        }
-    }
-    tags.into_iter().collect()
+/// `TAG` is added, in place of another value of its key; `TAG-` and `KEY-` are taken away. Others may give it tags at the
+/// same time: what they ask for stays.
+fn amendment(changes: &[String]) -> TagsRequest {
+    let remove = changes.iter().filter_map(|change| change.strip_suffix('-')).map(str::to_owned).collect();
+    let add = changes.iter().filter(|change| !change.ends_with('-')).cloned().collect();
+    TagsRequest::Amend { remove, add }
 }
 
 #[cfg(test)]
@@ -195,15 +186,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_added_changed_and_taken_away() {
+    fn tags_are_added_and_taken_away() {
         let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
-        for (given, changes, expected) in [
-            (&[][..], &["zone=a", "gpu"][..], &["gpu", "zone=a"][..]),
-            (&["zone=a"], &["zone=b"], &["zone=b"]),
-            (&["zone=a", "gpu"], &["gpu-", "zone-"], &[]),
-            (&["zone=a"], &["zone=a-", "zone"], &["zone"]),
+        let amend = |remove, add| TagsRequest::Amend { remove: texts(remove), add: texts(add) };
+        for (changes, expected) in [
+            (&["zone=a", "gpu"][..], amend(&[], &["zone=a", "gpu"])),
+            (&["gpu-", "zone-", "zone=a-"], amend(&["gpu", "zone", "zone=a"], &[])),
+            (&["zone=a-", "zone"], amend(&["zone=a"], &["zone"])),
         ] {
-            assert_eq!(with_changes(texts(given), &texts(changes)), expected, "{given:?} {changes:?}");
+            assert_eq!(amendment(&texts(changes)), expected, "{changes:?}");
         }
     }
 }

@@ -189,6 +189,12 @@ impl Call {
         Self { others, ..self }
     }
 
+    /// Whether it takes a header.
+    #[cfg(test)]
+    pub(super) fn takes_header(&self, name: &str) -> bool {
+        self.parameters.iter().any(|parameter| parameter.place == "header" && parameter.name == name)
+    }
+
     /// Whether it takes a body.
     #[cfg(test)]
     pub(super) const fn has_body(&self) -> bool {

@@ -120,9 +120,15 @@ pub(super) const CALLS: &[Call] = &[
     )
     .answers::<Accepted>(),
     Call::post("/localservices/placement", "placeSpec", "Where a spec would run, and why not elsewhere")
-        .takes(&[Parameter::query::<u8>("instancesPerHost", "How many each executor is to hold"), STALE])
+        .takes(&[
+            Parameter::query::<u8>("instancesPerHost", "How many each executor is to hold, 1 to 256"),
+            FROM,
+            SIZE,
+            STALE,
+        ])
         .body::<LocalServiceSpec>(examples::SPECS)
-        .answers::<Vec<ExecutorPlacement>>(),
+        .answers::<Vec<ExecutorPlacement>>()
+        .paged(),
     Call::get("/localservices/{service}", "getService", "One service")
         .takes(&[KNOWN, STALE])
         .answers::<ServiceSummary>()
@@ -138,18 +144,21 @@ pub(super) const CALLS: &[Call] = &[
         "listSlots",
         "Its slots: what is asked of each, and what it says",
     )
-    .takes(&[STALE])
-    .answers::<Vec<SlotInfo>>(),
+    .takes(&[FROM, SIZE, STALE])
+    .answers::<Vec<SlotInfo>>()
+    .paged(),
     Call::get("/localservices/{service}/placement", "placeService", "Where it runs, and why not elsewhere")
-        .takes(&[STALE])
-        .answers::<Vec<ExecutorPlacement>>(),
+        .takes(&[FROM, SIZE, STALE])
+        .answers::<Vec<ExecutorPlacement>>()
+        .paged(),
     Call::get(
         "/localservices/{service}/generations",
         "listGenerations",
         "The specs that it had, newest first",
     )
-    .takes(&[STALE])
-    .answers::<Vec<GenerationInfo>>(),
+    .takes(&[FROM, SIZE, STALE])
+    .answers::<Vec<GenerationInfo>>()
+    .paged(),
     Call::get("/localservices/{service}/operations", "listServiceOperations", "Its operations")
         .takes(&[FROM, SIZE, STALE])
         .answers::<Vec<OperationSummary>>()
@@ -329,7 +338,7 @@ pub(super) const CALLS: &[Call] = &[
     Call::post(
         "/cluster/executors/{executor}/tags",
         "tagExecutor",
-        "Give it tags, in place of those given before",
+        "Give it tags, in place of those given before, or beside them",
     )
     .body::<TagsRequest>(examples::TAGS)
     .answers::<ExecutorSummary>(),

@@ -21,7 +21,10 @@ pub(super) const OPERATIONS: &[Example] = &[
 pub(super) const SIMULATIONS: &[Example] =
     &[("container", || json!({"spec": container(), "numInstances": 2}))];
 pub(super) const DRAINS: &[Example] = &[("patient", || json!({"timeout": "15 minutes"}))];
-pub(super) const TAGS: &[Example] = &[("disks", || json!({"tags": ["ssd", "zone=a"]}))];
+pub(super) const TAGS: &[Example] = &[
+    ("disks", || json!({"tags": ["ssd", "zone=a"]})),
+    ("move", || json!({"remove": ["gpu"], "add": ["zone=b"]})),
+];
 pub(super) const COMMANDS: &[Example] =
     &[("uptime", || json!({"command": ["uptime"], "stdin": "", "env": {"LC_ALL": "C"}, "timeout": "10s"}))];
 pub(super) const CONTROLLERS: &[Example] = &[("fourth", || json!({"id": 4, "cluster": "10.0.0.4:4100"}))];

@@ -33,7 +33,8 @@ const COMMON_RESPONSES: [CommonResponse; 7] = [
     ("500", "The controller failed; its log says why", false, &[]),
     (
         "503",
-        "There is no leader, no majority or no room for the call now; try again",
+        "There is no leader, no majority or no room for the call now; try again. Or, of `kind` UNCONFIRMED and without \
+         Retry-After: nobody knows whether it was done, so look before you ask again",
         false,
         &[("retry-after", "In how many seconds")],
     ),
@@ -235,8 +236,16 @@ mod tests {
     fn every_route_is_described_and_nothing_else_is() {
         let described: BTreeSet<_> = CALLS.iter().map(|call| (call.path, call.method)).collect();
         let served = crate::api::routes().into_iter().chain(crate::api::commands());
-        let served: BTreeSet<_> = served.map(|route| (route.path, route.method)).collect();
-        assert_eq!(described, served);
+        let (mut all, mut conditional) = (BTreeSet::new(), BTreeSet::new());
+        for route in served {
+            all.insert((route.path, route.method));
+            if route.is_conditional {
+                conditional.insert((route.path, route.method));
+            }
+        }
+        assert_eq!(described, all);
+        let takes_it = CALLS.iter().filter(|call| call.takes_header("If-Match"));
+        assert_eq!(takes_it.map(|call| (call.path, call.method)).collect::<BTreeSet<_>>(), conditional);
         assert_eq!(described.len(), CALLS.len(), "each is described once");
     }
 

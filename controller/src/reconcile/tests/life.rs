@@ -169,7 +169,7 @@ impl World {
             Step::Contact(executor, contact) => self.contact(executor, contact),
             Step::Duty(executor, wish) => self.change_duty(executor, wish),
             Step::Tag(executor, ssd) => {
-                self.tag(executor, ssd.then(|| "ssd".to_owned()).into_iter().collect());
+                self.tag(executor, ssd.then(|| "ssd".to_owned()));
             }
             Step::Wait(seconds) => self.fixture.advance(seconds),
             Step::Lead(seconds) => self.lead(seconds),

@@ -19,7 +19,7 @@ use crate::state::{Change, Command, State, Wish};
 
 /// How many lives see every kind of command and change, with some to spare.
 const LIVES: usize = 40;
-const COMMANDS: usize = 12;
+const COMMANDS: usize = 13;
 const CHANGES: usize = 17;
 
 /// Each kind has its number: a new one gets the next, and is not forgotten here.
@@ -37,6 +37,7 @@ fn number_of_command(command: &Command) -> usize {
         Command::NoteSkews { .. } => 9,
         Command::TagExecutor { .. } => 10,
         Command::NoteExec { .. } => 11,
+        Command::AmendTags { .. } => 12,
     }
 }
 

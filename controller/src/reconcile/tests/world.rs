@@ -90,9 +90,13 @@ impl World {
         });
     }
 
-    pub(super) fn tag(&mut self, executor: usize, tags: Vec<String>) {
-        let executor = executor_id(&self.executors[executor].name);
-        self.fixture.apply(&Command::TagExecutor { at: self.fixture.now, executor, tags });
+    /// Users give it one more tag, or take away all that they gave.
+    pub(super) fn tag(&mut self, executor: usize, tag: Option<String>) {
+        let (at, executor) = (self.fixture.now, executor_id(&self.executors[executor].name));
+        self.fixture.apply(&match tag {
+            Some(tag) => Command::AmendTags { at, executor, remove: Vec::new(), add: vec![tag] },
+            None => Command::TagExecutor { at, executor, tags: Vec::new() },
+        });
     }
 
     /// Somebody runs a command beside an instance.

@@ -86,6 +86,10 @@ impl From<&Command> for v1::StateCommand {
                 at,
                 Body::TagExecutor(v1::TagExecutor { executor: executor.to_string(), tags: tags.clone() }),
             ),
+            Command::AmendTags { at, executor, remove, add } => {
+                let (executor, remove, add) = (executor.to_string(), remove.clone(), add.clone());
+                (at, Body::AmendTags(v1::AmendTags { executor, remove, add }))
+            }
         };
         Self { at_ms: at.as_ms(), body: Some(body), term: 0 }
     }
@@ -146,6 +150,10 @@ impl TryFrom<v1::StateCommand> for Command {
             Body::TagExecutor(body) => {
                 let executor = Fields("TagExecutor").parse("executor", &body.executor)?;
                 Self::TagExecutor { at, executor, tags: body.tags }
+            }
+            Body::AmendTags(body) => {
+                let executor = Fields("AmendTags").parse("executor", &body.executor)?;
+                Self::AmendTags { at, executor, remove: body.remove, add: body.add }
             }
             Body::NoteExec(body) => Self::NoteExec { at, exec: body.try_into()? },
             Body::ChangeDuty(body) => {

@@ -156,11 +156,14 @@ impl From<&Refusal> for v1::Refused {
                 let texts = vec![expected.to_string(), is.to_string()];
                 Self { service: service.to_string(), texts, ..plain }
             }
+            Refusal::NothingToMatch(service, expected) => {
+                Self { texts: vec![service.clone(), expected.to_string()], ..plain }
+            }
             Refusal::DutyHeld(executor, duty) => {
                 Self { texts: vec![executor.to_string(), duty.to_string()], ..plain }
             }
-            Refusal::StillHolds(executor, instances) => {
-                Self { texts: vec![executor.to_string(), instances.to_string()], ..plain }
+            Refusal::StillHolds(executor, count) | Refusal::TooManyTags(executor, count) => {
+                Self { texts: vec![executor.to_string(), count.to_string()], ..plain }
             }
         }
     }
@@ -216,10 +219,14 @@ impl TryFrom<v1::Refused> for Refusal {
                 Generation(fields.parse("texts", nth(0))?),
                 Generation(fields.parse("texts", nth(1))?),
             ),
+            "NOTHING_TO_MATCH" => Self::NothingToMatch(text(), Generation(fields.parse("texts", nth(1))?)),
             "NO_CANARY" => Self::NoCanary(text()),
             "UNKNOWN_EXECUTOR" => Self::UnknownExecutor(text()),
             "DUTY_HELD" => Self::DutyHeld(fields.parse("texts", nth(0))?, fields.parse("texts", nth(1))?),
             "STILL_HOLDS" => Self::StillHolds(fields.parse("texts", nth(0))?, fields.parse("texts", nth(1))?),
+            "TOO_MANY_TAGS" => {
+                Self::TooManyTags(fields.parse("texts", nth(0))?, fields.parse("texts", nth(1))?)
+            }
             other => return Err(fields.refuse("code", format_args!("unknown refusal '{other}'"))),
         })
     }

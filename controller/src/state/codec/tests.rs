@@ -93,6 +93,12 @@ pub(super) fn commands() -> Vec<Command> {
             },
         },
         Command::TagExecutor { at, executor: executor_id("e1"), tags: vec!["zone=a".to_owned()] },
+        Command::AmendTags {
+            at,
+            executor: executor_id("e1"),
+            remove: vec!["zone".to_owned()],
+            add: vec!["gpu".to_owned(), "ssd".to_owned()],
+        },
         Command::SetClusterState {
             at,
             state: ClusterState::Maintenance,
@@ -135,6 +141,7 @@ pub(super) fn replies() -> Vec<Reply> {
         Refusal::AlreadyExists(service.clone()),
         Refusal::InstanceCount,
         Refusal::GenerationMoved(service.clone(), Generation(3), Generation(7)),
+        Refusal::NothingToMatch("web-2".to_owned(), Generation(3)),
         Refusal::HostLevelCount,
         Refusal::HostLevelFixed,
         Refusal::NotReplaceable(ids.clone()),
@@ -151,6 +158,7 @@ pub(super) fn replies() -> Vec<Reply> {
         Refusal::UnknownExecutor("e9".to_owned()),
         Refusal::DutyHeld(executor_id("e1"), ExecutorState::Draining),
         Refusal::StillHolds(executor_id("e1"), 3),
+        Refusal::TooManyTags(executor_id("e1"), 65),
     ];
     let acks = vec![
         ReportAck {

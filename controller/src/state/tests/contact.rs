@@ -42,6 +42,10 @@ fn without_contact_instances_are_shown_as_unknown_and_nothing_is_changed() {
     let summary = view::service_summary(&fixture.state, fixture.service("web-1"));
     assert_eq!((summary.healthy_instances, summary.away_instances, summary.failed_instances), (1, 1, 0));
     assert!(summary.problems[0].starts_with("e1/0: no contact with executor e1"), "{:?}", summary.problems);
+    // In a list they are as each by itself.
+    assert_eq!(view::service_summaries(&fixture.state, view::WHOLE).items, [summary]);
+    let dashboard = view::dashboard(&fixture.state, None, fixture.now);
+    assert_eq!(dashboard.service_stats.total_healthy_instances, 1);
     // Its slots stay assigned, and nothing is planned because of it.
     assert!(fixture.reconcile().is_empty());
 

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::state::codec::{read_snapshot, write_snapshot};
 use crate::state::testing::*;
+use crate::state::view::WHOLE;
 use crate::state::{Wish, view};
 
 const ID: &str = "web-1";
@@ -51,7 +52,7 @@ fn slots_follow_an_expression_over_tags_and_each_executor_is_told_what_does_not_
     assert_eq!(places(&fixture), ["e1", "e3"]);
     let expected = "it does not match '(ssd and zone=a) or not gpu': it lacks the tag ssd, it lacks the tag zone=a, it \
                     has the tag gpu";
-    let placement = view::placement(&fixture.state, fixture.state.service(&service).unwrap());
+    let placement = view::placement(&fixture.state, fixture.state.service(&service).unwrap(), WHOLE).items;
     assert_eq!(obstacles(&placement), [vec![], vec![Obstacle::Tags], vec![]]);
     assert_eq!(placement[1].reasons[0].message, expected);
     let spec = fixture.service(ID).spec();
@@ -93,7 +94,7 @@ fn every_obstacle_is_named() {
     fixture.contact("e5", Contact::Lost);
     fixture.change_duty("e5", Wish::Remove).unwrap();
     fixture.settle();
-    let placement = view::placement(&fixture.state, fixture.state.service(&service).unwrap());
+    let placement = view::placement(&fixture.state, fixture.state.service(&service).unwrap(), WHOLE).items;
     assert_eq!(
         obstacles(&placement),
         [
@@ -110,7 +111,7 @@ fn every_obstacle_is_named() {
     assert_eq!(placement[5].reasons[0].message, "it lacks the tag ssd");
 
     fixture.deactivate(ID);
-    let placement = view::placement(&fixture.state, fixture.state.service(&service).unwrap());
+    let placement = view::placement(&fixture.state, fixture.state.service(&service).unwrap(), WHOLE).items;
     assert_eq!(placement[0].reasons[0].message, "the service is INACTIVE");
 }
 
@@ -120,7 +121,7 @@ fn a_dry_run_tells_where_there_is_no_room_and_changes_nothing() {
     fixture.running(spec_for("web", &json!({"all": ["e1.example.org"]})), 1);
     let before = fixture.state.revision();
     // Each executor has four cores; one of them is taken on the first.
-    let placement = view::placement_of_spec(&fixture.state, &spec("other"), 4);
+    let placement = view::placement_of_spec(&fixture.state, &spec("other"), 4, WHOLE).items;
     assert_eq!(obstacles(&placement), [vec![Obstacle::NoRoom], vec![]]);
     assert_eq!(
         placement[0].reasons[0].message,
@@ -138,7 +139,7 @@ fn a_fixed_host_port_that_somebody_else_has_is_no_room() {
     fixture.activate("log-1");
     fixture.settle();
     let message = |spec| {
-        let placement = view::placement_of_spec(&fixture.state, &spec, 1);
+        let placement = view::placement_of_spec(&fixture.state, &spec, 1, WHOLE).items;
         placement
             .iter()
             .map(|one| one.reasons.iter().map(|why| why.message.clone()).collect())

@@ -1,6 +1,6 @@
 //! Every operation in every state, against drove-wire.md §3.
 
-use muster_common::id::OperationId;
+use muster_common::id::{Generation, OperationId};
 use muster_common::operation::{ClusterOpSpec, OperationKind, OperationRequest, OperationState, Steer};
 use muster_common::service::{ActivationState, ServiceState};
 use muster_common::spec::LocalServiceSpec;
@@ -410,4 +410,25 @@ fn a_request_for_another_generation_is_refused_when_it_is_applied() {
     assert_eq!(fixture.service(ID).instances_per_host, 2);
     // The same call again is answered as the first time.
     assert_eq!(scale(&mut fixture, "one", 2, before), first);
+}
+
+#[test]
+fn what_is_not_there_yet_is_of_no_generation() {
+    let mut fixture = Fixture::with_executors(1);
+    let expecting = |fixture: &mut Fixture, id: &str, request| {
+        fixture.apply(&crate::state::Command::SubmitOperation {
+            id: OperationId::new(id).unwrap(),
+            request: Box::new(request),
+            at: fixture.now,
+            by: String::new(),
+            if_generation: Some(Generation(7)),
+        })
+    };
+    let create = OperationRequest::Create { spec: Box::new(spec("web")), instances_per_host: 1 };
+    let refused = Reply::Refused(Refusal::NothingToMatch(ID.to_owned(), Generation(7)));
+    assert_eq!(expecting(&mut fixture, "one", create), refused);
+    let activate = OperationRequest::Activate { service_id: "x".repeat(300) };
+    let refused = Reply::Refused(Refusal::UnknownService("x".repeat(255)));
+    assert_eq!(expecting(&mut fixture, "two", activate), refused);
+    assert!(fixture.state.services().next().is_none());
 }

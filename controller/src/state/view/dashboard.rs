@@ -12,7 +12,7 @@ use muster_common::time::Timestamp;
 
 use super::cluster::cluster_summary;
 use super::executor::Usage;
-use super::service::service_summary;
+use super::service::{healthy_instances, service_summary};
 use crate::state::{Service, State};
 
 /// How many services are named.
@@ -32,7 +32,6 @@ pub(crate) fn dashboard(state: &State, leader: Option<&str>, now: Timestamp) -> 
         |service: &&Service| matches!(service.state, ServiceState::Active | ServiceState::ConfigTesting);
     let mut top: Vec<&Service> = state.services().map(|service| &**service).filter(is_at_work).collect();
     top.sort_by_key(|service| Reverse(share(service)));
-    let healthy = state.services().map(|service| service_summary(state, service).healthy_instances).sum();
     DashboardData {
         app_stats: AppStats::default(),
         task_stats: TaskStats::default(),
@@ -43,7 +42,7 @@ pub(crate) fn dashboard(state: &State, leader: Option<&str>, now: Timestamp) -> 
                 state.services().map(|service| service.activation),
             ),
             top_services: top.into_iter().take(TOP).map(|service| service_summary(state, service)).collect(),
-            total_healthy_instances: healthy,
+            total_healthy_instances: healthy_instances(state),
         },
         executor_stats: ExecutorStats {
             executor_count_by_state: count(

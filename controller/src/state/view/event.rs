@@ -26,12 +26,12 @@ pub(crate) fn event(position: EventPosition, record: &EventRecord) -> Event {
 }
 
 /// At most `size` events after the one at `position`, oldest first; but of the last revision all, so that a reader can
-/// go on from that.
+/// go on from that. None, where none are asked for.
 #[must_use]
 pub(crate) fn events_from(state: &State, position: EventPosition, size: usize) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     for (position, record) in state.events_behind(position) {
-        if events.len() >= size && events.last().is_some_and(|last| last.revision != position.0) {
+        if events.len() >= size && events.last().is_none_or(|last| last.revision != position.0) {
             break;
         }
         events.push(event(*position, record));

@@ -19,9 +19,11 @@ pub(crate) use executor::{executor_node_data, executor_summary};
 pub(crate) use instance::instance_info;
 pub(crate) use instances::{Detail, InstanceFilter, active_instances, all_instances, old_instances};
 pub(crate) use operation::{operation, operation_summary};
+#[cfg(test)]
+pub(crate) use page::WHOLE;
 pub(crate) use page::{Page, Range};
 pub(crate) use placement::{placement, placement_of_spec, simulated_placement};
-pub(crate) use service::service_summary;
+pub(crate) use service::{service_summaries, service_summary};
 
 #[cfg(doc)]
 use super::State;

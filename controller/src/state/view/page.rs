@@ -3,6 +3,9 @@
 /// Where a part begins, and how many are in it at most.
 pub(crate) type Range = (usize, usize);
 
+/// All of a list.
+pub(crate) const WHOLE: Range = (0, usize::MAX);
+
 /// Some of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Page<T> {

@@ -3,6 +3,8 @@
 //! Room is judged by what is known here: an executor's layout, and what living instances hold. The executor decides;
 //! a slot for which it has no room stays PENDING there, with its reason.
 
+use std::sync::Arc;
+
 use muster_common::executor::{Contact, ExecutorState};
 use muster_common::id::SlotId;
 use muster_common::placement::{
@@ -12,17 +14,18 @@ use muster_common::service::ActivationState;
 use muster_common::spec::{CpuCount, LocalServiceSpec};
 
 use super::executor::Usage;
+use super::page::{Page, Range, WHOLE};
 use crate::state::{Executor, Service, State};
 
-/// Of a service that exists, on every executor.
+/// Of a service that exists, on the executors.
 #[must_use]
-pub(crate) fn placement(state: &State, service: &Service) -> Vec<ExecutorPlacement> {
-    let of = |executor: &Executor| {
+pub(crate) fn placement(state: &State, service: &Service, range: Range) -> Page<ExecutorPlacement> {
+    let of = |executor: &Arc<Executor>| {
         let mut reasons = Vec::new();
         reasons.extend(idle(service, executor));
         on(state, service.specs.stable_spec(), executor, service.wanted_on(executor), reasons)
     };
-    state.executors().map(|executor| of(executor)).collect()
+    Page::of(state.executors(), range, of)
 }
 
 /// Of a service that may never exist: were it active with this spec and count.
@@ -31,12 +34,13 @@ pub(crate) fn placement_of_spec(
     state: &State,
     spec: &LocalServiceSpec,
     instances_per_host: u32,
-) -> Vec<ExecutorPlacement> {
-    let of = |executor: &Executor| {
+    range: Range,
+) -> Page<ExecutorPlacement> {
+    let of = |executor: &Arc<Executor>| {
         let fits = executor.takes_slots() && spec.matches(|tag| executor.has_tag(tag));
         on(state, spec, executor, if fits { instances_per_host } else { 0 }, Vec::new())
     };
-    state.executors().map(|executor| of(executor)).collect()
+    Page::of(state.executors(), range, of)
 }
 
 /// How many reasons are told of a spec that is for no executor at all.
@@ -53,7 +57,8 @@ pub(crate) fn simulated_placement(
     let mut simulated =
         SimulatedPlacement { requested: 0, placed: 0, placements: Vec::new(), errors: Vec::new() };
     let mut elsewhere: Vec<String> = Vec::new();
-    for (executor, place) in state.executors().zip(placement_of_spec(state, spec, instances_per_host)) {
+    let all = placement_of_spec(state, spec, instances_per_host, WHOLE).items;
+    for (executor, place) in state.executors().zip(all) {
         let sentences = place.reasons.iter().map(|reason| format!("{}: {}", place.hostname, reason.message));
         if place.wanted == 0 {
             elsewhere.extend(sentences.take(MAX_NAMED.saturating_sub(elsewhere.len())));

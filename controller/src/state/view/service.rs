@@ -9,16 +9,35 @@ use muster_common::slot::{SlotPhase, SlotStatus};
 use muster_common::spec::CpuCount;
 
 use super::instance::silent;
+use super::page::{Page, Range};
 use crate::state::{Service, State};
 
 /// How many problems a summary names; the rest is counted.
 const MAX_PROBLEMS: usize = 20;
 
+/// `GET /localservices`.
+#[must_use]
+pub(crate) fn service_summaries(state: &State, range: Range) -> Page<ServiceSummary> {
+    let silent = silent(state);
+    Page::of(state.services(), range, |service| summary(state, service, &silent))
+}
+
 /// `GET /localservices/{id}` (drove-wire.md §2.4).
 #[must_use]
 pub(crate) fn service_summary(state: &State, service: &Service) -> ServiceSummary {
+    summary(state, service, &silent(state))
+}
+
+/// How many instances of all services are HEALTHY.
+#[must_use]
+pub(super) fn healthy_instances(state: &State) -> u64 {
     let silent = silent(state);
-    let (healthy, active) = live(state, service, &silent);
+    state.services().map(|service| live(state, service, &silent).0).sum()
+}
+
+/// A service, where it is known who is `silent`.
+fn summary(state: &State, service: &Service, silent: &BTreeSet<&ExecutorId>) -> ServiceSummary {
+    let (healthy, active) = live(state, service, silent);
     let (mut away, mut failed) = (0, 0);
     let mut problems = Problems::default();
     if let Some(unproven) = unproven(state, service) {
