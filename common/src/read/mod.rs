@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::problem::{FieldError, Noted, Place, Problems, Quoted, merge};
+use crate::problem::{FieldError, Place, Problems, Quoted, merge};
 
 /// Something that users send.
 pub trait Read: Sized {
