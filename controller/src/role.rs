@@ -39,6 +39,8 @@ use crate::users::Users;
 
 /// How many streams of events are open at once.
 const MAX_WATCHES: usize = 1_024;
+/// How many readers of whole services' logs there are at once: each keeps some 100 KiB for who does not read.
+const MAX_SERVICE_LOGS: usize = 256;
 /// How long calls and sessions may take to end; then they are cut.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -235,6 +237,7 @@ impl Controller {
             shutdown: users.clone(),
             frames,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
+            service_logs: Arc::new(Semaphore::new(MAX_SERVICE_LOGS)),
             arriving: Arc::new(Semaphore::new(api::ARRIVING_BYTES)),
             relays,
         }));

@@ -329,28 +329,42 @@ fn who_comes_again_to_a_whole_service_sees_every_line_of_every_instance_once() {
         let wanted = seen.lines() + 40;
         seen.read_until(&rests[turn % rests.len()], |seen| seen.lines() >= wanted);
     }
-    // While nobody reads, one ends and others begin.
-    let stop = json!({
-        "type": "STOP_INSTANCES", "serviceId": SERVICE, "instanceIds": [first[0].instance_id], "skipRespawn": true
+    // While nobody reads, one ends, another one comes and ends in its place, and others begin.
+    let end = |instance: &str, is_last: bool| {
+        let stop = json!({
+            "type": "STOP_INSTANCES", "serviceId": SERVICE, "instanceIds": [instance], "skipRespawn": is_last
+        });
+        cluster.wait_for("a controller that takes the operation", || cluster.operate(&rests[0], &stop).ok());
+        cluster.wait_for("its end", || {
+            cluster.old_instances(SERVICE).into_iter().find(|old| old.instance_id == instance)
+        });
+    };
+    end(&first[0].instance_id, false);
+    let between = cluster.wait_for("another one in its place", || {
+        let healthy = cluster.healthy(SERVICE);
+        healthy.into_iter().find(|one| first.iter().all(|before| before.instance_id != one.instance_id))
     });
-    cluster.wait_for("a controller that takes the operation", || cluster.operate(&rests[0], &stop).ok());
-    cluster.wait_for("its end", || {
-        cluster.old_instances(SERVICE).into_iter().find(|old| old.instance_id == first[0].instance_id)
-    });
+    end(&between.instance_id, true);
     let more = json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": SERVICE, "instancesPerHost": 2});
     cluster.wait_for("a controller that takes the operation", || cluster.operate(&rests[0], &more).ok());
     let live = cluster.wait_for("two instances on each of two executors", || {
         Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == 4)
     });
-    let of_ended = get(&format!("{}?since=0", logs_of(&rests[0], &first[0]))).text().unwrap();
+    let ended = [&first[0], &between];
+    let of_ended = ended.map(|one| get(&format!("{}?since=0", logs_of(&rests[0], one))).text().unwrap());
+    assert!(of_ended.iter().all(|text| !text.is_empty()));
     let is_whole = |text: Option<&String>| {
         text.is_some_and(|text| text.lines().count() == lines && text.ends_with('\n'))
     };
     seen.read_until(&rests[1], |seen| {
         live.iter().all(|instance| is_whole(seen.texts.get(&instance.instance_id)))
-            && seen.texts[&first[0].instance_id].len() >= of_ended.len()
+            && ended.iter().zip(&of_ended).all(|(one, text)| {
+                seen.texts.get(&one.instance_id).is_some_and(|seen| seen.len() >= text.len())
+            })
     });
-    assert_eq!(seen.texts[&first[0].instance_id], of_ended);
+    for (one, text) in ended.iter().zip(&of_ended) {
+        assert_eq!(&seen.texts[&one.instance_id], text, "{}", one.instance_id);
+    }
     for instance in &live {
         let text = &seen.texts[&instance.instance_id];
         assert_eq!(numbers(text), (0..lines).collect::<Vec<_>>(), "{}", instance.instance_id);
