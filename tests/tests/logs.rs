@@ -189,6 +189,13 @@ fn logs_are_read_as_text_by_lines_by_time_and_after_the_end_and_nothing_leads_ou
     assert_eq!(sources, instances.iter().map(|instance| instance.instance_id.clone()).collect());
     assert_eq!(events.last().unwrap().event, "end");
 
+    for absent in ["read/output.log-9999?offset=0", "read/output.log-9999", "download/output.log-9999"] {
+        let answer = get(&format!("{drove}/{absent}"));
+        assert_eq!(answer.status(), 500, "{absent}");
+        let body: Value = answer.json().unwrap();
+        let why = r#"{"error":"there is no output.log-9999, or not any more"}"#;
+        assert_eq!(body["error"], json!(format!("Executor call returned: 400 body: {why}")), "{absent}");
+    }
     for name in
         ["..%2F..%2Fjournal.redb", "output.state", "%2Fetc%2Fpasswd", "output.log.1", "output.log-1%2F.."]
     {
