@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 
 use muster_common::instance::{InstanceInfo, InstanceState};
 use muster_tests::cluster::{BOUND, DevCluster, signal};
@@ -295,6 +297,74 @@ fn who_begins_to_follow_while_an_executor_is_being_restarted_waits_for_it() {
     cluster.dev("kill", "executor-1");
     cluster.dev("start", "executor-1");
     assert_eq!(numbers(&follower.join().unwrap()), (0..lines).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_follows_keeps_out_neither_commands_nor_who_reads_what_there_is() {
+    /// More than a node has followed.
+    const FOLLOWERS: usize = 70;
+    let cluster = DevCluster::start(PROGRAM, 1, &[spec(100, 3)]);
+    let instance = one(&cluster);
+    let rest = cluster.controllers()[0].rest.clone();
+    let url = logs_of(&rest, &instance);
+    let followers: Vec<_> =
+        (0..FOLLOWERS).map(|_| Events::open(&format!("{url}?tail=1&follow=true"), None)).collect();
+    let (open, refused): (Vec<_>, Vec<_>) = followers.into_iter().partition(Result::is_ok);
+    assert_eq!((open.len(), refused.len()), (64, FOLLOWERS - 64));
+    let answer = get(&format!("{url}?tail=1&follow=true"));
+    assert_eq!(answer.status(), 503);
+    let body: Value = answer.json().unwrap();
+    assert_eq!(body["message"], json!("the node has 64 followed logs already; end some and ask again"));
+    // Of a whole service, that is said, and it is tried again.
+    let service = format!("{rest}/apis/v1/localservices/{SERVICE}/logs?tail=1&follow=true");
+    let mut events = Events::open(&service, None).unwrap();
+    assert_eq!(events.next().unwrap().event, "unavailable");
+
+    assert_eq!(get(&format!("{url}?tail=1")).status(), 200);
+    assert_eq!(get(&format!("{}/list", drove(&rest, &instance.instance_id))).status(), 200);
+    let command = format!("{rest}/apis/v1/localservices/{SERVICE}/instances/{}/exec", instance.instance_id);
+    let http = Client::builder().no_proxy().timeout(BOUND).build().unwrap();
+    let ran: Value =
+        http.post(command).json(&json!({"command": ["echo", "here"]})).send().unwrap().json().unwrap();
+    assert_eq!(ran["data"]["stdout"], json!("here\n"), "{ran}");
+
+    drop(open);
+    assert_eq!(events.next().unwrap().event, "lines", "a place is free");
+}
+
+#[test]
+fn there_are_no_more_streams_of_services_than_may_be_also_of_one_without_instances() {
+    const STREAMS: usize = 256;
+    let cluster = DevCluster::start(PROGRAM, 1, &[]);
+    let rest = cluster.controllers()[0].rest.clone();
+    let create = json!({"type": "CREATE", "spec": spec(1, 1), "instancesPerHost": 1});
+    cluster.wait_for("a controller that takes the operation", || cluster.operate(&rest, &create).ok());
+    let host = rest.strip_prefix("http://").unwrap();
+    let open = || {
+        let mut stream = TcpStream::connect(host).unwrap();
+        let path = format!("/apis/v1/localservices/{SERVICE}/logs?follow=true");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+        let mut status = String::new();
+        BufReader::new(&stream).read_line(&mut status).unwrap();
+        (stream, status.split(' ').nth(1).unwrap().to_owned())
+    };
+    let mut streams: Vec<_> = (0..STREAMS).map(|_| open()).collect();
+    assert!(streams.iter().all(|(_, status)| status == "200"), "{streams:?}");
+    assert_eq!(open().1, "503");
+    streams.pop();
+    cluster.wait_for("a place that is given back", || (open().1 == "200").then_some(()));
+}
+
+#[test]
+fn an_executor_that_does_not_answer_has_no_logs_for_drove_s_clients() {
+    let cluster = DevCluster::start(PROGRAM, 1, &[spec(10, 3)]);
+    let drove = drove(&cluster.controllers()[0].rest, &one(&cluster).instance_id);
+    signal(cluster.role("executor-1").pid.unwrap(), Signal::STOP);
+    // Before it is missed, too.
+    for call in ["list", "read/output.log?offset=0", "download/output.log"] {
+        assert_eq!(get(&format!("{drove}/{call}")).status(), 204, "{call}");
+    }
+    signal(cluster.role("executor-1").pid.unwrap(), Signal::CONT);
 }
 
 /// What a reader of a whole service has seen of each instance, over as many connections as it takes.
