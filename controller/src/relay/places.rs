@@ -63,7 +63,7 @@ mod tests {
             assert!(matches!(refused, RelayError::TooMany { limit, .. } if limit == most), "{refused}");
         }
         taken.pop();
-        places.take(&Down::StartExec(v1::StartExec::default())).unwrap();
+        drop(places.take(&Down::StartExec(v1::StartExec::default())).unwrap());
         assert!(places.take(&Down::ListLogFiles(v1::ListLogFiles::default())).is_err(), "as other reads");
     }
 }

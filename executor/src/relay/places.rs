@@ -64,6 +64,6 @@ mod tests {
         }
         assert!(places.take(&list).is_err(), "as other reads");
         taken.pop();
-        places.take(&command).unwrap();
+        drop(places.take(&command).unwrap());
     }
 }
