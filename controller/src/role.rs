@@ -41,6 +41,8 @@ use crate::users::Users;
 const MAX_WATCHES: usize = 1_024;
 /// How many large answers are made at once: as many as there are processors for it, mostly, and each may be of a hundred MB.
 const MAX_MAKING: usize = 8;
+/// How many readers of whole services' logs there are at once: each keeps some 100 KiB for who does not read.
+const MAX_SERVICE_LOGS: usize = 256;
 /// How long calls and sessions may take to end; then they are cut.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -236,6 +238,7 @@ impl Parts {
             shutdown: stop.clone(),
             frames,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
+            service_logs: Arc::new(Semaphore::new(MAX_SERVICE_LOGS)),
             arriving: Arriving::default(),
             making: Arc::new(Semaphore::new(MAX_MAKING)),
             relays,

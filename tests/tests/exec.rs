@@ -287,6 +287,33 @@ fn input_is_echoed_whole_signals_arrive_and_who_leaves_ends_his_command() {
 }
 
 #[test]
+fn who_leaves_or_sends_a_signal_is_heard_while_his_input_waits() {
+    let cluster = DevCluster::start(PROGRAM, 1, &[]);
+    let path = path(&one(&cluster, SERVICE), SERVICE);
+    let rest = cluster.controllers()[0].rest.clone();
+    // More than a pipe and all windows hold.
+    let much = vec![b'x'; 95_000];
+    let query = "stdin=true&command=sh&command=-c&command=echo+%24%24%3B+exec+sleep+1000";
+    runtime().block_on(async {
+        for leaves in [false, true] {
+            let mut user = User::run(&rest, &path, query).await;
+            let pid: u32 = user.until("\n").await.trim().parse().unwrap();
+            for _ in 0..4 {
+                user.send(0, &much).await;
+            }
+            assert!(is_alive(pid));
+            if leaves {
+                drop(user);
+            } else {
+                user.send(5, br#"{"signal":"SIGTERM"}"#).await;
+                assert_eq!(user.end().await, json!({"signal": "SIGTERM"}));
+            }
+            cluster.wait_for("it to be ended", || (!is_alive(pid)).then_some(()));
+        }
+    });
+}
+
+#[test]
 fn docker_commands_run_inside_the_container() {
     let runtime = runtime();
     let Some(engine) = runtime.block_on(engine_or_skip("docker_commands_run_inside_the_container")) else {

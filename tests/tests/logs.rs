@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 
 use muster_common::instance::{InstanceInfo, InstanceState};
@@ -246,6 +246,13 @@ fn logs_are_read_as_text_by_lines_by_time_and_after_the_end_and_nothing_leads_ou
     assert_eq!(sources, instances.iter().map(|instance| instance.instance_id.clone()).collect());
     assert_eq!(events.last().unwrap().event, "end");
 
+    for absent in ["read/output.log-9999?offset=0", "read/output.log-9999", "download/output.log-9999"] {
+        let answer = get(&format!("{drove}/{absent}"));
+        assert_eq!(answer.status(), 500, "{absent}");
+        let body: Value = answer.json().unwrap();
+        let why = r#"{"error":"there is no output.log-9999, or not any more"}"#;
+        assert_eq!(body["error"], json!(format!("Executor call returned: 400 body: {why}")), "{absent}");
+    }
     for name in
         ["..%2F..%2Fjournal.redb", "output.state", "%2Fetc%2Fpasswd", "output.log.1", "output.log-1%2F.."]
     {
@@ -392,6 +399,74 @@ fn who_stops_reading_gives_his_place_back() {
     drop(stalled);
 }
 
+#[test]
+fn who_follows_keeps_out_neither_commands_nor_who_reads_what_there_is() {
+    /// More than a node has followed.
+    const FOLLOWERS: usize = 70;
+    let cluster = DevCluster::start(PROGRAM, 1, &[spec(100, 3)]);
+    let instance = one(&cluster);
+    let rest = cluster.controllers()[0].rest.clone();
+    let url = logs_of(&rest, &instance);
+    let followers: Vec<_> =
+        (0..FOLLOWERS).map(|_| Events::open(&format!("{url}?tail=1&follow=true"), None)).collect();
+    let (open, refused): (Vec<_>, Vec<_>) = followers.into_iter().partition(Result::is_ok);
+    assert_eq!((open.len(), refused.len()), (64, FOLLOWERS - 64));
+    let answer = get(&format!("{url}?tail=1&follow=true"));
+    assert_eq!(answer.status(), 503);
+    let body: Value = answer.json().unwrap();
+    assert_eq!(body["message"], json!("the node has 64 followed logs already; end some and ask again"));
+    // Of a whole service, that is said, and it is tried again.
+    let service = format!("{rest}/apis/v1/localservices/{SERVICE}/logs?tail=1&follow=true");
+    let mut events = Events::open(&service, None).unwrap();
+    assert_eq!(events.next().unwrap().event, "unavailable");
+
+    assert_eq!(get(&format!("{url}?tail=1")).status(), 200);
+    assert_eq!(get(&format!("{}/list", drove(&rest, &instance.instance_id))).status(), 200);
+    let command = format!("{rest}/apis/v1/localservices/{SERVICE}/instances/{}/exec", instance.instance_id);
+    let http = Client::builder().no_proxy().timeout(BOUND).build().unwrap();
+    let ran: Value =
+        http.post(command).json(&json!({"command": ["echo", "here"]})).send().unwrap().json().unwrap();
+    assert_eq!(ran["data"]["stdout"], json!("here\n"), "{ran}");
+
+    drop(open);
+    assert_eq!(events.next().unwrap().event, "lines", "a place is free");
+}
+
+#[test]
+fn there_are_no_more_streams_of_services_than_may_be_also_of_one_without_instances() {
+    const STREAMS: usize = 256;
+    let cluster = DevCluster::start(PROGRAM, 1, &[]);
+    let rest = cluster.controllers()[0].rest.clone();
+    let create = json!({"type": "CREATE", "spec": spec(1, 1), "instancesPerHost": 1});
+    cluster.wait_for("a controller that takes the operation", || cluster.operate(&rest, &create).ok());
+    let host = rest.strip_prefix("http://").unwrap();
+    let open = || {
+        let mut stream = TcpStream::connect(host).unwrap();
+        let path = format!("/apis/v1/localservices/{SERVICE}/logs?follow=true");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+        let mut status = String::new();
+        BufReader::new(&stream).read_line(&mut status).unwrap();
+        (stream, status.split(' ').nth(1).unwrap().to_owned())
+    };
+    let mut streams: Vec<_> = (0..STREAMS).map(|_| open()).collect();
+    assert!(streams.iter().all(|(_, status)| status == "200"), "{streams:?}");
+    assert_eq!(open().1, "503");
+    streams.pop();
+    cluster.wait_for("a place that is given back", || (open().1 == "200").then_some(()));
+}
+
+#[test]
+fn an_executor_that_does_not_answer_has_no_logs_for_drove_s_clients() {
+    let cluster = DevCluster::start(PROGRAM, 1, &[spec(10, 3)]);
+    let drove = drove(&cluster.controllers()[0].rest, &one(&cluster).instance_id);
+    signal(cluster.role("executor-1").pid.unwrap(), Signal::STOP);
+    // Before it is missed, too.
+    for call in ["list", "read/output.log?offset=0", "download/output.log"] {
+        assert_eq!(get(&format!("{drove}/{call}")).status(), 204, "{call}");
+    }
+    signal(cluster.role("executor-1").pid.unwrap(), Signal::CONT);
+}
+
 /// What a reader of a whole service has seen of each instance, over as many connections as it takes.
 #[derive(Default)]
 struct Seen {
@@ -431,28 +506,42 @@ fn who_comes_again_to_a_whole_service_sees_every_line_of_every_instance_once() {
         let wanted = seen.lines() + 40;
         seen.read_until(&rests[turn % rests.len()], |seen| seen.lines() >= wanted);
     }
-    // While nobody reads, one ends and others begin.
-    let stop = json!({
-        "type": "STOP_INSTANCES", "serviceId": SERVICE, "instanceIds": [first[0].instance_id], "skipRespawn": true
+    // While nobody reads, one ends, another one comes and ends in its place, and others begin.
+    let end = |instance: &str, is_last: bool| {
+        let stop = json!({
+            "type": "STOP_INSTANCES", "serviceId": SERVICE, "instanceIds": [instance], "skipRespawn": is_last
+        });
+        cluster.wait_for("a controller that takes the operation", || cluster.operate(&rests[0], &stop).ok());
+        cluster.wait_for("its end", || {
+            cluster.old_instances(SERVICE).into_iter().find(|old| old.instance_id == instance)
+        });
+    };
+    end(&first[0].instance_id, false);
+    let between = cluster.wait_for("another one in its place", || {
+        let healthy = cluster.healthy(SERVICE);
+        healthy.into_iter().find(|one| first.iter().all(|before| before.instance_id != one.instance_id))
     });
-    cluster.wait_for("a controller that takes the operation", || cluster.operate(&rests[0], &stop).ok());
-    cluster.wait_for("its end", || {
-        cluster.old_instances(SERVICE).into_iter().find(|old| old.instance_id == first[0].instance_id)
-    });
+    end(&between.instance_id, true);
     let more = json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": SERVICE, "instancesPerHost": 2});
     cluster.wait_for("a controller that takes the operation", || cluster.operate(&rests[0], &more).ok());
     let live = cluster.wait_for("two instances on each of two executors", || {
         Some(cluster.healthy(SERVICE)).filter(|instances| instances.len() == 4)
     });
-    let of_ended = get(&format!("{}?since=0", logs_of(&rests[0], &first[0]))).text().unwrap();
+    let ended = [&first[0], &between];
+    let of_ended = ended.map(|one| get(&format!("{}?since=0", logs_of(&rests[0], one))).text().unwrap());
+    assert!(of_ended.iter().all(|text| !text.is_empty()));
     let is_whole = |text: Option<&String>| {
         text.is_some_and(|text| text.lines().count() == lines && text.ends_with('\n'))
     };
     seen.read_until(&rests[1], |seen| {
         live.iter().all(|instance| is_whole(seen.texts.get(&instance.instance_id)))
-            && seen.texts[&first[0].instance_id].len() >= of_ended.len()
+            && ended.iter().zip(&of_ended).all(|(one, text)| {
+                seen.texts.get(&one.instance_id).is_some_and(|seen| seen.len() >= text.len())
+            })
     });
-    assert_eq!(seen.texts[&first[0].instance_id], of_ended);
+    for (one, text) in ended.iter().zip(&of_ended) {
+        assert_eq!(&seen.texts[&one.instance_id], text, "{}", one.instance_id);
+    }
     for instance in &live {
         let text = &seen.texts[&instance.instance_id];
         assert_eq!(numbers(text), (0..lines).collect::<Vec<_>>(), "{}", instance.instance_id);

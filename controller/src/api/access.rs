@@ -65,6 +65,8 @@ pub(crate) struct Parts {
     pub frames: Frames,
     /// How many more streams may be opened.
     pub watches: Arc<Semaphore>,
+    /// How many more logs of whole services may be open.
+    pub service_logs: Arc<Semaphore>,
     /// How many more bodies may be on their way, and how much of them.
     pub arriving: Arriving,
     /// How many more answers may be made at once that take long.
@@ -154,6 +156,15 @@ impl Api {
     pub(super) fn watch_place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         Arc::clone(&self.0.watches).try_acquire_owned().map_err(|_| {
             let sentence = "This controller has too many readers of events; ask another one";
+            ApiError::Unavailable(sentence.to_owned())
+        })
+    }
+
+    /// Room for one more stream of a whole service's logs.
+    pub(super) fn service_logs_place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.0.service_logs).try_acquire_owned().map_err(|_| {
+            let sentence =
+                "This controller has too many readers of whole services' logs; ask another one, or retry later";
             ApiError::Unavailable(sentence.to_owned())
         })
     }

@@ -11,6 +11,7 @@
 //! An end that is not the command's own has an `error` as well, and a shell's code for it: 127 where there is no such
 //! command, 126 where it could not be run, 125 where nobody saw it to its end. Whoever leaves ends his command.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State as Context;
@@ -28,6 +29,7 @@ use muster_proto::v1::exec_input::Body as Input;
 use muster_proto::v1::exec_output::Body as Output;
 use muster_proto::v1::relay_down::Body as Down;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +48,13 @@ const MAX_MESSAGE: usize = 256 * 1024;
 /// How often a user is asked whether he is there, and how long he may be silent then.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(60);
+/// How much input of a user waits for a command that does not read: behind so much of it he is heard, with his signals,
+/// and that he left.
+const WAITING_INPUT: usize = 256 * 1024;
+/// What a piece of it costs beside what it carries.
+const PIECE_COST: usize = 64;
+/// How long more than that may wait. Nobody can tell then whether he is still there.
+const INPUT_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// How long the last word may take.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -184,15 +193,74 @@ fn framed(channel: u8, bytes: &[u8]) -> Message {
     Message::Binary(frame.into())
 }
 
+/// Input that waits for the command, piece by piece, each with its room; no piece is the end.
+type Waiting = mpsc::UnboundedReceiver<(Option<Bytes>, OwnedSemaphorePermit)>;
+
+/// Where input waits.
+struct InputQueue {
+    waiting: mpsc::UnboundedSender<(Option<Bytes>, OwnedSemaphorePermit)>,
+    room: Arc<Semaphore>,
+}
+
+impl InputQueue {
+    fn new() -> (Self, Waiting) {
+        let (waiting, pieces) = mpsc::unbounded_channel();
+        (Self { waiting, room: Arc::new(Semaphore::new(WAITING_INPUT)) }, pieces)
+    }
+
+    /// Waits while there is no room. In words why there was none for too long.
+    async fn put(&self, piece: Option<Bytes>) -> Result<(), String> {
+        let cost = piece.as_ref().map_or(0, Bytes::len) + PIECE_COST;
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+        let room = timeout(INPUT_WITHIN, Arc::clone(&self.room).acquire_many_owned(cost)).await;
+        let room = room.map_err(|_| {
+            format!("the command read nothing of its input for {INPUT_WITHIN:?}, and was ended")
+        })?;
+        // It is never closed; and who passes input on lives as long as this.
+        let _ = room.map(|room| self.waiting.send((piece, room)));
+        Ok(())
+    }
+}
+
+/// Passes on what waits as the command takes it; comes back only when that cannot be.
+async fn pass_on(sender: &RelaySender, mut waiting: Waiting) -> RelayError {
+    while let Some((piece, _room)) = waiting.recv().await {
+        let passed = match piece {
+            Some(piece) => sender.feed(piece).await,
+            None => sender.end_input().await,
+        };
+        match passed {
+            Ok(()) => {}
+            // What came of it is told by the command's end.
+            Err(RelayError::Broken { .. }) => break,
+            Err(error) => return error,
+        }
+    }
+    std::future::pending().await
+}
+
 /// The user's side; none when he is gone.
 async fn hear(
     sender: &RelaySender,
+    from_user: impl Stream<Item = Result<Message, axum::Error>> + Unpin,
+) -> Option<End> {
+    let (input, waiting) = InputQueue::new();
+    tokio::select! {
+        end = listen(sender, &input, from_user) => end,
+        error = pass_on(sender, waiting) => Some(End::unseen(error)),
+    }
+}
+
+/// Listens to him, also while his input waits.
+async fn listen(
+    sender: &RelaySender,
+    input: &InputQueue,
     mut from_user: impl Stream<Item = Result<Message, axum::Error>> + Unpin,
 ) -> Option<End> {
     // Silence, an end, a break: he is gone.
     while let Ok(Some(Ok(message))) = timeout(SILENCE, from_user.next()).await {
         let said = match message {
-            Message::Binary(frame) => tell(sender, frame).await,
+            Message::Binary(frame) => tell(sender, input, frame).await,
             Message::Text(_) => Err("messages are binary; the first byte is the channel".to_owned()),
             Message::Ping(_) | Message::Pong(_) => Ok(()),
             Message::Close(_) => return None,
@@ -205,7 +273,7 @@ async fn hear(
 }
 
 /// Passes on what the user says. In words what is wrong with it.
-async fn tell(sender: &RelaySender, mut frame: Bytes) -> Result<(), String> {
+async fn tell(sender: &RelaySender, input: &InputQueue, mut frame: Bytes) -> Result<(), String> {
     if frame.is_empty() {
         return Err("a message without a channel".to_owned());
     }
@@ -213,11 +281,11 @@ async fn tell(sender: &RelaySender, mut frame: Bytes) -> Result<(), String> {
     let malformed =
         |error: serde_json::Error| format!("a message on channel {channel} cannot be read: {error}");
     let told = match channel {
-        STDIN if frame.is_empty() => sender.end_input().await,
+        STDIN if frame.is_empty() => return input.put(None).await,
         STDIN => {
             while !frame.is_empty() {
                 let piece = frame.split_to(frame.len().min(INPUT_PIECE));
-                sender.feed(piece).await.map_err(|error| error.to_string())?;
+                input.put(Some(piece)).await?;
             }
             Ok(())
         }
@@ -241,6 +309,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn input_waits_within_bounds_and_no_longer_than_it_may() {
+        let (input, mut pieces) = InputQueue::new();
+        let piece = Bytes::from(vec![0; INPUT_PIECE]);
+        let most = WAITING_INPUT / (INPUT_PIECE + PIECE_COST);
+        for _ in 0..most {
+            input.put(Some(piece.clone())).await.unwrap();
+        }
+        let refused = input.put(Some(piece.clone())).await.unwrap_err();
+        assert!(refused.contains("read nothing of its input"), "{refused}");
+        assert_eq!(pieces.len(), most);
+        drop(pieces.recv().await.unwrap());
+        input.put(Some(piece)).await.unwrap();
+        for _ in 0..8 {
+            input.put(None).await.unwrap();
+        }
+    }
 
     #[test]
     fn every_end_has_a_code_or_a_signal_and_one_that_is_not_the_command_s_own_a_reason() {

@@ -89,18 +89,16 @@ pub(super) async fn read(
     // What is not given, and what cannot be meant.
     let length = u64::try_from(length).ok().filter(|length| *length > 0).unwrap_or(DEFAULT_LENGTH);
     let ask = file.ask(instance.to_string(), offset, length.min(MAX_LENGTH), true);
-    Ok(match piece(LogReading::open(api.relays(), &executor, ask).await, file, offset).await {
-        Ok(piece) => Json(piece).into_response(),
+    Ok(match LogReading::open(api.relays(), &executor, ask).await {
+        Ok(reading) => match piece(reading, file, offset).await {
+            Ok(piece) => Json(piece).into_response(),
+            Err(error) => failed(&error),
+        },
         Err(error) => not_read(&error),
     })
 }
 
-async fn piece(
-    reading: Result<LogReading, RelayError>,
-    file: LogFileName,
-    offset: u64,
-) -> Result<Piece, RelayError> {
-    let mut reading = reading?;
+async fn piece(mut reading: LogReading, file: LogFileName, offset: u64) -> Result<Piece, RelayError> {
     let (mut data, mut begin) = (Vec::new(), None);
     while let Some(text) = reading.next().await? {
         if !text.text.is_empty() {
@@ -167,21 +165,26 @@ fn nothing() -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
 
+/// Nothing was heard of the log. An executor that does not answer is not live, be that known yet or not.
 fn not_read(error: &RelayError) -> Response {
     match error {
         RelayError::NotFound(why) => refused(why),
-        RelayError::Away { .. } | RelayError::Gone(_) | RelayError::NoSession { .. } => nothing(),
-        RelayError::NoLeader { .. }
+        RelayError::Away { .. }
+        | RelayError::Gone(_)
+        | RelayError::NoSession { .. }
         | RelayError::NotDialled { .. }
+        | RelayError::Broken { .. } => nothing(),
+        RelayError::NoLeader { .. }
         | RelayError::TooMany { .. }
         | RelayError::Busy(_)
         | RelayError::NoSuchCommand(_)
         | RelayError::Failed(_)
-        | RelayError::Broken { .. }
-        | RelayError::Misunderstood { .. } => {
-            (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "error": error.to_string() }))).into_response()
-        }
+        | RelayError::Misunderstood { .. } => failed(error),
     }
+}
+
+fn failed(error: &RelayError) -> Response {
+    (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "error": error.to_string() }))).into_response()
 }
 
 /// As Drove's controller words what its executor refused.
@@ -194,6 +197,26 @@ fn refused(why: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::Who;
+
+    #[test]
+    fn an_executor_that_does_not_answer_is_not_live_and_one_that_answers_with_a_failure_is() {
+        let who = Who { executor: ExecutorId::new("e1").unwrap(), hostname: "h1".to_owned() };
+        let within = std::time::Duration::from_secs(10);
+        let silent = RelayError::NotDialled { who: who.clone(), within, address: "c:1".to_owned() };
+        let broken = RelayError::Broken { who, why: "it ended the relay".to_owned() };
+        for error in [&silent, &broken] {
+            assert_eq!(not_read(error).status(), StatusCode::NO_CONTENT, "{error}");
+        }
+        for error in [
+            RelayError::Failed("the disk".to_owned()),
+            RelayError::Busy("32".to_owned()),
+            RelayError::NotFound("output.log-7".to_owned()),
+        ] {
+            assert_eq!(not_read(&error).status(), StatusCode::INTERNAL_SERVER_ERROR, "{error}");
+        }
+        assert_eq!(failed(&broken).status(), StatusCode::INTERNAL_SERVER_ERROR, "in the middle");
+    }
 
     #[test]
     fn a_renamed_file_bears_the_time_as_drove_writes_it() {

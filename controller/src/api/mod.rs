@@ -6,6 +6,7 @@
 //! | `access` | what a call may do: read the state, submit a command |
 //! | `services`, `instances`, `operations`, `placement`, `cluster`, `controllers`, `executors`, `backup`, `events`, `watch` | the calls |
 //! | `logs`, `service_logs`, `logfiles` | what instances wrote: one, all of a service, as Drove has them |
+//! | `newcomers` | whom a reader of a service's logs has not met yet |
 //! | `exec`, `exec_socket` | commands beside instances: to their end, and interactive |
 //! | `exec_request` | what such a command is |
 //! | `log_place`, `service_place`, `log_file` | where a reader was in a log, in those of a service, and what its files are called |
@@ -43,6 +44,7 @@ mod log_file;
 mod log_place;
 mod logfiles;
 mod logs;
+mod newcomers;
 mod openapi;
 mod operations;
 mod origin;

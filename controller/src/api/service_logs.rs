@@ -1,6 +1,6 @@
 //! What all instances of a service write, in one stream (an addition to Drove's API).
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,13 @@ use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use futures::Stream;
 use futures::stream::unfold;
 use http::HeaderMap;
-use muster_common::id::{InstanceId, ServiceId};
+use muster_common::id::{ExecutorId, InstanceId, ServiceId};
+use muster_common::time::LedTime;
 use muster_proto::v1;
 use muster_proto::v1::read_log::From;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -23,6 +24,7 @@ use super::access::Api;
 use super::error::ApiError;
 use super::log_place::LogPlace;
 use super::logs::{STOPPING, Source, Told, Wanted, resumed};
+use super::newcomers::Newcomers;
 use super::path::Named;
 use super::query::Parameters;
 use super::service_place::{Reached, ServicePlace};
@@ -30,12 +32,18 @@ use super::services::known;
 use crate::relay::{LogReading, RelayError, Relays};
 use crate::state::{Instance, State};
 
-/// How many instances are read at once in one call.
+/// How many instances are followed at once in one call.
 const MAX_AT_ONCE: usize = 64;
+/// How many are read at once where nobody follows: they take turns, and leave places to others.
+const MAX_READ_AT_ONCE: usize = 8;
+/// How many more wait for their turn where it is followed: with those that are read, as many as a place names.
+const MAX_WAITING: usize = 64;
 /// How many messages wait for a reader; who writes waits while it is full.
 const QUEUE: usize = 16;
 /// Between two tries of what cannot be read for now.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked for instances that came, at most.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// Where reading begins of what came later.
 const BEGINNING: Reached = Reached::At(LogPlace(v1::LogPlace { segment: 0, offset: 0 }));
 /// How long a stream is silent at most.
@@ -45,13 +53,14 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// say of which they are. Those that come while it is followed are followed too, from their beginning. One that
 /// cannot be read is said to be unavailable once, and goes on when it can. `end` without an instance is the end
 /// of all. Messages of a stream that is followed have ids, which name the place in each log: whoever comes again with one
-/// misses and repeats nothing of any.
+/// misses and repeats nothing of any, those included that came and ended meanwhile.
 pub(super) async fn of_service(
     Context(api): Context<Api>,
     Named(service): Named<String>,
     headers: HeaderMap,
     query: Parameters,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
+    let place_here = api.service_logs_place()?;
     let resumed: Option<ServicePlace> = resumed(&headers, &query)?;
     let wanted = Wanted::of(&headers, &query, None)?;
     let with_old = query.flag("old")?;
@@ -69,16 +78,20 @@ pub(super) async fn of_service(
         ready,
         place: wanted.follow.then(|| resumed.clone().unwrap_or_default()),
         states: api.watch_state(),
+        _place_here: place_here,
+    };
+    let (since, named) = match &resumed {
+        Some(place) => (place.known_before(), place.instances().cloned().collect()),
+        None => (with_old.then(LedTime::default), Vec::new()),
     };
     let gathering = Gathering {
-        service,
+        newcomers: Newcomers::new(service, since, named),
         wanted,
-        with_old: with_old && resumed.is_none(),
         resumed,
         relays: api.relays().clone(),
         states: api.watch_state(),
         told,
-        begun: BTreeSet::new(),
+        waiting: VecDeque::new(),
     };
     let gathering = AbortOnDropHandle::new(tokio::spawn(gathering.run(api.shutdown())));
     let events = unfold((telling, gathering), |(mut telling, gathering)| async move {
@@ -90,8 +103,10 @@ pub(super) async fn of_service(
 
 /// What a reader is told, or what his place is to name.
 enum Message {
-    /// This one is read from now on.
-    Begun(InstanceId, Reached),
+    /// This one is read from there on.
+    Reached(InstanceId, Reached),
+    /// All are named who ended before.
+    KnownBefore(LedTime),
     Of(Arc<Source>, Told),
     OfAll(Told),
 }
@@ -102,14 +117,22 @@ struct Telling {
     /// None where nobody comes again.
     place: Option<ServicePlace>,
     states: watch::Receiver<Arc<State>>,
+    _place_here: OwnedSemaphorePermit,
 }
 
 impl Telling {
     async fn next(&mut self) -> Option<Sent> {
         loop {
             let sent = match self.ready.recv().await? {
-                Message::Begun(instance, reached) => {
+                Message::Reached(instance, reached) => {
                     self.reach(&instance, reached);
+                    continue;
+                }
+                Message::KnownBefore(end) => {
+                    if let Some(place) = &mut self.place {
+                        place.know_before(end);
+                    }
+                    self.forget_ended();
                     continue;
                 }
                 Message::Of(source, told) => {
@@ -135,24 +158,37 @@ impl Telling {
         let Some(place) = &mut self.place else { return };
         place.reach(instance, reached);
         if reached == Reached::End {
-            let state = self.states.borrow();
-            place.forget_ended(|instance| state.instance(instance).is_some_and(|known| known.is_live()));
+            self.forget_ended();
         }
+    }
+
+    /// Nobody takes him for new whose end was known before the last look.
+    fn forget_ended(&mut self) {
+        let Some(place) = &mut self.place else { return };
+        let (state, before) = (self.states.borrow(), place.known_before());
+        let seems_new = |known: &Arc<Instance>| known.ended.is_none_or(|end| Some(end.led) >= before);
+        place.forget_ended(|instance| state.instance(instance).is_some_and(seems_new));
     }
 }
 
 /// Reads all instances of a service for one caller; ends with him.
 struct Gathering {
-    service: ServiceId,
+    newcomers: Newcomers,
     wanted: Wanted,
-    with_old: bool,
     /// Where its caller goes on.
     resumed: Option<ServicePlace>,
     relays: Relays,
     states: watch::Receiver<Arc<State>>,
     told: mpsc::Sender<Message>,
-    /// Whose logs are read, or were.
-    begun: BTreeSet<InstanceId>,
+    /// Whose turn is to come.
+    waiting: VecDeque<Turn>,
+}
+
+/// An instance that is to be read.
+struct Turn {
+    source: Arc<Source>,
+    executor: ExecutorId,
+    ask: v1::ReadLog,
 }
 
 impl Gathering {
@@ -160,57 +196,71 @@ impl Gathering {
         let last = tokio::select! {
             biased;
             () = shutdown.cancelled() => Told::Unavailable(STOPPING.to_owned()),
-            () = self.gather() => Told::End,
+            () = self.gather() => if self.wanted.follow {
+                Told::Unavailable(STOPPING.to_owned())
+            } else {
+                Told::End
+            },
         };
         // An error means that nobody reads any more.
         let _ = self.told.send(Message::OfAll(last)).await;
     }
 
-    /// Until all is read; for ever where it is followed.
+    /// Until all is read; where it is followed, for as long as there is a state.
     async fn gather(&mut self) {
+        let state = self.states.borrow().clone();
+        self.tell_forgotten(&state).await;
+        self.look(&state, 0, true).await;
+        drop(state);
         let mut readers = JoinSet::new();
-        let mut is_first = true;
+        let mut next_look = Instant::now() + LOOK_INTERVAL;
+        let at_once = if self.wanted.follow { MAX_AT_ONCE } else { MAX_READ_AT_ONCE };
         loop {
-            let state = self.states.borrow_and_update().clone();
-            if is_first {
-                self.tell_forgotten(&state).await;
+            while readers.len() < at_once
+                && let Some(turn) = self.waiting.pop_front()
+            {
+                readers.spawn(self.read(turn));
             }
-            let mut news = Vec::new();
-            for instance in self.news(&state) {
-                // Of those that come later nothing was said yet.
-                let reached = if is_first { self.reached(&instance.record.id) } else { Some(BEGINNING) };
-                if let Some(reached) = reached {
-                    let _ = self.told.send(Message::Begun(instance.record.id.clone(), reached)).await;
-                    news.push((instance, reached));
-                }
-            }
-            // Not before all are named: who leaves after the first message must not take the others for new.
-            for (instance, reached) in news {
-                self.read(&mut readers, &state, &instance, reached).await;
-            }
-            is_first = false;
             if readers.is_empty() && !self.wanted.follow {
                 return;
             }
+            let changed = async {
+                sleep_until(next_look).await;
+                self.states
+                    .wait_for(|state| self.newcomers.is_due(state))
+                    .await
+                    .map(|state| Arc::clone(&state))
+            };
             tokio::select! {
                 Some(_ended) = readers.join_next() => {}
-                changed = self.states.changed(), if self.wanted.follow => if changed.is_err() {
-                    return;
-                },
+                state = changed, if self.wanted.follow => {
+                    let Ok(state) = state else { return };
+                    self.look(&state, readers.len(), false).await;
+                    next_look = Instant::now() + LOOK_INTERVAL;
+                }
             }
         }
     }
 
-    /// The instances that were not there before.
-    fn news(&mut self, state: &State) -> Vec<Arc<Instance>> {
-        let is_first = self.begun.is_empty();
-        let old = state.old_instances(&self.service).filter(|_| self.with_old && is_first);
-        // Who ended meanwhile is read to his end. Whoever comes again says only names: those of this service are meant.
-        let named = self.resumed.iter().filter(|_| is_first).flat_map(ServicePlace::instances);
-        let named = named.filter_map(|id| state.instance(id));
-        let named = named.filter(|instance| instance.record.slot.service == self.service);
-        let all: Vec<_> = state.live_instances(&self.service).chain(old).chain(named).cloned().collect();
-        all.into_iter().filter(|instance| self.begun.insert(instance.record.id.clone())).collect()
+    /// Has those read that were not met before.
+    async fn look(&mut self, state: &State, reading: usize, is_first: bool) {
+        let mut news = Vec::new();
+        for instance in self.newcomers.meet(state) {
+            // Of those that come later nothing was said yet.
+            let reached = if is_first { self.reached(&instance.record.id) } else { Some(BEGINNING) };
+            if let Some(reached) = reached {
+                let _ = self.told.send(Message::Reached(instance.record.id.clone(), reached)).await;
+                news.push((instance, reached));
+            }
+        }
+        // Not before all are named: who leaves after the first message must not take the others for new, nor miss
+        // those that are over.
+        let _ = self.told.send(Message::KnownBefore(self.newcomers.known_before())).await;
+        // What is forgotten meanwhile has no log any more.
+        self.waiting.retain(|turn| state.instance(&turn.source.instance_id).is_some());
+        for (instance, reached) in news {
+            self.have_read(state, reading, &instance, reached).await;
+        }
     }
 
     /// Says of whom nothing is known any more that he cannot be gone on with.
@@ -220,7 +270,7 @@ impl Gathering {
             let why = "nothing is known of it any more, and its log went with it".to_owned();
             let source =
                 Source { instance_id: instance.clone(), executor_id: String::new(), hostname: String::new() };
-            let _ = self.told.send(Message::Begun(instance.clone(), Reached::End)).await;
+            let _ = self.told.send(Message::Reached(instance.clone(), Reached::End)).await;
             let _ = self.told.send(Message::Of(source.into(), Told::Unavailable(why))).await;
         }
     }
@@ -243,7 +293,8 @@ impl Gathering {
         v1::ReadLog { whole_characters: true, ..ask }
     }
 
-    async fn read(&self, readers: &mut JoinSet<()>, state: &State, instance: &Instance, reached: Reached) {
+    /// Gives it a turn, beside as many as are being read.
+    async fn have_read(&mut self, state: &State, reading: usize, instance: &Instance, reached: Reached) {
         let id = &instance.record.id;
         let executor = &instance.record.slot.executor;
         let hostname = state.executor(executor).map(|known| known.record.hostname.clone());
@@ -252,17 +303,26 @@ impl Gathering {
             executor_id: executor.to_string(),
             hostname: hostname.unwrap_or_default(),
         });
-        // Those that only wait to be read do so here; who follows never makes room.
-        while !self.wanted.follow && readers.len() >= MAX_AT_ONCE {
-            readers.join_next().await;
+        let before = reading + self.waiting.len();
+        // Who follows may keep his turn for ever.
+        if self.wanted.follow && before >= MAX_AT_ONCE {
+            let has_turn = before < MAX_AT_ONCE + MAX_WAITING;
+            let else_waits = if has_turn { "wait until one of them ends, or " } else { "" };
+            let why = format!(
+                "{MAX_AT_ONCE} instances are followed already; {else_waits}follow this one by its id"
+            );
+            let _ = self.told.send(Message::Of(Arc::clone(&source), Told::Unavailable(why))).await;
+            if !has_turn {
+                return;
+            }
         }
-        if readers.len() >= MAX_AT_ONCE {
-            let why = format!("{MAX_AT_ONCE} instances are followed already; follow this one by its id");
-            let _ = self.told.send(Message::Of(source, Told::Unavailable(why))).await;
-            return;
-        }
-        let reading = LogReading::new(&self.relays, executor, self.ask(id, reached));
-        readers.spawn(read_one(reading, source, self.wanted.follow, self.states.clone(), self.told.clone()));
+        self.waiting.push_back(Turn { source, executor: executor.clone(), ask: self.ask(id, reached) });
+    }
+
+    fn read(&self, turn: Turn) -> impl Future<Output = ()> + use<> {
+        let Turn { source, executor, ask } = turn;
+        let reading = LogReading::new(&self.relays, &executor, ask);
+        read_one(reading, source, self.wanted.follow, self.states.clone(), self.told.clone())
     }
 }
 
@@ -288,8 +348,12 @@ async fn read_one(
         let is_news = !is_early && (next.is_ok() || !is_told);
         let is_error = next.is_err();
         is_told = is_error && !is_early;
+        let is_gone = !goes_on && matches!(next, Err(RelayError::NotFound(_) | RelayError::Gone(_)));
         if is_news && told.send(Message::Of(Arc::clone(&source), Told::of(next))).await.is_err() {
             return;
+        }
+        if is_gone {
+            let _ = told.send(Message::Reached(source.instance_id.clone(), Reached::End)).await;
         }
         if !goes_on {
             return;

@@ -54,13 +54,13 @@ pub(crate) enum RelayError {
         /// Where it should have come.
         address: String,
     },
-    /// This controller has too many relays open.
-    #[error(
-        "this controller has {limit} logs and commands open already; close some, or ask another controller"
-    )]
+    /// This controller has enough to do.
+    #[error("this controller has {limit} {what} already; end some, or ask another controller")]
     TooMany {
         /// The most that it has.
         limit: usize,
+        /// Of what.
+        what: &'static str,
     },
     /// What was asked for is not there.
     #[error("{0}")]

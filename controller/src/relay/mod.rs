@@ -9,6 +9,7 @@
 //! | `service` | the gRPC service: executors that dial, controllers that ask the leader |
 //! | `link` | an open relay: the messages down and up, and the credit that bounds them |
 //! | `reading` | a log that is read through a relay, and through another one when that breaks |
+//! | `places` | how many relays are open at once |
 //! | `error` | why a relay could not be opened, or broke |
 //!
 //! This module must not know REST, nor what the data means that it carries.
@@ -16,6 +17,7 @@
 mod awaited;
 mod error;
 mod link;
+mod places;
 mod reading;
 mod service;
 mod summon;
@@ -28,7 +30,7 @@ use muster_common::id::{ControllerId, ExecutorId};
 use muster_platform::{TlsIdentity, World};
 use muster_proto::v1;
 use muster_proto::v1::relay_down::Body as Down;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::raft::RaftStatus;
@@ -36,6 +38,7 @@ use crate::session::Summons;
 use crate::state::{Contact, State};
 
 use awaited::Awaited;
+use places::Places;
 use service::Service;
 use summon::Summoner;
 
@@ -43,8 +46,6 @@ pub(crate) use error::RelayError;
 pub(crate) use link::{Relay, RelaySender, Up};
 pub(crate) use reading::LogReading;
 
-/// How many relays are open at once. Each holds some 256 KiB at most for a user who does not read.
-const MAX_RELAYS: usize = 256;
 /// How long an executor that was told to dial may take: a connection, a handshake that may have to queue.
 const DIALS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -54,7 +55,7 @@ pub(crate) struct Relays {
     summoner: Arc<Summoner>,
     awaited: Awaited,
     state: watch::Receiver<Arc<State>>,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 /// The gRPC routes, and what opens relays for calls of users.
@@ -69,16 +70,14 @@ pub(crate) fn relays(
     let awaited = Awaited::default();
     let routes = Service::routes(awaited.clone(), summons.clone());
     let summoner = Arc::new(Summoner { id, world, tls, status, summons });
-    (routes, Relays { summoner, awaited, state, places: Arc::new(Semaphore::new(MAX_RELAYS)) })
+    (routes, Relays { summoner, awaited, state, places: Places::default() })
 }
 
 impl Relays {
     /// Has the executor dial, and sends it `request`. Takes a bounded time; dropping the future gives it up.
     pub(crate) async fn open(&self, executor: &ExecutorId, request: Down) -> Result<Relay, RelayError> {
         let who = self.present(executor)?;
-        let place = Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| RelayError::TooMany { limit: MAX_RELAYS })?;
+        let place = self.places.take(&request)?;
         let relay = self.summoner.world.uuid().simple().to_string();
         let (_awaiting, arrival) = self.awaited.expect(relay.clone(), executor.clone());
         let address = self.summoner.summon(&who, relay).await?;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use imbl::ordset::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use muster_common::evidence::Transition;
 use muster_common::id::{ExecutorId, InstanceId, ServiceId, SlotId};
@@ -87,6 +89,45 @@ impl Instance {
         }
         let after = self.record.timeline.last().map_or(self.record.created, |last| last.at);
         self.remarks.push(Remark { after, transition });
+    }
+}
+
+/// Which instances of a service were there at some time. Whether they still are is known without a look at each, and it
+/// keeps nothing else of that time in memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Population {
+    live: OrdSet<InstanceId>,
+    newest_end: Option<LedTime>,
+}
+
+impl Population {
+    /// Whether nobody came or ended between the two. Cheap; one that was read from a snapshot is never as another.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        let has_same = self.live.ptr_eq(&other.live) || (self.live.is_empty() && other.live.is_empty());
+        has_same && self.newest_end == other.newest_end
+    }
+
+    /// Whether it may have run then.
+    pub(crate) fn has(&self, instance: &InstanceId) -> bool {
+        self.live.contains(instance)
+    }
+
+    /// Who may run by `later` and did not yet, and who did and may not any more. What that costs follows from how many
+    /// they are.
+    pub(crate) fn came_and_went<'a>(&'a self, later: &'a Self) -> (Vec<&'a InstanceId>, Vec<&'a InstanceId>) {
+        let (mut came, mut went) = (Vec::new(), Vec::new());
+        for change in self.live.diff(&later.live) {
+            match change {
+                DiffItem::Add(id) => came.push(id),
+                DiffItem::Remove(id) => went.push(id),
+            }
+        }
+        (came, went)
+    }
+
+    /// Whoever ends from now on ends then or later.
+    pub(crate) fn next_end(&self) -> LedTime {
+        self.newest_end.map_or_else(LedTime::default, |newest| newest.plus(Duration::from_millis(1)))
     }
 }
 
@@ -198,6 +239,11 @@ impl Instances {
         let ids =
             std::iter::from_fn(move || if old.peek() > awaited.peek() { old.next() } else { awaited.next() });
         ids.filter_map(|(_, id)| self.records.get(id))
+    }
+
+    pub(super) fn population(&self, service: &ServiceId) -> Population {
+        let live = self.live_by_service.get(service).cloned().unwrap_or_default();
+        Population { live, newest_end: self.newest_end(service) }
     }
 
     /// When the newest of a service's ended ones ended.

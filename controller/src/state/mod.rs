@@ -81,7 +81,7 @@ pub(crate) use command::{Change, ExecNoted, ExecutorReport};
 pub use command::{Command, Wish};
 pub(crate) use events::{EventPosition, EventRecord, Happening};
 pub(crate) use executor::{Drain, Executor};
-pub(crate) use instances::{Instance, Moment, Remark};
+pub(crate) use instances::{Instance, Moment, Population, Remark};
 pub(crate) use muster_common::executor::Contact;
 pub(crate) use progress::{brief, goes_in_waves, is_begun, is_for_canaries};
 pub(crate) use refusal::{Refusal, allowed_operations};
@@ -357,6 +357,11 @@ impl State {
     /// The instances of a service that ended, newest first; also of one that is destroyed by now.
     pub fn old_instances(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Instance>> {
         self.instances.old_of_service(service)
+    }
+
+    /// Which instances of a service there are.
+    pub(crate) fn population(&self, service: &ServiceId) -> Population {
+        self.instances.population(service)
     }
 
     /// One operation as it is stored; [`view::operation`] adds the progress of one that runs.

@@ -10,14 +10,15 @@ use muster_proto::v1;
 use muster_proto::v1::relay_down::Body as Down;
 use muster_proto::v1::relay_up::Body as Up;
 use muster_proto::v1::relays_client::RelaysClient;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::exec::{Inputs, Told, inputs};
 use super::line::{Credit, Line, Refusal};
-use super::{MAX_RELAYS, Node, exec, log};
+use super::places::Places;
+use super::{Node, exec, log};
 
 /// For the connection, and for the request once it is there.
 const REACHED_WITHIN: Duration = Duration::from_secs(10);
@@ -28,15 +29,15 @@ const ENDED_WITHIN: Duration = Duration::from_secs(5);
 /// How many messages wait for the connection.
 const UP_QUEUE: usize = 2;
 
-/// Dials, answers, ends. Without a place it only says that there is none.
-pub(super) async fn live(node: Arc<Node>, dial: v1::Dial, place: Option<OwnedSemaphorePermit>) {
+/// Dials, answers, ends.
+pub(super) async fn live(node: Arc<Node>, places: Arc<Places>, dial: v1::Dial) {
     let (controller, address) = (dial.controller, dial.address.clone());
-    if let Err(why) = attend(&node, dial, place.is_some()).await {
+    if let Err(why) = attend(&node, &places, dial).await {
         tracing::info!(controller, address, why, "a relay ended early");
     }
 }
 
-async fn attend(node: &Node, dial: v1::Dial, has_place: bool) -> Result<(), String> {
+async fn attend(node: &Node, places: &Places, dial: v1::Dial) -> Result<(), String> {
     let expected = ExpectedPeer::Controller(ControllerId(dial.controller));
     let channel =
         channel(&node.world, &node.tls, &dial.address, expected).map_err(|error| error.to_string())?;
@@ -55,7 +56,7 @@ async fn attend(node: &Node, dial: v1::Dial, has_place: bool) -> Result<(), Stri
     let credit = Credit::default();
     let line = Line::new(up.clone(), credit.clone());
     let last = tokio::select! {
-        outcome = answer(node, first.body, line, told, has_place) => match outcome {
+        outcome = answer(node, places, first.body, line, told) => match outcome {
             Ok(last) => last,
             Err(refusal) => Up::Refusal(refusal.into()),
         },
@@ -73,16 +74,12 @@ async fn attend(node: &Node, dial: v1::Dial, has_place: bool) -> Result<(), Stri
 /// What the request asks for; ends with the last message.
 async fn answer(
     node: &Node,
+    places: &Places,
     request: Option<Down>,
     line: Line,
     told: Told,
-    has_place: bool,
 ) -> Result<Up, Refusal> {
-    if !has_place {
-        return Err(Refusal::Busy(format!(
-            "the node has {MAX_RELAYS} logs and commands open already; close some and ask again"
-        )));
-    }
+    let _place = request.as_ref().map(|request| places.take(request)).transpose()?;
     match request {
         Some(Down::ListLogFiles(ask)) => log::list(&node.logs, &ask).await,
         Some(Down::ReadLog(ask)) => log::read(&node.logs, &ask, line).await,

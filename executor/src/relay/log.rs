@@ -85,6 +85,10 @@ impl Reading {
     async fn begin(log: &InstanceLog, ask: &v1::ReadLog) -> Result<Self, Refusal> {
         let at = place(log, ask.from.as_ref()).await.map_err(unread)?;
         let segments = log.segments().await.map_err(unread)?;
+        if ask.within_segment && !segments.iter().any(|segment| segment.number == at.segment) {
+            let number = at.segment;
+            return Err(Refusal::NotFound(format!("there is no output.log-{number}, or not any more")));
+        }
         Ok(Self {
             log: log.clone(),
             following: log.follow(at),
@@ -305,6 +309,10 @@ mod tests {
             let wanted: &str = &whole[begin..end];
             assert_eq!(joined(&texts), wanted);
         }
+        let absent = From::Place(v1::LogPlace { segment: 9_999, offset: 0 });
+        let ask = v1::ReadLog { within_segment: true, ..ask(absent) };
+        let refusal = Reading::begin(&log, &ask).await.err().unwrap();
+        assert_eq!(refusal, Refusal::NotFound("there is no output.log-9999, or not any more".to_owned()));
     }
 
     #[tokio::test]

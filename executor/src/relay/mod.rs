@@ -5,6 +5,7 @@
 //! | module | noun |
 //! |---|---|
 //! | `dial` | one relay, from the connection to its end |
+//! | `places` | how many are answered at once |
 //! | `line` | what goes up: no more than there is credit for |
 //! | `log` | logs that are listed, read and followed |
 //! | `exec` | commands beside workloads |
@@ -18,24 +19,26 @@ mod dial;
 mod exec;
 mod line;
 mod log;
+mod places;
 
 use std::sync::Arc;
 
 use muster_platform::{TlsIdentity, World};
 use muster_proto::v1;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::runner::{Logs, RunnerSet};
 use crate::supervisor::Handle;
 
-/// How many relays are open at once.
-const MAX_RELAYS: usize = 32;
-/// How many more are told that there are too many. What comes beyond is passed over.
-const MAX_REFUSALS: usize = 32;
-/// How many wait to be dialled.
-const QUEUE: usize = 64;
+use places::{MAX_ANSWERED, Places};
+
+/// How many more are open than are answered: they begin, end, or are told that there are too many. What comes beyond is
+/// passed over.
+const MAX_UNANSWERED: usize = 64;
+/// How many wait to be dialled: more than one call asks for.
+const QUEUE: usize = 128;
 
 /// Where the session leaves whom to dial.
 #[derive(Debug, Clone)]
@@ -76,7 +79,7 @@ pub(crate) struct Node {
 
 /// Dials whom it is told to until `shutdown`, which ends all relays.
 pub(crate) async fn run(node: Node, mut dials: mpsc::Receiver<v1::Dial>, shutdown: CancellationToken) {
-    let (node, places) = (Arc::new(node), Arc::new(Semaphore::new(MAX_RELAYS)));
+    let (node, places) = (Arc::new(node), Arc::new(Places::default()));
     let mut relays = JoinSet::new();
     loop {
         let dial = tokio::select! {
@@ -85,14 +88,13 @@ pub(crate) async fn run(node: Node, mut dials: mpsc::Receiver<v1::Dial>, shutdow
             dial = dials.recv() => dial,
         };
         let Some(dial) = dial else { return shutdown.cancelled().await };
-        if relays.len() >= MAX_RELAYS + MAX_REFUSALS {
+        if relays.len() >= MAX_ANSWERED + MAX_UNANSWERED {
             tracing::warn!(
                 controller = dial.controller,
                 "a controller is not dialled: too many relays are open"
             );
             continue;
         }
-        let (node, place) = (Arc::clone(&node), Arc::clone(&places).try_acquire_owned().ok());
-        relays.spawn(dial::live(node, dial, place));
+        relays.spawn(dial::live(Arc::clone(&node), Arc::clone(&places), dial));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use futures::{SinkExt as _, StreamExt as _};
@@ -35,8 +35,13 @@ const INPUT_BYTES: usize = 16 * 1024;
 const INPUT_QUEUE: usize = 16;
 /// The most input that goes along with a command that has a time limit.
 const MAX_ONE_SHOT_INPUT: u64 = 1024 * 1024;
+/// How long controllers wait for a user who reads nothing of what they send.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+const READING: &str = "Output has to be read: what nobody reads for 30 s, as behind a pager that waits, ends the command. \
+                       Write it to a file first, or use --timeout for up to 1 MiB of it.";
 
 #[derive(Debug, Args)]
+#[command(after_help = READING)]
 pub(crate) struct ExecArgs {
     /// Pass on standard input.
     #[arg(short, long)]
@@ -272,24 +277,27 @@ async fn converse(socket: &mut Socket, resized: Signal, args: &ExecArgs) -> Resu
     // Restored when this ends, whichever way.
     let _raw = if args.tty { Some(Raw::begin().map_err(|error| unusable(&error))?) } else { None };
     let mut input = if args.interactive { Some(stdin()) } else { None };
+    let mut longest_write = Duration::ZERO;
     loop {
         tokio::select! {
             biased;
             said = signals.next(args.tty) => if let Some(said) = said
                 && let Err(error) = say(socket, &said).await
             {
-                return Ok(broken(&error));
+                return Ok(broken(&error, longest_write));
             },
             message = socket.next() => {
-                if let Some(end) = heard(message)? {
+                let begun = Instant::now();
+                if let Some(end) = heard(message, longest_write)? {
                     return Ok(end);
                 }
+                longest_write = longest_write.max(begun.elapsed());
             }
             bytes = next_of(&mut input) => {
                 // Nothing is the end of the input.
                 let bytes = bytes.unwrap_or_else(|| { input = None; Vec::new() });
                 if let Err(error) = say(socket, &Said::Stdin(bytes)).await {
-                    return Ok(broken(&error));
+                    return Ok(broken(&error, longest_write));
                 }
             }
         }
@@ -309,7 +317,10 @@ async fn say(socket: &mut Socket, said: &Said) -> Result<(), WebSocketError> {
 }
 
 /// Shows what was said, and tells when it was the last word.
-fn heard(message: Option<Result<Message, WebSocketError>>) -> Result<Option<End>, CliError> {
+fn heard(
+    message: Option<Result<Message, WebSocketError>>,
+    longest_write: Duration,
+) -> Result<Option<End>, CliError> {
     match message {
         Some(Ok(Message::Binary(bytes))) => match Told::decode(&bytes) {
             Told::Stdout(bytes) => screen::write_bytes(&bytes).map(|()| None),
@@ -322,14 +333,24 @@ fn heard(message: Option<Result<Message, WebSocketError>>) -> Result<Option<End>
             Told::End(end) => Ok(Some(end)),
             Told::Unknown => Ok(None),
         },
-        Some(Ok(Message::Close(_))) | None => Ok(Some(broken(&"the cluster ended it without a last word"))),
+        Some(Ok(Message::Close(_))) | None => {
+            Ok(Some(broken(&"the cluster ended it without a last word", longest_write)))
+        }
         Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
-        Some(Err(error)) => Ok(Some(broken(&error))),
+        Some(Err(error)) => Ok(Some(broken(&error, longest_write))),
     }
 }
 
-fn broken(why: &dyn std::fmt::Display) -> End {
-    End::unseen(format!("the connection to the command broke, and the command is ended: {why}"))
+fn broken(why: &dyn std::fmt::Display, longest_write: Duration) -> End {
+    let unread = if longest_write < READ_WITHIN {
+        String::new()
+    } else {
+        let (waited, limit) = (longest_write.as_secs(), READ_WITHIN.as_secs());
+        format!(
+            "; its output was not read here for {waited} s, and {limit} s are the most that is waited for"
+        )
+    };
+    End::unseen(format!("the connection to the command broke, and the command is ended: {why}{unread}"))
 }
 
 fn unusable(error: &std::io::Error) -> CliError {
@@ -350,4 +371,18 @@ fn stdin() -> mpsc::Receiver<Vec<u8>> {
         }
     });
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_did_not_read_is_told_that_this_is_why_his_command_was_ended() {
+        let why = |longest_write| broken(&"it was reset", longest_write).error.unwrap();
+        let said = "the connection to the command broke, and the command is ended: it was reset";
+        assert_eq!(why(Duration::from_secs(2)), said);
+        let unread = "; its output was not read here for 40 s, and 30 s are the most that is waited for";
+        assert_eq!(why(Duration::from_secs(40)), format!("{said}{unread}"));
+    }
 }

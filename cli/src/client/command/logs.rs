@@ -66,7 +66,7 @@ pub(crate) async fn logs(caller: &Caller, args: &LogsArgs) -> Result<(), CliErro
         Of::Instance(instance) if args.follow => follow_one(&caller.client, &instance, &query).await,
         Of::Instance(instance) => print(&caller.client, &instance, &query).await,
         Of::Service(service) if args.follow => follow_service(caller, &service, &query).await,
-        Of::Service(service) => print_service(caller, &service, &query).await,
+        Of::Service(service) => print_service(caller, &service.id, &query).await,
     }
 }
 
@@ -128,17 +128,23 @@ async fn print(client: &Client, instance: &InstanceInfo, query: &str) -> Result<
 }
 
 /// What there is of all instances, one after the other as they come.
-async fn print_service(caller: &Caller, service: &ServiceSummary, query: &str) -> Result<(), CliError> {
-    let path = format!("localservices/{}/logs?{query}&follow=false", segment(&service.id));
+async fn print_service(caller: &Caller, service: &str, query: &str) -> Result<(), CliError> {
+    let path = format!("localservices/{}/logs?{query}&follow=false", segment(service));
     let mut follow = Follow::new(&caller.client, path);
     let mut writer = Writer::new(caller);
     loop {
         let Some(message) = follow.next_of_one_connection().await? else {
-            return Err(CliError::failure(format!("the logs of {} broke off before their end", service.id)));
+            return Err(CliError::failure(format!("the logs of {service} broke off before their end")));
         };
         let data = LogMessage::of(&message);
         match (message.event.as_str(), data.source()) {
-            ("end" | "unavailable", None) => return writer.verdict(),
+            ("end", None) => return writer.verdict(),
+            ("unavailable", None) => {
+                let why = data.message;
+                return Err(CliError::failure(format!(
+                    "the logs of {service} broke off before their end: {why}"
+                )));
+            }
             (_, Some(source)) => writer.take(&source, &message.event, &data)?,
             (_, None) => {}
         }
@@ -185,9 +191,8 @@ async fn follow_service(caller: &Caller, service: &ServiceSummary, query: &str) 
         let data = LogMessage::of(&message);
         match (message.event.as_str(), data.source()) {
             (event, Some(source)) => writer.take(&source, event, &data)?,
-            // Its controller is stopping.
-            ("unavailable", None) => follow.elsewhere().await,
-            ("end", None) => return Ok(()),
+            // Its controller is stopping. What is followed has no end of its own.
+            ("unavailable" | "end", None) => follow.elsewhere().await,
             (_, None) => {}
         }
     }
@@ -240,5 +245,48 @@ impl Writer {
             which.join(", ")
         );
         Err(CliError::failure(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Output;
+    use crate::client::screen::{ColorChoice, Screen};
+    use crate::client::target::Target;
+
+    /// What comes of printing the logs of a service whose controller says `events`, and no more.
+    async fn printed(events: &'static str) -> Result<(), CliError> {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let answer = async move || ([("content-type", "text/event-stream")], events);
+        let path = "/apis/v1/localservices/web-1/logs";
+        let router = axum::Router::new().route(path, axum::routing::get(answer));
+        let serve = tokio::spawn(async move { axum::serve(listener, router).await });
+        let client = Client::new(Target { servers: vec![server], token: None }).unwrap();
+        let screen = Screen::of_stdout(ColorChoice::Never);
+        let caller = Caller { client, output: Output::Table, screen };
+        let read = print_service(&caller, "web-1", "tail=1").await;
+        serve.abort();
+        read
+    }
+
+    #[tokio::test]
+    async fn logs_that_break_off_are_an_error_and_say_why() {
+        let source = r#""instanceId":"SI-1","executorId":"e1","hostname":"h1""#;
+        let leak = |events: String| -> &'static str { events.leak() };
+        let lines = format!("event: lines\ndata: {{{source},\"text\":\"\"}}\n\n");
+        let whole = leak(format!("{lines}event: end\ndata: {{{source}}}\n\nevent: end\ndata: {{}}\n\n"));
+        printed(whole).await.unwrap();
+        let stopping =
+            leak(format!("{lines}event: unavailable\ndata: {{\"message\":\"it is stopping\"}}\n\n"));
+        let error = printed(stopping).await.unwrap_err();
+        assert!(error.message.ends_with("broke off before their end: it is stopping"), "{error}");
+        let error = printed(leak(lines.clone())).await.unwrap_err();
+        assert!(error.message.ends_with("broke off before their end"), "{error}");
+        // Those that could not be read are an error though others could.
+        let away = format!("event: unavailable\ndata: {{{source},\"message\":\"it is away\"}}\n\n");
+        let error = printed(leak(format!("{away}event: end\ndata: {{}}\n\n"))).await.unwrap_err();
+        assert!(error.message.contains("SI-1"), "{error}");
     }
 }
