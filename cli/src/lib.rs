@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
             if !error.message.is_empty() {
                 eprintln!("muster: {error}");
             }
-            ExitCode::from(error.exit.code())
+            ExitCode::from(error.code())
         }
     }
 }

@@ -31,6 +31,47 @@ fn a_token_is_asked_for_without_echo_and_kept_for_its_owner_only() {
 }
 
 #[test]
+fn waiting_outlives_the_controller_that_was_asked_and_who_ends_it_is_told_what_goes_on() {
+    let cluster = DevCluster::start(PROGRAM, 1, &[]);
+    let servers: Vec<String> = cluster.controllers().into_iter().map(|controller| controller.rest).collect();
+    let servers = servers.join(",");
+    let wait = |args: &[&str]| {
+        let args = [&["restart", "example", "--server", &servers], args].concat();
+        let terminal = Terminal::start(PROGRAM, &args, &[], 24, 200);
+        terminal.until("0 of 1 slots done");
+        terminal
+    };
+
+    let mut restart = wait(&["--settle", "5s"]);
+    cluster.dev("kill", "controller-1");
+    let (status, shown) = restart.end();
+    assert!(status.success() && shown.contains("example-1 restarted"), "{shown}");
+
+    let mut restart = wait(&["--settle", "4m"]);
+    restart.press("\u{3}"); // Ctrl-C
+    let (status, shown) = restart.end();
+    assert_eq!(status.code(), Some(130), "{shown}");
+    let id = shown.split("'muster ops show ").nth(1).and_then(|rest| rest.split('\'').next());
+    let id = id.unwrap_or_else(|| panic!("its id is named: {shown}"));
+    let muster = |args: &[&str]| {
+        let output = cluster.muster(&[args, &["--server", &servers]].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (_, operation) = muster(&["ops", "show", id, "-o", "json"]);
+    assert!(operation.contains("\"state\": \"RUNNING\""), "{operation}");
+    assert_eq!(muster(&["ops", "cancel", id]).0, Some(0));
+    assert_eq!(muster(&["rollout", "status", "example"]).0, Some(0));
+    assert_eq!(muster(&["rollout", "status", "example", "-w"]).0, Some(1), "as the operation ended");
+
+    assert_eq!(muster(&["scale", "example", "2"]).0, Some(0));
+    let (code, shown) = muster(&["restart", "example", "--canary", "50%"]);
+    assert!(code == Some(0) && shown.contains("muster rollout promote example-1"), "{code:?} {shown}");
+    assert_eq!(muster(&["rollout", "status", "example", "-w"]).0, Some(7), "it is not over");
+    assert_eq!(muster(&["rollout", "promote", "example"]).0, Some(0));
+    assert_eq!(muster(&["rollout", "status", "example", "-w", "--wait-timeout", "1m"]).0, Some(0));
+}
+
+#[test]
 fn a_terminal_is_given_colours_a_fitting_table_and_progress_and_a_pipe_is_not() {
     let cluster = DevCluster::start(PROGRAM, 1, &[]);
     let server = cluster.controllers()[0].rest.clone();
