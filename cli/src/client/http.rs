@@ -15,6 +15,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::config::Token;
@@ -117,9 +118,13 @@ impl Client {
         read(path, self.send(Broken::AskAgain, request).await?).await
     }
 
-    /// The same for what is looked at again and again while it is waited for something.
-    pub(crate) async fn get_patiently<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        patience::persist(self, async || self.get(path).await).await
+    /// The same for what is looked at again and again while it is waited for something, until the deadline.
+    pub(crate) async fn get_patiently<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        deadline: Option<Instant>,
+    ) -> Result<T, CliError> {
+        patience::persist(self, deadline, async || self.get(path).await).await
     }
 
     /// All elements of a list that is given in pages, `path` with its query, in their order. What comes or goes meanwhile
@@ -229,7 +234,7 @@ impl Client {
         let key = Uuid::new_v4().to_string();
         let request = || self.http.post(self.url(path)).header(IDEMPOTENCY_KEY, &key).json(operation);
         let submit = async || read(path, self.send(Broken::AskAgain, request).await?).await;
-        patience::persist(self, submit).await.map_err(|error| {
+        patience::persist(self, None, submit).await.map_err(|error| {
             let unknown =
                 "it is not known whether the operation was accepted: see 'muster ops' before you ask again";
             if error.is_passing() { error.with(unknown) } else { error }
@@ -241,9 +246,13 @@ impl Client {
         self.get(&operation_path(id)).await
     }
 
-    /// The same, again and again while it is waited for.
-    pub(crate) async fn operation_patiently(&self, id: &str) -> Result<Operation, CliError> {
-        self.get_patiently(&operation_path(id)).await
+    /// The same while it is waited for, until the deadline.
+    pub(crate) async fn operation_patiently(
+        &self,
+        id: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Operation, CliError> {
+        self.get_patiently(&operation_path(id), deadline).await
     }
 
     /// The address of a call.

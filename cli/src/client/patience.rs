@@ -14,13 +14,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Makes a call that may be made again until it is answered: what passes is borne for some time, at one controller after
-/// the other.
+/// Makes a call that may be made again until it is answered: what passes is borne for some time, but not beyond the
+/// deadline, at one controller after the other.
 pub(crate) async fn persist<T>(
     client: &Client,
+    deadline: Option<Instant>,
     call: impl AsyncFn() -> Result<T, CliError>,
 ) -> Result<T, CliError> {
-    let deadline = Instant::now() + PATIENCE;
+    let patience = Instant::now() + PATIENCE;
+    let deadline = deadline.map_or(patience, |deadline| deadline.min(patience));
     loop {
         match call().await {
             Err(error) if error.is_passing() && Instant::now() < deadline => {
@@ -98,11 +100,11 @@ mod tests {
             count.set(count.get() + 1);
             if count.get() < 3 { Err(CliError::failure("no leader").passing()) } else { Ok(count.get()) }
         };
-        assert_eq!(persist(&client, third).await, Ok(3));
+        assert_eq!(persist(&client, None, third).await, Ok(3));
         assert_eq!(client.server(), "http://a", "twice the next of two");
 
         count.set(0);
-        let refused: Result<(), _> = persist(&client, async || {
+        let refused: Result<(), _> = persist(&client, None, async || {
             count.set(count.get() + 1);
             Err(CliError::failure("no"))
         })
@@ -114,10 +116,15 @@ mod tests {
     async fn patience_ends_and_then_it_is_said_what_goes_on() {
         let client = client();
         let begun = Instant::now();
-        let never = persist(&client, async || Err::<(), _>(CliError::failure("no leader").passing()));
-        let error = attend("OP-1 goes on", never).await.unwrap_err();
-        assert_eq!(error.message, "no leader; OP-1 goes on");
+        let never = async |deadline| {
+            let call = async || Err::<(), _>(CliError::failure("no leader").passing());
+            attend("OP-1 goes on", persist(&client, deadline, call)).await.unwrap_err()
+        };
+        assert_eq!(never(None).await.message, "no leader; OP-1 goes on");
         assert!(begun.elapsed() >= PATIENCE);
+        let begun = Instant::now();
+        never(deadline(Some(Duration::from_secs(3)))).await;
+        assert_eq!(begun.elapsed().as_secs(), 3, "who waits for less is not kept longer");
         let failed = attend("OP-1 goes on", async { Err::<(), _>(CliError::failure("it failed")) }).await;
         assert_eq!(failed.unwrap_err().message, "it failed", "what is over does not go on");
     }

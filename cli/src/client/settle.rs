@@ -84,7 +84,7 @@ pub(crate) async fn healthy(
     let timeout = timeout.unwrap_or(HEALTHY_WITHIN);
     let deadline = deadline(Some(timeout));
     loop {
-        let summary: ServiceSummary = client.get_patiently(&service_path(service)).await?;
+        let summary: ServiceSummary = client.get_patiently(&service_path(service), deadline).await?;
         let (healthy, required) = (summary.healthy_instances, summary.required_instances);
         let trouble = summary.problems.first();
         progress.say(&with_trouble(format!("{service}: {healthy} of {required} healthy"), trouble));
@@ -138,7 +138,7 @@ pub(crate) async fn deployment(
     let deadline = deadline(timeout);
     let (mut trouble, mut looked) = (None, Instant::now());
     loop {
-        let operation = client.operation_patiently(id).await?;
+        let operation = client.operation_patiently(id, deadline).await?;
         if looked.elapsed() >= TROUBLE_INTERVAL {
             trouble = first_trouble(client, operation.service.as_str()).await;
             looked = Instant::now();
@@ -165,7 +165,7 @@ pub(crate) async fn operation(
 ) -> Result<Settled, CliError> {
     let deadline = deadline(timeout);
     loop {
-        let operation = client.operation_patiently(id).await?;
+        let operation = client.operation_patiently(id, deadline).await?;
         progress.say(&describe(&operation));
         match judge(&operation, is_over(deadline)) {
             None => tokio::time::sleep(POLL_INTERVAL).await,

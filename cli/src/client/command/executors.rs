@@ -137,7 +137,7 @@ async fn until_empty(
     let deadline = deadline(Some(time));
     loop {
         let path = format!("cluster/executors/{}", segment(id));
-        let executor: ExecutorNodeData = client.get_patiently(&path).await?;
+        let executor: ExecutorNodeData = client.get_patiently(&path, deadline).await?;
         let left = counted(executor.service_instances.len(), "instance");
         progress.say(&format!("{id}: {left} left"));
         match executor.executor_state {

@@ -75,7 +75,7 @@ async fn add(client: &Client, id: u64, cluster: String, wait: WaitArgs) -> Resul
     let timeout = wait.time.unwrap_or(CAUGHT_UP_WITHIN);
     let deadline = deadline(Some(timeout));
     loop {
-        let members: Vec<ControllerInfo> = client.get_patiently(CONTROLLERS).await?;
+        let members: Vec<ControllerInfo> = client.get_patiently(CONTROLLERS, deadline).await?;
         let found = members.iter().find(|member| member.id == id);
         match found.map(|member| member.role) {
             Some(ControllerRole::Leader | ControllerRole::Voter) => return Ok(()),
