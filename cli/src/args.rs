@@ -12,7 +12,13 @@ use crate::dev::DevArgs;
 
 /// Keeps local services running on every machine of a fleet.
 #[derive(Debug, Parser)]
-#[command(name = "muster", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(
+    name = "muster",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    max_term_width = 110
+)]
 pub(crate) struct Muster {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -30,15 +36,28 @@ pub(crate) struct Muster {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Connection {
     /// A controller's REST address, or several with commas between them: the next is asked when one is gone
-    /// [default: that of the context, else `http://127.0.0.1:4000`].
-    #[arg(long, global = true, env = "MUSTER_SERVER", hide_env_values = true, value_name = "URL")]
+    /// [default: `MUSTER_SERVER`, else that of the context, else `http://127.0.0.1:4000`].
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) server: Option<String>,
-    /// A context of the configuration file [default: the current one].
-    #[arg(long, global = true, env = "MUSTER_CONTEXT", hide_env_values = true, value_name = "NAME")]
+    /// A context of the configuration file [default: `MUSTER_CONTEXT`, else the current one].
+    #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// A file that holds the token to log in with [default: `MUSTER_TOKEN`, else that of the context].
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+}
+
+impl Connection {
+    /// The same, with what the command line leaves open taken of variables; an empty one says nothing. Not left to the
+    /// parser: it would show what variables say as if each command needed it.
+    pub(crate) fn or_variables(self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let said = |name| variable(name).filter(|value| !value.is_empty());
+        Self {
+            server: self.server.or_else(|| said("MUSTER_SERVER")),
+            context: self.context.or_else(|| said("MUSTER_CONTEXT")),
+            token_file: self.token_file,
+        }
+    }
 }
 
 /// How answers are written.
@@ -109,6 +128,26 @@ mod tests {
         Muster::command().debug_assert();
     }
 
+    #[test]
+    fn variables_say_what_the_command_line_leaves_open_and_empty_ones_nothing() {
+        let connection = |server: Option<&str>| Connection {
+            server: server.map(str::to_owned),
+            context: None,
+            token_file: None,
+        };
+        let variable = |name: &str| match name {
+            "MUSTER_SERVER" => Some("http://variable".to_owned()),
+            "MUSTER_CONTEXT" => Some(String::new()),
+            other => panic!("{other} is no variable of ours"),
+        };
+        assert_eq!(connection(None).or_variables(variable).server.as_deref(), Some("http://variable"));
+        assert_eq!(
+            connection(Some("http://own")).or_variables(variable).server.as_deref(),
+            Some("http://own")
+        );
+        assert_eq!(connection(None).or_variables(variable).context, None);
+    }
+
     /// The help of a command and of all below it.
     fn help(command: &mut clap::Command, text: &mut String) {
         let long = command.render_long_help().to_string();
@@ -123,8 +162,9 @@ mod tests {
     #[test]
     fn every_command_has_help() {
         // Those that every command has are shown once.
-        let mut all = Muster::command().render_long_help().to_string() + "\n--------\n\n";
-        let mut muster = Muster::command();
+        // Not wrapped: how wide a terminal is belongs to no command.
+        let mut all = Muster::command().term_width(0).render_long_help().to_string() + "\n--------\n\n";
+        let mut muster = Muster::command().term_width(0);
         for option in ["server", "context", "token_file", "output", "color"] {
             muster = muster.mut_arg(option, |argument| argument.hide(true));
         }

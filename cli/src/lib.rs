@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
             if !error.message.is_empty() {
                 eprintln!("muster: {error}");
             }
-            ExitCode::from(error.exit.code())
+            ExitCode::from(error.code())
         }
     }
 }
@@ -73,7 +73,10 @@ async fn dispatch(muster: Muster) -> Result<ExitCode, CliError> {
         Command::Token => token::token(),
         Command::Completions { shell } => manual::completions(shell)?,
         Command::Man { dir } => manual::pages(&dir)?,
-        Command::Client(command) => return client::run(command, &connection, output, color).await,
+        Command::Client(command) => {
+            let connection = connection.or_variables(|name| std::env::var(name).ok());
+            return Box::pin(client::run(command, &connection, output, color)).await;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -91,6 +91,33 @@ fn a_command_has_a_terminal_of_this_ones_size_and_leaves_it_as_it_was() {
 }
 
 #[test]
+fn keys_that_no_command_reads_end_it_and_who_insists_does_not_wait_for_it() {
+    let cluster = DevCluster::start(PROGRAM, 1, &[counter()]);
+    let server = cluster.controllers()[0].rest.clone();
+    let exec = |options: &[&str], script: &str| {
+        let args = [&["exec", "--server", &server], options, &["counter", "--", "sh", "-c", script]].concat();
+        let terminal = Terminal::start(PROGRAM, &args, &[], 24, 80);
+        terminal.until("begun");
+        terminal
+    };
+
+    let mut terminal = exec(&["-t"], "echo begun; exec sleep 600");
+    terminal.press("\u{3}"); // Ctrl-C
+    let (status, shown) = terminal.end();
+    assert_eq!(status.code(), Some(130), "it is ended by the signal: {shown}");
+
+    let mut terminal = exec(&[], "trap '' INT; echo begun; exec sleep 600");
+    // Signals that come before the first is seen are one with it.
+    for count in 1..=5 {
+        terminal.press("\u{3}");
+        terminal.until_it(|shown| shown.matches("^C").count() >= count, "the key");
+    }
+    let (status, shown) = terminal.end();
+    assert_eq!(status.code(), Some(130), "{shown}");
+    assert!(shown.contains("ended without an answer"), "{shown}");
+}
+
+#[test]
 fn a_command_in_a_pipe_exits_as_it_does_there() {
     let cluster = DevCluster::start(PROGRAM, 1, &[counter()]);
     let server = cluster.controllers()[0].rest.clone();

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::http::{Client, segment};
 use super::resolve;
-use super::settle::{self, Progress};
+use super::settle::{self, Progress, Settled};
 use crate::error::CliError;
 
 /// What to deploy.
@@ -33,7 +33,7 @@ impl Deployment {
 }
 
 /// A service as the cluster took it.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Deployed {
     #[serde(rename = "serviceId")]
     pub(crate) id: String,
@@ -42,15 +42,28 @@ pub(crate) struct Deployed {
     operation: Option<String>,
 }
 
+impl Deployed {
+    /// What to know when nobody waits for it any more.
+    pub(crate) fn goes_on(&self) -> String {
+        self.operation.as_ref().map_or_else(
+            || format!("{0} was accepted and goes on: see 'muster describe {0}'", self.id),
+            |operation| settle::goes_on(&self.id, operation),
+        )
+    }
+}
+
 /// Waits until the service is as it was asked for, and says how it is.
 pub(crate) async fn settled(
     client: &Client,
     service: &Deployed,
-    timeout: Duration,
+    timeout: Option<Duration>,
     progress: &mut Progress,
 ) -> Result<String, CliError> {
-    if let Some(operation) = &service.operation {
-        settle::deployment(client, operation, timeout, progress).await?;
+    if let Some(operation) = &service.operation
+        && let Settled::AwaitsPromotion(operation) =
+            settle::deployment(client, operation, timeout, progress).await?
+    {
+        return Ok(settle::awaits_promotion(&operation) + "\n");
     }
     settle::healthy(client, &service.id, timeout, progress).await?;
     let summary = resolve::service(client, &service.id).await?;

@@ -7,13 +7,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::http::Client;
+use super::patience::PATIENCE;
 use super::sse::{Message, Parser, TooLarge};
 use crate::error::CliError;
 
 /// A stream that says nothing for so long, not even that it lives, is broken: heartbeats come three times as often.
 const SILENCE: Duration = Duration::from_secs(30);
-/// For so long controllers are tried one after the other before it is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
 

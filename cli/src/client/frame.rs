@@ -5,6 +5,8 @@ use muster_common::exec_channel::{CANNOT_RUN, END, NOT_SEEN, RESIZE, SIGNAL, STD
 use muster_common::signal;
 use serde::{Deserialize, Serialize};
 
+use crate::error::SIGNALED;
+
 /// What we say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
@@ -86,7 +88,6 @@ impl End {
 
     /// What a shell would exit with: the code, or 128 and the signal's number.
     pub(crate) fn code(&self) -> u8 {
-        const SIGNALED: u8 = 128;
         let number = |signal: &String| signal::number(signal).and_then(|number| u8::try_from(number).ok());
         match (self.exit_code, &self.signal) {
             (Some(code), _) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),

@@ -15,8 +15,11 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::config::Token;
+use super::patience;
 use super::target::Target;
 use crate::error::CliError;
 
@@ -33,6 +36,18 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(200);
 
 /// How much of a list is asked for at a time: some megabytes.
 const PAGE: usize = 5_000;
+
+/// Two calls that come under one of these are one.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// What may be done about a call whose connection broke before it was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Broken {
+    /// It is made again, at another controller: it changes nothing, or only once.
+    AskAgain,
+    /// It is an error: it may have been done.
+    Tell,
+}
 
 /// A cluster's REST API: that of whichever controller answers.
 #[derive(Debug, Clone)]
@@ -100,7 +115,16 @@ impl Client {
     /// `GET /apis/v1/<path>`.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let request = || self.http.get(self.url(path));
-        read(path, self.send(request).await?).await
+        read(path, self.send(Broken::AskAgain, request).await?).await
+    }
+
+    /// The same for what is looked at again and again while it is waited for something, until the deadline.
+    pub(crate) async fn get_patiently<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        deadline: Option<Instant>,
+    ) -> Result<T, CliError> {
+        patience::persist(self, deadline, async || self.get(path).await).await
     }
 
     /// All elements of a list that is given in pages, `path` with its query, in their order. What comes or goes meanwhile
@@ -114,7 +138,7 @@ impl Client {
         let (mut all, mut seen, mut from) = (Vec::new(), BTreeSet::new(), 0);
         loop {
             let path = format!("{path}&from={from}&size={PAGE}");
-            let answer = self.send(|| self.http.get(self.url(&path))).await?;
+            let answer = self.send(Broken::AskAgain, || self.http.get(self.url(&path))).await?;
             let total = total(answer.headers());
             let page: Vec<T> = read(&path, answer).await?;
             let count = page.len();
@@ -134,13 +158,13 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, CliError> {
         let request = || self.http.post(self.url(path)).json(body);
-        read(path, self.send(request).await?).await
+        read(path, self.send(Broken::Tell, request).await?).await
     }
 
     /// `DELETE /apis/v1/<path>`.
     pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let request = || self.http.delete(self.url(path));
-        read(path, self.send(request).await?).await
+        read(path, self.send(Broken::Tell, request).await?).await
     }
 
     /// The same for a call that takes as long as it is asked to.
@@ -151,13 +175,13 @@ impl Client {
         time: Duration,
     ) -> Result<T, CliError> {
         let request = || self.http.post(self.url(path)).json(body).timeout(time + CALL_TIMEOUT);
-        read(path, self.send(request).await?).await
+        read(path, self.send(Broken::Tell, request).await?).await
     }
 
     /// `POST /apis/v1/<path>` without a body, of which nothing but its success is of interest.
     pub(crate) async fn post_nothing(&self, path: &str) -> Result<(), CliError> {
         let request = || self.http.post(self.url(path));
-        read::<Value>(path, self.send(request).await?).await.map(drop)
+        read::<Value>(path, self.send(Broken::Tell, request).await?).await.map(drop)
     }
 
     /// `GET /apis/v1/<path>` as server-sent events, those after `last_id` if that is given.
@@ -174,7 +198,7 @@ impl Client {
                 None => request,
             }
         };
-        let answer = self.send(request).await?;
+        let answer = self.send(Broken::AskAgain, request).await?;
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -190,7 +214,7 @@ impl Client {
         mut piece: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<(), CliError> {
         let request = || self.http.get(self.url(path)).timeout(STREAM_TIMEOUT);
-        let mut answer = self.send(request).await?;
+        let mut answer = self.send(Broken::AskAgain, request).await?;
         if !answer.status().is_success() {
             return read::<Value>(path, answer).await.map(drop);
         }
@@ -203,16 +227,32 @@ impl Client {
         }
     }
 
-    /// Submits an operation.
+    /// Submits an operation, once: under its key it is the same one however often it must be asked for, and whichever
+    /// controller takes it.
     pub(crate) async fn operate(&self, operation: &OperationRequest) -> Result<Accepted, CliError> {
         let path = "localservices/operations";
-        let request = || self.http.post(self.url(path)).json(operation);
-        read(path, self.send(request).await?).await
+        let key = Uuid::new_v4().to_string();
+        let request = || self.http.post(self.url(path)).header(IDEMPOTENCY_KEY, &key).json(operation);
+        let submit = async || read(path, self.send(Broken::AskAgain, request).await?).await;
+        patience::persist(self, None, submit).await.map_err(|error| {
+            let unknown =
+                "it is not known whether the operation was accepted: see 'muster ops' before you ask again";
+            if error.is_passing() { error.with(unknown) } else { error }
+        })
     }
 
     /// How far an operation is.
     pub(crate) async fn operation(&self, id: &str) -> Result<Operation, CliError> {
-        self.get(&format!("localservices/operations/{}", segment(id))).await
+        self.get(&operation_path(id)).await
+    }
+
+    /// The same while it is waited for, until the deadline.
+    pub(crate) async fn operation_patiently(
+        &self,
+        id: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Operation, CliError> {
+        self.get_patiently(&operation_path(id), deadline).await
     }
 
     /// The address of a call.
@@ -220,45 +260,60 @@ impl Client {
         format!("{}/apis/v1/{path}", self.server())
     }
 
-    /// Sends; only a connection that could not be opened is tried again, so nothing is done twice.
+    /// Sends; what may have been done is sent again only where that does it no second time.
     async fn send(
         &self,
+        broken: Broken,
         request: impl Fn() -> reqwest::RequestBuilder,
     ) -> Result<reqwest::Response, CliError> {
         let attempts = CONNECT_ATTEMPTS.max(self.servers.len());
         let mut attempt = 1;
         loop {
-            match request().send().await {
+            let request = request()
+                .build()
+                .map_err(|error| CliError::failure(format!("cannot ask {}: {error}", self.server())))?;
+            let limit = request.timeout().copied().unwrap_or(CALL_TIMEOUT);
+            match self.http.execute(request).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if error.is_connect() && attempt < attempts => {
+                Err(error) if attempt < attempts && is_worth_another(&error, broken) => {
                     attempt += 1;
                     self.try_another();
                     tokio::time::sleep(CONNECT_PAUSE).await;
                 }
-                Err(error) => return Err(self.unreachable(&error)),
+                Err(error) => return Err(self.unanswered(&error, limit)),
             }
         }
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> CliError {
-        if error.is_timeout() && !error.is_connect() {
-            return CliError::new(
-                Exit::Timeout,
-                format!(
-                    "{} did not answer within {}s; try another controller",
-                    self.server(),
-                    CALL_TIMEOUT.as_secs()
-                ),
-            );
+    fn unanswered(&self, error: &reqwest::Error, limit: Duration) -> CliError {
+        let (server, cause) = (self.server(), root_cause(error));
+        if error.is_connect() {
+            return CliError::failure(format!(
+                "cannot reach a controller at {}: {cause}; is it running? Name another one with --server, or start a \
+                 cluster on this machine with 'muster dev'",
+                self.servers.join(", ")
+            ))
+            .passing();
+        }
+        if error.is_timeout() {
+            let message = format!("{server} did not answer within {limit:?}; try another controller");
+            return CliError::new(Exit::Timeout, message).passing();
         }
         CliError::failure(format!(
-            "cannot reach a controller at {}: {}; is it running? Name another one with --server, or start a \
-             cluster on this machine with 'muster dev'",
-            self.servers.join(", "),
-            root_cause(error)
+            "{server} ended the connection before it answered: {cause}; try another controller"
         ))
         .passing()
     }
+}
+
+/// Whether another try at another controller may go better, and can do no harm. Silence has taken long enough already:
+/// who is patient asks again himself.
+fn is_worth_another(error: &reqwest::Error, broken: Broken) -> bool {
+    error.is_connect() || (broken == Broken::AskAgain && !error.is_timeout())
+}
+
+fn operation_path(id: &str) -> String {
+    format!("localservices/operations/{}", segment(id))
 }
 
 /// A name as one segment of a path, whatever is in it.
@@ -284,7 +339,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 async fn read<T: DeserializeOwned>(path: &str, answer: reqwest::Response) -> Result<T, CliError> {
     let status = answer.status();
     let bytes = answer.bytes().await.map_err(|error| {
-        CliError::failure(format!("the answer to {path} broke off: {}", root_cause(&error)))
+        CliError::failure(format!("the answer to {path} broke off: {}", root_cause(&error))).passing()
     })?;
     understand(path, status, &bytes)
 }
@@ -373,11 +428,13 @@ fn not_allowed(call: &str, answer: &str) -> CliError {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Mutex;
 
     use axum::extract::Query;
     use serde_json::json;
 
     use super::*;
+    use crate::client::samples::serve;
 
     #[test]
     fn refusals_have_the_exit_code_of_their_kind() {
@@ -415,6 +472,78 @@ mod tests {
         assert!(!unknown.is_passing() && unknown.exit == Exit::Failure, "it may have been done");
     }
 
+    /// A controller that is killed while it is at work on each call: it takes the call and breaks the connection. Counts them.
+    async fn breaking() -> (String, Arc<AtomicUsize>) {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut begin = [0; 1024];
+                tokio::io::AsyncReadExt::read(&mut stream, &mut begin).await.unwrap();
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        (server, count)
+    }
+
+    /// A controller that has no leader at the first call, then accepts; what it was told as key each time.
+    async fn accepting() -> (String, Arc<Mutex<Vec<String>>>) {
+        let keys = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&keys);
+        let submit = async move |headers: HeaderMap| {
+            let mut keys = heard.lock().unwrap();
+            keys.push(headers[IDEMPOTENCY_KEY].to_str().unwrap().to_owned());
+            if keys.len() == 1 {
+                let answer: Envelope<Value> = Envelope::failed("no leader", None);
+                return (StatusCode::SERVICE_UNAVAILABLE, axum::Json(answer));
+            }
+            let accepted = json!({"serviceId": "web-1", "operationId": "OP-1"});
+            (StatusCode::OK, axum::Json(Envelope::success(accepted)))
+        };
+        let path = "/apis/v1/localservices/operations";
+        let route = axum::routing::post(submit).get(async || axum::Json(Envelope::success(json!([]))));
+        (serve(axum::Router::new().route(path, route)).await, keys)
+    }
+
+    #[tokio::test]
+    async fn an_operation_is_asked_for_under_one_key_until_a_controller_takes_it() {
+        let ((broken, count), (whole, keys)) = (breaking().await, accepting().await);
+        let client = Client::new(Target { servers: vec![broken, whole], token: None }).unwrap();
+        let restart = OperationRequest::Activate { service_id: "web-1".to_owned() };
+        assert_eq!(client.operate(&restart).await.unwrap().operation_id, "OP-1");
+        let first = keys.lock().unwrap().clone();
+        assert!(count.load(Ordering::Relaxed) >= 1 && first.len() == 2, "{first:?}");
+        assert_eq!(first[0], first[1]);
+        client.operate(&restart).await.unwrap();
+        assert_ne!(keys.lock().unwrap()[2], first[0], "another command is another operation");
+    }
+
+    #[tokio::test]
+    async fn what_changes_nothing_is_asked_again_when_a_connection_breaks_and_nothing_else_is() {
+        let ((broken, count), (whole, _)) = (breaking().await, accepting().await);
+        let path = "localservices/operations";
+        let client = Client::new(Target { servers: vec![broken, whole], token: None }).unwrap();
+        assert_eq!(client.get::<Vec<Value>>(path).await.unwrap(), Vec::<Value>::new());
+        let asked = count.swap(0, Ordering::Relaxed);
+        client.try_another();
+        let error = client.post::<Value>(path, &json!({})).await.unwrap_err();
+        assert_eq!((asked, count.load(Ordering::Relaxed)), (1, 1));
+        assert!(error.message.contains("ended the connection before it answered"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_not_answered_in_time_names_its_own_limit() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let servers = vec![format!("http://{}", listener.local_addr().unwrap())];
+        let client = Client::new(Target { servers, token: None }).unwrap();
+        let request = || client.http.get(client.url("cluster")).timeout(Duration::from_millis(10));
+        let error = client.send(Broken::AskAgain, request).await.unwrap_err();
+        assert_eq!(error.exit, Exit::Timeout);
+        assert!(error.is_passing() && error.message.contains("within 10ms"), "{error}");
+    }
+
     #[tokio::test]
     async fn a_list_in_pages_is_put_together_and_nothing_of_it_is_there_twice() {
         const TOTAL: usize = 2 * PAGE + 1;
@@ -426,14 +555,10 @@ mod tests {
             let total = TOTAL + usize::from(number("from") > 0);
             ([("x-total-count", total.to_string())], axum::Json(Envelope::success(numbers)))
         };
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let server = format!("http://{}", listener.local_addr().unwrap());
-        let router = axum::Router::new().route("/apis/v1/numbers", axum::routing::get(page));
-        let serve = tokio::spawn(async move { axum::serve(listener, router).await });
+        let server = serve(axum::Router::new().route("/apis/v1/numbers", axum::routing::get(page))).await;
         let client = Client::new(Target { servers: vec![server], token: None }).unwrap();
         let all = client.get_all("numbers?old=true", usize::to_string).await.unwrap();
         assert_eq!(all, (0..TOTAL).collect::<Vec<_>>());
-        serve.abort();
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `target`, `config` | which controllers, and as whom: options, variables, contexts |
 //! | `http`, `sse`, `follow` | the REST API as typed calls, and streams that go on at another controller |
+//! | `patience` | waiting that outlives controllers and elections |
 //! | `resolve`, `nearest` | what a name or a prefix means, and what a mistyped one may mean |
 //! | `deploy`, `settle`, `specs` | from specs in files to healthy instances |
 //! | `table`, `columns`, `screen`, `words` | what is written: lists of things, on what they are shown |
@@ -24,6 +25,7 @@ mod frame;
 mod http;
 mod log_lines;
 mod nearest;
+mod patience;
 mod resolve;
 #[cfg(test)]
 mod samples;

@@ -196,3 +196,11 @@ pub(crate) fn places() -> Vec<ExecutorPlacement> {
                      {"code": "TAGS", "message": "it lacks the tag zone=a"}]}
     ]))
 }
+
+/// Serves these calls until the test is over, in place of a controller; its address.
+pub(crate) async fn serve(router: axum::Router) -> String {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    server
+}

@@ -74,17 +74,27 @@ pub(crate) fn servers(text: &str) -> Result<Vec<String>, CliError> {
 }
 
 fn server(text: &str) -> Result<String, CliError> {
-    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    if !with_scheme.starts_with("http://") {
-        return Err(CliError::new(
-            Exit::Usage,
-            format!("the server's address '{with_scheme}' must start with http://"),
-        ));
+    let bad = |why: String| Err(CliError::new(Exit::Usage, why));
+    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // Processes, histories and errors show an address; what is in it is not repeated here either.
+    if host.contains('@') {
+        return bad("a server's address must not hold a user or a token, since anybody may see it; put the token into \
+                    MUSTER_TOKEN or a file (--token-file), or run 'muster login'"
+            .to_owned());
     }
-    Ok(with_scheme.trim_end_matches('/').to_owned())
+    match scheme {
+        "http" => Ok(format!("http://{}", rest.trim_end_matches('/'))),
+        "https" => bad(format!(
+            "'{text}': this program speaks plain HTTP only. Where a proxy in front of the controllers speaks TLS, or the \
+             way there is open to others, make a tunnel that begins on this machine, such as 'ssh -N -L \
+             4000:127.0.0.1:4000 HOST', and use --server http://127.0.0.1:4000"
+        )),
+        _ => bad(format!("the server's address '{text}' must start with http://")),
+    }
 }
 
-fn token_in(path: &Path) -> Result<Token, CliError> {
+pub(crate) fn token_in(path: &Path) -> Result<Token, CliError> {
     let mut text = String::new();
     File::open(path).and_then(|file| file.take(MAX_TOKEN_BYTES).read_to_string(&mut text)).map_err(
         |error| CliError::new(Exit::Usage, format!("cannot read the token in {}: {error}", path.display())),
@@ -137,8 +147,23 @@ mod tests {
 
     #[test]
     fn only_plain_http_is_spoken_and_an_empty_address_is_none() {
-        for text in ["https://x", "", " , "] {
+        for text in ["https://x", "ftp://x", "", " , "] {
             assert_eq!(servers(text).unwrap_err().exit, Exit::Usage, "{text:?}");
         }
+        let encrypted = servers("https://x:4000").unwrap_err();
+        assert!(encrypted.message.contains("ssh -N -L"), "it is said what to do: {encrypted}");
+        assert_eq!(servers("http://x:4000/, y").unwrap(), ["http://x:4000", "http://y"]);
+    }
+
+    #[test]
+    fn an_address_with_a_token_in_it_is_refused_and_not_repeated() {
+        for text in
+            ["http://ann:s3cret@x:4000", "ann:s3cret@x", "http://ok, http://:s3cret@x/", "https://s3cret@x"]
+        {
+            let error = servers(text).unwrap_err();
+            assert!(error.exit == Exit::Usage && error.message.contains("MUSTER_TOKEN"), "{error}");
+            assert!(!error.message.contains("s3cret"), "{error}");
+        }
+        assert!(servers("http://x/@y").is_ok(), "only before the path is it a user");
     }
 }

@@ -171,7 +171,9 @@ async fn bring_up(dir: &Path, deployments: Vec<Deployment>, detached: bool) -> R
     }
     let mut services = Vec::new();
     for service in deployed {
-        client::settled(&client, &service, HEALTHY_BOUND, &mut progress).await.map_err(Stage::Services)?;
+        client::settled(&client, &service, Some(HEALTHY_BOUND), &mut progress)
+            .await
+            .map_err(Stage::Services)?;
         services.push(service.id);
     }
     let file = ClusterFile::read(dir).map_err(Stage::Roles)?;

@@ -15,6 +15,7 @@ use super::args::{WaitArgs, WaveArgs};
 use crate::client::deploy::{Deployment, deploy, find, settled};
 use crate::client::diff;
 use crate::client::http::segment;
+use crate::client::patience::{attend, unless_interrupted};
 use crate::client::settle::Progress;
 use crate::client::words::counted;
 use crate::client::{resolve, screen, specs};
@@ -64,13 +65,18 @@ async fn one(caller: &Caller, args: &ApplyArgs, spec: LocalServiceSpec) -> Resul
         op_spec: Some(args.wave.op_spec()),
     };
     let mut progress = Progress::new();
-    let service = deploy(&caller.client, deployment).await?;
+    // Once signals were listened to, they end nothing by themselves any more.
+    let left = "what was accepted until now goes on: see 'muster ops'";
+    let service = unless_interrupted(left, deploy(&caller.client, deployment)).await?;
     if args.wait.no_wait {
         let line = || format!("{} accepted\n", service.id);
         return progress.done(&caller.answer(&service.id, &service, line)?);
     }
-    let outcome = settled(&caller.client, &service, args.wait.timeout(), &mut progress).await?;
-    let summary = resolve::service(&caller.client, &service.id).await?;
+    let wait = async {
+        let outcome = settled(&caller.client, &service, args.wait.time, &mut progress).await?;
+        Ok((outcome, resolve::service(&caller.client, &service.id).await?))
+    };
+    let (outcome, summary) = attend(&service.goes_on(), wait).await?;
     progress.done(&caller.answer(&summary.id, &summary, || outcome)?)
 }
 

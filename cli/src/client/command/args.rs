@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use muster_common::duration::DroveDuration;
+use muster_common::duration::{DroveDuration, InvalidDuration};
 use muster_common::operation::{Canary, ClusterOpSpec, FailureStrategy, Parallelism};
 
 /// `10%` is a share of the slots, everything else a tag.
@@ -20,14 +20,16 @@ pub(crate) struct WaitArgs {
     /// Return as soon as the cluster has accepted it.
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// How long to wait, in seconds.
-    #[arg(long = "wait-timeout", value_name = "SECONDS", default_value_t = 300)]
-    timeout_s: u64,
+    /// How long to wait, such as 90s or 15m; a mere number is seconds [default: as long as it may go on by itself].
+    #[arg(long = "wait-timeout", value_name = "DURATION", value_parser = wait_time)]
+    pub(crate) time: Option<Duration>,
 }
 
-impl WaitArgs {
-    pub(crate) const fn timeout(self) -> Duration {
-        Duration::from_secs(self.timeout_s)
+/// `90s`, `15m`, or seconds.
+pub(super) fn wait_time(text: &str) -> Result<Duration, InvalidDuration> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => text.parse().map(DroveDuration::as_duration),
     }
 }
 
@@ -65,6 +67,21 @@ impl WaveArgs {
             failure_strategy,
             settle: self.settle,
             canary: self.canary.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_wait_is_a_duration_or_a_number_of_seconds() {
+        for (text, seconds) in [("90", 90), ("0", 0), ("90s", 90), ("15m", 900), ("5 minutes", 300)] {
+            assert_eq!(wait_time(text).unwrap(), Duration::from_secs(seconds), "{text}");
+        }
+        for text in ["", "-1", "1.5", "soon"] {
+            assert!(wait_time(text).is_err(), "{text}");
         }
     }
 }

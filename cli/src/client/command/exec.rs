@@ -1,8 +1,9 @@
 //! `muster exec`: a command beside a workload, as if it ran here.
 
+use std::cell::Cell;
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use futures::{SinkExt as _, StreamExt as _};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
@@ -23,12 +24,17 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use super::Caller;
 use crate::client::frame::{End, Said, Told};
 use crate::client::http::{Client, segment, understand};
+use crate::client::patience::interrupted;
 use crate::client::terminal::{self, Raw};
 use crate::client::{resolve, screen};
-use crate::error::CliError;
+use crate::error::{CliError, SIGNALED};
 
 /// How long it may take until the command is on its way.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Who says nothing for so long, not even that he is there, is gone: he says that three times as often.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Who is told twice within so long to end, and hears nothing of the cluster in between, means this program.
+const INSISTENCE: Duration = Duration::from_secs(5);
 /// How much input is read at a time.
 const INPUT_BYTES: usize = 16 * 1024;
 /// How many pieces of input wait to be sent.
@@ -77,7 +83,12 @@ pub(crate) async fn exec(caller: &Caller, args: &ExecArgs) -> Result<ExitCode, C
     // Before the terminal's size is told: whatever it becomes later is told then. All other signals are ours until then.
     let resized = signal(SignalKind::window_change()).map_err(|error| unusable(&error))?;
     let mut socket = connect(&caller.client, &instance, args).await?;
-    Ok(ended(&converse(&mut socket, resized, args).await?))
+    let heard = Cell::new(Instant::now());
+    let end = tokio::select! {
+        end = converse(&mut socket, resized, args, &heard) => end?,
+        end = unanswered(&heard) => end.map_err(|error| unusable(&error))?,
+    };
+    Ok(ended(&end))
 }
 
 /// The instance of this name, or a healthy one of the service of this name.
@@ -272,10 +283,20 @@ fn resized() -> Option<Said> {
 }
 
 /// Passes on what is typed and what is answered, until the command is over.
-async fn converse(socket: &mut Socket, resized: Signal, args: &ExecArgs) -> Result<End, CliError> {
+async fn converse(
+    socket: &mut Socket,
+    resized: Signal,
+    args: &ExecArgs,
+    heard_at: &Cell<Instant>,
+) -> Result<End, CliError> {
     let mut signals = Signals::listen(resized).map_err(|error| unusable(&error))?;
-    // Restored when this ends, whichever way.
-    let _raw = if args.tty { Some(Raw::begin().map_err(|error| unusable(&error))?) } else { None };
+    // Restored when this ends, whichever way. Where nobody reads the keys they make signals, as they do without a terminal
+    // of the command's own: nothing else could end it.
+    let _raw = if args.tty && args.interactive {
+        Some(Raw::begin().map_err(|error| unusable(&error))?)
+    } else {
+        None
+    };
     let mut input = if args.interactive { Some(stdin()) } else { None };
     let mut longest_write = Duration::ZERO;
     loop {
@@ -287,6 +308,7 @@ async fn converse(socket: &mut Socket, resized: Signal, args: &ExecArgs) -> Resu
                 return Ok(broken(&error, longest_write));
             },
             message = socket.next() => {
+                heard_at.set(Instant::now());
                 let begun = Instant::now();
                 if let Some(end) = heard(message, longest_write)? {
                     return Ok(end);
@@ -301,6 +323,38 @@ async fn converse(socket: &mut Socket, resized: Signal, args: &ExecArgs) -> Resu
                 }
             }
         }
+    }
+}
+
+/// How it ends when nothing is heard any more of who runs the command.
+async fn unanswered(heard_at: &Cell<Instant>) -> std::io::Result<End> {
+    tokio::select! {
+        () = silence(heard_at) => Ok(broken(&format!("nothing was heard for {SILENCE:?}"))),
+        number = insisted(heard_at) => {
+            let why = "ended without an answer of the command, which is ended as soon as its cluster finds out";
+            let code = i32::from(number?) + i32::from(SIGNALED);
+            Ok(End { exit_code: Some(code), ..End::unseen(why.to_owned()) })
+        }
+    }
+}
+
+/// Lasts until nothing was heard for too long.
+async fn silence(heard_at: &Cell<Instant>) {
+    while heard_at.get().elapsed() < SILENCE {
+        sleep_until(heard_at.get() + SILENCE).await;
+    }
+}
+
+/// Lasts until this program was told twice to end, and heard nothing in between; the number of the last signal.
+async fn insisted(heard_at: &Cell<Instant>) -> std::io::Result<u8> {
+    let mut told: Option<Instant> = None;
+    loop {
+        let number = interrupted().await?;
+        let insists = |first: Instant| heard_at.get() <= first && first.elapsed() <= INSISTENCE;
+        if told.is_some_and(insists) {
+            return Ok(number);
+        }
+        told = Some(Instant::now());
     }
 }
 
@@ -375,6 +429,8 @@ fn stdin() -> mpsc::Receiver<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use muster_common::exec_channel::NOT_SEEN;
+
     use super::*;
 
     #[test]
@@ -384,5 +440,22 @@ mod tests {
         assert_eq!(why(Duration::from_secs(2)), said);
         let unread = "; its output was not read here for 40 s, and 30 s are the most that is waited for";
         assert_eq!(why(Duration::from_secs(40)), format!("{said}{unread}"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_for_a_minute_is_gone_and_whatever_is_heard_puts_that_off() {
+        let heard_at = Cell::new(Instant::now());
+        let begun = Instant::now();
+        {
+            let mut end = std::pin::pin!(unanswered(&heard_at));
+            for _ in 0..5 {
+                assert!(timeout(Duration::from_secs(59), &mut end).await.is_err(), "a ping came in time");
+                heard_at.set(Instant::now());
+            }
+            let end = end.await.unwrap();
+            assert_eq!(end.code(), NOT_SEEN);
+            assert!(end.error.unwrap().contains("60s"));
+        }
+        assert_eq!(begun.elapsed().as_secs(), 5 * 59 + 60);
     }
 }

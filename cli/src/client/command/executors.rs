@@ -7,11 +7,12 @@ use muster_common::executor::{
 };
 use muster_common::exit::Exit;
 use serde_json::json;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, sleep};
 
 use super::Caller;
 use super::args::WaitArgs;
 use crate::client::http::{Client, segment};
+use crate::client::patience::{attend, deadline, is_over};
 use crate::client::settle::Progress;
 use crate::client::words::counted;
 use crate::client::{resolve, screen};
@@ -19,6 +20,8 @@ use crate::error::CliError;
 
 /// Between two looks at an executor that is being emptied.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How much longer than a drain may take it is waited for when nobody says how long: until its last instance is gone.
+const AFTER_DRAIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 pub(crate) struct ExecutorsArgs {
@@ -119,21 +122,23 @@ async fn drain(caller: &Caller, name: &str, timeout: DroveDuration, wait: WaitAr
         return screen::write(&caller.answer(&id, &summary, line)?);
     }
     let mut progress = Progress::new();
-    let emptied = until_empty(client, &id, wait, &mut progress).await?;
+    let time = wait.time.unwrap_or_else(|| timeout.as_duration().saturating_add(AFTER_DRAIN));
+    let goes_on = format!("{id} goes on being emptied: see 'muster describe {id}'");
+    let emptied = attend(&goes_on, until_empty(client, &id, time, &mut progress)).await?;
     progress.done(&caller.answer(&id, &emptied, || format!("{id} is empty, and takes nothing any more\n"))?)
 }
 
 async fn until_empty(
     client: &Client,
     id: &str,
-    wait: WaitArgs,
+    time: Duration,
     progress: &mut Progress,
 ) -> Result<ExecutorNodeData, CliError> {
-    let deadline = Instant::now() + wait.timeout();
     let removed = || CliError::new(Exit::Conflict, format!("{id} was removed meanwhile"));
+    let deadline = deadline(Some(time));
     loop {
-        let executor: ExecutorNodeData = match client.get(&format!("cluster/executors/{}", segment(id))).await
-        {
+        let path = format!("cluster/executors/{}", segment(id));
+        let executor: ExecutorNodeData = match client.get_patiently(&path, deadline).await {
             Err(error) if error.exit == Exit::NotFound => return Err(removed()),
             answer => answer?,
         };
@@ -150,12 +155,12 @@ async fn until_empty(
             ExecutorState::Removed => return Err(removed()),
             ExecutorState::BlacklistRequested | ExecutorState::Draining | ExecutorState::Unready => {}
         }
-        if Instant::now() >= deadline {
+        if is_over(deadline) {
             return Err(CliError::new(
                 Exit::Timeout,
                 format!(
                     "{id} has {left} after {}s; it goes on being emptied, see 'muster describe {id}'",
-                    wait.timeout().as_secs()
+                    time.as_secs()
                 ),
             ));
         }

@@ -4,14 +4,17 @@
 use std::io::{IsTerminal as _, Read as _, Write as _};
 
 use clap::Args;
+use futures::FutureExt as _;
 use muster_common::cluster::ClusterSummary;
 use muster_common::exit::Exit;
+use tokio::sync::oneshot;
 
 use crate::args::Connection;
 use crate::client::config::{self, ClientConfig, Context, Token};
 use crate::client::http::Client;
+use crate::client::patience::{interrupted, unless_interrupted};
 use crate::client::screen;
-use crate::client::target::{Target, servers};
+use crate::client::target::{Target, servers, token_in};
 use crate::client::terminal::Quiet;
 use crate::error::CliError;
 
@@ -32,6 +35,7 @@ pub(crate) async fn login(args: &LoginArgs, connection: &Connection) -> Result<(
     let mut config = ClientConfig::load(&path)?;
     let name = connection.context.clone().or(config.current_context.clone());
     let name = name.unwrap_or_else(|| DEFAULT_CONTEXT.to_owned());
+    let named = connection.context.as_ref().map(|name| format!(" --context {name}")).unwrap_or_default();
     let server = match (&connection.server, config.contexts.get(&name)) {
         (Some(server), _) => servers(server)?.join(","),
         (None, Some(context)) => context.server.clone(),
@@ -39,15 +43,19 @@ pub(crate) async fn login(args: &LoginArgs, connection: &Connection) -> Result<(
             return Err(CliError::new(
                 Exit::Usage,
                 format!(
-                    "there is no context '{name}' yet; say where its cluster is: 'muster login --server URL'"
+                    "there is no context '{name}' yet; say where its cluster is: 'muster login{named} --server URL'"
                 ),
             ));
         }
     };
-    let token = ask(&server)?;
+    let token = match &connection.token_file {
+        Some(file) => token_in(file)?,
+        None => ask(&server).await?,
+    };
     if !args.unchecked {
         let target = Target { servers: servers(&server)?, token: Some(token.clone()) };
-        let _: ClusterSummary = Client::new(target)?.get("cluster").await?;
+        let client = Client::new(target)?;
+        let _: ClusterSummary = unless_interrupted("no token is kept", client.get("cluster")).await?;
     }
     if is_in_the_open(&server) {
         eprintln!(
@@ -61,24 +69,48 @@ pub(crate) async fn login(args: &LoginArgs, connection: &Connection) -> Result<(
     screen::write(&line)
 }
 
-fn ask(server: &str) -> Result<Token, CliError> {
+async fn ask(server: &str) -> Result<Token, CliError> {
     let stdin = std::io::stdin();
     let mut text = String::new();
     let read = if stdin.is_terminal() {
         eprint!("Token for {server}: ");
         // A prompt that cannot be shown costs nothing else.
         let _ = std::io::stderr().flush();
-        let quiet = Quiet::begin()
-            .map_err(|error| CliError::failure(format!("cannot turn off the terminal's echo: {error}")))?;
-        let read = stdin.read_line(&mut text);
-        drop(quiet);
-        eprintln!();
-        read
+        typed().await?.map(|line| text = line)
     } else {
-        stdin.take(MAX_TOKEN_BYTES).read_to_string(&mut text)
+        stdin.take(MAX_TOKEN_BYTES).read_to_string(&mut text).map(drop)
     };
     read.map_err(|error| CliError::new(Exit::Usage, format!("cannot read the token: {error}")))?;
     Token::new(&text)
+}
+
+/// A line that is typed without echo. Whoever ends the program meanwhile finds the terminal as it was.
+async fn typed() -> Result<std::io::Result<String>, CliError> {
+    let unusable =
+        |error: std::io::Error| CliError::failure(format!("cannot turn off the terminal's echo: {error}"));
+    // Listens from here on: no signal may end the program between the two.
+    let mut ended = std::pin::pin!(interrupted());
+    if let Some(number) = ended.as_mut().now_or_never() {
+        return Err(CliError::interrupted(number.map_err(unusable)?, ""));
+    }
+    let quiet = Quiet::begin().map_err(unusable)?;
+    let (sender, line) = oneshot::channel();
+    // A thread of its own, which ends with the program: nothing else ends a read of a terminal.
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        // Nobody waits for it when the program is about to end.
+        let _ = sender.send(std::io::stdin().read_line(&mut text).map(|_| text));
+    });
+    let read = tokio::select! {
+        line = line => Ok(line.unwrap_or_else(|_| Err(std::io::Error::other("nobody reads it")))),
+        number = ended => match number {
+            Ok(number) => Err(CliError::interrupted(number, "")),
+            Err(error) => Err(unusable(error)),
+        },
+    };
+    drop(quiet);
+    eprintln!();
+    read
 }
 
 /// Whether some address leads away from this machine; nothing is encrypted.

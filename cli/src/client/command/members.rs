@@ -5,16 +5,19 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use muster_common::cluster::{AddController, ControllerInfo, ControllerRole};
 use muster_common::exit::Exit;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::Caller;
 use super::args::WaitArgs;
 use crate::client::http::Client;
+use crate::client::patience::{deadline, is_over};
 use crate::error::CliError;
 
 const CONTROLLERS: &str = "cluster/controllers";
 /// Between two looks at how far a learner is.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long it is waited when nobody says how long.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Args)]
 pub(crate) struct MembersArgs {
@@ -69,9 +72,10 @@ async fn add(client: &Client, id: u64, cluster: String, wait: WaitArgs) -> Resul
         eprintln!("controller {id} is in as a learner; it gets its vote when it has caught up");
         return Ok(());
     }
-    let deadline = Instant::now() + wait.timeout();
+    let timeout = wait.time.unwrap_or(CAUGHT_UP_WITHIN);
+    let deadline = deadline(Some(timeout));
     loop {
-        let members: Vec<ControllerInfo> = client.get(CONTROLLERS).await?;
+        let members: Vec<ControllerInfo> = client.get_patiently(CONTROLLERS, deadline).await?;
         let found = members.iter().find(|member| member.id == id);
         match found.map(|member| member.role) {
             Some(ControllerRole::Leader | ControllerRole::Voter) => return Ok(()),
@@ -83,7 +87,7 @@ async fn add(client: &Client, id: u64, cluster: String, wait: WaitArgs) -> Resul
             }
             Some(ControllerRole::Learner) => {}
         }
-        if Instant::now() >= deadline {
+        if is_over(deadline) {
             let lag = found.and_then(|member| member.lag);
             let lag = lag
                 .map_or_else(|| "it has not answered yet".to_owned(), |lag| format!("{lag} entries behind"));
@@ -92,7 +96,7 @@ async fn add(client: &Client, id: u64, cluster: String, wait: WaitArgs) -> Resul
                 format!(
                     "controller {id} is in, but had no vote after {} s: {lag}; it gets it by itself once it has \
                      caught up, see 'muster members'",
-                    wait.timeout().as_secs()
+                    timeout.as_secs()
                 ),
             ));
         }

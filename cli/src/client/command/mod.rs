@@ -144,7 +144,7 @@ pub(crate) async fn run(
     let end = match command {
         ClientCommand::Exec(args) => return exec::exec(caller, &args).await,
         ClientCommand::Logs(args) => logs::logs(caller, &args).await,
-        ClientCommand::Apply(args) => apply::apply(caller, &args).await,
+        ClientCommand::Apply(args) => Box::pin(apply::apply(caller, &args)).await,
         ClientCommand::Get(args) => get::get(caller, args).await,
         ClientCommand::Describe(args) => describe::describe(caller, &args.name).await,
         ClientCommand::Health(args) => health::health(caller, &args).await,

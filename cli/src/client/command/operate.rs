@@ -7,8 +7,9 @@ use muster_common::operation::{OperationKind, OperationRequest};
 use super::Caller;
 use super::args::{WaitArgs, WaveArgs};
 use crate::client::http::{Accepted, Client};
+use crate::client::patience::attend;
 use crate::client::resolve;
-use crate::client::settle::{self, Progress};
+use crate::client::settle::{self, Progress, Settled};
 use crate::error::CliError;
 
 #[derive(Debug, Args)]
@@ -130,13 +131,18 @@ pub(super) async fn submit(
         let line = format!("{} of {service_id} accepted as {operation_id}\n", request.kind());
         caller.answer(operation_id, &accepted, || line)?
     } else {
-        let (client, timeout) = (&caller.client, wait.timeout());
-        let operation = if fills_slots(request.kind()) {
-            settle::deployment(client, operation_id, timeout, &mut progress).await?
+        let (client, timeout) = (&caller.client, wait.time);
+        let goes_on = settle::goes_on(service_id, operation_id);
+        let settled = if fills_slots(request.kind()) {
+            attend(&goes_on, settle::deployment(client, operation_id, timeout, &mut progress)).await?
         } else {
-            settle::operation(client, operation_id, timeout, &mut progress).await?
+            attend(&goes_on, settle::operation(client, operation_id, timeout, &mut progress)).await?
         };
-        caller.answer(operation_id, &operation, || format!("{service_id} {done}\n"))?
+        let line = || match &settled {
+            Settled::Done(_) => format!("{service_id} {done}\n"),
+            Settled::AwaitsPromotion(operation) => settle::awaits_promotion(operation) + "\n",
+        };
+        caller.answer(operation_id, settled.operation(), line)?
     };
     progress.done(&text)
 }

@@ -9,10 +9,10 @@ use muster_common::operation::{Operation, OperationRequest, OperationSummary};
 use muster_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::args::{WaitArgs, WaveArgs};
+use super::args::{WaitArgs, WaveArgs, wait_time};
 use super::{Caller, operate};
 use crate::client::http::{Accepted, segment};
-use crate::client::settle::{self, Progress};
+use crate::client::settle::{self, Progress, Settled};
 use crate::client::table::{Cell, Column, Listed};
 use crate::client::words::age_cell;
 use crate::client::{describe, resolve, screen};
@@ -33,9 +33,9 @@ enum RolloutCommand {
         /// Wait until it is over; the exit code says how it ended.
         #[arg(short, long)]
         watch: bool,
-        /// How long to wait, in seconds.
-        #[arg(long = "wait-timeout", value_name = "SECONDS", default_value_t = 3600)]
-        timeout_s: u64,
+        /// How long to wait, such as 90s or 15m; a mere number is seconds [default: as long as it may go on by itself].
+        #[arg(long = "wait-timeout", value_name = "DURATION", value_parser = wait_time)]
+        timeout: Option<Duration>,
     },
     /// Begin nothing more for now; what was begun is finished.
     Pause {
@@ -73,10 +73,10 @@ enum RolloutCommand {
 
 pub(crate) async fn rollout(caller: &Caller, args: RolloutArgs) -> Result<(), CliError> {
     match args.command {
-        RolloutCommand::Status { service, watch, timeout_s } => {
-            let wait = watch.then(|| Duration::from_secs(timeout_s));
-            status(caller, &service, wait).await
+        RolloutCommand::Status { service, watch: false, timeout: _ } => {
+            show(caller, &newest(caller, &service).await?)
         }
+        RolloutCommand::Status { service, watch: true, timeout } => ended(caller, &service, timeout).await,
         RolloutCommand::Pause { service } => steer(caller, &service, "pause", "is paused").await,
         RolloutCommand::Resume { service } => steer(caller, &service, "resume", "goes on").await,
         RolloutCommand::Promote { service } => steer(caller, &service, "promote", "goes on everywhere").await,
@@ -109,14 +109,23 @@ async fn newest(caller: &Caller, service: &str) -> Result<Operation, CliError> {
     caller.client.operation(first.operation.id.as_str()).await
 }
 
-async fn status(caller: &Caller, service: &str, wait: Option<Duration>) -> Result<(), CliError> {
-    let mut operation = newest(caller, service).await?;
-    if let Some(timeout) = wait.filter(|_| !operation.state.is_final()) {
-        let mut progress = Progress::new();
-        operation = settle::deployment(&caller.client, operation.id.as_str(), timeout, &mut progress).await?;
-    }
+fn show(caller: &Caller, operation: &Operation) -> Result<(), CliError> {
     let id = operation.id.to_string();
-    screen::write(&caller.answer(&id, &operation, || describe::operation(&operation, &caller.screen))?)
+    screen::write(&caller.answer(&id, operation, || describe::operation(operation, &caller.screen))?)
+}
+
+/// Waits until the newest operation is over, be it already: it fails as that did.
+async fn ended(caller: &Caller, service: &str, timeout: Option<Duration>) -> Result<(), CliError> {
+    let id = newest(caller, service).await?.id;
+    let mut progress = Progress::new();
+    let settled = settle::deployment(&caller.client, id.as_str(), timeout, &mut progress).await?;
+    drop(progress);
+    match settled {
+        Settled::Done(operation) => show(caller, &operation),
+        Settled::AwaitsPromotion(operation) => {
+            Err(CliError::new(Exit::Timeout, settle::awaits_promotion(&operation)))
+        }
+    }
 }
 
 async fn steer(caller: &Caller, service: &str, word: &str, done: &str) -> Result<(), CliError> {
