@@ -329,7 +329,7 @@ async fn converse(
 /// How it ends when nothing is heard any more of who runs the command.
 async fn unanswered(heard_at: &Cell<Instant>) -> std::io::Result<End> {
     tokio::select! {
-        () = silence(heard_at) => Ok(broken(&format!("nothing was heard for {SILENCE:?}"))),
+        () = silence(heard_at) => Ok(broken(&format!("nothing was heard for {SILENCE:?}"), Duration::ZERO)),
         number = insisted(heard_at) => {
             let why = "ended without an answer of the command, which is ended as soon as its cluster finds out";
             let code = i32::from(number?) + i32::from(SIGNALED);
