@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `target`, `config` | which controllers, and as whom: options, variables, contexts |
 //! | `http`, `sse`, `follow` | the REST API as typed calls, and streams that go on at another controller |
-//! | `resolve`, `nearest` | what a name or a prefix means, and what a mistyped one may mean |
+//! | `resolve`, `search`, `nearest` | what a name or a prefix means, and what a mistyped one may mean |
+//! | `operations` | lists of operations, page by page |
 //! | `deploy`, `settle`, `specs` | from specs in files to healthy instances |
 //! | `table`, `columns`, `screen`, `words` | what is written: lists of things, on what they are shown |
 //! | `describe`, `diff` | one thing in full, and how two specs differ |
@@ -24,10 +25,12 @@ mod frame;
 mod http;
 mod log_lines;
 mod nearest;
+mod operations;
 mod resolve;
 #[cfg(test)]
 mod samples;
 mod screen;
+mod search;
 mod settle;
 mod specs;
 mod sse;

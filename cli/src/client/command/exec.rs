@@ -23,8 +23,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use super::Caller;
 use crate::client::frame::{End, Said, Told};
 use crate::client::http::{Client, segment, understand};
+use crate::client::resolve::{self, ServiceOrInstance};
+use crate::client::screen;
 use crate::client::terminal::{self, Raw};
-use crate::client::{resolve, screen};
 use crate::error::CliError;
 
 /// How long it may take until the command is on its way.
@@ -81,15 +82,10 @@ pub(crate) async fn exec(caller: &Caller, args: &ExecArgs) -> Result<ExitCode, C
 
 /// The instance of this name, or a healthy one of the service of this name.
 async fn chosen(client: &Client, name: &str) -> Result<InstanceInfo, CliError> {
-    let service = match resolve::service(client, name).await {
-        Ok(service) => service,
-        Err(missing) if missing.exit == Exit::NotFound => {
-            return match resolve::instance(client, name).await {
-                Err(error) if error.exit == Exit::NotFound => Err(missing),
-                found => found,
-            };
-        }
-        Err(error) => return Err(error),
+    let service = match resolve::service_or_instance(client, name).await? {
+        ServiceOrInstance::Service(service) => service,
+        ServiceOrInstance::Destroyed(id) => return Err(resolve::gone(&id)),
+        ServiceOrInstance::Instance(instance) => return Ok(*instance),
     };
     let instances = resolve::instances(client, &service.id, false).await?;
     instances.into_iter().find(|instance| instance.state == InstanceState::Healthy).ok_or_else(|| {
