@@ -46,7 +46,7 @@ pub(crate) struct ExecArgs {
     #[arg(short, long)]
     tty: bool,
     /// A variable for its environment; may be given several times.
-    #[arg(short, long = "env", value_name = "NAME=VALUE")]
+    #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<String>,
     /// Where it is to run.
     #[arg(short, long, value_name = "DIR")]
@@ -107,6 +107,13 @@ fn path(instance: &InstanceInfo) -> String {
     )
 }
 
+fn variable(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((name, _)) if !name.is_empty() => Ok(text.to_owned()),
+        Some(_) | None => Err("is not of the form NAME=VALUE".to_owned()),
+    }
+}
+
 /// What a command with a time limit is asked with.
 #[derive(Serialize)]
 struct OneShot<'a> {
@@ -138,14 +145,10 @@ async fn one_shot(
     args: &ExecArgs,
     limit: DroveDuration,
 ) -> Result<ExitCode, CliError> {
-    let bad = |variable: &String| {
-        CliError::new(Exit::Usage, format!("--env {variable} is not of the form NAME=VALUE"))
-    };
-    let variables = args.env.iter().map(|variable| variable.split_once('=').ok_or_else(|| bad(variable)));
     let request = OneShot {
         command: &args.command,
         stdin: if args.interactive { Some(whole_input()?) } else { None },
-        env: variables.collect::<Result<_, _>>()?,
+        env: args.env.iter().filter_map(|variable| variable.split_once('=')).collect(),
         workdir: args.workdir.as_deref(),
         timeout: limit.to_string(),
     };
@@ -176,7 +179,8 @@ fn whole_input() -> Result<String, CliError> {
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-fn query(args: &ExecArgs) -> String {
+/// What is asked for; a command at a terminal is told which one, unless the caller says another.
+fn query(args: &ExecArgs, own_terminal: Option<&str>) -> String {
     let mut parts: Vec<String> =
         args.command.iter().map(|word| format!("command={}", segment(word))).collect();
     parts.push(format!("tty={}", args.tty));
@@ -184,14 +188,18 @@ fn query(args: &ExecArgs) -> String {
         parts.push(format!("rows={rows}&columns={columns}"));
     }
     parts.push(format!("stdin={}", args.interactive));
-    parts.extend(args.env.iter().map(|variable| format!("env={}", segment(variable))));
+    let names_terminal = args.env.iter().any(|variable| variable.starts_with("TERM="));
+    let terminal = own_terminal.filter(|_| args.tty && !names_terminal).map(|name| format!("TERM={name}"));
+    parts.extend(args.env.iter().chain(&terminal).map(|variable| format!("env={}", segment(variable))));
     parts.extend(args.workdir.iter().map(|dir| format!("workdir={}", segment(dir))));
     parts.join("&")
 }
 
 async fn connect(client: &Client, instance: &InstanceInfo, args: &ExecArgs) -> Result<Socket, CliError> {
     let path = path(instance);
-    let url = format!("{}?{}", client.url(&path).replacen("http://", "ws://", 1), query(args));
+    let own_terminal = std::env::var("TERM").ok().filter(|name| !name.is_empty());
+    let query = query(args, own_terminal.as_deref());
+    let url = format!("{}?{query}", client.url(&path).replacen("http://", "ws://", 1));
     let wrong =
         |error: &dyn std::fmt::Display| CliError::failure(format!("cannot ask for a command: {error}"));
     let mut request = url.into_client_request().map_err(|error| wrong(&error))?;
@@ -341,4 +349,44 @@ fn stdin() -> mpsc::Receiver<Vec<u8>> {
         }
     });
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ExecArgs,
+    }
+
+    fn read(line: &[&str]) -> Result<ExecArgs, clap::Error> {
+        Line::try_parse_from([&["exec"], line].concat()).map(|line| line.args)
+    }
+
+    #[test]
+    fn a_command_at_a_terminal_is_told_which_one_unless_another_is_said() {
+        for (line, terminal) in [
+            (&["-t", "web", "top"][..], Some("&env=TERM%3Dxterm&")),
+            (&["-t", "-e", "TERM=vt100", "web", "top"], Some("&env=TERM%3Dvt100&")),
+            (&["web", "top"], None),
+        ] {
+            let query = query(&read(line).unwrap(), Some("xterm")) + "&";
+            assert_eq!(query.matches("env=").count(), usize::from(terminal.is_some()), "{line:?}: {query}");
+            assert!(terminal.is_none_or(|terminal| query.contains(terminal)), "{line:?}: {query}");
+        }
+        assert!(!query(&read(&["-t", "web", "top"]).unwrap(), None).contains("env="));
+    }
+
+    #[test]
+    fn a_variable_without_a_value_is_refused_before_anybody_is_asked() {
+        for line in [&["-e", "FOO", "web", "env"][..], &["--timeout", "1s", "-e", "=x", "web", "env"]] {
+            let error = read(line).unwrap_err().to_string();
+            assert!(error.contains("is not of the form NAME=VALUE"), "{error}");
+        }
+        assert_eq!(read(&["-e", "FOO=", "web", "env"]).unwrap().env, ["FOO="]);
+    }
 }
