@@ -110,6 +110,13 @@ pub(crate) enum Command {
     ExampleServer,
 }
 
+impl Output {
+    /// Whether people read it, and no program.
+    pub(crate) fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+}
+
 impl Command {
     /// Whether it is one of the long-running roles, which want all cores.
     pub(crate) fn is_role(&self) -> bool {

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use muster_common::spec::{LocalServiceSpec, masked};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::screen::{Screen, Tone};
 use super::table::printable;
 
 /// One member that differs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Change {
     pub(crate) path: String,
     pub(crate) before: Option<String>,

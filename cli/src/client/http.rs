@@ -135,9 +135,20 @@ impl Client {
         path: &str,
         id: impl Fn(&T) -> String,
     ) -> Result<Vec<T>, CliError> {
+        Ok(self.pages(path, PAGE, usize::MAX, id).await?.0)
+    }
+
+    /// The first `limit` elements of such a list, and how many it has; a page holds `size`.
+    pub(crate) async fn pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        size: usize,
+        limit: usize,
+        id: impl Fn(&T) -> String,
+    ) -> Result<(Vec<T>, usize), CliError> {
         let (mut all, mut seen, mut from) = (Vec::new(), BTreeSet::new(), 0);
         loop {
-            let path = format!("{path}&from={from}&size={PAGE}");
+            let path = format!("{path}&from={from}&size={size}");
             let answer = self.send(Broken::AskAgain, || self.http.get(self.url(&path))).await?;
             let total = total(answer.headers());
             let page: Vec<T> = read(&path, answer).await?;
@@ -145,8 +156,9 @@ impl Client {
             from += count;
             all.extend(page.into_iter().filter(|one| seen.insert(id(one))));
             // A page that is not full is the last, also where nobody says how long the list is.
-            if count < PAGE || total.is_some_and(|total| from >= total) {
-                return Ok(all);
+            if count < size || all.len() >= limit || total.is_some_and(|total| from >= total) {
+                all.truncate(limit);
+                return Ok((all, total.unwrap_or(from)));
             }
         }
     }
@@ -559,6 +571,8 @@ mod tests {
         let client = Client::new(Target { servers: vec![server], token: None }).unwrap();
         let all = client.get_all("numbers?old=true", usize::to_string).await.unwrap();
         assert_eq!(all, (0..TOTAL).collect::<Vec<_>>());
+        let (first, total) = client.pages("numbers?old=true", 3, 4, usize::to_string).await.unwrap();
+        assert_eq!((first, total), (vec![0, 1, 2, 3], TOTAL + 1), "so many as are wanted, of so many");
     }
 
     #[test]

@@ -6,13 +6,12 @@ use serde::Deserialize;
 
 use super::screen::Screen;
 use super::sse::Message;
+use super::table::short_id;
 
 /// A line that is longer is shown in pieces.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 /// Colours that can be read on dark and on light, but red, which means something.
 const COLORS: [&str; 6] = ["36", "32", "33", "35", "34", "96"];
-/// How much of an instance's id tells it from others in sight: `SI-` and eight digits.
-const SHORT_ID: usize = 11;
 
 /// The data of a message of a log.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
@@ -53,7 +52,7 @@ pub(crate) struct Source {
 impl Source {
     /// As it stands before each line.
     fn name(&self) -> String {
-        format!("{} {}", self.executor, self.instance.get(..SHORT_ID).unwrap_or(&self.instance))
+        format!("{} {}", self.executor, short_id(&self.instance))
     }
 }
 

@@ -5,9 +5,10 @@
 //! | `target`, `config` | which controllers, and as whom: options, variables, contexts |
 //! | `http`, `sse`, `follow` | the REST API as typed calls, and streams that go on at another controller |
 //! | `patience` | waiting that outlives controllers and elections |
-//! | `resolve`, `nearest` | what a name or a prefix means, and what a mistyped one may mean |
+//! | `resolve`, `search`, `nearest` | what a name or a prefix means, and what a mistyped one may mean |
+//! | `operations` | lists of operations, page by page |
 //! | `deploy`, `settle`, `specs` | from specs in files to healthy instances |
-//! | `table`, `columns`, `screen`, `words` | what is written: lists of things, on what they are shown |
+//! | `table`, `fit`, `columns`, `screen`, `words` | what is written: lists of things, how they fit, on what they are shown |
 //! | `describe`, `diff` | one thing in full, and how two specs differ |
 //! | `log_lines`, `frame`, `terminal` | lines of several logs, what an exec says over its WebSocket, keys as they are |
 //! | `command` | the commands, one a file: what each takes, and what it does |
@@ -20,16 +21,19 @@ mod config;
 mod deploy;
 mod describe;
 mod diff;
+mod fit;
 mod follow;
 mod frame;
 mod http;
 mod log_lines;
 mod nearest;
+mod operations;
 mod patience;
 mod resolve;
 #[cfg(test)]
 mod samples;
 mod screen;
+mod search;
 mod settle;
 mod specs;
 mod sse;

@@ -9,15 +9,16 @@ use muster_common::operation::{Operation, OperationSummary};
 use muster_common::service::ServiceSummary;
 
 use super::http::{Client, segment};
-use super::nearest::or_nearest;
+use super::operations;
+use super::search::{Named, ResolveError, Search, kind_and_name};
 use crate::error::CliError;
 
-/// More matches than this are not listed one by one.
-const MATCHES_SHOWN: usize = 8;
-/// Among how many operations a prefix is looked for; the server gives no more at a time.
-const OPERATIONS_SEARCHED: u64 = 100;
-/// Among how many instances the one is searched that is most like a name that none has.
+/// Among how many of the newest operations a prefix is looked for.
+const OPERATIONS_SEARCHED: usize = 1_000;
+/// Among how many instances one is searched that is like a name which none has, or that tells of a destroyed service.
 const INSTANCES_SEARCHED: usize = 1_000;
+/// What the id of every operation begins with.
+const OPERATION_PREFIX: &str = "OP-";
 
 /// All services, ordered by id.
 pub(crate) async fn services(client: &Client) -> Result<Vec<ServiceSummary>, CliError> {
@@ -79,101 +80,182 @@ pub(crate) async fn detailed_instances(
 }
 
 /// The service of this id, of this name when no other version has it, or of this prefix of an id when no other has.
-pub(crate) async fn service(client: &Client, name: &str) -> Result<ServiceSummary, CliError> {
-    pick(name, services(client).await?)
+pub(crate) async fn service(client: &Client, name: &str) -> Result<ServiceSummary, ResolveError> {
+    Search::new(name).among(services(client).await?, |service| service).only()
 }
 
 /// The instance of this id or unique prefix (with or without `SI-`), living or ended, with all that is known of it.
-pub(crate) async fn instance(client: &Client, prefix: &str) -> Result<InstanceInfo, CliError> {
-    let begins = format!("instances?old=true&idPrefix={}", segment(prefix));
-    let mut matching: Vec<InstanceInfo> = client.get(&begins).await?;
-    if matching.is_empty() {
+pub(crate) async fn instance(client: &Client, prefix: &str) -> Result<InstanceInfo, ResolveError> {
+    let mut search = Search::new(prefix).among(instances_like(client, prefix).await?, |instance| instance);
+    if search.is_empty() {
         // Only to name the one that may have been meant.
-        matching = client.get(&format!("instances?old=true&size={INSTANCES_SEARCHED}")).await?;
+        let some = client.get(&format!("instances?old=true&size={INSTANCES_SEARCHED}")).await?;
+        search = search.among::<InstanceInfo>(some, |instance| instance);
     }
-    let found = pick(prefix, matching)?;
-    let (service, id) = (segment(&found.service_id), segment(&found.instance_id));
-    client.get(&format!("localservices/{service}/instances/{id}")).await
+    whole(client, &search.only()?).await
 }
 
 /// The executor of this id, of this host name, or of this prefix of an id.
-pub(crate) async fn executor(client: &Client, name: &str) -> Result<ExecutorSummary, CliError> {
-    pick(name, executors(client).await?)
+pub(crate) async fn executor(client: &Client, name: &str) -> Result<ExecutorSummary, ResolveError> {
+    Search::new(name).among(executors(client).await?, |executor| executor).only()
 }
 
 /// The operation of this id or unique prefix, with all its slots.
-pub(crate) async fn operation(client: &Client, prefix: &str) -> Result<Operation, CliError> {
-    let all: Vec<OperationSummary> =
-        client.get(&format!("localservices/operations?size={OPERATIONS_SEARCHED}")).await?;
-    match pick(prefix, all) {
-        Ok(found) => client.operation(found.operation.id.as_str()).await,
+pub(crate) async fn operation(client: &Client, prefix: &str) -> Result<Operation, ResolveError> {
+    let found =
+        Search::new(prefix).among(operations_like(client, prefix).await?, |operation| operation).only();
+    match found {
+        Ok(found) => Ok(client.operation(found.operation.id.as_str()).await?),
         // One that is older than those may still be known by its whole id.
-        Err(missing) if missing.exit == Exit::NotFound => {
-            client.operation(prefix).await.map_err(|error| match error.exit {
-                Exit::NotFound => missing,
-                _ => error,
-            })
-        }
+        Err(missing @ ResolveError::Missing { .. }) => match client.operation(prefix).await {
+            Ok(operation) => Ok(operation),
+            Err(error) if error.exit == Exit::NotFound => Err(missing),
+            Err(error) => Err(error.into()),
+        },
         Err(error) => Err(error),
     }
+}
+
+/// A service, perhaps one that is only history, or an instance.
+pub(crate) enum ServiceOrInstance {
+    Service(Box<ServiceSummary>),
+    /// The id of a service that is destroyed.
+    Destroyed(String),
+    Instance(Box<InstanceInfo>),
+}
+
+/// What fits best of services and instances.
+pub(crate) async fn service_or_instance(
+    client: &Client,
+    name: &str,
+) -> Result<ServiceOrInstance, ResolveError> {
+    use ServiceOrInstance as Of;
+    let (kind, name) = kind_and_name(name);
+    let mut search = Search::of_kind(kind, name)
+        .among(services(client).await?, |service| Of::Service(service.into()))
+        .among(instances_like(client, name).await?, |instance| Of::Instance(instance.into()));
+    if search.is_empty() {
+        search = search.among(destroyed(client, name).await?, |service| Of::Destroyed(service.id));
+    }
+    match search.only()? {
+        Of::Instance(found) => Ok(Of::Instance(whole(client, &found).await?.into())),
+        found @ (Of::Service(_) | Of::Destroyed(_)) => Ok(found),
+    }
+}
+
+/// The id of a service, also of one that is destroyed, or an operation.
+pub(crate) enum ServiceOrOperation {
+    Service(String),
+    Operation(Box<OperationSummary>),
+}
+
+/// What fits best of services, destroyed ones and operations.
+pub(crate) async fn service_or_operation(
+    client: &Client,
+    name: &str,
+) -> Result<ServiceOrOperation, ResolveError> {
+    use ServiceOrOperation as Of;
+    let mut search = Search::new(name)
+        .among(services(client).await?, |service| Of::Service(service.id))
+        .among(operations_like(client, name).await?, |found| Of::Operation(found.into()));
+    if search.is_empty() {
+        search = search.among(destroyed(client, name).await?, |service| Of::Service(service.id));
+    }
+    search.only()
+}
+
+/// The id of a service, also of one that is destroyed.
+pub(crate) async fn service_or_past(client: &Client, name: &str) -> Result<String, ResolveError> {
+    let mut search = Search::new(name).among(services(client).await?, |service| service.id);
+    if search.is_empty() {
+        search = search.among(destroyed(client, name).await?, |service| service.id);
+    }
+    search.only()
+}
+
+/// Says of a service that it is not there any more, and where its past is.
+pub(crate) fn gone(service: &str) -> CliError {
+    CliError::new(
+        Exit::NotFound,
+        format!(
+            "{service} was destroyed; what is known of it is in 'muster describe {service}', 'muster get instances \
+             {service} --old' and 'muster logs {service} --previous'"
+        ),
+    )
 }
 
 /// Whatever a name may mean.
 pub(crate) enum Thing {
     Service(ServiceSummary),
+    /// The id of a service that is destroyed.
+    Destroyed(String),
     Instance(InstanceInfo),
     Executor(ExecutorSummary),
     Operation(Operation),
 }
 
-/// The service, executor, instance or operation of this name; the first of these kinds that has one.
-pub(crate) async fn thing(client: &Client, name: &str) -> Result<Thing, CliError> {
-    let mut missed = Vec::new();
-    let mut found = |result: Result<Thing, CliError>| match result {
-        Ok(thing) => Some(Ok(thing)),
-        Err(error) if error.exit == Exit::NotFound => {
-            missed.push(error.message);
-            None
-        }
-        Err(error) => Some(Err(error)),
-    };
-    if let Some(end) = found(service(client, name).await.map(Thing::Service)) {
-        return end;
+/// The service, executor, instance or operation that fits best; `KIND/NAME` is one of that kind.
+pub(crate) async fn thing(client: &Client, name: &str) -> Result<Thing, ResolveError> {
+    let (kind, name) = kind_and_name(name);
+    let mut search = Search::of_kind(kind, name)
+        .among(services(client).await?, Thing::Service)
+        .among(executors(client).await?, Thing::Executor)
+        .among(instances_like(client, name).await?, Thing::Instance)
+        .among(operations_like(client, name).await?, |found| Thing::Operation(found.operation));
+    if search.is_empty() {
+        search = search.among(destroyed(client, name).await?, |service| Thing::Destroyed(service.id));
     }
-    if let Some(end) = found(executor(client, name).await.map(Thing::Executor)) {
-        return end;
-    }
-    if let Some(end) = found(instance(client, name).await.map(Thing::Instance)) {
-        return end;
-    }
-    if let Some(end) = found(operation(client, name).await.map(Thing::Operation)) {
-        return end;
-    }
-    // What was meant is most likely of the kind that has something like it.
-    let likely = missed.into_iter().find(|message| message.contains("did you mean"));
-    Err(CliError::new(
-        Exit::NotFound,
-        likely.unwrap_or_else(|| {
-            format!(
-                "there is no service, executor, instance or operation '{name}'; see 'muster get services'"
-            )
-        }),
-    ))
+    Ok(match search.only()? {
+        Thing::Instance(found) => Thing::Instance(whole(client, &found).await?),
+        Thing::Operation(found) => Thing::Operation(client.operation(found.id.as_str()).await?),
+        found @ (Thing::Service(_) | Thing::Destroyed(_) | Thing::Executor(_)) => found,
+    })
 }
 
-/// What people name.
-trait Named {
-    const NOUN: &'static str;
-
-    fn id(&self) -> &str;
-
-    /// Another name that may serve when only one has it.
-    fn other_name(&self) -> Option<&str> {
-        None
+/// The instances, living or ended, of whose ids this is the beginning.
+async fn instances_like(client: &Client, prefix: &str) -> Result<Vec<InstanceInfo>, CliError> {
+    if prefix.is_empty() {
+        return Ok(Vec::new());
     }
+    client.get(&format!("instances?old=true&idPrefix={}", segment(prefix))).await
+}
 
-    /// What an id begins with that need not be written.
-    const PREFIX: &'static str = "";
+/// An instance with all that is known of it.
+async fn whole(client: &Client, brief: &InstanceInfo) -> Result<InstanceInfo, ResolveError> {
+    let (service, id) = (segment(&brief.service_id), segment(&brief.instance_id));
+    Ok(client.get(&format!("localservices/{service}/instances/{id}")).await?)
+}
+
+/// The newest operations, where the text may be the beginning of one's id.
+async fn operations_like(client: &Client, prefix: &str) -> Result<Vec<OperationSummary>, CliError> {
+    if !prefix.starts_with(OPERATION_PREFIX) && !OPERATION_PREFIX.starts_with(prefix) {
+        return Ok(Vec::new());
+    }
+    Ok(operations::list(client, &[], &[], OPERATIONS_SEARCHED).await?.operations)
+}
+
+/// A service of which only instances that ended and operations are left.
+struct Destroyed {
+    id: String,
+    name: String,
+}
+
+/// The services that are known by what they left behind, the one of this id before all.
+async fn destroyed(client: &Client, name: &str) -> Result<Vec<Destroyed>, CliError> {
+    let mut names = BTreeMap::new();
+    for only in [format!("&service={}", segment(name)), String::new()] {
+        let path = format!("instances?old=true&size={INSTANCES_SEARCHED}{only}");
+        let ended: Vec<InstanceInfo> = client.get(&path).await?;
+        names.extend(ended.into_iter().map(|instance| (instance.service_id, instance.service_name)));
+    }
+    for only in [&[name.to_owned()][..], &[]] {
+        for summary in operations::list(client, only, &[], OPERATIONS_SEARCHED).await?.operations {
+            let id = summary.operation.service.to_string();
+            let name = id.rsplit_once('-').map_or(id.as_str(), |(name, _)| name).to_owned();
+            names.entry(id).or_insert(name);
+        }
+    }
+    Ok(names.into_iter().map(|(id, name)| Destroyed { id, name }).collect())
 }
 
 impl Named for ServiceSummary {
@@ -217,108 +299,14 @@ impl Named for OperationSummary {
     }
 }
 
-/// How well a name fits: exactly, as another name, as the beginning of an id.
-fn fit<T: Named>(text: &str, thing: &T) -> Option<u8> {
-    let begins = |id: &str| !text.is_empty() && id.starts_with(text);
-    if thing.id() == text {
-        Some(0)
-    } else if thing.other_name() == Some(text) {
-        Some(1)
-    } else if begins(thing.id()) || thing.id().strip_prefix(T::PREFIX).is_some_and(begins) {
-        Some(2)
-    } else {
-        None
-    }
-}
+impl Named for Destroyed {
+    const NOUN: &'static str = "service";
 
-/// The one of `all` that fits best; several that fit equally well are an error that lists them.
-fn pick<T: Named>(text: &str, all: Vec<T>) -> Result<T, CliError> {
-    let Some(best) = all.iter().filter_map(|thing| fit(text, thing)).min() else {
-        return Err(missing(text, &all));
-    };
-    let mut found: Vec<T> = all.into_iter().filter(|thing| fit(text, thing) == Some(best)).collect();
-    match (found.len(), found.pop()) {
-        (1, Some(only)) => Ok(only),
-        (_, last) => {
-            found.extend(last);
-            Err(ambiguous(text, &found))
-        }
-    }
-}
-
-fn missing<T: Named>(text: &str, all: &[T]) -> CliError {
-    let names = all.iter().flat_map(|thing| [Some(thing.id()), thing.other_name()]).flatten();
-    let nearest = or_nearest(text, names);
-    let noun = T::NOUN;
-    let see = if nearest.is_empty() { "; see" } else { " See" };
-    CliError::new(Exit::NotFound, format!("there is no {noun} '{text}'{nearest}{see} 'muster get {noun}s'"))
-}
-
-fn ambiguous<T: Named>(text: &str, found: &[T]) -> CliError {
-    let shown: String = found.iter().take(MATCHES_SHOWN).map(|thing| format!("\n  {}", thing.id())).collect();
-    let more = found.len().saturating_sub(MATCHES_SHOWN);
-    let rest = if more > 0 { format!("\n  … and {more} more") } else { String::new() };
-    CliError::new(
-        Exit::Usage,
-        format!("'{text}' could be any of {} {}s; write more of the id:{shown}{rest}", found.len(), T::NOUN),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug)]
-    struct Pet(&'static str, &'static str);
-
-    impl Named for Pet {
-        const NOUN: &'static str = "pet";
-        const PREFIX: &'static str = "SI-";
-
-        fn id(&self) -> &str {
-            self.0
-        }
-
-        fn other_name(&self) -> Option<&str> {
-            Some(self.1)
-        }
+    fn id(&self) -> &str {
+        &self.id
     }
 
-    fn picked(text: &str) -> Result<&'static str, CliError> {
-        let all = vec![
-            Pet("SI-aa1", "cat"),
-            Pet("SI-aa2", "dog"),
-            Pet("SI-b", "dog"),
-            Pet("SI-aa", "c"),
-            Pet("cattle-1", "cattle"),
-        ];
-        pick(text, all).map(|pet| pet.0)
-    }
-
-    #[test]
-    fn a_unique_prefix_is_enough_and_an_ambiguous_one_lists_its_matches() {
-        for (text, id) in [
-            ("SI-b", "SI-b"),
-            ("b", "SI-b"),
-            ("SI-aa1", "SI-aa1"),
-            ("SI-aa", "SI-aa"), // an exact id wins over prefixes
-            ("cat", "SI-aa1"),  // and so does a name
-            ("catt", "cattle-1"),
-        ] {
-            assert_eq!(picked(text).unwrap(), id, "{text}");
-        }
-        let ambiguous = picked("SI-a").unwrap_err();
-        assert_eq!(ambiguous.exit, Exit::Usage);
-        assert!(ambiguous.message.contains("SI-aa1") && ambiguous.message.contains("SI-aa2"));
-        assert_eq!(picked("dog").unwrap_err().exit, Exit::Usage);
-        for text in ["x", ""] {
-            assert_eq!(picked(text).unwrap_err().exit, Exit::NotFound, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_mistyped_name_is_told_the_nearest() {
-        let error = picked("catle").unwrap_err();
-        assert_eq!(error.message, "there is no pet 'catle'; did you mean 'cattle'? See 'muster get pets'");
+    fn other_name(&self) -> Option<&str> {
+        Some(&self.name)
     }
 }

@@ -36,20 +36,18 @@ impl Screen {
     pub(crate) fn of_stdout(choice: ColorChoice) -> Self {
         let stdout = std::io::stdout();
         let is_terminal = stdout.is_terminal();
-        let size = is_terminal.then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
         let color = match choice {
             ColorChoice::Auto => is_terminal && may_color(),
             ColorChoice::Always => true,
             ColorChoice::Never => false,
         };
-        // A terminal without a size is one of a program that does not care.
-        let width = size.map(|size| size.ws_col).filter(|width| *width > 0);
+        let width = if is_terminal { width() } else { None };
         Self { width, color, is_terminal, now: now() }
     }
 
-    /// The same a little later.
+    /// The same a little later; a terminal may be wider or narrower by then.
     pub(crate) fn later(self) -> Self {
-        Self { now: now(), ..self }
+        Self { now: now(), width: if self.is_terminal { width() } else { self.width }, ..self }
     }
 
     /// The text in a tone, where there are colours.
@@ -114,6 +112,11 @@ pub(crate) fn write_bytes(bytes: &[u8]) -> Result<(), CliError> {
         ErrorKind::BrokenPipe => CliError::unread(),
         _ => CliError::failure(format!("cannot write to standard output: {error}")),
     })
+}
+
+/// How many characters fit on a line of the terminal. One without a size is that of a program that does not care.
+fn width() -> Option<u16> {
+    rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col).filter(|width| *width > 0)
 }
 
 /// How many lines the terminal shows.

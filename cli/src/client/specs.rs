@@ -50,7 +50,8 @@ pub(crate) struct Document {
     pub(crate) file: PathBuf,
     /// Counted from 1; 0: the only one of its file.
     pub(crate) number: usize,
-    pub(crate) value: Value,
+    /// Or why it cannot be read.
+    pub(crate) value: Result<Value, String>,
 }
 
 /// Something that is wrong with a document, or may be.
@@ -68,7 +69,7 @@ pub(crate) struct Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.is_error { "error" } else { "warning" };
-        let sentence = self.message.trim_start_matches("- ");
+        let sentence = &self.message;
         match self.path.as_str() {
             "" => write!(f, "{}: {kind}: {sentence}", self.place),
             path => write!(f, "{}: {kind}: {path} - {sentence}", self.place),
@@ -95,16 +96,19 @@ impl Document {
         let finding = |error: &FieldError, is_error| Finding {
             place: self.place(),
             path: error.path.clone(),
-            message: error.message.clone(),
+            message: error.message.trim_start_matches("- ").to_owned(),
             is_error,
         };
-        let spec: LocalServiceSpec = accept_value(&self.value, |spec| validate(spec, &permissive(spec)))
-            .map_err(|refused| {
+        let value = self.value.as_ref().map_err(|why| {
+            vec![Finding { place: self.place(), path: String::new(), message: why.clone(), is_error: true }]
+        })?;
+        let spec: LocalServiceSpec =
+            accept_value(value, |spec| validate(spec, &permissive(spec))).map_err(|refused| {
                 refused.errors().iter().map(|error| finding(error, true)).collect::<Vec<_>>()
             })?;
         let known = serde_json::from_slice(&spec.to_json()).unwrap_or(Value::Null);
         let mut unknown = Vec::new();
-        unread("", &self.value, &known, &mut unknown);
+        unread("", value, &known, &mut unknown);
         let warnings = unknown.iter().map(|error| finding(error, false)).collect();
         Ok((spec, warnings))
     }
@@ -238,26 +242,30 @@ fn files_in(directory: &Path) -> Result<Vec<PathBuf>, CliError> {
 
 fn documents_in(file: &Path) -> Result<Vec<Document>, CliError> {
     let text = text_of(file)?;
-    let name = if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
-    let values = if text.trim_start().starts_with('{') {
-        serde_json::from_str(&text).map(|value| vec![value]).map_err(|error| error.to_string())
-    } else {
-        serde_saphyr::from_multiple(&text).map_err(|error| error.without_snippet().to_string())
+    let document = |number, value| Document { file: file.to_owned(), number, value };
+    let values = match values_in(&text) {
+        Ok(values) => values,
+        Err(why) => return Ok(vec![document(0, Err(why))]),
     };
-    let values: Vec<Value> = values.map_err(|error| {
-        CliError::new(Exit::Validation, format!("{name} is neither JSON nor YAML: {error}"))
-    })?;
+    let is_one = values.len() == 1;
+    let numbered = values.into_iter().enumerate();
+    Ok(numbered.map(|(index, value)| document(if is_one { 0 } else { index + 1 }, Ok(value))).collect())
+}
+
+/// The documents of a text.
+fn values_in(text: &str) -> Result<Vec<Value>, String> {
+    let from_yaml = || serde_saphyr::from_multiple(text).map_err(|error| error.without_snippet().to_string());
+    let values: Result<Vec<Value>, String> = if text.trim_start().starts_with('{') {
+        // What is no JSON may be YAML in its flow style.
+        serde_json::from_str(text)
+            .map(|value| vec![value])
+            .or_else(|error| from_yaml().map_err(|_| error.to_string()))
+    } else {
+        from_yaml()
+    };
+    let values = values.map_err(|why| format!("is neither JSON nor YAML: {why}"))?;
     let values: Vec<Value> = values.into_iter().filter(|value| !value.is_null()).collect();
-    if values.is_empty() {
-        return Err(CliError::new(Exit::Validation, format!("{name} holds no spec")));
-    }
-    let first = usize::from(values.len() > 1);
-    let numbered = values.into_iter().enumerate().map(|(index, value)| Document {
-        file: file.to_owned(),
-        number: if first == 0 { 0 } else { index + first },
-        value,
-    });
-    Ok(numbered.collect())
+    if values.is_empty() { Err("holds no spec".to_owned()) } else { Ok(values) }
 }
 
 fn text_of(file: &Path) -> Result<String, CliError> {
@@ -284,7 +292,7 @@ mod tests {
     use crate::example;
 
     fn document(value: Value) -> Document {
-        Document { file: "hello.yaml".into(), number: 0, value }
+        Document { file: "hello.yaml".into(), number: 0, value: Ok(value) }
     }
 
     #[test]
@@ -300,21 +308,43 @@ mod tests {
         write("notes.txt", "no spec");
         let names = |paths: &[PathBuf]| -> Vec<String> {
             let documents = documents(paths).unwrap();
-            documents.iter().map(|found| found.value["name"].as_str().unwrap().to_owned()).collect()
+            documents
+                .iter()
+                .map(|found| found.value.as_ref().unwrap()["name"].as_str().unwrap().to_owned())
+                .collect()
         };
         let all = dir.path().to_owned();
         assert_eq!(names(std::slice::from_ref(&all)), ["a", "b1", "b2"]);
         assert_eq!(names(&[all.join("b.yaml"), all.clone()]), ["b1", "b2", "a"], "each once");
         assert!(documents(&[all.join("b.yaml")]).unwrap()[1].place().ends_with("b.yaml (document 2)"));
 
-        let broken = write("c.yaml", "a: [\n");
-        let error = documents(&[broken]).unwrap_err();
-        assert_eq!(error.exit, Exit::Validation);
-        assert!(!error.message.contains('\n'), "{error}");
-        assert_eq!(documents(&[write("d.yaml", "")]).unwrap_err().exit, Exit::Validation);
+        write("b.yaml", "{name: flow, version: \"1\"}");
+        assert_eq!(names(&[all.join("b.yaml")]), ["flow"]);
         assert_eq!(documents(&["/nonexistent/spec".into()]).unwrap_err().exit, Exit::Usage);
         let empty = tempfile::tempdir().unwrap();
         assert_eq!(documents(&[empty.path().to_owned()]).unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_problem_of_its_file_and_keeps_no_other_from_being_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let texts = [("a.yaml", "a: [\n"), ("b.yaml", ""), ("c.json", "{\"a\": "), ("d.yaml", "name: a b\n")];
+        let paths = texts.map(|(name, text)| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        });
+        let error = specs(&documents(&paths).unwrap()).unwrap_err();
+        assert_eq!(error.exit, Exit::Validation);
+        let lines: Vec<&str> = error.message.lines().skip(1).collect();
+        for (index, part) in [
+            (0, "a.yaml: error: is neither JSON nor YAML: "),
+            (1, "b.yaml: error: holds no spec"),
+            (2, "c.json: error: is neither JSON nor YAML: EOF while parsing"),
+            (3, "d.yaml: error: "),
+        ] {
+            assert!(lines[index].contains(part), "{part}: {error}");
+        }
     }
 
     #[test]

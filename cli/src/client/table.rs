@@ -7,6 +7,7 @@ use comfy_table::{ContentArrangement, Table};
 use muster_common::exit::Exit;
 use serde::Serialize;
 
+use super::fit::{self, width_of};
 use super::nearest::or_nearest;
 use super::screen::{Screen, Tone};
 use crate::args::Output;
@@ -53,26 +54,38 @@ pub(crate) struct Cell {
     tone: Tone,
     /// Its place among the others, where that is not the text's.
     order: Option<f64>,
-    /// Whether its beginning serves as well.
-    is_id: bool,
+    /// What serves as well where there is little room.
+    short: Option<String>,
 }
 
 /// How much of an id with a prefix (`SI-`, `OP-`) is shown where there is little room: other commands take that, too.
 const SHORT_ID: usize = "SI-12345678".len();
 
+/// The beginning of an id.
+pub(crate) fn short_id(id: &str) -> &str {
+    id.get(..SHORT_ID).unwrap_or(id)
+}
+
 impl Cell {
     pub(crate) fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), tone: Tone::Plain, order: None, is_id: false }
+        Self { text: text.into(), tone: Tone::Plain, order: None, short: None }
     }
 
     /// An id of which its beginning serves as well.
     pub(crate) fn id(text: impl Into<String>) -> Self {
-        Self { is_id: true, ..Self::text(text) }
+        let text = text.into();
+        let short = short_id(&text).to_owned();
+        Self::text(text).or(short)
+    }
+
+    /// With what serves as well where there is little room.
+    pub(crate) fn or(self, short: impl Into<String>) -> Self {
+        Self { short: Some(short.into()), ..self }
     }
 
     fn shorten(&mut self) {
-        if self.is_id && self.text.is_char_boundary(SHORT_ID.min(self.text.len())) {
-            self.text.truncate(SHORT_ID);
+        if let Some(short) = self.short.take() {
+            self.text = printable(&short);
         }
     }
 
@@ -145,7 +158,8 @@ pub(crate) fn answer<T: Serialize>(
 ) -> Result<String, CliError> {
     match output {
         Output::Table | Output::Wide => Ok(text()),
-        Output::Name => Ok(format!("{id}\n")),
+        // Of a list there may be several, or none.
+        Output::Name => Ok(id.lines().map(|id| format!("{id}\n")).collect()),
         Output::Json => json(value),
         Output::Yaml => yaml(value),
     }
@@ -168,6 +182,7 @@ pub(crate) fn table<T: Listed>(items: &[T], wide: bool, screen: &Screen) -> Stri
     }
     let columns: Vec<_> = T::COLUMNS.iter().filter(|column| wide || !column.wide).collect();
     let mut rows = Rows::new(columns.iter().map(|column| column.header));
+    rows.is_whole = wide;
     for item in items {
         rows.add(columns.iter().map(|column| (column.cell)(item, screen)));
     }
@@ -179,42 +194,46 @@ const GAP: usize = 2;
 
 /// A table whose rows need not be things.
 pub(crate) struct Rows {
-    headers: Vec<&'static str>,
-    rows: Vec<Vec<Cell>>,
+    headers: Vec<String>,
+    cells: Vec<Vec<Cell>>,
+    /// Whether the last column is rather broken than cut.
+    is_whole: bool,
 }
 
 impl Rows {
     pub(crate) fn new(headers: impl IntoIterator<Item = &'static str>) -> Self {
-        Self { headers: headers.into_iter().collect(), rows: Vec::new() }
+        let headers = headers.into_iter().map(str::to_owned).collect();
+        Self { headers, cells: Vec::new(), is_whole: false }
     }
 
-    /// One cell for each header.
+    /// One cell for each header. What others wrote must not steer the terminal.
     pub(crate) fn add(&mut self, cells: impl IntoIterator<Item = Cell>) {
-        self.rows.push(cells.into_iter().collect());
+        let printable = |cell: Cell| Cell { text: printable(&cell.text), ..cell };
+        self.cells.push(cells.into_iter().map(printable).collect());
     }
 
-    /// Where the terminal is too narrow, columns in which nothing stands are left out first, then ids are shortened to
-    /// what tells them apart in sight, and only then texts are broken.
+    /// Where the terminal is too narrow, columns in which nothing stands are left out first, then ids and what else is
+    /// known by less are shortened, then the last column, which says the most, is cut, and only then texts are broken.
     pub(crate) fn fitting(mut self, screen: &Screen) -> String {
         if let Some(width) = screen.width.map(usize::from) {
             if self.width() > width {
                 self.leave_out_empty();
             }
             if self.width() > width {
-                self.rows.iter_mut().flatten().for_each(Cell::shorten);
+                self.cells.iter_mut().flatten().for_each(Cell::shorten);
+            }
+            if self.width() > width {
+                self.squeeze(width);
             }
         }
         let mut table = Table::new();
-        table.load_style(NOTHING).force_no_tty().set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_style(NOTHING).force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
         table.style_text_only();
-        if let Some(width) = screen.width {
-            table.set_width(width);
-        }
         if screen.color {
             table.enforce_styling();
         }
         table.set_header(self.headers);
-        for row in &self.rows {
+        for row in &self.cells {
             table.add_row(row.iter().map(toned).collect::<Vec<_>>());
         }
         table.column_iter_mut().for_each(|column| {
@@ -225,22 +244,51 @@ impl Rows {
 
     /// What it takes to break nothing.
     fn width(&self) -> usize {
-        let column = |index: usize| {
-            let cells =
-                self.rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.text.chars().count());
-            cells.max().unwrap_or_default().max(self.headers[index].len()) + GAP
+        self.widest(width_of).iter().sum::<usize>() + self.gaps()
+    }
+
+    fn gaps(&self) -> usize {
+        GAP * self.headers.len().saturating_sub(1)
+    }
+
+    /// The most that each column has of something.
+    fn widest(&self, measure: impl Fn(&str) -> usize) -> Vec<usize> {
+        let column = |(index, header): (usize, &String)| {
+            let cells = self.cells.iter().filter_map(|row| row.get(index)).map(|cell| measure(&cell.text));
+            cells.max().unwrap_or_default().max(measure(header))
         };
-        (0..self.headers.len()).map(column).sum()
+        self.headers.iter().enumerate().map(column).collect()
+    }
+
+    /// Cuts and breaks what is wider than it may be.
+    fn squeeze(&mut self, width: usize) {
+        let room = width.saturating_sub(self.gaps());
+        let widths = fit::widths(&self.widest(width_of), &self.widest(fit::longest_piece), room);
+        let last = widths.len().saturating_sub(1);
+        let is_whole = self.is_whole;
+        let fitted = |index: usize, text: &str| match widths.get(index) {
+            Some(&width) if index == last && !is_whole => fit::cut(text, width),
+            Some(&width) => fit::broken(text, width),
+            None => text.to_owned(),
+        };
+        for (index, header) in self.headers.iter_mut().enumerate() {
+            *header = fitted(index, header);
+        }
+        for row in &mut self.cells {
+            for (index, cell) in row.iter_mut().enumerate() {
+                cell.text = fitted(index, &cell.text);
+            }
+        }
     }
 
     fn leave_out_empty(&mut self) {
         let is_used = |index: usize| {
-            self.rows.iter().any(|row| row.get(index).is_some_and(|cell| !cell.text.is_empty()))
+            self.cells.iter().any(|row| row.get(index).is_some_and(|cell| !cell.text.is_empty()))
         };
         let used: Vec<bool> = (0..self.headers.len()).map(is_used).collect();
         let keep = |index: usize| used.get(index).copied().unwrap_or(true);
         self.headers = kept(std::mem::take(&mut self.headers), keep);
-        for row in &mut self.rows {
+        for row in &mut self.cells {
             *row = kept(std::mem::take(row), keep);
         }
     }
@@ -253,9 +301,9 @@ fn kept<T>(all: Vec<T>, keep: impl Fn(usize) -> bool) -> Vec<T> {
 
 fn toned(cell: &Cell) -> comfy_table::Cell {
     use comfy_table::{Attribute, Color};
-    // What others wrote must not steer the terminal.
-    let plain = comfy_table::Cell::new(printable(&cell.text));
+    let plain = comfy_table::Cell::new(&cell.text);
     match cell.tone {
+        _ if cell.text.is_empty() => plain,
         Tone::Plain => plain,
         Tone::Good => plain.fg(Color::DarkGreen),
         Tone::Busy => plain.fg(Color::DarkYellow),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use muster_common::evidence::Evidence;
 use muster_common::instance::{InstanceInfo, InstanceState};
 use muster_common::operation::OperationState;
+use muster_common::reason::Reason;
 use muster_common::service::ServiceState;
 use muster_common::time::Timestamp;
 
@@ -84,6 +85,14 @@ pub(crate) fn tone_of_instance(state: InstanceState) -> Tone {
     }
 }
 
+/// How the message is taken that came with a reason: what somebody wanted is no trouble.
+pub(crate) fn tone_of_error(reason: Option<Reason>) -> Tone {
+    match reason {
+        Some(Reason::Replaced | Reason::SlotRemoved | Reason::Draining | Reason::CopyingLog) => Tone::Faint,
+        Some(_) | None => Tone::Bad,
+    }
+}
+
 pub(crate) fn tone_of_service(state: ServiceState) -> Tone {
     match state {
         ServiceState::Active => Tone::Good,
@@ -120,6 +129,13 @@ mod tests {
     fn ages_are_written_in_their_largest_unit() {
         let of = |seconds| span(Duration::from_secs(seconds));
         assert_eq!([of(0), of(119), of(120), of(7_200), of(200_000)], ["0s", "119s", "2m", "2h", "2d"]);
+    }
+
+    #[test]
+    fn only_what_nobody_wanted_is_trouble() {
+        assert_eq!(tone_of_error(Some(Reason::Replaced)), Tone::Faint);
+        assert_eq!(tone_of_error(Some(Reason::Exited)), Tone::Bad);
+        assert_eq!(tone_of_error(None), Tone::Bad);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use muster_proto::v1::relay_up::Body as Up;
 
 use super::characters;
 use super::line::{Line, Refusal};
-use crate::logs::{LogPiece, LogPosition};
+use crate::logs::{LogPiece, LogPosition, LogSegment};
 use crate::runner::{Following, InstanceLog, LogError, Logs};
 
 /// How far back the last lines are looked for.
@@ -72,6 +72,8 @@ struct Reading {
     only: Option<u64>,
     /// What may still be said.
     left: Option<u64>,
+    /// Where in the whole output it ends, unless it is followed: who writes faster than is read would make it endless.
+    end: Option<u64>,
     /// Whether anything was said: the first piece may begin inside of a character.
     has_begun: bool,
     /// Where what comes next begins in the whole output.
@@ -83,17 +85,19 @@ struct Reading {
 
 impl Reading {
     async fn begin(log: &InstanceLog, ask: &v1::ReadLog) -> Result<Self, Refusal> {
-        let at = place(log, ask.from.as_ref()).await.map_err(unread)?;
+        let (at, end) = place(log, ask.from.as_ref()).await.map_err(unread)?;
         let segments = log.segments().await.map_err(unread)?;
         if ask.within_segment && !segments.iter().any(|segment| segment.number == at.segment) {
             let number = at.segment;
             return Err(Refusal::NotFound(format!("there is no output.log-{number}, or not any more")));
         }
+        let end = end.or_else(|| segments.iter().map(LogSegment::end).max());
         Ok(Self {
             log: log.clone(),
             following: log.follow(at),
             only: ask.within_segment.then_some(at.segment),
             left: (ask.max_bytes > 0).then_some(ask.max_bytes),
+            end: end.filter(|_| !ask.follow),
             ask: ask.clone(),
             has_begun: false,
             begin: segments.offset_of(at),
@@ -134,6 +138,7 @@ impl Reading {
     /// What is said of a piece; none where that is nothing.
     fn cut(&mut self, piece: LogPiece) -> Option<v1::LogText> {
         let LogPiece { bytes, next, is_after_gap, trouble } = piece;
+        let kept = self.kept.len();
         let mut text: Vec<u8> = self.kept.drain(..).chain(bytes).collect();
         let mut begin = self.begin;
         if self.ask.whole_characters && !self.has_begun {
@@ -142,6 +147,12 @@ impl Reading {
             begin += rest as u64;
         }
         let read = text.len();
+        if let Some(end) = self.end {
+            let room = usize::try_from(end.saturating_sub(begin)).unwrap_or(usize::MAX);
+            // A piece of which nothing is wanted: all before it was said, with what was the matter.
+            self.is_over |= room <= kept;
+            text.truncate(room);
+        }
         if let Some(left) = self.left {
             text.truncate(usize::try_from(left).unwrap_or(usize::MAX).min(text.len()));
             self.is_over |= text.len() as u64 >= left;
@@ -177,23 +188,24 @@ fn is_last(piece: &LogPiece, follow: bool) -> bool {
     !follow && piece.bytes.is_empty()
 }
 
-/// Where reading begins.
-async fn place(log: &InstanceLog, from: Option<&From>) -> Result<LogPosition, LogError> {
-    match from {
+/// Where reading begins; of the last lines also where they end.
+async fn place(log: &InstanceLog, from: Option<&From>) -> Result<(LogPosition, Option<u64>), LogError> {
+    let at = match from {
         Some(From::Place(v1::LogPlace { segment, offset })) => {
-            Ok(LogPosition { segment: *segment, offset: *offset })
+            LogPosition { segment: *segment, offset: *offset }
         }
         Some(From::TailLines(lines)) => {
             let lines = usize::try_from(*lines).unwrap_or(usize::MAX);
             let tail = log.tail(lines, MAX_TAIL_BYTES).await?;
             let segments = log.segments().await?;
             let end = segments.offset_of(tail.next);
-            Ok(segments.place_of(end.saturating_sub(tail.bytes.len() as u64)))
+            return Ok((segments.place_of(end.saturating_sub(tail.bytes.len() as u64)), Some(end)));
         }
-        Some(From::SinceMs(since)) => log.since(UNIX_EPOCH + Duration::from_millis(*since)).await,
-        Some(From::Offset(offset)) => Ok(log.segments().await?.place_of(*offset)),
-        None => Ok(LogPosition::default()),
-    }
+        Some(From::SinceMs(since)) => log.since(UNIX_EPOCH + Duration::from_millis(*since)).await?,
+        Some(From::Offset(offset)) => log.segments().await?.place_of(*offset),
+        None => LogPosition::default(),
+    };
+    Ok((at, None))
 }
 
 #[cfg(test)]
@@ -279,6 +291,28 @@ mod tests {
         assert_eq!(joined(&last), "line é 48\nline é 49\n");
         let follow = v1::ReadLog { follow: true, ..ask(From::TailLines(20)) };
         assert_eq!(joined(&all(&log, &follow).await).lines().count(), 20, "across files");
+    }
+
+    #[tokio::test]
+    async fn a_read_that_does_not_follow_ends_where_the_log_ended_when_it_was_opened() {
+        for (from, lines) in [(From::TailLines(1), 1), (From::TailLines(7), 7), (From::Offset(0), 50)] {
+            let dir = tempfile::tempdir().unwrap();
+            let (log, whole) = log(dir.path(), 50, 100).await;
+            let log_dir =
+                LogDir::of(dir.path(), &ServiceId::new("web-1").unwrap(), &InstanceId::new("SI-1").unwrap());
+            let rotation = Rotation { max_bytes: 100, max_files: 100, compress: false };
+            let mut writer = OutputLog::open(log_dir, rotation).unwrap();
+            let mut reading = Reading::begin(&log, &ask(from)).await.unwrap();
+            let mut said = String::new();
+            // At each look there is more.
+            for _ in 0..whole.len() {
+                writer.append(b"later\n");
+                let Some(text) = reading.next().await.unwrap() else { break };
+                said.push_str(std::str::from_utf8(&text.text).unwrap());
+            }
+            assert_eq!(said.lines().count(), lines, "{said}");
+            assert!(whole.ends_with(&said));
+        }
     }
 
     #[tokio::test]

@@ -4,15 +4,21 @@ use muster_common::event::{Event, EventType};
 use serde_json::Value;
 
 use crate::client::screen::Tone;
-use crate::client::table::{Cell, Column, Listed, real};
+use crate::client::table::{Cell, Column, Listed, real, short_id};
+use crate::client::words::age;
 
 impl Listed for Event {
     const NONE: &'static str = "no events are kept that match";
     const COLUMNS: &'static [Column<Self>] = &[
-        Column::new("TIME", |event, _| Cell::ranked(event.time.to_string(), real(event.time.as_ms()))),
+        Column::new("TIME", |event, screen| {
+            let time = Cell::ranked(event.time.to_string(), real(event.time.as_ms()));
+            time.or(format!("{} ago", age(event.time, screen)))
+        }),
         Column::wide("REVISION", |event, _| Cell::count(event.revision.0)),
-        Column::new("TYPE", |event, _| Cell::text(event.kind.as_str())),
-        Column::new("WHAT", |event, _| Cell::text(subject(event))),
+        Column::new("TYPE", |event, _| Cell::text(event.kind.as_str()).or(brief(event.kind))),
+        Column::new("WHAT", |event, _| {
+            Cell::text(subject(event, |id| id)).or(subject(event, |id| short_id(&id).to_owned()))
+        }),
         Column::new("STATE", |event, _| {
             let states = ["CURRENT_STATE", "STATE", "CONTACT"];
             Cell::text(states.iter().find_map(|name| text(event, name)).unwrap_or_default())
@@ -28,19 +34,26 @@ impl Listed for Event {
     }
 }
 
-/// What it is about.
-fn subject(event: &Event) -> String {
+/// The kind without what others have as well.
+fn brief(kind: EventType) -> &'static str {
+    let kind = kind.as_str();
+    kind.strip_suffix("_STATE_CHANGE").map_or(kind, |kind| kind.strip_prefix("LOCAL_").unwrap_or(kind))
+}
+
+/// What it is about; ids as they are to be shown.
+fn subject(event: &Event, shown: impl Fn(String) -> String) -> String {
     let named = |name| text(event, name).unwrap_or_default();
+    let id = |name| shown(named(name));
     match event.kind {
         EventType::LocalServiceStateChange => named("LOCAL_SERVICE_ID"),
         EventType::LocalServiceInstanceStateChange => {
-            format!("{} of {}", named("INSTANCE_ID"), named("SERVICE_ID"))
+            format!("{} of {}", id("INSTANCE_ID"), named("SERVICE_ID"))
         }
         EventType::InstanceExec => {
-            format!("{} beside {} by {}", named("PROGRAM"), named("INSTANCE_ID"), named("USER"))
+            format!("{} beside {} by {}", named("PROGRAM"), id("INSTANCE_ID"), named("USER"))
         }
         EventType::OperationStateChange => {
-            format!("{} of {} ({})", named("TYPE"), named("SERVICE_ID"), named("OPERATION_ID"))
+            format!("{} of {} ({})", named("TYPE"), named("SERVICE_ID"), id("OPERATION_ID"))
         }
         EventType::ExecutorAdded
         | EventType::ExecutorRemoved

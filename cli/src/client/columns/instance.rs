@@ -3,9 +3,8 @@
 use muster_common::instance::InstanceInfo;
 use serde::Serialize;
 
-use crate::client::screen::Tone;
 use crate::client::table::{Cell, Column, Listed};
-use crate::client::words::{age_cell, ending, ports, tone_of_instance};
+use crate::client::words::{age_cell, ending, ports, tone_of_error, tone_of_instance};
 
 impl Listed for InstanceInfo {
     const NONE: &'static str = "no instances; those that ended are under --old";
@@ -21,7 +20,7 @@ impl Listed for InstanceInfo {
         Column::wide("EPOCH", |instance, _| Cell::count(instance.epoch.0)),
         Column::wide("GENERATION", |instance, _| Cell::count(instance.generation.0)),
         Column::new("AGE", |instance, screen| age_cell(instance.created, screen)),
-        Column::new("ERROR", |instance, _| Cell::text(&instance.error_message).toned(Tone::Bad)),
+        Column::new("ERROR", |instance, _| error(instance)),
     ];
 
     fn id(&self) -> String {
@@ -48,7 +47,7 @@ impl Listed for Ended {
         }),
         Column::wide("GENERATION", |ended, _| Cell::count(ended.0.generation.0)),
         Column::new("AGO", |ended, screen| age_cell(ended.0.updated, screen)),
-        Column::new("ERROR", |ended, _| Cell::text(&ended.0.error_message).toned(Tone::Bad)),
+        Column::new("ERROR", |ended, _| error(&ended.0)),
     ];
 
     fn id(&self) -> String {
@@ -58,6 +57,10 @@ impl Listed for Ended {
 
 fn state(instance: &InstanceInfo) -> Cell {
     Cell::text(instance.state.as_str()).toned(tone_of_instance(instance.state))
+}
+
+fn error(instance: &InstanceInfo) -> Cell {
+    Cell::text(&instance.error_message).toned(tone_of_error(instance.reason))
 }
 
 fn reason(instance: &InstanceInfo) -> Cell {

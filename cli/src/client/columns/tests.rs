@@ -79,6 +79,23 @@ fn a_narrow_terminal_is_never_overrun() {
 }
 
 #[test]
+fn ids_can_be_copied_and_words_be_read_on_80_columns() {
+    let mut events = samples::events();
+    events[2].metadata.insert("OPERATION_ID".into(), "OP-306b7968-fc4b-4302-a3c2-3358ef709ea6".into());
+    let mut operation = samples::operation_summary();
+    operation.operation.message =
+        "superseded by DEACTIVATE OP-306b7968-fc4b-4302-a3c2-3358ef709ea6".to_owned();
+    let events = list(Output::Table, &events, &wide_screen(80)).unwrap();
+    let operations = list(Output::Table, &[operation], &wide_screen(80)).unwrap();
+    for text in [&events, &operations] {
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+    assert!(events.contains("(OP-306b7968)") && !events.contains("_STATE_CHANGE"), "{events}");
+    assert!(operations.contains("OP-d8be7219") && operations.contains("UPDATE_SPEC"), "{operations}");
+    assert_eq!(operations.matches('…').count(), 1, "a message is cut, not broken: {operations}");
+}
+
+#[test]
 fn states_are_coloured_where_there_are_colours() {
     let colored = crate::client::screen::Screen { color: true, ..screen() };
     let text = list(Output::Table, &[samples::healthy_instance()], &colored).unwrap();

@@ -1,5 +1,6 @@
 //! `muster apply`: from files to healthy instances.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -9,16 +10,19 @@ use muster_common::instance::InstanceInfo;
 use muster_common::placement::ExecutorPlacement;
 use muster_common::service::{ActivationState, ServiceSummary};
 use muster_common::spec::LocalServiceSpec;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::Caller;
 use super::args::{WaitArgs, WaveArgs};
+use crate::args::Output;
 use crate::client::deploy::{Deployment, deploy, find, settled};
 use crate::client::diff;
 use crate::client::http::segment;
 use crate::client::patience::{attend, unless_interrupted};
 use crate::client::settle::Progress;
 use crate::client::words::counted;
-use crate::client::{resolve, screen, specs};
+use crate::client::{resolve, screen, specs, table};
 use crate::error::CliError;
 
 #[derive(Debug, Args)]
@@ -47,17 +51,84 @@ pub(crate) async fn apply(caller: &Caller, args: &ApplyArgs) -> Result<(), CliEr
     for warning in &warnings {
         eprintln!("{warning}");
     }
-    for spec in specs {
-        if args.dry_run {
-            screen::write(&preview(caller, args, &spec).await?)?;
-        } else {
-            one(caller, args, spec).await?;
+    let mut answers = Answers { output: caller.output, is_list: specs.len() > 1, values: Vec::new() };
+    let mut left = VecDeque::from(specs);
+    while let Some(spec) = left.pop_front() {
+        let answer =
+            if args.dry_run { preview(caller, args, &spec).await } else { one(caller, args, spec).await };
+        match answer {
+            Ok(answer) => answers.add(answer)?,
+            Err(error) => {
+                answers.end()?;
+                return Err(with_left(error, &left));
+            }
         }
     }
-    Ok(())
+    answers.end()
 }
 
-async fn one(caller: &Caller, args: &ApplyArgs, spec: LocalServiceSpec) -> Result<(), CliError> {
+/// The error, with what was not even tried because of it.
+fn with_left(mut error: CliError, left: &VecDeque<LocalServiceSpec>) -> CliError {
+    if !left.is_empty() {
+        let id = |spec: &LocalServiceSpec| spec.service_id().map_or(spec.name.clone(), |id| id.to_string());
+        let ids: Vec<String> = left.iter().map(id).collect();
+        error.message.push_str("\nnot tried because of that: ");
+        error.message.push_str(&ids.join(", "));
+    }
+    error
+}
+
+/// What became of one spec, for people and for programs.
+struct Applied {
+    id: String,
+    value: Value,
+    text: String,
+}
+
+impl Applied {
+    fn new(id: &str, value: &impl Serialize, text: String) -> Result<Self, CliError> {
+        let value = serde_json::to_value(value)
+            .map_err(|error| CliError::failure(format!("cannot write JSON: {error}")))?;
+        Ok(Self { id: id.to_owned(), value, text })
+    }
+}
+
+/// Writes what became of all specs: for people one after the other, for programs as one thing or one list.
+struct Answers {
+    output: Output,
+    is_list: bool,
+    values: Vec<Value>,
+}
+
+impl Answers {
+    fn add(&mut self, applied: Applied) -> Result<(), CliError> {
+        match self.output {
+            Output::Table | Output::Wide => screen::write(&applied.text),
+            Output::Name => screen::write(&format!("{}\n", applied.id)),
+            Output::Json | Output::Yaml => {
+                self.values.push(applied.value);
+                Ok(())
+            }
+        }
+    }
+
+    fn end(&self) -> Result<(), CliError> {
+        self.whole()?.map_or(Ok(()), |text| screen::write(&text))
+    }
+
+    /// What programs read; nothing where all was written already.
+    fn whole(&self) -> Result<Option<String>, CliError> {
+        let text = |value: &Value| table::answer(self.output, "", value, String::new);
+        match self.values.as_slice() {
+            _ if self.output.is_for_people() || self.output == Output::Name => Ok(None),
+            [] if !self.is_list => Ok(None),
+            [only] if !self.is_list => text(only).map(Some),
+            several => text(&Value::from(several)).map(Some),
+        }
+    }
+}
+
+async fn one(caller: &Caller, args: &ApplyArgs, spec: LocalServiceSpec) -> Result<Applied, CliError> {
     let deployment = Deployment {
         spec,
         instances_per_host: args.instances_per_host,
@@ -69,19 +140,35 @@ async fn one(caller: &Caller, args: &ApplyArgs, spec: LocalServiceSpec) -> Resul
     let left = "what was accepted until now goes on: see 'muster ops'";
     let service = unless_interrupted(left, deploy(&caller.client, deployment)).await?;
     if args.wait.no_wait {
-        let line = || format!("{} accepted\n", service.id);
-        return progress.done(&caller.answer(&service.id, &service, line)?);
+        return Applied::new(&service.id, &service, format!("{} accepted\n", service.id));
     }
     let wait = async {
         let outcome = settled(&caller.client, &service, args.wait.time, &mut progress).await?;
         Ok((outcome, resolve::service(&caller.client, &service.id).await?))
     };
     let (outcome, summary) = attend(&service.goes_on(), wait).await?;
-    progress.done(&caller.answer(&summary.id, &summary, || outcome)?)
+    Applied::new(&summary.id, &summary, outcome)
+}
+
+/// What a spec would change, as programs read it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Preview<'a> {
+    service_id: &'a str,
+    is_new: bool,
+    changes: Vec<diff::Change>,
+    /// As it would be, where that is another number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instances_per_host: Option<u32>,
+    would_activate: bool,
+    /// Where a new one would run.
+    placement: Vec<ExecutorPlacement>,
+    /// Instances in whose place others would start.
+    would_replace: Vec<String>,
 }
 
 /// What would happen.
-async fn preview(caller: &Caller, args: &ApplyArgs, spec: &LocalServiceSpec) -> Result<String, CliError> {
+async fn preview(caller: &Caller, args: &ApplyArgs, spec: &LocalServiceSpec) -> Result<Applied, CliError> {
     let client = &caller.client;
     // What only this cluster forbids is found out here.
     let _: serde_json::Value = client.post("localservices/validate/spec", spec).await?;
@@ -91,12 +178,33 @@ async fn preview(caller: &Caller, args: &ApplyArgs, spec: &LocalServiceSpec) -> 
         let count = args.instances_per_host.unwrap_or(1);
         let path = format!("localservices/placement?instancesPerHost={count}");
         let places: Vec<ExecutorPlacement> = client.post(&path, spec).await?;
-        return Ok(creation(&id, &places));
+        let text = creation(&id, &places);
+        let preview = Preview {
+            service_id: &id,
+            is_new: true,
+            changes: Vec::new(),
+            instances_per_host: Some(count),
+            would_activate: true,
+            placement: places,
+            would_replace: Vec::new(),
+        };
+        return Applied::new(&id, &preview, text);
     };
     let shown: LocalServiceSpec = client.get(&format!("localservices/{}/spec", segment(&id))).await?;
     let changes = diff::changes(&shown, spec);
     let instances = resolve::instances(client, &id, false).await?;
-    Ok(adjustment(caller, args, &service, &changes, &instances))
+    let text = adjustment(caller, args, &service, &changes, &instances);
+    let replaced = if changes.is_empty() { Vec::new() } else { instances };
+    let preview = Preview {
+        service_id: &id,
+        is_new: false,
+        changes,
+        instances_per_host: args.instances_per_host.filter(|count| *count != service.instances_per_host),
+        would_activate: service.activation_state != ActivationState::Active,
+        placement: Vec::new(),
+        would_replace: replaced.into_iter().map(|instance| instance.instance_id).collect(),
+    };
+    Applied::new(&id, &preview, text)
 }
 
 fn creation(id: &str, places: &[ExecutorPlacement]) -> String {
@@ -150,4 +258,42 @@ fn adjustment(
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn what_was_not_tried_is_named() {
+        let spec: LocalServiceSpec = serde_json::from_value(example::spec("/bin/true")).unwrap();
+        let id = spec.service_id().unwrap().to_string();
+        let error = |left: Vec<LocalServiceSpec>| {
+            with_left(CliError::failure("web-1 failed"), &VecDeque::from(left)).message
+        };
+        assert_eq!(error(Vec::new()), "web-1 failed");
+        let both = error(vec![spec.clone(), spec]);
+        assert_eq!(both, format!("web-1 failed\nnot tried because of that: {id}, {id}"));
+    }
+
+    #[test]
+    fn programs_are_given_one_thing_or_one_list() {
+        let whole = |output, is_list, count: usize| {
+            let values = vec![json!({"id": "web-1"}); count];
+            Answers { output, is_list, values }.whole().unwrap()
+        };
+        let read = |text: Option<String>| serde_json::from_str::<Value>(&text.unwrap()).unwrap();
+        assert_eq!(read(whole(Output::Json, false, 1)), json!({"id": "web-1"}));
+        assert_eq!(read(whole(Output::Json, true, 2)), json!([{"id": "web-1"}, {"id": "web-1"}]));
+        assert_eq!(
+            read(whole(Output::Json, true, 1)),
+            json!([{"id": "web-1"}]),
+            "also when the second failed"
+        );
+        assert_eq!(whole(Output::Json, false, 0), None);
+        assert_eq!(whole(Output::Table, true, 0), None);
+    }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use muster_common::exit::Exit;
 use muster_controller::backup::check;
+use serde_json::json;
 
 use super::Caller;
 use crate::client::http::Client;
@@ -40,7 +41,9 @@ pub(crate) async fn backup(caller: &Caller, args: &BackupArgs) -> Result<(), Cli
         eprintln!("muster: {}; it is not a whole backup", failed("remove", &error));
     }
     let revision = written?;
-    screen::write(&format!("{} holds the cluster's state as of revision {revision}\n", args.file.display()))
+    let file = args.file.display().to_string();
+    let line = format!("{file} holds the cluster's state as of revision {revision}\n");
+    screen::write(&caller.answer(&file, &json!({"file": file, "revision": revision}), || line)?)
 }
 
 /// Writes and checks it; says of which revision it is.

@@ -56,7 +56,10 @@ pub(crate) fn context(args: ContextArgs, output: Output, screen: &Screen) -> Res
             screen::write(&table::list(output, &rows, screen)?)
         }
         ContextCommand::Current => match &config.current_context {
-            Some(name) => screen::write(&format!("{name}\n")),
+            Some(name) => {
+                let row = Row::of(name, config.context(name)?, &config);
+                screen::write(&table::answer(output, name, &row, || format!("{name}\n"))?)
+            }
             None => Err(CliError::new(
                 Exit::NotFound,
                 "no context is in use; choose one with 'muster context use NAME'",

@@ -3,12 +3,12 @@
 use clap::Args;
 use muster_common::executor::{ExecutorNodeData, ExecutorState};
 use muster_common::operation::OperationSummary;
-use muster_common::service::ServiceSummary;
+use muster_common::service::{ServiceState, ServiceSummary};
 
 use super::Caller;
 use super::events::newest_about;
 use crate::client::columns::Ended;
-use crate::client::describe::{self, ServiceFacts};
+use crate::client::describe::{self, Past, ServiceFacts};
 use crate::client::http::{Client, segment};
 use crate::client::resolve::{self, Thing};
 use crate::client::screen;
@@ -34,6 +34,10 @@ pub(crate) async fn describe(caller: &Caller, name: &str) -> Result<(), CliError
             let facts = facts(client, service).await?;
             caller.answer(&facts.service.id, &facts.service, || describe::service(&facts, screen))?
         }
+        Thing::Destroyed(id) => {
+            let past = past(client, id).await?;
+            caller.answer(&past.service_id, &past, || describe::destroyed(&past, screen))?
+        }
         Thing::Instance(instance) => {
             let id = &instance.instance_id;
             let events = newest_about(client, id, EVENTS_SHOWN).await?;
@@ -58,12 +62,17 @@ pub(crate) async fn describe(caller: &Caller, name: &str) -> Result<(), CliError
 }
 
 async fn facts(client: &Client, service: ServiceSummary) -> Result<ServiceFacts, CliError> {
-    let id = &service.id;
-    let live = resolve::instances(client, id, false).await?;
-    let mut ended = resolve::instances(client, id, true).await?;
-    let ended = ended.split_off(ended.len().saturating_sub(ENDED_SHOWN)).into_iter().map(Ended).collect();
-    let path = format!("localservices/{}/operations?size={OPERATIONS_SHOWN}", segment(id));
-    let operations: Vec<OperationSummary> = client.get(&path).await?;
-    let events = newest_about(client, id, EVENTS_SHOWN).await?;
+    let live = resolve::instances(client, &service.id, false).await?;
+    let Past { ended, operations, events, .. } = past(client, service.id.clone()).await?;
     Ok(ServiceFacts { service, live, ended, operations, events })
+}
+
+/// What is known of what a service was.
+async fn past(client: &Client, service_id: String) -> Result<Past, CliError> {
+    let mut ended = resolve::instances(client, &service_id, true).await?;
+    let ended = ended.split_off(ended.len().saturating_sub(ENDED_SHOWN)).into_iter().map(Ended).collect();
+    let path = format!("localservices/{}/operations?size={OPERATIONS_SHOWN}", segment(&service_id));
+    let operations: Vec<OperationSummary> = client.get(&path).await?;
+    let events = newest_about(client, &service_id, EVENTS_SHOWN).await?;
+    Ok(Past { service_id, state: ServiceState::Destroyed, ended, operations, events })
 }

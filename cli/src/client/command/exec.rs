@@ -25,8 +25,9 @@ use super::Caller;
 use crate::client::frame::{End, Said, Told};
 use crate::client::http::{Client, segment, understand};
 use crate::client::patience::interrupted;
+use crate::client::resolve::{self, ServiceOrInstance};
+use crate::client::screen;
 use crate::client::terminal::{self, Raw};
-use crate::client::{resolve, screen};
 use crate::error::{CliError, SIGNALED};
 
 /// How long it may take until the command is on its way.
@@ -56,7 +57,7 @@ pub(crate) struct ExecArgs {
     #[arg(short, long)]
     tty: bool,
     /// A variable for its environment; may be given several times.
-    #[arg(short, long = "env", value_name = "NAME=VALUE")]
+    #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<String>,
     /// Where it is to run.
     #[arg(short, long, value_name = "DIR")]
@@ -93,15 +94,10 @@ pub(crate) async fn exec(caller: &Caller, args: &ExecArgs) -> Result<ExitCode, C
 
 /// The instance of this name, or a healthy one of the service of this name.
 async fn chosen(client: &Client, name: &str) -> Result<InstanceInfo, CliError> {
-    let service = match resolve::service(client, name).await {
-        Ok(service) => service,
-        Err(missing) if missing.exit == Exit::NotFound => {
-            return match resolve::instance(client, name).await {
-                Err(error) if error.exit == Exit::NotFound => Err(missing),
-                found => found,
-            };
-        }
-        Err(error) => return Err(error),
+    let service = match resolve::service_or_instance(client, name).await? {
+        ServiceOrInstance::Service(service) => service,
+        ServiceOrInstance::Destroyed(id) => return Err(resolve::gone(&id)),
+        ServiceOrInstance::Instance(instance) => return Ok(*instance),
     };
     let instances = resolve::instances(client, &service.id, false).await?;
     instances.into_iter().find(|instance| instance.state == InstanceState::Healthy).ok_or_else(|| {
@@ -121,6 +117,13 @@ fn path(instance: &InstanceInfo) -> String {
         segment(&instance.service_id),
         segment(&instance.instance_id)
     )
+}
+
+fn variable(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((name, _)) if !name.is_empty() => Ok(text.to_owned()),
+        Some(_) | None => Err("is not of the form NAME=VALUE".to_owned()),
+    }
 }
 
 /// What a command with a time limit is asked with.
@@ -155,14 +158,10 @@ async fn one_shot(
     args: &ExecArgs,
     limit: DroveDuration,
 ) -> Result<ExitCode, CliError> {
-    let bad = |variable: &String| {
-        CliError::new(Exit::Usage, format!("--env {variable} is not of the form NAME=VALUE"))
-    };
-    let variables = args.env.iter().map(|variable| variable.split_once('=').ok_or_else(|| bad(variable)));
     let request = OneShot {
         command: &args.command,
         stdin: if args.interactive { Some(whole_input()?) } else { None },
-        env: variables.collect::<Result<_, _>>()?,
+        env: args.env.iter().filter_map(|variable| variable.split_once('=')).collect(),
         workdir: args.workdir.as_deref(),
         timeout: limit.to_string(),
     };
@@ -201,7 +200,8 @@ fn whole_input() -> Result<String, CliError> {
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-fn query(args: &ExecArgs) -> String {
+/// What is asked for; a command at a terminal is told which one, unless the caller says another.
+fn query(args: &ExecArgs, own_terminal: Option<&str>) -> String {
     let mut parts: Vec<String> =
         args.command.iter().map(|word| format!("command={}", segment(word))).collect();
     parts.push(format!("tty={}", args.tty));
@@ -209,14 +209,18 @@ fn query(args: &ExecArgs) -> String {
         parts.push(format!("rows={rows}&columns={columns}"));
     }
     parts.push(format!("stdin={}", args.interactive));
-    parts.extend(args.env.iter().map(|variable| format!("env={}", segment(variable))));
+    let names_terminal = args.env.iter().any(|variable| variable.starts_with("TERM="));
+    let terminal = own_terminal.filter(|_| args.tty && !names_terminal).map(|name| format!("TERM={name}"));
+    parts.extend(args.env.iter().chain(&terminal).map(|variable| format!("env={}", segment(variable))));
     parts.extend(args.workdir.iter().map(|dir| format!("workdir={}", segment(dir))));
     parts.join("&")
 }
 
 async fn connect(client: &Client, instance: &InstanceInfo, args: &ExecArgs) -> Result<Socket, CliError> {
     let path = path(instance);
-    let url = format!("{}?{}", client.url(&path).replacen("http://", "ws://", 1), query(args));
+    let own_terminal = std::env::var("TERM").ok().filter(|name| !name.is_empty());
+    let query = query(args, own_terminal.as_deref());
+    let url = format!("{}?{query}", client.url(&path).replacen("http://", "ws://", 1));
     let wrong =
         |error: &dyn std::fmt::Display| CliError::failure(format!("cannot ask for a command: {error}"));
     let mut request = url.into_client_request().map_err(|error| wrong(&error))?;
@@ -429,6 +433,7 @@ fn stdin() -> mpsc::Receiver<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
     use muster_common::exec_channel::NOT_SEEN;
 
     use super::*;
@@ -457,5 +462,38 @@ mod tests {
             assert!(end.error.unwrap().contains("60s"));
         }
         assert_eq!(begun.elapsed().as_secs(), 5 * 59 + 60);
+    }
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ExecArgs,
+    }
+
+    fn read(line: &[&str]) -> Result<ExecArgs, clap::Error> {
+        Line::try_parse_from([&["exec"], line].concat()).map(|line| line.args)
+    }
+
+    #[test]
+    fn a_command_at_a_terminal_is_told_which_one_unless_another_is_said() {
+        for (line, terminal) in [
+            (&["-t", "web", "top"][..], Some("&env=TERM%3Dxterm&")),
+            (&["-t", "-e", "TERM=vt100", "web", "top"], Some("&env=TERM%3Dvt100&")),
+            (&["web", "top"], None),
+        ] {
+            let query = query(&read(line).unwrap(), Some("xterm")) + "&";
+            assert_eq!(query.matches("env=").count(), usize::from(terminal.is_some()), "{line:?}: {query}");
+            assert!(terminal.is_none_or(|terminal| query.contains(terminal)), "{line:?}: {query}");
+        }
+        assert!(!query(&read(&["-t", "web", "top"]).unwrap(), None).contains("env="));
+    }
+
+    #[test]
+    fn a_variable_without_a_value_is_refused_before_anybody_is_asked() {
+        for line in [&["-e", "FOO", "web", "env"][..], &["--timeout", "1s", "-e", "=x", "web", "env"]] {
+            let error = read(line).unwrap_err().to_string();
+            assert!(error.contains("is not of the form NAME=VALUE"), "{error}");
+        }
+        assert_eq!(read(&["-e", "FOO=", "web", "env"]).unwrap().env, ["FOO="]);
     }
 }

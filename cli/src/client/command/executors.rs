@@ -83,7 +83,8 @@ pub(crate) async fn executors(caller: &Caller, args: ExecutorsArgs) -> Result<()
         Some(ExecutorsCommand::Remove { executor }) => {
             let id = resolve::executor(client, &executor).await?.executor_id;
             client.post_nothing(&format!("cluster/executors/{}/remove", segment(&id))).await?;
-            screen::write(&format!("{id} is removed; should its machine come back, it is a newcomer\n"))
+            let line = format!("{id} is removed; should its machine come back, it is a newcomer\n");
+            screen::write(&caller.answer(&id, &json!({"executorId": id, "removed": true}), || line)?)
         }
     }
 }

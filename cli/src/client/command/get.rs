@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use clap::{Args, Subcommand};
 use muster_common::event::{Event, EventType};
+use muster_common::executor::ExecutorSummary;
 use muster_common::exit::Exit;
+use muster_common::instance::InstanceInfo;
 use muster_common::operation::{OperationState, OperationSummary};
 use muster_common::service::ServiceSummary;
 
@@ -12,9 +14,13 @@ use super::events::{self, EventsArgs};
 use super::{Caller, watch};
 use crate::client::columns::Ended;
 use crate::client::http::{Client, segment};
+use crate::client::resolve::{ServiceOrInstance, ServiceOrOperation};
 use crate::client::table::{self, Listed};
-use crate::client::{resolve, screen};
+use crate::client::{operations, resolve, screen};
 use crate::error::CliError;
+
+/// How many operations are listed unless more are asked for.
+pub(super) const OPERATIONS_SHOWN: usize = 500;
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
@@ -51,23 +57,32 @@ enum What {
     /// Where instances run, and in which state.
     #[command(visible_alias = "instance")]
     Instances {
-        /// Only of this service, or only this instance.
-        name: Option<String>,
+        /// Only of these services, or only these instances.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
         /// Those that ended, with the reason.
         #[arg(long)]
         old: bool,
     },
     /// The machines of the fleet.
     #[command(visible_alias = "executor")]
-    Executors,
+    Executors {
+        /// Only these: ids, host names, or unique prefixes of ids.
+        #[arg(value_name = "EXECUTOR")]
+        executors: Vec<String>,
+    },
     /// What was asked for, and how far it is; those at work first.
     #[command(visible_aliases = ["operation", "ops"])]
     Operations {
-        /// Only of this service.
-        service: Option<String>,
+        /// Only of these services, or only these operations.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
         /// Only in this state; may be given several times.
         #[arg(long, value_name = "STATE")]
         state: Vec<OperationState>,
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value_t = OPERATIONS_SHOWN)]
+        limit: usize,
     },
     /// What happened.
     #[command(visible_alias = "event")]
@@ -79,11 +94,15 @@ enum What {
 struct Selector(Vec<String>);
 
 impl std::str::FromStr for Selector {
-    type Err = std::convert::Infallible;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        Ok(Self(parts.map(str::to_owned).collect()))
+        let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+        // In other programs it means what has not this tag: better no list than one of something else.
+        match parts.iter().find(|part| part.contains('!')) {
+            Some(part) => Err(format!("'{part}' is neither 'key' nor 'key=value'; '!' is not known")),
+            None => Ok(Self(parts.into_iter().map(str::to_owned).collect())),
+        }
     }
 }
 
@@ -116,34 +135,32 @@ impl Selector {
 pub(crate) async fn get(caller: &Caller, args: GetArgs) -> Result<(), CliError> {
     let GetArgs { what, watch: is_watched, selector, sort_by } = args;
     let order = sort_by.as_deref();
+    let view = |is_all| View { is_watched, is_all, order };
     match what {
         What::Services { services } => {
             let fetch = async || fetch_services(&caller.client, &services, &selector).await;
-            show(caller, is_watched, order, changes_services, fetch).await
+            show(caller, &view(selector.is_all()), changes_services, fetch).await
         }
-        What::Instances { name, old: false } => {
-            let fetch = async || fetch_instances(&caller.client, name.as_deref(), false, &selector).await;
-            show(caller, is_watched, order, changes_instances, fetch).await
+        What::Instances { names, old: false } => {
+            let fetch = async || fetch_instances(&caller.client, &names, false, &selector).await;
+            show(caller, &view(selector.is_all()), changes_instances, fetch).await
         }
-        What::Instances { name, old: true } => {
+        What::Instances { names, old: true } => {
             let fetch = async || {
-                let ended = fetch_instances(&caller.client, name.as_deref(), true, &selector).await?;
+                let ended = fetch_instances(&caller.client, &names, true, &selector).await?;
                 Ok(ended.into_iter().map(Ended).collect())
             };
-            show(caller, is_watched, order, changes_instances, fetch).await
+            show(caller, &view(selector.is_all()), changes_instances, fetch).await
         }
-        What::Executors => {
-            let fetch = async || {
-                let mut all = resolve::executors(&caller.client).await?;
-                all.retain(|executor| selector.takes(&executor.tags));
-                Ok(all)
-            };
-            show(caller, is_watched, order, changes_executors, fetch).await
+        What::Executors { executors } => {
+            let fetch = async || fetch_executors(&caller.client, &executors, &selector).await;
+            show(caller, &view(selector.is_all()), changes_executors, fetch).await
         }
-        What::Operations { service, state } => {
-            let fetch =
-                async || fetch_operations(&caller.client, service.as_deref(), &state, &selector).await;
-            show(caller, is_watched, order, changes_operations, fetch).await
+        What::Operations { names, state, limit } => {
+            let wanted = WantedOperations { names, states: state, limit };
+            let fetch = async || fetch_operations(&caller.client, &wanted, &selector, is_watched).await;
+            let is_all = selector.is_all() && wanted.states.is_empty();
+            show(caller, &view(is_all), changes_operations, fetch).await
         }
         What::Events(_) if !selector.is_all() || order.is_some() => {
             let message =
@@ -157,25 +174,38 @@ pub(crate) async fn get(caller: &Caller, args: GetArgs) -> Result<(), CliError> 
     }
 }
 
+/// How a list is shown.
+struct View<'a> {
+    is_watched: bool,
+    /// Whether nothing was asked for that it need not have.
+    is_all: bool,
+    order: Option<&'a str>,
+}
+
 /// Shows a list, and when it is watched also what becomes of it.
 async fn show<T: Listed>(
     caller: &Caller,
-    is_watched: bool,
-    order: Option<&str>,
+    view: &View<'_>,
     concerns: fn(EventType) -> bool,
     fetch: impl AsyncFn() -> Result<Vec<T>, CliError>,
 ) -> Result<(), CliError> {
     let sorted = async || {
         let mut items = fetch().await?;
-        if let Some(column) = order {
+        if let Some(column) = view.order {
             table::sort(&mut items, column, &caller.screen)?;
         }
         Ok(items)
     };
-    if is_watched {
+    if view.is_watched {
         return watch::watch(caller, |event: &Event| concerns(event.kind), sorted).await;
     }
-    screen::write(&table::list(caller.output, &sorted().await?, &caller.screen)?)
+    let items = sorted().await?;
+    if items.is_empty() && !view.is_all && caller.output.is_for_people() {
+        return screen::write(
+            "nothing has these tags or is in such a state; without -l and --state all are listed\n",
+        );
+    }
+    caller.list(&items)
 }
 
 async fn fetch_services(
@@ -194,53 +224,92 @@ async fn fetch_services(
     Ok(found)
 }
 
+async fn fetch_executors(
+    client: &Client,
+    names: &[String],
+    selector: &Selector,
+) -> Result<Vec<ExecutorSummary>, CliError> {
+    let mut found = Vec::new();
+    if names.is_empty() {
+        found = resolve::executors(client).await?;
+    }
+    for name in names {
+        found.push(resolve::executor(client, name).await?);
+    }
+    found.retain(|executor| selector.takes(&executor.tags));
+    Ok(found)
+}
+
 async fn fetch_instances(
     client: &Client,
-    name: Option<&str>,
+    names: &[String],
     old: bool,
     selector: &Selector,
-) -> Result<Vec<muster_common::instance::InstanceInfo>, CliError> {
-    let Some(name) = name else {
+) -> Result<Vec<InstanceInfo>, CliError> {
+    if names.is_empty() {
         return resolve::all_instances(client, old, &selector.query()).await;
-    };
-    match resolve::service(client, name).await {
-        Ok(service) if selector.takes_service(&service) => resolve::instances(client, &service.id, old).await,
-        Ok(_) => Ok(Vec::new()),
-        Err(missing) if missing.exit == Exit::NotFound => {
-            // It may be an instance's; if it is not, a service was most likely meant.
-            match resolve::instance(client, name).await {
-                Err(error) if error.exit == Exit::NotFound => Err(missing),
-                found => found.map(|instance| vec![instance]),
-            }
-        }
-        Err(error) => Err(error),
     }
+    let mut found = Vec::new();
+    for name in names {
+        match resolve::service_or_instance(client, name).await? {
+            ServiceOrInstance::Service(service) if selector.takes_service(&service) => {
+                found.extend(resolve::instances(client, &service.id, old).await?);
+            }
+            ServiceOrInstance::Service(_) => {}
+            // Its tags went with it.
+            ServiceOrInstance::Destroyed(id) if old && selector.is_all() => {
+                found.extend(resolve::instances(client, &id, old).await?);
+            }
+            ServiceOrInstance::Destroyed(id) => return Err(resolve::gone(&id)),
+            ServiceOrInstance::Instance(instance) => found.push(*instance),
+        }
+    }
+    Ok(found)
+}
+
+/// Which operations are asked for.
+struct WantedOperations {
+    /// Of services, also destroyed ones, or of operations.
+    names: Vec<String>,
+    states: Vec<OperationState>,
+    limit: usize,
 }
 
 async fn fetch_operations(
     client: &Client,
-    service: Option<&str>,
-    states: &[OperationState],
+    wanted: &WantedOperations,
     selector: &Selector,
+    is_watched: bool,
 ) -> Result<Vec<OperationSummary>, CliError> {
-    let path = match service {
-        Some(name) => {
-            format!("localservices/{}/operations", segment(&resolve::service(client, name).await?.id))
+    let (mut services, mut found) = (Vec::new(), Vec::new());
+    for name in &wanted.names {
+        match resolve::service_or_operation(client, name).await? {
+            ServiceOrOperation::Service(id) => services.push(id),
+            ServiceOrOperation::Operation(operation) => found.push(*operation),
         }
-        None => "localservices/operations".to_owned(),
-    };
-    let mut operations: Vec<OperationSummary> = client.get(&path).await?;
-    operations.retain(|found| states.is_empty() || states.contains(&found.operation.state));
-    if !selector.is_all() {
-        let services = resolve::services(client).await?;
+    }
+    found.retain(|one| wanted.states.is_empty() || wanted.states.contains(&one.operation.state));
+    let tagged = if selector.is_all() { None } else { Some(resolve::services(client).await?) };
+    if wanted.names.is_empty() || !services.is_empty() {
+        // Tags are looked at here.
+        let limit = if tagged.is_some() { usize::MAX } else { wanted.limit };
+        let listed = operations::list(client, &services, &wanted.states, limit).await?;
+        let (shown, total) = (listed.operations.len(), listed.total);
+        if shown < total && !is_watched {
+            eprintln!("muster: the first {shown} of {total} operations; --limit gives more");
+        }
+        found.extend(listed.operations);
+    }
+    if let Some(services) = tagged {
         let taken: BTreeSet<&str> = services
             .iter()
             .filter(|service| selector.takes_service(service))
             .map(|service| service.id.as_str())
             .collect();
-        operations.retain(|found| taken.contains(found.operation.service.as_str()));
+        found.retain(|one| taken.contains(one.operation.service.as_str()));
+        found.truncate(wanted.limit);
     }
-    Ok(operations)
+    Ok(found)
 }
 
 /// Of what a list of services tells: also of its instances and of executors that are away.
@@ -281,6 +350,13 @@ fn changes_executors(kind: EventType) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_selector_that_it_does_not_know_is_refused() {
+        for text in ["team!=edge", "zone=a,!gpu"] {
+            assert!(text.parse::<Selector>().unwrap_err().contains("'!' is not known"), "{text:?}");
+        }
+    }
 
     #[test]
     fn a_selector_takes_what_has_all_of_its_tags() {

@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use muster_common::evidence::ProbeRecord;
-use muster_common::exit::Exit;
 use muster_common::instance::InstanceInfo;
 
 use super::Caller;
-use crate::client::resolve;
+use crate::client::resolve::{self, ServiceOrInstance};
 use crate::client::screen::{self, Screen, Tone};
 use crate::client::table::{Cell, Rows, real};
 use crate::client::words::{age, age_cell, tone_of_instance};
@@ -25,17 +24,15 @@ pub(crate) struct HealthArgs {
 
 pub(crate) async fn health(caller: &Caller, args: &HealthArgs) -> Result<(), CliError> {
     let client = &caller.client;
-    let instances = match resolve::service(client, &args.name).await {
-        Ok(service) => resolve::detailed_instances(client, &service.id).await?,
-        Err(missing) if missing.exit == Exit::NotFound => match resolve::instance(client, &args.name).await {
-            Err(error) if error.exit == Exit::NotFound => return Err(missing),
-            found => vec![found?],
-        },
-        Err(error) => return Err(error),
+    let instances = match resolve::service_or_instance(client, &args.name).await? {
+        ServiceOrInstance::Service(service) => resolve::detailed_instances(client, &service.id).await?,
+        ServiceOrInstance::Destroyed(id) => return Err(resolve::gone(&id)),
+        ServiceOrInstance::Instance(instance) => vec![*instance],
     };
     let text =
         || if args.checks { checks(&instances, &caller.screen) } else { summary(&instances, &caller.screen) };
-    screen::write(&caller.answer(&args.name, &instances, text)?)
+    let ids: Vec<&str> = instances.iter().map(|instance| instance.instance_id.as_str()).collect();
+    screen::write(&caller.answer(&ids.join("\n"), &instances, text)?)
 }
 
 /// One line for each instance.

@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn findings_are_lines_with_their_places() {
-        let document = |number, value| Document { file: "specs/hello.yaml".into(), number, value };
+        let document = |number, value| Document { file: "specs/hello.yaml".into(), number, value: Ok(value) };
         let mut good = example::spec("/bin/true");
         good["preShutdwon"] = json!({"hooks": []});
         let mut bad = example::spec("/bin/true");

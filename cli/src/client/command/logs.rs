@@ -15,8 +15,9 @@ use super::events::before;
 use crate::client::follow::Follow;
 use crate::client::http::{Client, segment};
 use crate::client::log_lines::{Lines, LogMessage, Source};
+use crate::client::resolve::{self, ServiceOrInstance};
+use crate::client::screen;
 use crate::client::words::counted;
-use crate::client::{resolve, screen};
 use crate::error::CliError;
 
 /// How long controllers are tried before it is said that a log cannot be read.
@@ -43,48 +44,55 @@ pub(crate) struct LogsArgs {
 }
 
 pub(crate) async fn logs(caller: &Caller, args: &LogsArgs) -> Result<(), CliError> {
+    use ServiceOrInstance as Of;
     let query = match args.since {
         Some(span) => format!("since={}", before(caller.screen.now, span.as_duration()).as_ms()),
         None => format!("tail={}", args.tail),
     };
-    match named(&caller.client, &args.name).await? {
+    match resolve::service_or_instance(&caller.client, &args.name).await? {
         Of::Instance(instance) if args.previous => {
             let older = previous_in_slot(&caller.client, &instance).await?;
             print(&caller.client, &older, &query).await
         }
-        Of::Service(service) if args.previous => {
-            let last = resolve::instances(&caller.client, &service.id, true).await?.pop();
-            let last = last.ok_or_else(|| {
-                CliError::new(
-                    Exit::NotFound,
-                    format!("no instance of {} has ended that is still known", service.id),
-                )
-            })?;
-            eprintln!("muster: the log of {}, which ended last", last.instance_id);
-            print(&caller.client, &last, &query).await
-        }
+        Of::Service(service) if args.previous => print_last(&caller.client, &service.id, &query).await,
+        Of::Destroyed(id) if args.previous => print_last(&caller.client, &id, &query).await,
+        Of::Destroyed(id) => Err(resolve::gone(&id)),
         Of::Instance(instance) if args.follow => follow_one(&caller.client, &instance, &query).await,
         Of::Instance(instance) => print(&caller.client, &instance, &query).await,
-        Of::Service(service) if args.follow => follow_service(caller, &service, &query).await,
-        Of::Service(service) => print_service(caller, &service.id, &query).await,
+        Of::Service(service) => {
+            if let Some(note) = silence(&caller.client, &service.id).await? {
+                eprintln!("muster: {note}");
+            }
+            if args.follow {
+                follow_service(caller, &service, &query).await
+            } else {
+                print_service(caller, &service.id, &query).await
+            }
+        }
     }
 }
 
-/// Whose log is asked for.
-enum Of {
-    Service(Box<ServiceSummary>),
-    Instance(Box<InstanceInfo>),
+/// What to know of a service of which nothing lives that could have written anything.
+async fn silence(client: &Client, service: &str) -> Result<Option<String>, CliError> {
+    if !resolve::instances(client, service, false).await?.is_empty() {
+        return Ok(None);
+    }
+    let has_past = !resolve::instances(client, service, true).await?.is_empty();
+    let past = if has_past {
+        format!("; what the last one wrote: 'muster logs {service} --previous'")
+    } else {
+        ", and none has ended that is still known".to_owned()
+    };
+    Ok(Some(format!("no instance of {service} is live{past}")))
 }
 
-async fn named(client: &Client, name: &str) -> Result<Of, CliError> {
-    match resolve::service(client, name).await {
-        Ok(service) => Ok(Of::Service(service.into())),
-        Err(missing) if missing.exit == Exit::NotFound => match resolve::instance(client, name).await {
-            Err(error) if error.exit == Exit::NotFound => Err(missing),
-            found => found.map(|instance| Of::Instance(instance.into())),
-        },
-        Err(error) => Err(error),
-    }
+/// The log of the instance that ended last.
+async fn print_last(client: &Client, service: &str, query: &str) -> Result<(), CliError> {
+    let last = resolve::instances(client, service, true).await?.pop().ok_or_else(|| {
+        CliError::new(Exit::NotFound, format!("no instance of {service} has ended that is still known"))
+    })?;
+    eprintln!("muster: the log of {}, which ended last", last.instance_id);
+    print(client, &last, query).await
 }
 
 /// The newest that ended in its slot before it was there.

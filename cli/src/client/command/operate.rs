@@ -1,14 +1,18 @@
 //! Commands that change what runs: each submits one operation and waits until it is over.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use muster_common::exit::Exit;
 use muster_common::operation::{OperationKind, OperationRequest};
+use muster_common::service::{ActivationState, ServiceSummary};
 
 use super::Caller;
 use super::args::{WaitArgs, WaveArgs};
 use crate::client::http::{Accepted, Client};
 use crate::client::patience::attend;
 use crate::client::resolve;
+use crate::client::search::ResolveError;
 use crate::client::settle::{self, Progress, Settled};
 use crate::error::CliError;
 
@@ -114,7 +118,20 @@ async fn of_service(
     done: &str,
 ) -> Result<(), CliError> {
     let service = resolve::service(&caller.client, &args.service).await?;
-    submit(caller, &request(service.id), args.wait, done).await
+    let request = request(service.id.clone());
+    let kind = request.kind();
+    submit(caller, &request, args.wait, done).await.map_err(|error| with_way_out(error, kind, &service))
+}
+
+/// A refusal of what an active service cannot have, with what to do first.
+fn with_way_out(mut error: CliError, kind: OperationKind, service: &ServiceSummary) -> CliError {
+    let needs_inactive = matches!(kind, OperationKind::Destroy | OperationKind::DeployTestInstance);
+    let is_active = service.activation_state == ActivationState::Active;
+    if error.exit == Exit::Conflict && needs_inactive && is_active {
+        // Writing to a String cannot fail.
+        let _ = write!(error.message, "; run 'muster deactivate {}' first", service.id);
+    }
+    error
 }
 
 /// Submits, and waits unless told not to.
@@ -164,6 +181,17 @@ const fn fills_slots(kind: OperationKind) -> bool {
     }
 }
 
+/// Who names a service where instances are wanted is told what does it for a service.
+fn service_named(id: &str) -> CliError {
+    CliError::new(
+        Exit::Usage,
+        format!(
+            "{id} is a service, and instances are wanted here, as in 'muster get instances {id}'; 'muster restart {id}' \
+             replaces all of them, 'muster deactivate {id}' stops them"
+        ),
+    )
+}
+
 async fn instances_of_one_service(
     client: &Client,
     prefixes: &[String],
@@ -171,7 +199,16 @@ async fn instances_of_one_service(
     let mut service: Option<String> = None;
     let mut ids = Vec::new();
     for prefix in prefixes {
-        let instance = resolve::instance(client, prefix).await?;
+        let instance = match resolve::instance(client, prefix).await {
+            Ok(instance) => instance,
+            Err(missing @ ResolveError::Missing { .. }) => {
+                return Err(match resolve::service(client, prefix).await {
+                    Ok(service) => service_named(&service.id),
+                    Err(_) => missing.into(),
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
         match &service {
             None => service = Some(instance.service_id),
             Some(first) if *first == instance.service_id => {}
@@ -190,4 +227,29 @@ async fn instances_of_one_service(
     service
         .map(|service| (service, ids))
         .ok_or_else(|| CliError::new(Exit::Usage, "name at least one instance"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::samples;
+
+    #[test]
+    fn who_would_destroy_an_active_service_is_told_what_to_do_first() {
+        let told = |exit, kind| with_way_out(CliError::new(exit, "no"), kind, &samples::service()).message;
+        let way_out = "no; run 'muster deactivate hello-1' first";
+        assert_eq!(told(Exit::Conflict, OperationKind::Destroy), way_out);
+        assert_eq!(told(Exit::Conflict, OperationKind::DeployTestInstance), way_out);
+        assert_eq!(told(Exit::Conflict, OperationKind::Retry), "no");
+        assert_eq!(told(Exit::Failure, OperationKind::Destroy), "no");
+    }
+
+    #[test]
+    fn who_names_a_service_where_instances_are_wanted_is_told_how_to_treat_a_service() {
+        let error = service_named("web-1");
+        assert_eq!(error.exit, Exit::Usage);
+        for part in ["web-1 is a service", "muster restart web-1", "muster deactivate web-1"] {
+            assert!(error.message.contains(part), "{error}");
+        }
+    }
 }

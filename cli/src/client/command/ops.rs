@@ -1,27 +1,38 @@
 //! `muster ops`: what was asked of the cluster, and what became of it.
 
 use clap::{Args, Subcommand};
-use muster_common::operation::OperationSummary;
+use muster_common::exit::Exit;
+use muster_common::operation::Operation;
 
 use super::Caller;
-use crate::client::describe;
+use super::get::OPERATIONS_SHOWN;
 use crate::client::http::segment;
-use crate::client::{resolve, screen};
+use crate::client::operations::{self, Operations};
+use crate::client::{describe, resolve, screen};
 use crate::error::CliError;
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct OpsArgs {
     #[command(subcommand)]
     command: Option<OpsCommand>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Only of this service, also of one that is destroyed.
+    service: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = OPERATIONS_SHOWN)]
+    limit: usize,
 }
 
 #[derive(Debug, Subcommand)]
 enum OpsCommand {
     /// List them, those at work first.
-    List {
-        /// Only of this service.
-        service: Option<String>,
-    },
+    List(ListArgs),
     /// Show one in full: what it does to which slot, and why it stands where it stands.
     Show {
         /// Its id, or a unique prefix of it.
@@ -37,8 +48,8 @@ enum OpsCommand {
 pub(crate) async fn ops(caller: &Caller, args: OpsArgs) -> Result<(), CliError> {
     let client = &caller.client;
     match args.command {
-        None => list(caller, None).await,
-        Some(OpsCommand::List { service }) => list(caller, service.as_deref()).await,
+        None => list(caller, &args.list).await,
+        Some(OpsCommand::List(args)) => list(caller, &args).await,
         Some(OpsCommand::Show { operation }) => {
             let operation = resolve::operation(client, &operation).await?;
             let id = operation.id.to_string();
@@ -48,6 +59,9 @@ pub(crate) async fn ops(caller: &Caller, args: OpsArgs) -> Result<(), CliError> 
         }
         Some(OpsCommand::Cancel { operation }) => {
             let operation = resolve::operation(client, &operation).await?;
+            if operation.state.is_final() {
+                return Err(over(&operation));
+            }
             let id = operation.id.as_str();
             client.post_nothing(&format!("localservices/operations/{}/cancel", segment(id))).await?;
             let ended = client.operation(id).await?;
@@ -58,13 +72,24 @@ pub(crate) async fn ops(caller: &Caller, args: OpsArgs) -> Result<(), CliError> 
     }
 }
 
-async fn list(caller: &Caller, service: Option<&str>) -> Result<(), CliError> {
-    let path = match service {
-        Some(name) => {
-            format!("localservices/{}/operations", segment(&resolve::service(&caller.client, name).await?.id))
-        }
-        None => "localservices/operations".to_owned(),
-    };
-    let operations: Vec<OperationSummary> = caller.client.get(&path).await?;
+/// Of one that is over nothing can be ended.
+fn over(operation: &Operation) -> CliError {
+    let Operation { id, kind, service, state, .. } = operation;
+    CliError::new(
+        Exit::Conflict,
+        format!("{kind} of {service} is {state} already; see 'muster ops show {id}'"),
+    )
+}
+
+async fn list(caller: &Caller, args: &ListArgs) -> Result<(), CliError> {
+    let mut services = Vec::new();
+    if let Some(name) = &args.service {
+        services.push(resolve::service_or_past(&caller.client, name).await?);
+    }
+    let Operations { operations, total } =
+        operations::list(&caller.client, &services, &[], args.limit).await?;
+    if operations.len() < total {
+        eprintln!("muster: the first {} of {total} operations; --limit gives more", operations.len());
+    }
     caller.list(&operations)
 }

@@ -100,7 +100,7 @@ pub(crate) async fn rollout(caller: &Caller, args: RolloutArgs) -> Result<(), Cl
 
 /// The newest operation of a service; one at work before all that are over.
 async fn newest(caller: &Caller, service: &str) -> Result<Operation, CliError> {
-    let id = resolve::service(&caller.client, service).await?.id;
+    let id = resolve::service_or_past(&caller.client, service).await?;
     let path = format!("localservices/{}/operations?size=1", segment(&id));
     let first = caller.client.get::<Vec<OperationSummary>>(&path).await?.into_iter().next();
     let first = first.ok_or_else(|| {

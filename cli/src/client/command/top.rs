@@ -9,7 +9,7 @@ use muster_common::service::ServiceSummary;
 use super::Caller;
 use crate::client::resolve;
 use crate::client::screen::{self, Screen, Tone};
-use crate::client::table::{Cell, Rows, real};
+use crate::client::table::{Cell, Listed, Rows, real};
 use crate::client::words::used;
 use crate::error::CliError;
 
@@ -32,15 +32,19 @@ pub(crate) async fn top(caller: &Caller, args: &TopArgs) -> Result<(), CliError>
         What::Executors => {
             let mut all = resolve::executors(client).await?;
             all.sort_by_key(|executor| Reverse(permille(executor.used_memory, executor.free_memory)));
-            caller.answer("", &all, || executors(&all, &caller.screen))?
+            caller.answer(&ids(&all), &all, || executors(&all, &caller.screen))?
         }
         What::Services => {
             let mut all = resolve::services(client).await?;
             all.sort_by_key(|service| Reverse(service.total_memory));
-            caller.answer("", &all, || services(&all, &caller.screen))?
+            caller.answer(&ids(&all), &all, || services(&all, &caller.screen))?
         }
     };
     screen::write(&text)
+}
+
+fn ids<T: Listed>(all: &[T]) -> String {
+    all.iter().map(Listed::id).collect::<Vec<_>>().join("\n")
 }
 
 fn executors(executors: &[ExecutorSummary], screen: &Screen) -> String {

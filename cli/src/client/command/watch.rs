@@ -19,8 +19,10 @@ use crate::error::CliError;
 const TOGETHER: Duration = Duration::from_millis(100);
 /// But nothing is kept from being shown for longer.
 const AT_LAST: Duration = Duration::from_secs(1);
-/// Clears the terminal and begins at its top.
-const CLEAR: &str = "\x1b[H\x1b[2J";
+/// Begins at the terminal's top; each line then clears what stood there. Clearing all of it first would flicker.
+const HOME: &str = "\x1b[H";
+const CLEAR_REST_OF_LINE: &str = "\x1b[K";
+const CLEAR_BELOW: &str = "\x1b[J";
 
 pub(crate) async fn watch<T: Listed>(
     caller: &Caller,
@@ -34,23 +36,19 @@ pub(crate) async fn watch<T: Listed>(
     loop {
         let items = fetch().await?;
         shown.show(&items)?;
-        until_it_concerns(&mut follow, &concerns, caller.screen.is_terminal).await?;
+        until_it_concerns(&mut follow, &concerns).await?;
     }
 }
 
-/// Waits for something that concerns the list and for what happens along with it. On a terminal also for a sign of life,
-/// since ages pass.
-async fn until_it_concerns(
-    follow: &mut Follow,
-    concerns: &impl Fn(&Event) -> bool,
-    is_terminal: bool,
-) -> Result<(), CliError> {
+/// Waits for something that concerns the list and for what happens along with it, or for a sign of life: ages pass, and of
+/// some changes, such as those of tags, no event tells.
+async fn until_it_concerns(follow: &mut Follow, concerns: &impl Fn(&Event) -> bool) -> Result<(), CliError> {
     loop {
         let message = follow.next().await?;
         match sort(&message) {
             Told::Event(event) if concerns(&event) => break,
-            Told::StillHere if is_terminal => return Ok(()),
-            Told::Event(_) | Told::StillHere => {}
+            Told::StillHere => return Ok(()),
+            Told::Event(_) => {}
             Told::Elsewhere => follow.elsewhere().await,
             // Whatever was missed is in the next list.
             Told::Forgotten => {
@@ -97,11 +95,13 @@ struct Shown {
     screen: Screen,
     /// By id, as JSON.
     before: Option<BTreeMap<String, String>>,
+    /// Whether the columns' names were written.
+    has_header: bool,
 }
 
 impl Shown {
     fn new(output: Output, screen: Screen) -> Self {
-        Self { output, screen, before: None }
+        Self { output, screen, before: None, has_header: false }
     }
 
     fn show<T: Listed>(&mut self, items: &[T]) -> Result<(), CliError> {
@@ -109,7 +109,7 @@ impl Shown {
         let drawn = self.screen.is_terminal && matches!(self.output, Output::Table | Output::Wide);
         if drawn {
             let text = table::list(self.output, items, &self.screen)?;
-            return screen::write(&format!("{CLEAR}{}", cut(&text, screen::height())));
+            return screen::write(&drawn_over(&cut(&text, screen::height())));
         }
         screen::write(&self.news(items)?)
     }
@@ -118,6 +118,9 @@ impl Shown {
     fn news<T: Listed>(&mut self, items: &[T]) -> Result<String, CliError> {
         let now: BTreeMap<String, String> =
             items.iter().map(|item| (item.id(), serde_json::to_string(item).unwrap_or_default())).collect();
+        // A list of nothing has no columns.
+        let had_header = self.has_header;
+        self.has_header |= !items.is_empty();
         let Some(before) = self.before.replace(now.clone()) else {
             return table::list(self.output, items, &self.screen);
         };
@@ -126,8 +129,10 @@ impl Shown {
             // The header was written once; all lines are made, so that columns stay below each other.
             Output::Table | Output::Wide => {
                 let all = table::list(self.output, items, &Screen { width: None, ..self.screen })?;
+                let header = all.lines().take(usize::from(!had_header && !items.is_empty()));
                 let lines = items.iter().zip(all.lines().skip(1));
-                lines.filter(|(item, _)| is_news(item)).map(|(_, line)| format!("{line}\n")).collect()
+                let news = lines.filter(|(item, _)| is_news(item)).map(|(_, line)| line);
+                header.chain(news).map(|line| format!("{line}\n")).collect()
             }
             Output::Json | Output::Yaml | Output::Name => {
                 let news = items.iter().filter(is_news);
@@ -143,6 +148,12 @@ impl Shown {
         }
         Ok(text)
     }
+}
+
+/// The text in place of what the terminal shows.
+fn drawn_over(text: &str) -> String {
+    let lines: String = text.lines().map(|line| format!("{line}{CLEAR_REST_OF_LINE}\n")).collect();
+    format!("{HOME}{lines}{CLEAR_BELOW}")
 }
 
 /// As many lines as a terminal shows; how many more there are is said in the last one.
@@ -161,7 +172,27 @@ fn cut(text: &str, height: Option<u16>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use muster_common::service::ServiceSummary;
+
     use super::*;
+    use crate::client::samples;
+
+    #[test]
+    fn the_columns_names_are_written_once_also_when_there_is_nothing_at_first() {
+        let mut shown = Shown::new(Output::Table, samples::screen());
+        let service = [samples::service()];
+        assert!(shown.news::<ServiceSummary>(&[]).unwrap().starts_with("no services"));
+        let first = shown.news(&service).unwrap();
+        assert!(first.starts_with("ID") && first.lines().count() == 2, "{first}");
+        assert_eq!(shown.news(&service).unwrap(), "");
+        assert_eq!(shown.news::<ServiceSummary>(&[]).unwrap(), "hello-1 is gone\n");
+        assert!(shown.news(&service).unwrap().starts_with("hello-1"));
+    }
+
+    #[test]
+    fn what_stood_on_a_terminal_is_drawn_over_line_by_line() {
+        assert_eq!(drawn_over("a\nb\n"), "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[J");
+    }
 
     #[test]
     fn a_list_that_is_too_long_says_what_is_not_shown() {

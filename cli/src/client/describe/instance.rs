@@ -11,7 +11,7 @@ use super::reason::because;
 use crate::client::command::probes;
 use crate::client::screen::{Screen, Tone};
 use crate::client::table::{printable, table};
-use crate::client::words::{age, ending, ports, span, tone_of_instance};
+use crate::client::words::{age, ending, ports, span, tone_of_error, tone_of_instance};
 
 pub(crate) fn instance(instance: &InstanceInfo, events: &[Event], screen: &Screen) -> String {
     let mut page = Page::new(screen);
@@ -24,7 +24,7 @@ pub(crate) fn instance(instance: &InstanceInfo, events: &[Event], screen: &Scree
     page.field("Runner", instance.runner.as_str());
     page.toned("State", tone_of_instance(instance.state), instance.state.as_str());
     page.field("Reason", instance.reason.map_or("", |reason| reason.as_str()));
-    page.toned("Error", Tone::Bad, &instance.error_message);
+    page.toned("Error", tone_of_error(instance.reason), &instance.error_message);
     for warning in &instance.warnings {
         page.toned("Warning", Tone::Busy, warning);
     }

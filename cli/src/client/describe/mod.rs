@@ -5,6 +5,7 @@ mod executor;
 mod instance;
 mod operation;
 mod page;
+mod past;
 mod reason;
 mod service;
 
@@ -14,4 +15,5 @@ mod tests;
 pub(crate) use executor::{executor, removed_executor};
 pub(crate) use instance::instance;
 pub(crate) use operation::operation;
+pub(crate) use past::{Past, destroyed};
 pub(crate) use service::{ServiceFacts, service};

@@ -138,10 +138,13 @@ fn next(operation: &Operation) -> Vec<(String, &'static str)> {
         OperationState::AwaitingPromotion => {
             vec![(format!("muster rollout promote {service}"), "go on everywhere"), cancel]
         }
-        OperationState::Failed => vec![
-            (format!("muster describe {service}"), "why its instances ended"),
-            (format!("muster rollout undo {service}"), "bring back the spec before"),
-        ],
+        OperationState::Failed => {
+            let why = (format!("muster describe {service}"), "why its instances ended");
+            let undo = (format!("muster rollout undo {service}"), "bring back the spec before");
+            // Where there was one.
+            let undo = operation.from_generation.map(|_| undo);
+            std::iter::once(why).chain(undo).collect()
+        }
         OperationState::Succeeded | OperationState::Cancelled => {
             vec![(format!("muster describe {service}"), "how its service is")]
         }

@@ -143,7 +143,11 @@ fn next(facts: &ServiceFacts) -> Vec<(String, &'static str)> {
         }
         ActivationState::Active | ActivationState::ConfigTesting => {
             next.push((format!("muster health {id} --checks"), "what its last checks said"));
-            next.push((format!("muster logs {id} -f"), "what it writes"));
+            if service.healthy_instances == 0 && !facts.ended.is_empty() {
+                next.push((format!("muster logs {id} --previous"), "what the last one wrote"));
+            } else {
+                next.push((format!("muster logs {id} -f"), "what it writes"));
+            }
             next.push((format!("muster events --for {id}"), "what happened to it"));
         }
     }

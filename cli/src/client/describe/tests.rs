@@ -32,6 +32,18 @@ fn a_service_in_trouble() {
 }
 
 #[test]
+fn a_service_that_is_destroyed() {
+    let past = Past {
+        service_id: "hello-1".to_owned(),
+        state: muster_common::service::ServiceState::Destroyed,
+        ended: vec![Ended(samples::ended_instance())],
+        operations: Vec::new(),
+        events: samples::events(),
+    };
+    assert_snapshot!(destroyed(&past, &screen()));
+}
+
+#[test]
 fn instances_that_live_wait_and_ended() {
     assert_snapshot!("instance_healthy", instance(&samples::healthy_instance(), &[], &screen()));
     assert_snapshot!("instance_pending", instance(&samples::pending_instance(), &[], &screen()));
