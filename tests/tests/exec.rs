@@ -306,7 +306,7 @@ fn who_leaves_or_sends_a_signal_is_heard_while_his_input_waits() {
                 drop(user);
             } else {
                 user.send(5, br#"{"signal":"SIGTERM"}"#).await;
-                assert_eq!(user.end().await, json!({"signal": "SIGTERM"}));
+                assert_eq!(user.end().await.1, json!({"signal": "SIGTERM"}));
             }
             cluster.wait_for("it to be ended", || (!is_alive(pid)).then_some(()));
         }

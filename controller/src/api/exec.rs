@@ -233,7 +233,7 @@ mod tests {
             RelayError::NoSession { who: who(), waited: within },
             RelayError::NoLeader { who: who(), waited: within },
             RelayError::NotDialled { who: who(), within, address: why() },
-            RelayError::TooMany { limit: 1 },
+            RelayError::TooMany { limit: 1, what: "commands" },
             RelayError::Busy(why()),
             RelayError::Gone(who().executor),
         ] {
