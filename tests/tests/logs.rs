@@ -169,8 +169,8 @@ fn read_as_drove_has_it(drove: &str, instance: &str) {
     assert_eq!((piece["offset"].as_u64(), piece["data"].as_str()), (Some(inside + 1), Some(" .........")));
     let backwards = get(&format!("{drove}/read/output.log?offset=-1&length=10"));
     assert_eq!(
-        refused_by_the_executor(backwards),
-        "a length needs an offset: ask without both for where the file ends"
+        refused(backwards),
+        "query param length needs an offset: ask without both for where the file ends"
     );
 
     let listed: Value = get(&format!("{drove}/list")).json().unwrap();
@@ -202,6 +202,7 @@ fn read_as_drove_has_it(drove: &str, instance: &str) {
 }
 
 /// What a refusal says, in the words in which Drove's controller passes an executor's on.
+/// What an executor refused, as Drove words it.
 fn refused_by_the_executor(answer: Response) -> String {
     assert_eq!(answer.status(), 500);
     let body: Value = answer.json().unwrap();
@@ -209,6 +210,15 @@ fn refused_by_the_executor(answer: Response) -> String {
     let said: Value = serde_json::from_str(said.unwrap_or_else(|| panic!("{body}"))).unwrap();
     assert_eq!((body.as_object().unwrap().len(), said.as_object().unwrap().len()), (1, 1), "{body}");
     said["error"].as_str().unwrap().to_owned()
+}
+
+/// The one problem that a call is refused for.
+fn refused(answer: Response) -> String {
+    assert_eq!(answer.status(), 400);
+    let body: Value = answer.json().unwrap();
+    let problems = body["data"]["validationErrors"].as_array().unwrap();
+    assert_eq!(problems.len(), 1, "{body}");
+    problems[0].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -257,8 +267,8 @@ fn logs_are_read_as_text_by_lines_by_time_and_after_the_end_and_nothing_leads_ou
         ["..%2F..%2Fjournal.redb", "output.state", "%2Fetc%2Fpasswd", "output.log.1", "output.log-1%2F.."]
     {
         for call in ["read", "download"] {
-            let said = refused_by_the_executor(get(&format!("{drove}/{call}/{name}?offset=0")));
-            assert!(said.contains("is no file of a log") || said.contains("there is no "), "{name}: {said}");
+            let said = refused(get(&format!("{drove}/{call}/{name}?offset=0")));
+            assert!(said.starts_with("file ") && said.contains("is no file of a log"), "{name}: {said}");
         }
     }
     let id = &instances[0].instance_id;

@@ -6,6 +6,7 @@ use axum::extract::State as Context;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::problem::printable;
 use muster_common::time::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -65,15 +66,12 @@ pub(super) async fn read(
     Named((service, instance, file)): Named<(String, String, String)>,
     query: Parameters,
 ) -> Result<Response, ApiError> {
-    let given = |name| query.within(name, i64::MIN..=i64::MAX).map(|number| number.unwrap_or(NOT_GIVEN));
+    let given = |name| query.within(name, NOT_GIVEN..=i64::MAX).map(|number| number.unwrap_or(NOT_GIVEN));
     let (offset, length) = (given("offset")?, given("length")?);
     let Some((executor, instance)) = found(&api, &service, &instance, &query).await? else {
         return Ok(nothing());
     };
-    let file: LogFileName = match file.parse() {
-        Ok(file) => file,
-        Err(error) => return Ok(refused(&format!("'{file}' {error}"))),
-    };
+    let file = file_named(&file)?;
     if (offset, length) == (NOT_GIVEN, NOT_GIVEN) {
         return Ok(match list_files(api.relays(), &executor, &instance).await {
             Ok(files) => match listed(&files).into_iter().find(|(name, ..)| *name == file) {
@@ -84,7 +82,8 @@ pub(super) async fn read(
         });
     }
     let Ok(offset) = u64::try_from(offset) else {
-        return Ok(refused("a length needs an offset: ask without both for where the file ends"));
+        let problem = "query param length needs an offset: ask without both for where the file ends";
+        return Err(ApiError::Validation(vec![problem.to_owned()]));
     };
     // What is not given, and what cannot be meant.
     let length = u64::try_from(length).ok().filter(|length| *length > 0).unwrap_or(DEFAULT_LENGTH);
@@ -124,10 +123,7 @@ pub(super) async fn download(
     let Some((executor, instance)) = found(&api, &service, &instance, &query).await? else {
         return Ok(nothing());
     };
-    let file: LogFileName = match file.parse() {
-        Ok(file) => file,
-        Err(error) => return Ok(refused(&format!("'{file}' {error}"))),
-    };
+    let file = file_named(&file)?;
     let name =
         if rename { format!("{service}_{instance}_{file}-{}", stamp(api.now())) } else { file.to_string() };
     let ask = file.ask(instance.to_string(), 0, 0, false);
@@ -158,6 +154,11 @@ async fn found(
 fn stamp(now: Timestamp) -> String {
     let shown = now.to_string();
     shown.split('.').next().unwrap_or(&shown).replace('T', "_").replace(':', "-")
+}
+
+/// A slip of the caller's is no failure of a node's: told as of every other call, where Drove has 500.
+fn file_named(name: &str) -> Result<LogFileName, ApiError> {
+    name.parse().map_err(|error| ApiError::Validation(vec![format!("file {} {error}", printable(name, 64))]))
 }
 
 /// No such instance, or nobody who has its log.
