@@ -61,3 +61,31 @@ pub struct Event {
     /// Addition: the revision; several events may share one.
     pub revision: Revision,
 }
+
+/// From where a reader of events can go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResumeFrom {
+    /// The events after this revision are kept.
+    pub resume_from: Revision,
+}
+
+/// The newest events, and the time to ask from next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LatestEvents {
+    /// Newest first.
+    pub events: Vec<Event>,
+    /// The newest event's time.
+    pub last_sync_time: Timestamp,
+}
+
+/// How many events of each kind happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventCounts {
+    /// By the names of their kinds; what did not happen is left out.
+    pub events_count: BTreeMap<String, u64>,
+    /// The newest event's time.
+    pub last_sync_time: Timestamp,
+}

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use muster_common::envelope::{Envelope, Status, ValidationErrors};
 use muster_common::exit::Exit;
-use muster_common::operation::{Operation, OperationRequest};
+use muster_common::operation::{Accepted, Operation, OperationRequest};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::config::Token;
@@ -42,16 +42,6 @@ pub(crate) struct Client {
     /// Which of them is asked.
     current: Arc<AtomicUsize>,
     token: Option<Token>,
-}
-
-/// What an accepted operation answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Accepted {
-    /// The service it is about.
-    pub(crate) service_id: String,
-    /// The operation's id.
-    pub(crate) operation_id: String,
 }
 
 impl Client {

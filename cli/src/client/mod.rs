@@ -8,7 +8,7 @@
 //! | `deploy`, `settle`, `specs` | from specs in files to healthy instances |
 //! | `table`, `columns`, `screen`, `words` | what is written: lists of things, on what they are shown |
 //! | `describe`, `diff` | one thing in full, and how two specs differ |
-//! | `log_lines`, `frame`, `terminal` | lines of several logs, what an exec says over its WebSocket, keys as they are |
+//! | `log_lines`, `terminal` | lines of several logs, keys as they are |
 //! | `command` | the commands, one a file: what each takes, and what it does |
 //!
 //! All that is written is made by pure functions of typed answers and a [`screen::Screen`]; commands ask and print.
@@ -20,7 +20,6 @@ mod deploy;
 mod describe;
 mod diff;
 mod follow;
-mod frame;
 mod http;
 mod log_lines;
 mod nearest;

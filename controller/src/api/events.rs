@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State as Context;
-use muster_common::event::Event;
+use muster_common::event::{Event, EventCounts, LatestEvents};
 use muster_common::id::Revision;
 use muster_common::time::Timestamp;
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::access::Api;
 use super::answer::{Answer, Data};
@@ -18,22 +16,6 @@ use crate::state::{State, view};
 
 /// How many events are sent unless the caller says.
 const DEFAULT_SIZE: u64 = 1_024;
-
-/// The events of `GET /cluster/events/latest`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Latest {
-    events: Vec<Event>,
-    last_sync_time: Timestamp,
-}
-
-/// The counts of `GET /cluster/events/summary`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Summary {
-    events_count: BTreeMap<&'static str, u64>,
-    last_sync_time: Timestamp,
-}
 
 /// `GET /cluster/events`: newest first. With `from` (an addition to Drove's API) the events after that revision,
 /// oldest first, so that whoever asks again from the last revision that he saw misses nothing and sees nothing twice.
@@ -52,23 +34,23 @@ pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answe
 }
 
 /// `GET /cluster/events/latest`: newest first, with the time to ask from next.
-pub(super) async fn latest(Context(api): Context<Api>, query: Parameters) -> Answer<Latest> {
+pub(super) async fn latest(Context(api): Context<Api>, query: Parameters) -> Answer<LatestEvents> {
     let (since, size) = (since(&query)?, size(&query)?);
     let state = api.read(&query).await?;
     let events = view::events_newest_first(&state, since, size);
     let last_sync_time = newest(&state).unwrap_or(since);
-    Ok(Data(Latest { events, last_sync_time }))
+    Ok(Data(LatestEvents { events, last_sync_time }))
 }
 
 /// `GET /cluster/events/summary`: how many of each kind.
-pub(super) async fn summary(Context(api): Context<Api>, query: Parameters) -> Answer<Summary> {
+pub(super) async fn summary(Context(api): Context<Api>, query: Parameters) -> Answer<EventCounts> {
     let since = since(&query)?;
     let state = api.read(&query).await?;
     let mut events_count = BTreeMap::new();
     for event in view::events_newest_first(&state, since, usize::MAX) {
-        *events_count.entry(event.kind.as_str()).or_default() += 1;
+        *events_count.entry(event.kind.to_string()).or_default() += 1;
     }
-    Ok(Data(Summary { events_count, last_sync_time: newest(&state).unwrap_or(since) }))
+    Ok(Data(EventCounts { events_count, last_sync_time: newest(&state).unwrap_or(since) }))
 }
 
 fn since(query: &Parameters) -> Result<Timestamp, ApiError> {

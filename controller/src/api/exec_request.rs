@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use muster_common::duration::DroveDuration;
+use muster_common::exec::ExecRequest;
+use muster_common::exec_channel::TerminalSize;
 use muster_proto::v1;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use super::error::ApiError;
 use super::query::Parameters;
@@ -21,24 +21,6 @@ pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// The arguments of a command, and the variables that it is given: how many, and how many bytes in all.
 const MAX_WORDS: usize = 256;
 const MAX_BYTES: usize = 64 * 1024;
-/// A terminal's sides are as the kernel keeps them.
-const MAX_SIDE: u64 = 65_535;
-const ROWS: u64 = 24;
-const COLUMNS: u64 = 80;
-
-/// The body of `POST …/exec`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Body {
-    command: Vec<String>,
-    #[serde(default)]
-    stdin: String,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    #[serde(default)]
-    workdir: String,
-    timeout: Option<DroveDuration>,
-}
 
 /// What to run. Has no `Debug`: arguments and environment may hold secrets.
 pub(super) struct ExecWanted {
@@ -48,14 +30,14 @@ pub(super) struct ExecWanted {
     /// All input there will be; none: it comes later.
     pub(super) stdin: Option<Bytes>,
     takes_input: bool,
-    terminal: Option<v1::TerminalSize>,
+    terminal: Option<TerminalSize>,
     timeout: Option<Duration>,
 }
 
 impl ExecWanted {
     /// What a body asks for.
     pub(super) fn in_body(body: &[u8]) -> Result<Self, ApiError> {
-        let body: Body = serde_json::from_slice(body)?;
+        let body: ExecRequest = serde_json::from_slice(body)?;
         let timeout = body.timeout.map_or(DEFAULT_TIMEOUT, DroveDuration::as_duration);
         let wanted = Self {
             command: body.command,
@@ -79,10 +61,13 @@ impl ExecWanted {
             env.insert(name.to_owned(), value.to_owned());
         }
         let terminal = if query.flag("tty")? {
-            let side = |name, usual| {
-                query.number(name, MAX_SIDE, usual).map(|side| u32::try_from(side).unwrap_or_default())
+            // A terminal's sides are as the kernel keeps them.
+            let side = |name, usual: u16| {
+                let side = query.number(name, u16::MAX.into(), usual.into())?;
+                Ok::<_, ApiError>(u16::try_from(side).unwrap_or(usual))
             };
-            Some(v1::TerminalSize { rows: side("rows", ROWS)?, columns: side("columns", COLUMNS)? })
+            let TerminalSize { rows, columns } = TerminalSize::USUAL;
+            Some(TerminalSize { rows: side("rows", rows)?, columns: side("columns", columns)? })
         } else {
             None
         };
@@ -141,7 +126,7 @@ impl ExecWanted {
             env: self.env.clone().into_iter().collect(),
             workdir: self.workdir.clone(),
             stdin: self.takes_input,
-            terminal: self.terminal,
+            terminal: self.terminal.map(Into::into),
             timeout_ms: self
                 .timeout
                 .map_or(0, |timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),

@@ -8,7 +8,6 @@
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::str::FromStr;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State as Context;
@@ -18,6 +17,7 @@ use futures::Stream;
 use futures::stream::unfold;
 use http::{HeaderMap, header};
 use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::log_stream::{HEARTBEAT, LogEvent, LogLines, LogMessage, LogSource};
 use muster_proto::v1;
 use muster_proto::v1::read_log::From;
 use muster_proto::v1::relay_down::Body as Down;
@@ -39,8 +39,6 @@ use crate::relay::{LogReading, RelayError, Relays, Up};
 const DEFAULT_TAIL: u64 = 100;
 /// More than any log that is kept has; what is not within its last 4 MiB is not among them.
 const MAX_TAIL: u64 = 1_000_000;
-/// How long a stream is silent at most.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Why a stream ends with its controller.
 pub(super) const STOPPING: &str = "this controller is stopping; another one goes on from the same place";
 
@@ -217,34 +215,6 @@ pub(super) enum Told {
     Unavailable(String),
 }
 
-/// Whose log it is, where several are in one stream.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Source {
-    pub(super) instance_id: InstanceId,
-    pub(super) executor_id: String,
-    pub(super) hostname: String,
-}
-
-/// The data of an event.
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Shown<'a> {
-    #[serde(flatten)]
-    source: Option<&'a Source>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_position: Option<String>,
-    /// Something before it is not there any more.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    gap: bool,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    trouble: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
-}
-
 impl Told {
     pub(super) fn of(next: Result<Option<v1::LogText>, RelayError>) -> Self {
         match next {
@@ -255,33 +225,26 @@ impl Told {
     }
 
     /// As an event; with an id where there is one log only. Where there are several, an id has to name the place in each.
-    pub(super) fn sent(&self, source: Option<&Source>) -> Sent {
-        let shown = Shown { source, ..Shown::default() };
-        match self {
-            Self::Lines(text) => {
-                let place = text.next.map(|next| LogPlace(next).to_string());
-                let shown = Shown {
-                    text: Some(String::from_utf8_lossy(&text.text).into_owned()),
-                    next_position: place.clone(),
-                    gap: text.is_after_gap,
-                    trouble: &text.trouble,
-                    ..shown
-                };
-                let sent = with_data("lines", &shown);
-                match place.filter(|_| source.is_none()) {
-                    Some(place) => sent.id(place),
-                    None => sent,
-                }
+    pub(super) fn sent(&self, source: Option<&LogSource>) -> Sent {
+        let event = match self {
+            Self::Lines(text) => LogEvent::Lines(LogLines {
+                text: String::from_utf8_lossy(&text.text).into_owned(),
+                next_position: text.next.map(|next| LogPlace(next).to_string()),
+                is_after_gap: text.is_after_gap,
+                trouble: text.trouble.clone(),
+            }),
+            Self::End => LogEvent::End,
+            Self::Unavailable(why) => LogEvent::Unavailable(why.clone()),
+        };
+        let message = LogMessage { source: source.cloned(), event };
+        let sent = Sent::default().event(message.event.kind().as_str()).data(message.encode());
+        match &message.event {
+            LogEvent::Lines(LogLines { next_position: Some(place), .. }) if source.is_none() => {
+                sent.id(place)
             }
-            Self::End => with_data("end", &shown),
-            Self::Unavailable(why) => with_data("unavailable", &Shown { message: Some(why), ..shown }),
+            LogEvent::Lines(_) | LogEvent::End | LogEvent::Unavailable(_) => sent,
         }
     }
-}
-
-fn with_data(name: &str, shown: &Shown<'_>) -> Sent {
-    // A JSON text has no line breaks, and these are always JSON.
-    Sent::default().event(name).data(serde_json::to_string(shown).unwrap_or_default())
 }
 
 /// One log as events.

@@ -11,6 +11,7 @@ use futures::Stream;
 use futures::stream::unfold;
 use http::HeaderMap;
 use muster_common::id::{InstanceId, ServiceId};
+use muster_common::log_stream::{HEARTBEAT, LogSource};
 use muster_proto::v1;
 use muster_proto::v1::read_log::From;
 use tokio::sync::{mpsc, watch};
@@ -22,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::access::Api;
 use super::error::ApiError;
 use super::log_place::LogPlace;
-use super::logs::{STOPPING, Source, Told, Wanted, resumed};
+use super::logs::{STOPPING, Told, Wanted, resumed};
 use super::path::Named;
 use super::query::Parameters;
 use super::service_place::{Reached, ServicePlace};
@@ -38,8 +39,6 @@ const QUEUE: usize = 16;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Where reading begins of what came later.
 const BEGINNING: Reached = Reached::At(LogPlace(v1::LogPlace { segment: 0, offset: 0 }));
-/// How long a stream is silent at most.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// `GET /localservices/{id}/logs?tail=|since=&follow=&old=&from=`: a stream as that of one instance, whose messages
 /// say of which they are. Those that come while it is followed are followed too, from their beginning. One that
@@ -92,7 +91,7 @@ pub(super) async fn of_service(
 enum Message {
     /// This one is read from now on.
     Begun(InstanceId, Reached),
-    Of(Arc<Source>, Told),
+    Of(Arc<LogSource>, Told),
     OfAll(Told),
 }
 
@@ -218,8 +217,11 @@ impl Gathering {
         let named = self.resumed.iter().flat_map(ServicePlace::instances);
         for instance in named.filter(|instance| state.instance(instance).is_none()) {
             let why = "nothing is known of it any more, and its log went with it".to_owned();
-            let source =
-                Source { instance_id: instance.clone(), executor_id: String::new(), hostname: String::new() };
+            let source = LogSource {
+                instance_id: instance.clone(),
+                executor_id: String::new(),
+                hostname: String::new(),
+            };
             let _ = self.told.send(Message::Begun(instance.clone(), Reached::End)).await;
             let _ = self.told.send(Message::Of(source.into(), Told::Unavailable(why))).await;
         }
@@ -247,7 +249,7 @@ impl Gathering {
         let id = &instance.record.id;
         let executor = &instance.record.slot.executor;
         let hostname = state.executor(executor).map(|known| known.record.hostname.clone());
-        let source = Arc::new(Source {
+        let source = Arc::new(LogSource {
             instance_id: id.clone(),
             executor_id: executor.to_string(),
             hostname: hostname.unwrap_or_default(),
@@ -269,7 +271,7 @@ impl Gathering {
 /// Reads one log to its end. A follower waits for a node that is away, and for an instance that has not begun to write.
 async fn read_one(
     mut reading: LogReading,
-    source: Arc<Source>,
+    source: Arc<LogSource>,
     follow: bool,
     states: watch::Receiver<Arc<State>>,
     told: mpsc::Sender<Message>,

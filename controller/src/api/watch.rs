@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State as Context;
@@ -13,22 +12,21 @@ use bytes::Bytes;
 use futures::stream::unfold;
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use muster_common::event::{Event, EventType};
+use muster_common::event::{Event, EventType, ResumeFrom};
 use muster_common::id::Revision;
+use muster_common::log_stream::HEARTBEAT;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::access::Api;
-use super::error::{ApiError, ResumeFrom};
+use super::error::ApiError;
 use super::frames::{Frame, Framed, written};
 use super::query::Parameters;
 use super::resume::{Resume, id};
 use crate::raft::Consensus;
 use crate::state::{EventPosition, State};
 
-/// How long a stream is silent at most.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How many events are made ready in one go.
 const BATCH: usize = 256;
 

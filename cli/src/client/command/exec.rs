@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::{SinkExt as _, StreamExt as _};
+use muster_common::command_end::CommandEnd;
 use muster_common::duration::DroveDuration;
-use muster_common::exec_channel::{SUBPROTOCOL, TIMED_OUT};
+use muster_common::exec::{ExecAnswer, ExecRequest};
+use muster_common::exec_channel::{CommandFrame, FrameError, SUBPROTOCOL, TerminalSize, UserFrame};
 use muster_common::exit::Exit;
 use muster_common::instance::{InstanceInfo, InstanceState};
-use serde::{Deserialize, Serialize};
+use muster_common::signal::Signal as CommandSignal;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -21,7 +23,6 @@ use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::Caller;
-use crate::client::frame::{End, Said, Told};
 use crate::client::http::{Client, segment, understand};
 use crate::client::terminal::{self, Raw};
 use crate::client::{resolve, screen};
@@ -73,10 +74,10 @@ pub(crate) async fn exec(caller: &Caller, args: &ExecArgs) -> Result<ExitCode, C
     let resized = signal(SignalKind::window_change()).map_err(|error| unusable(&error))?;
     let mut socket = connect(&caller.client, &instance, args).await?;
     let end = converse(&mut socket, resized, args).await?;
-    if let Some(error) = &end.error {
+    if let Some(error) = end.error() {
         eprintln!("muster: {error}");
     }
-    Ok(ExitCode::from(end.code()))
+    Ok(ExitCode::from(end.shell_code()))
 }
 
 /// The instance of this name, or a healthy one of the service of this name.
@@ -111,31 +112,6 @@ fn path(instance: &InstanceInfo) -> String {
     )
 }
 
-/// What a command with a time limit is asked with.
-#[derive(Serialize)]
-struct OneShot<'a> {
-    command: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stdin: Option<String>,
-    env: std::collections::BTreeMap<&'a str, &'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    workdir: Option<&'a str>,
-    timeout: String,
-}
-
-/// What became of it.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
-struct Outcome {
-    exit_code: Option<i32>,
-    signal: Option<String>,
-    stdout: String,
-    stderr: String,
-    truncated: bool,
-    timed_out: bool,
-}
-
 async fn one_shot(
     client: &Client,
     instance: &InstanceInfo,
@@ -145,15 +121,18 @@ async fn one_shot(
     let bad = |variable: &String| {
         CliError::new(Exit::Usage, format!("--env {variable} is not of the form NAME=VALUE"))
     };
-    let variables = args.env.iter().map(|variable| variable.split_once('=').ok_or_else(|| bad(variable)));
-    let request = OneShot {
-        command: &args.command,
-        stdin: if args.interactive { Some(whole_input()?) } else { None },
+    let variables = args.env.iter().map(|variable| {
+        let (name, value) = variable.split_once('=').ok_or_else(|| bad(variable))?;
+        Ok::<_, CliError>((name.to_owned(), value.to_owned()))
+    });
+    let request = ExecRequest {
+        command: args.command.clone(),
+        stdin: if args.interactive { whole_input()? } else { String::new() },
         env: variables.collect::<Result<_, _>>()?,
-        workdir: args.workdir.as_deref(),
-        timeout: limit.to_string(),
+        workdir: args.workdir.clone().unwrap_or_default(),
+        timeout: Some(limit),
     };
-    let outcome: Outcome = client.post_within(&path(instance), &request, limit.as_duration()).await?;
+    let outcome: ExecAnswer = client.post_within(&path(instance), &request, limit.as_duration()).await?;
     screen::write(&outcome.stdout)?;
     eprint!("{}", outcome.stderr);
     if outcome.truncated {
@@ -161,10 +140,8 @@ async fn one_shot(
     }
     if outcome.timed_out {
         eprintln!("muster: the command was ended after {limit}");
-        return Ok(ExitCode::from(TIMED_OUT));
     }
-    let end = End { exit_code: outcome.exit_code, signal: outcome.signal, error: None };
-    Ok(ExitCode::from(end.code()))
+    Ok(ExitCode::from(outcome.end().shell_code()))
 }
 
 fn whole_input() -> Result<String, CliError> {
@@ -246,23 +223,23 @@ impl Signals {
     }
 
     /// What is to be said because of the next one.
-    async fn next(&mut self, has_terminal: bool) -> Option<Said> {
+    async fn next(&mut self, has_terminal: bool) -> Option<UserFrame<'static>> {
         tokio::select! {
-            _ = self.interrupt.recv() => Some(Said::Signal("SIGINT")),
-            _ = self.terminate.recv() => Some(Said::Signal("SIGTERM")),
-            _ = self.hang_up.recv() => Some(Said::Signal("SIGHUP")),
-            _ = self.quit.recv() => Some(Said::Signal("SIGQUIT")),
+            _ = self.interrupt.recv() => Some(UserFrame::Signal(CommandSignal::INTERRUPT)),
+            _ = self.terminate.recv() => Some(UserFrame::Signal(CommandSignal::TERMINATE)),
+            _ = self.hang_up.recv() => Some(UserFrame::Signal(CommandSignal::HANG_UP)),
+            _ = self.quit.recv() => Some(UserFrame::Signal(CommandSignal::QUIT)),
             _ = self.resized.recv() => if has_terminal { resized() } else { None },
         }
     }
 }
 
-fn resized() -> Option<Said> {
-    terminal::size().map(|(rows, columns)| Said::Resize { rows, columns })
+fn resized() -> Option<UserFrame<'static>> {
+    terminal::size().map(|(rows, columns)| UserFrame::Resize(TerminalSize { rows, columns }))
 }
 
 /// Passes on what is typed and what is answered, until the command is over.
-async fn converse(socket: &mut Socket, resized: Signal, args: &ExecArgs) -> Result<End, CliError> {
+async fn converse(socket: &mut Socket, resized: Signal, args: &ExecArgs) -> Result<CommandEnd, CliError> {
     let mut signals = Signals::listen(resized).map_err(|error| unusable(&error))?;
     // Restored when this ends, whichever way.
     let _raw = if args.tty { Some(Raw::begin().map_err(|error| unusable(&error))?) } else { None };
@@ -283,7 +260,7 @@ async fn converse(socket: &mut Socket, resized: Signal, args: &ExecArgs) -> Resu
             bytes = next_of(&mut input) => {
                 // Nothing is the end of the input.
                 let bytes = bytes.unwrap_or_else(|| { input = None; Vec::new() });
-                if let Err(error) = say(socket, &Said::Stdin(bytes)).await {
+                if let Err(error) = say(socket, &UserFrame::Input(&bytes)).await {
                     return Ok(broken(&error));
                 }
             }
@@ -299,23 +276,27 @@ async fn next_of(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>>
     }
 }
 
-async fn say(socket: &mut Socket, said: &Said) -> Result<(), WebSocketError> {
+async fn say(socket: &mut Socket, said: &UserFrame<'_>) -> Result<(), WebSocketError> {
     socket.send(Message::binary(said.encode())).await
 }
 
 /// Shows what was said, and tells when it was the last word.
-fn heard(message: Option<Result<Message, WebSocketError>>) -> Result<Option<End>, CliError> {
+fn heard(message: Option<Result<Message, WebSocketError>>) -> Result<Option<CommandEnd>, CliError> {
     match message {
-        Some(Ok(Message::Binary(bytes))) => match Told::decode(&bytes) {
-            Told::Stdout(bytes) => screen::write_bytes(&bytes).map(|()| None),
-            Told::Stderr(bytes) => {
+        Some(Ok(Message::Binary(bytes))) => match CommandFrame::decode(&bytes) {
+            Ok(CommandFrame::Stdout(bytes)) => screen::write_bytes(bytes).map(|()| None),
+            Ok(CommandFrame::Stderr(bytes)) => {
                 let mut stderr = std::io::stderr().lock();
                 // Who does not read errors misses them.
-                let _ = stderr.write_all(&bytes).and_then(|()| stderr.flush());
+                let _ = stderr.write_all(bytes).and_then(|()| stderr.flush());
                 Ok(None)
             }
-            Told::End(end) => Ok(Some(end)),
-            Told::Unknown => Ok(None),
+            Ok(CommandFrame::End(end)) => Ok(Some(end)),
+            // What only a later version says.
+            Err(FrameError::NoChannel | FrameError::UnknownChannel { .. }) => Ok(None),
+            Err(error @ (FrameError::Malformed { .. } | FrameError::UnknownSignal(_))) => {
+                Ok(Some(CommandEnd::unseen(format!("its end cannot be understood: {error}"))))
+            }
         },
         Some(Ok(Message::Close(_))) | None => Ok(Some(broken(&"the cluster ended it without a last word"))),
         Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
@@ -323,8 +304,8 @@ fn heard(message: Option<Result<Message, WebSocketError>>) -> Result<Option<End>
     }
 }
 
-fn broken(why: &dyn std::fmt::Display) -> End {
-    End::unseen(format!("the connection to the command broke, and the command is ended: {why}"))
+fn broken(why: &dyn std::fmt::Display) -> CommandEnd {
+    CommandEnd::unseen(format!("the connection to the command broke, and the command is ended: {why}"))
 }
 
 fn unusable(error: &std::io::Error) -> CliError {

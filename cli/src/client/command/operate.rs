@@ -6,7 +6,7 @@ use muster_common::operation::{OperationKind, OperationRequest};
 
 use super::Caller;
 use super::args::{WaitArgs, WaveArgs};
-use crate::client::http::{Accepted, Client};
+use crate::client::http::Client;
 use crate::client::resolve;
 use crate::client::settle::{self, Progress};
 use crate::error::CliError;
@@ -124,7 +124,7 @@ pub(super) async fn submit(
     done: &str,
 ) -> Result<(), CliError> {
     let accepted = caller.client.operate(request).await?;
-    let Accepted { service_id, operation_id } = &accepted;
+    let (service_id, operation_id) = (&accepted.service_id, accepted.operation_id.as_str());
     let mut progress = Progress::new();
     let text = if wait.no_wait {
         let line = format!("{} of {service_id} accepted as {operation_id}\n", request.kind());

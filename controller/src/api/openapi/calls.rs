@@ -4,28 +4,27 @@ use std::collections::BTreeMap;
 
 use muster_common::cluster::{AddController, ClusterStateData, ClusterSummary, ControllerInfo};
 use muster_common::dashboard::DashboardData;
-use muster_common::event::{Event, EventType};
+use muster_common::event::{Event, EventCounts, EventType, LatestEvents};
+use muster_common::exec::{ExecAnswer, ExecRequest};
 use muster_common::executor::{
     BlacklistOperationResponse, DrainRequest, ExecutorNodeData, ExecutorSummary, TagsRequest,
 };
+use muster_common::generation::SpecGeneration;
 use muster_common::instance::{InstanceInfo, InstanceState};
-use muster_common::operation::{Operation, OperationRequest, OperationState, OperationSummary};
+use muster_common::operation::{Accepted, Operation, OperationRequest, OperationState, OperationSummary};
 use muster_common::placement::{ExecutorPlacement, SimulatedPlacement, SimulationRequest};
 use muster_common::reason::Reason;
 use muster_common::service::ServiceSummary;
+use muster_common::slot::SlotInfo;
 use muster_common::spec::LocalServiceSpec;
 use muster_common::user::UserInfo;
 use serde_json::Value;
 
 use super::call::{Call, Parameter};
 use super::examples;
-use crate::api::events::{Latest, Summary};
-use crate::api::exec::Ran;
-use crate::api::exec_request::Body as ExecBody;
 use crate::api::logfiles::{FileNames, Piece};
 use crate::api::logs::Files;
-use crate::api::operations::{Accepted, Valid};
-use crate::api::services::{GenerationInfo, SlotInfo};
+use crate::api::operations::Valid;
 
 const STALE: Parameter =
     Parameter::query::<bool>("stale", "Answer from what this controller has, be it behind or alone");
@@ -149,7 +148,7 @@ pub(super) const CALLS: &[Call] = &[
         "The specs that it had, newest first",
     )
     .takes(&[STALE])
-    .answers::<Vec<GenerationInfo>>(),
+    .answers::<Vec<SpecGeneration>>(),
     Call::get("/localservices/{service}/operations", "listServiceOperations", "Its operations")
         .takes(&[FROM, SIZE, STALE])
         .answers::<Vec<OperationSummary>>()
@@ -220,8 +219,8 @@ pub(super) const CALLS: &[Call] = &[
         "exec",
         "Run a command beside an instance to its end",
     )
-    .body::<ExecBody>(examples::COMMANDS)
-    .answers::<Ran>(),
+    .body::<ExecRequest>(examples::COMMANDS)
+    .answers::<ExecAnswer>(),
     Call::get("/logfiles/localservices/{service}/{instance}/list", "listLogFiles", "As Drove lists them")
         .answers_raw::<FileNames>()
         .or(AWAY),
@@ -335,10 +334,10 @@ pub(super) const CALLS: &[Call] = &[
         .or(GONE),
     Call::get("/cluster/events/latest", "latestEvents", "What happened, and the time to ask from next")
         .takes(&[SINCE_TIME, SIZE, STALE])
-        .answers::<Latest>(),
+        .answers::<LatestEvents>(),
     Call::get("/cluster/events/summary", "countEvents", "How many events of each kind")
         .takes(&[SINCE_TIME, STALE])
-        .answers::<Summary>(),
+        .answers::<EventCounts>(),
     Call::get("/cluster/events/watch", "watchEvents", "Events as they happen")
         .takes(&[
             RESUME,
