@@ -25,6 +25,8 @@
 //! | [`placement`] | where a spec runs, or would, and why not elsewhere |
 //! | [`cluster`], [`dashboard`] | the cluster's summary, and its numbers on a page |
 //! | [`event`] | what happened, with the revision |
+//! | [`event_stream`] | what is sent to whoever watches events |
+//! | [`rest`] | headers and heartbeats of the REST API, by name |
 //! | [`envelope`] | the `{status, data, message}` frame of every REST answer |
 //! | [`user`] | who calls the API, and what each may do |
 //! | [`identity`] | who a certificate speaks for |
@@ -45,6 +47,7 @@ pub mod dashboard;
 pub mod duration;
 pub mod envelope;
 pub mod event;
+pub mod event_stream;
 pub mod evidence;
 pub mod exec;
 pub mod exec_channel;
@@ -59,6 +62,7 @@ pub mod operation;
 pub mod placement;
 pub mod problem;
 pub mod reason;
+pub mod rest;
 pub mod service;
 pub mod signal;
 pub mod size;

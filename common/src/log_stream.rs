@@ -1,14 +1,10 @@
 //! What is sent to whoever reads logs as they are written: server-sent events, each with a name and with data as JSON.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::InstanceId;
-
-/// How long a stream of server-sent events is silent at most: a comment or a message says that somebody is there.
-pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
 wire_enum! {
     /// The names of the events of a log.

@@ -4,14 +4,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use muster_common::rest::SILENCE;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::http::Client;
 use super::sse::{Message, Parser, TooLarge};
 use crate::error::CliError;
 
-/// A stream that says nothing for so long, not even that it lives, is broken: heartbeats come three times as often.
-const SILENCE: Duration = Duration::from_secs(30);
 /// For so long controllers are tried one after the other before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries.

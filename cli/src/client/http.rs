@@ -9,6 +9,7 @@ use std::time::Duration;
 use muster_common::envelope::{Envelope, Status, ValidationErrors};
 use muster_common::exit::Exit;
 use muster_common::operation::{Accepted, Operation, OperationRequest};
+use muster_common::rest::{LAST_EVENT_ID, TOTAL_COUNT};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
@@ -160,7 +161,7 @@ impl Client {
             let request =
                 self.http.get(self.url(path)).timeout(LISTEN_TIMEOUT).header(ACCEPT, "text/event-stream");
             match last_id {
-                Some(id) => request.header("Last-Event-ID", id),
+                Some(id) => request.header(LAST_EVENT_ID, id),
                 None => request,
             }
         };
@@ -260,7 +261,7 @@ pub(crate) fn segment(name: &str) -> impl Display {
 
 /// How long a list is of which an answer holds a page.
 fn total(headers: &HeaderMap) -> Option<usize> {
-    headers.get("x-total-count")?.to_str().ok()?.parse().ok()
+    headers.get(TOTAL_COUNT)?.to_str().ok()?.parse().ok()
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {
@@ -408,7 +409,7 @@ mod tests {
             let begin = number("from").saturating_sub(1);
             let numbers: Vec<usize> = (begin..TOTAL).take(number("size")).collect();
             let total = TOTAL + usize::from(number("from") > 0);
-            ([("x-total-count", total.to_string())], axum::Json(Envelope::success(numbers)))
+            ([(TOTAL_COUNT, total.to_string())], axum::Json(Envelope::success(numbers)))
         };
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let server = format!("http://{}", listener.local_addr().unwrap());

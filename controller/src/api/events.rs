@@ -10,9 +10,9 @@ use muster_common::time::Timestamp;
 use super::access::Api;
 use super::answer::{Answer, Data};
 use super::error::ApiError;
+use super::parameter::{RESUME, SINCE_TIME, SIZE};
 use super::query::{MAX_PAGE, Parameters};
-use super::resume::Resume;
-use crate::state::{State, view};
+use crate::state::{EventPosition, State, view};
 
 /// How many events are sent unless the caller says.
 const DEFAULT_SIZE: u64 = 1_024;
@@ -20,13 +20,13 @@ const DEFAULT_SIZE: u64 = 1_024;
 /// `GET /cluster/events`: newest first. With `from` (an addition to Drove's API) the events after that revision,
 /// oldest first, so that whoever asks again from the last revision that he saw misses nothing and sees nothing twice.
 pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answer<Vec<Event>> {
-    if let Some(from) = query.parsed::<Resume>("from")? {
+    if let Some(from) = query.parsed::<EventPosition>(&RESUME)? {
         let size = size(&query)?;
-        let state = api.read_from(&query, from.0).await?;
-        if !state.can_resume(from.0) {
+        let state = api.read_from(&query, from).await?;
+        if !state.can_resume(from) {
             return Err(ApiError::Compacted { resume_from: state.events_compacted() });
         }
-        return Ok(Data(view::events_from(&state, from.0, size)));
+        return Ok(Data(view::events_from(&state, from, size)));
     }
     let (since, size) = (since(&query)?, size(&query)?);
     let state = api.read(&query).await?;
@@ -54,11 +54,11 @@ pub(super) async fn summary(Context(api): Context<Api>, query: Parameters) -> An
 }
 
 fn since(query: &Parameters) -> Result<Timestamp, ApiError> {
-    query.number("lastSyncTime", u64::MAX, 0).map(Timestamp)
+    query.number(&SINCE_TIME, u64::MAX, 0).map(Timestamp)
 }
 
 fn size(query: &Parameters) -> Result<usize, ApiError> {
-    let size = query.number("size", MAX_PAGE, DEFAULT_SIZE)?;
+    let size = query.number(&SIZE, MAX_PAGE, DEFAULT_SIZE)?;
     Ok(usize::try_from(size).unwrap_or(usize::MAX))
 }
 

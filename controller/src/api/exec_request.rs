@@ -11,6 +11,7 @@ use muster_common::exec_channel::TerminalSize;
 use muster_proto::v1;
 
 use super::error::ApiError;
+use super::parameter::{COLUMNS, COMMAND, ENV, ROWS, STDIN, TTY, WORKDIR};
 use super::query::Parameters;
 
 /// How long a command may take whose caller does not say, and how long at most.
@@ -54,28 +55,28 @@ impl ExecWanted {
     /// What a query asks for, whose command goes on for as long as its user stays.
     pub(super) fn in_query(query: &Parameters) -> Result<Self, ApiError> {
         let mut env = BTreeMap::new();
-        for variable in query.all("env") {
+        for variable in query.all(&ENV) {
             let (name, value) = variable
                 .split_once('=')
                 .ok_or_else(|| ApiError::Validation(vec!["query param env must be NAME=VALUE".to_owned()]))?;
             env.insert(name.to_owned(), value.to_owned());
         }
-        let terminal = if query.flag("tty")? {
+        let terminal = if query.flag(&TTY)? {
             // A terminal's sides are as the kernel keeps them.
-            let side = |name, usual: u16| {
-                let side = query.number(name, u16::MAX.into(), usual.into())?;
+            let side = |parameter, usual: u16| {
+                let side = query.number(parameter, u16::MAX.into(), usual.into())?;
                 Ok::<_, ApiError>(u16::try_from(side).unwrap_or(usual))
             };
             let TerminalSize { rows, columns } = TerminalSize::USUAL;
-            Some(TerminalSize { rows: side("rows", rows)?, columns: side("columns", columns)? })
+            Some(TerminalSize { rows: side(&ROWS, rows)?, columns: side(&COLUMNS, columns)? })
         } else {
             None
         };
         let wanted = Self {
-            command: query.all("command").map(str::to_owned).collect(),
+            command: query.texts(&COMMAND),
             env,
-            workdir: query.parsed("workdir")?.unwrap_or_default(),
-            takes_input: query.flag("stdin")?,
+            workdir: query.text(&WORKDIR)?,
+            takes_input: query.flag(&STDIN)?,
             stdin: None,
             terminal,
             timeout: None,

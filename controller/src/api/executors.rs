@@ -13,6 +13,7 @@ use super::access::Api;
 use super::answer::{Answer, Data, List};
 use super::body::Body;
 use super::error::ApiError;
+use super::parameter::EXECUTORS;
 use super::path::Named;
 use super::query::{MAX_PAGE, Parameters};
 use crate::state::view::Page;
@@ -157,7 +158,7 @@ async fn summary(api: &Api, id: &ExecutorId) -> Answer<ExecutorSummary> {
 }
 
 fn named_in(query: &Parameters) -> Result<Vec<String>, ApiError> {
-    let named: Vec<String> = query.all("id").map(str::to_owned).collect();
+    let named = query.texts(&EXECUTORS);
     if named.is_empty() {
         return Err(ApiError::Validation(vec!["query param id must not be empty".to_owned()]));
     }

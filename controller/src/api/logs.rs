@@ -6,8 +6,6 @@
 //! misses nothing and sees nothing twice.
 
 use std::convert::Infallible;
-use std::fmt::Display;
-use std::str::FromStr;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State as Context;
@@ -17,7 +15,8 @@ use futures::Stream;
 use futures::stream::unfold;
 use http::{HeaderMap, header};
 use muster_common::id::{ExecutorId, InstanceId};
-use muster_common::log_stream::{HEARTBEAT, LogEvent, LogLines, LogMessage, LogSource};
+use muster_common::log_stream::{LogEvent, LogLines, LogMessage, LogSource};
+use muster_common::rest::HEARTBEAT;
 use muster_proto::v1;
 use muster_proto::v1::read_log::From;
 use muster_proto::v1::relay_down::Body as Down;
@@ -31,8 +30,10 @@ use super::error::ApiError;
 use super::instances::known_instance;
 use super::log_file::listed;
 use super::log_place::LogPlace;
+use super::parameter::{FOLLOW, LOG_PLACE, TAIL, WRITTEN_SINCE};
 use super::path::Named;
 use super::query::Parameters;
+use super::resume::resumed;
 use crate::relay::{LogReading, RelayError, Relays, Up};
 
 /// How many lines are sent before what is written from now on, unless the caller says.
@@ -59,11 +60,11 @@ impl Wanted {
     ) -> Result<Self, ApiError> {
         let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let takes_events = accept.is_some_and(|accept| accept.contains("text/event-stream"));
-        let follow = if query.has("follow") { query.flag("follow")? } else { takes_events };
+        let follow = if query.has(&FOLLOW) { query.flag(&FOLLOW)? } else { takes_events };
         let from = match place {
             Some(LogPlace(place)) => From::Place(place),
-            None if query.has("since") => From::SinceMs(query.number("since", u64::MAX, 0)?),
-            None => From::TailLines(query.number("tail", MAX_TAIL, DEFAULT_TAIL)?),
+            None if query.has(&WRITTEN_SINCE) => From::SinceMs(query.number(&WRITTEN_SINCE, u64::MAX, 0)?),
+            None => From::TailLines(query.number(&TAIL, MAX_TAIL, DEFAULT_TAIL)?),
         };
         Ok(Self { from, follow, is_stream: follow || takes_events })
     }
@@ -85,17 +86,6 @@ impl Wanted {
     }
 }
 
-/// Where a caller goes on who comes again: the id of the last message that he saw.
-pub(super) fn resumed<T>(headers: &HeaderMap, query: &Parameters) -> Result<Option<T>, ApiError>
-where
-    T: FromStr<Err: Display>,
-{
-    let Some(header) = headers.get("last-event-id") else { return query.parsed("from") };
-    let problem = "the header Last-Event-ID is not the id of a message";
-    let place = header.to_str().ok().and_then(|text| text.parse().ok());
-    place.map(Some).ok_or_else(|| ApiError::Validation(vec![problem.to_owned()]))
-}
-
 /// `GET /localservices/{id}/instances/{instanceId}/logs?tail=|since=|from=&follow=`: in any state, also of one
 /// that ended.
 pub(super) async fn of_instance(
@@ -104,7 +94,7 @@ pub(super) async fn of_instance(
     headers: HeaderMap,
     query: Parameters,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted::of(&headers, &query, resumed(&headers, &query)?)?;
+    let wanted = Wanted::of(&headers, &query, resumed(&headers, &query, &LOG_PLACE)?)?;
     let (executor, instance) = whereabouts(&api, &service, &instance, &query).await?;
     let reading = LogReading::open(api.relays(), &executor, wanted.ask(&instance)).await.map_err(unread)?;
     if !wanted.is_stream {

@@ -15,6 +15,7 @@ use super::body::Body;
 use super::error::ApiError;
 use super::etag::IfMatch;
 use super::idempotency::IdempotencyKey;
+use super::parameter::{OPERATION_STATE, SERVICE};
 use super::path::Named;
 use super::query::Parameters;
 use super::services::known;
@@ -96,8 +97,8 @@ async fn steer(
 /// `GET /localservices/operations?state=&service=&from=&size=` (an addition to Drove's API): those at work, then
 /// finished ones, newest first. Of their slots they tell how many are where, and name some that failed or are away.
 pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> List<OperationSummary> {
-    let states = query.each::<OperationState>("state")?;
-    let services: Vec<&str> = query.all("service").collect();
+    let states = query.each::<OperationState>(&OPERATION_STATE)?;
+    let services: Vec<&str> = query.all(&SERVICE).collect();
     let range = query.range(MAX_OPERATIONS, DEFAULT_OPERATIONS)?;
     let state = api.read(&query).await?;
     let mut operations: Vec<_> = state

@@ -7,6 +7,7 @@ use super::access::Api;
 use super::answer::{Answer, Data};
 use super::body::Body;
 use super::error::ApiError;
+use super::parameter::{DETAIL_PLACES, INSTANCES_PER_HOST};
 use super::path::Named;
 use super::query::Parameters;
 use super::services::known;
@@ -34,7 +35,7 @@ pub(super) async fn of_spec(
     Body(body): Body,
 ) -> Answer<Vec<ExecutorPlacement>> {
     let spec = api.spec_in(&body)?;
-    let count = query.number("instancesPerHost", MAX_PER_HOST, 1)?;
+    let count = query.number(&INSTANCES_PER_HOST, MAX_PER_HOST, 1)?;
     let count = u32::try_from(count).map_err(|error| ApiError::Internal(error.to_string()))?;
     let state = api.read(&query).await?;
     Ok(Data(view::placement_of_spec(&state, &spec, count)))
@@ -47,7 +48,7 @@ pub(super) async fn simulate(
     query: Parameters,
     Body(body): Body,
 ) -> Answer<SimulatedPlacement> {
-    let detail = query.flag("detail")?;
+    let detail = query.flag(&DETAIL_PLACES)?;
     let request = api.simulation_in(&body)?;
     let state = api.read(&query).await?;
     let simulate = move || view::simulated_placement(&state, &request.spec, request.num_instances, detail);

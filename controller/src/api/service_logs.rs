@@ -11,7 +11,8 @@ use futures::Stream;
 use futures::stream::unfold;
 use http::HeaderMap;
 use muster_common::id::{InstanceId, ServiceId};
-use muster_common::log_stream::{HEARTBEAT, LogSource};
+use muster_common::log_stream::LogSource;
+use muster_common::rest::HEARTBEAT;
 use muster_proto::v1;
 use muster_proto::v1::read_log::From;
 use tokio::sync::{mpsc, watch};
@@ -23,9 +24,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::access::Api;
 use super::error::ApiError;
 use super::log_place::LogPlace;
-use super::logs::{STOPPING, Told, Wanted, resumed};
+use super::logs::{STOPPING, Told, Wanted};
+use super::parameter::{LOG_PLACES, OLD_LOGS};
 use super::path::Named;
 use super::query::Parameters;
+use super::resume::resumed;
 use super::service_place::{Reached, ServicePlace};
 use super::services::known;
 use crate::relay::{LogReading, RelayError, Relays};
@@ -51,9 +54,9 @@ pub(super) async fn of_service(
     headers: HeaderMap,
     query: Parameters,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
-    let resumed: Option<ServicePlace> = resumed(&headers, &query)?;
+    let resumed: Option<ServicePlace> = resumed(&headers, &query, &LOG_PLACES)?;
     let wanted = Wanted::of(&headers, &query, None)?;
-    let with_old = query.flag("old")?;
+    let with_old = query.flag(&OLD_LOGS)?;
     let state = api.read(&query).await?;
     let service = match known(&state, &service) {
         Ok(service) => service.id.clone(),

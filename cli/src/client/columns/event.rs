@@ -1,7 +1,6 @@
 //! Events.
 
-use muster_common::event::{Event, EventType};
-use serde_json::Value;
+use muster_common::event::{Event, EventTag, EventType};
 
 use crate::client::screen::Tone;
 use crate::client::table::{Cell, Column, Listed, real};
@@ -14,12 +13,12 @@ impl Listed for Event {
         Column::new("TYPE", |event, _| Cell::text(event.kind.as_str())),
         Column::new("WHAT", |event, _| Cell::text(subject(event))),
         Column::new("STATE", |event, _| {
-            let states = ["CURRENT_STATE", "STATE", "CONTACT"];
-            Cell::text(states.iter().find_map(|name| text(event, name)).unwrap_or_default())
+            let states = [EventTag::CurrentState, EventTag::State, EventTag::Contact];
+            Cell::text(states.into_iter().find_map(|tag| event.text(tag)).unwrap_or_default())
         }),
         Column::new("WHERE", |event, _| Cell::text(place(event))),
         Column::new("ERROR", |event, _| {
-            Cell::text(text(event, "ERROR").unwrap_or_default()).toned(Tone::Bad)
+            Cell::text(event.text(EventTag::Error).unwrap_or_default()).toned(Tone::Bad)
         }),
     ];
 
@@ -30,17 +29,27 @@ impl Listed for Event {
 
 /// What it is about.
 fn subject(event: &Event) -> String {
-    let named = |name| text(event, name).unwrap_or_default();
+    let named = |tag| event.text(tag).unwrap_or_default().into_owned();
     match event.kind {
-        EventType::LocalServiceStateChange => named("LOCAL_SERVICE_ID"),
+        EventType::LocalServiceStateChange => named(EventTag::LocalServiceId),
         EventType::LocalServiceInstanceStateChange => {
-            format!("{} of {}", named("INSTANCE_ID"), named("SERVICE_ID"))
+            format!("{} of {}", named(EventTag::InstanceId), named(EventTag::ServiceId))
         }
         EventType::InstanceExec => {
-            format!("{} beside {} by {}", named("PROGRAM"), named("INSTANCE_ID"), named("USER"))
+            format!(
+                "{} beside {} by {}",
+                named(EventTag::Program),
+                named(EventTag::InstanceId),
+                named(EventTag::User)
+            )
         }
         EventType::OperationStateChange => {
-            format!("{} of {} ({})", named("TYPE"), named("SERVICE_ID"), named("OPERATION_ID"))
+            format!(
+                "{} of {} ({})",
+                named(EventTag::Type),
+                named(EventTag::ServiceId),
+                named(EventTag::OperationId)
+            )
         }
         EventType::ExecutorAdded
         | EventType::ExecutorRemoved
@@ -49,18 +58,18 @@ fn subject(event: &Event) -> String {
         | EventType::ExecutorBlacklistRequested
         | EventType::ExecutorBlacklisted
         | EventType::ExecutorUnBlacklisted
-        | EventType::ExecutorDrainRequested => named("EXECUTOR_ID"),
+        | EventType::ExecutorDrainRequested => named(EventTag::ExecutorId),
         EventType::LeadershipAcquired
         | EventType::LeadershipLost
         | EventType::MaintenanceModeSet
-        | EventType::MaintenanceModeRemoved => named("HOSTNAME"),
+        | EventType::MaintenanceModeRemoved => named(EventTag::Hostname),
     }
 }
 
 fn place(event: &Event) -> String {
     match event.kind {
         EventType::LocalServiceInstanceStateChange | EventType::InstanceExec => {
-            text(event, "EXECUTOR_ID").unwrap_or_default()
+            event.text(EventTag::ExecutorId).unwrap_or_default().into_owned()
         }
         EventType::ExecutorAdded
         | EventType::ExecutorRemoved
@@ -69,19 +78,14 @@ fn place(event: &Event) -> String {
         | EventType::ExecutorBlacklistRequested
         | EventType::ExecutorBlacklisted
         | EventType::ExecutorUnBlacklisted
-        | EventType::ExecutorDrainRequested => text(event, "HOSTNAME").unwrap_or_default(),
+        | EventType::ExecutorDrainRequested => {
+            event.text(EventTag::Hostname).unwrap_or_default().into_owned()
+        }
         EventType::LocalServiceStateChange
         | EventType::OperationStateChange
         | EventType::LeadershipAcquired
         | EventType::LeadershipLost
         | EventType::MaintenanceModeSet
         | EventType::MaintenanceModeRemoved => String::new(),
-    }
-}
-
-fn text(event: &Event, name: &str) -> Option<String> {
-    match event.metadata.get(name)? {
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
     }
 }
