@@ -42,7 +42,7 @@ pub(crate) fn executor(executor: &ExecutorNodeData, events: &[Event], screen: &S
     page.field("Changed", format!("{} ago", age(executor.updated, screen)));
     page.paragraph(&why(executor, screen));
     page.section("Instances", &table(&executor.service_instances, false, screen));
-    finish(page, events, next(id, executor.executor_state))
+    finish(page, events, &next(id, executor.executor_state))
 }
 
 /// One that the cluster has taken out: what the list of executors keeps of it.
@@ -56,15 +56,15 @@ pub(crate) fn removed_executor(executor: &ExecutorSummary, events: &[Event], scr
         "It was removed from the cluster, and what ran on it counts as lost.".to_owned(),
         "Should its machine come back, it is a newcomer.".to_owned(),
     ]);
-    finish(page, events, next(&executor.executor_id, executor.state))
+    finish(page, events, &next(&executor.executor_id, executor.state))
 }
 
-fn finish(mut page: Page<'_>, events: &[Event], next: Vec<(String, &'static str)>) -> String {
+fn finish(mut page: Page<'_>, events: &[Event], next: &[(String, &'static str)]) -> String {
     if !events.is_empty() {
         let events = table(events, false, page.screen);
         page.section("Events (newest last)", &events);
     }
-    page.next(&next)
+    page.next(next)
 }
 
 /// Only worth a word where it is more than the time of a message.
