@@ -44,7 +44,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// On the cluster port. One leader serves every executor of the largest cluster (10,000), and its peers. When all come
 /// anew, as after a partition, their old connections may be half dead and there for a while, and some come twice.
 const MAX_PEERS: usize = 40_000;
-/// Connections on the api port. Each may hold a head that never ends, for as long as that may take: half a GiB in all.
+/// Connections on the api port. Each may hold a head that never ends, for as long as that may take: a GiB in all.
 const MAX_USERS: usize = 8_192;
 /// Out of file descriptors, say: accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -52,7 +52,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const MAX_STREAMS: u32 = 4096;
-/// The most that a request's head may take; what is larger is answered 431.
+/// The most that a request's head may take; what is larger is answered 431. In HTTP/1.1 that is counted in whole buffers, so
+/// that one of up to twice this size may still be read.
 const MAX_HEAD_BYTES: u32 = 64 * 1024;
 
 /// Serves `router` over mTLS until `shutdown`. Every request carries its [`PeerIdentity`]; `crowd` is told who has to

@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Uri};
 use muster_common::cluster::AddController;
 use muster_common::instance::InstanceState;
+use muster_common::problem::MAX_PROBLEMS;
 use muster_common::rest::IDEMPOTENCY_KEY;
 use muster_common::strategy::{damaged, damaged_document, thorough};
 use proptest::prelude::*;
@@ -29,8 +30,8 @@ use super::user::credentials;
 use crate::state::EventPosition;
 use crate::users::{Credentials, TokenDigest};
 
-/// The longest refusal: whoever sends much is not sent much back.
-const MAX_REFUSAL_BYTES: usize = 4_000;
+/// The longest problem of a refusal, which names [`MAX_PROBLEMS`] at most: whoever sends much is not sent much back.
+const MAX_PROBLEM_BYTES: usize = 4_000;
 
 /// A call with this query and this header.
 fn call(query: &[u8], header: Option<(HeaderName, &[u8])>) -> Option<Parts> {
@@ -50,7 +51,8 @@ fn read_or_told<T>(read: Result<T, ApiError>, about: &str) -> Result<Option<T>, 
         Err(ApiError::Validation(errors) | ApiError::Json(errors)) => {
             let text = errors.join("; ");
             prop_assert!(text.contains(about), "{about} is not named: {text:.200}");
-            prop_assert!(text.len() <= MAX_REFUSAL_BYTES, "{} bytes: {text:.200}", text.len());
+            prop_assert!(errors.len() <= MAX_PROBLEMS, "{} problems: {text:.200}", errors.len());
+            prop_assert!(errors.iter().all(|error| error.len() <= MAX_PROBLEM_BYTES), "{text:.200}");
             prop_assert!(!text.contains(char::is_control), "{text:?}");
             Ok(None)
         }

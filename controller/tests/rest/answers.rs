@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::bad_input::UNDECODED;
 use crate::common::{Cluster, spec};
 use crate::{failed, invalid, refused, success};
 
@@ -82,8 +83,7 @@ async fn what_is_not_there_is_named_and_paths_that_do_not_exist_are_404() {
     for path in ["/localservices/NONE-1/instances", "/localservices/NONE-1/instances/old", "/endpoints"] {
         assert_eq!(cluster.get(0, path).await, (200, success(&json!([]))), "{path}");
     }
-    let undecoded = "the path cannot be decoded: write ids in UTF-8, with %XX for what is no letter or digit";
-    assert_eq!(cluster.get(0, "/localservices/%ff").await, (400, invalid(&[undecoded])));
+    assert_eq!(cluster.get(0, "/localservices/%ff").await, (400, invalid(&[UNDECODED])));
     assert_eq!(cluster.get(0, "/nothing/here").await, (404, Value::Null));
     assert_eq!(cluster.get(0, "/localservices/validate/spec").await, (405, Value::Null));
     assert_eq!(cluster.post(0, "/cluster", "{}").await, (405, Value::Null));
