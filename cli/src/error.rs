@@ -2,11 +2,9 @@
 
 use std::fmt;
 
+use muster_common::command_end::SIGNALLED;
 use muster_common::exit::Exit;
 use muster_platform::RoleError;
-
-/// What shells add to the number of the signal that ended a program.
-pub(crate) const SIGNALED: u8 = 128;
 
 /// The end of a command that did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +36,7 @@ impl CliError {
 
     /// What the program exits with, as a shell has it.
     pub(crate) fn code(&self) -> u8 {
-        self.signal.map_or(self.exit.code(), |signal| SIGNALED + signal)
+        self.signal.map_or(self.exit.code(), |signal| SIGNALLED + signal)
     }
 
     /// The same with something more that must be known.

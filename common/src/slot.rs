@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Epoch, Generation, Revision, ServiceId};
+use crate::id::{Epoch, ExecutorId, Generation, InstanceId, Revision, ServiceId};
 use crate::reason::Reason;
 use crate::spec::LocalServiceSpec;
 use crate::time::Timestamp;
@@ -109,4 +109,27 @@ pub struct SlotStatus {
     pub message: String,
     /// Grows with every change; of two copies the higher one is the truth.
     pub version: u64,
+}
+
+/// One slot of a service as users see it: what is asked of it, and what its executor says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SlotInfo {
+    /// Where it is.
+    pub executor_id: ExecutorId,
+    /// `0..instancesPerHost`.
+    pub index: u32,
+    /// What is asked of it: an instance of a lower epoch must be replaced.
+    pub epoch: Epoch,
+    /// The generation that its epoch belongs to.
+    pub generation: Generation,
+    /// The generation of the spec that it must run.
+    pub spec_generation: Generation,
+    /// How a lower epoch gives way.
+    pub mode: ReplaceMode,
+    /// Absent until its executor has spoken of the present epoch.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<SlotStatus>,
+    /// The instances in it that may still run.
+    pub instances: Vec<InstanceId>,
 }

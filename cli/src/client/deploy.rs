@@ -90,7 +90,7 @@ pub(crate) async fn deploy(client: &Client, deployment: Deployment) -> Result<De
                 spec: Box::new(spec),
                 instances_per_host: instances_per_host.unwrap_or(1),
             };
-            (client.operate(&request).await?.service_id, false)
+            (client.operate(&request).await?.service_id.to_string(), false)
         }
         Some(service) => {
             if let Some(wanted) = instances_per_host.filter(|wanted| *wanted != service.instances_per_host) {
@@ -102,13 +102,13 @@ pub(crate) async fn deploy(client: &Client, deployment: Deployment) -> Result<De
             }
             // The server compares: what is sensitive is shown to nobody. The same spec changes nothing.
             let request = OperationRequest::UpdateSpec { spec: Box::new(spec), stop_first, op_spec };
-            operation = Some(client.operate(&request).await?.operation_id);
+            operation = Some(client.operate(&request).await?.operation_id.to_string());
             (service.id, service.activation_state == ActivationState::Active)
         }
     };
     if !active {
         let request = OperationRequest::Activate { service_id: id.clone() };
-        operation = Some(client.operate(&request).await?.operation_id);
+        operation = Some(client.operate(&request).await?.operation_id.to_string());
     }
     Ok(Deployed { id, operation })
 }

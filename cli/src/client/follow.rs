@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use muster_common::rest::SILENCE;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::http::Client;
@@ -11,8 +12,6 @@ use super::patience::PATIENCE;
 use super::sse::{Message, Parser, TooLarge};
 use crate::error::CliError;
 
-/// A stream that says nothing for so long, not even that it lives, is broken: heartbeats come three times as often.
-const SILENCE: Duration = Duration::from_secs(30);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
 

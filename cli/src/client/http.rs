@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use muster_common::envelope::{Envelope, OfKind, RefusalKind, Status, ValidationErrors};
 use muster_common::exit::Exit;
-use muster_common::operation::{Operation, OperationRequest};
+use muster_common::operation::{Accepted, Operation, OperationRequest};
+use muster_common::rest::{IDEMPOTENCY_KEY, LAST_EVENT_ID, TOTAL_COUNT};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -37,9 +38,6 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(200);
 /// How much of a list is asked for at a time: some megabytes.
 const PAGE: usize = 5_000;
 
-/// Two calls that come under one of these are one.
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-
 /// What may be done about a call whose connection broke before it was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Broken {
@@ -57,16 +55,6 @@ pub(crate) struct Client {
     /// Which of them is asked.
     current: Arc<AtomicUsize>,
     token: Option<Token>,
-}
-
-/// What an accepted operation answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Accepted {
-    /// The service it is about.
-    pub(crate) service_id: String,
-    /// The operation's id.
-    pub(crate) operation_id: String,
 }
 
 impl Client {
@@ -206,7 +194,7 @@ impl Client {
             let request =
                 self.http.get(self.url(path)).timeout(LISTEN_TIMEOUT).header(ACCEPT, "text/event-stream");
             match last_id {
-                Some(id) => request.header("Last-Event-ID", id),
+                Some(id) => request.header(LAST_EVENT_ID, id),
                 None => request,
             }
         };
@@ -337,7 +325,7 @@ pub(crate) fn segment(name: &str) -> impl Display {
 
 /// How long a list is of which an answer holds a page.
 fn total(headers: &HeaderMap) -> Option<usize> {
-    headers.get("x-total-count")?.to_str().ok()?.parse().ok()
+    headers.get(TOTAL_COUNT)?.to_str().ok()?.parse().ok()
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {
@@ -524,7 +512,7 @@ mod tests {
         let ((broken, count), (whole, keys)) = (breaking().await, accepting().await);
         let client = Client::new(Target { servers: vec![broken, whole], token: None }).unwrap();
         let restart = OperationRequest::Activate { service_id: "web-1".to_owned() };
-        assert_eq!(client.operate(&restart).await.unwrap().operation_id, "OP-1");
+        assert_eq!(client.operate(&restart).await.unwrap().operation_id.as_str(), "OP-1");
         let first = keys.lock().unwrap().clone();
         assert!(count.load(Ordering::Relaxed) >= 1 && first.len() == 2, "{first:?}");
         assert_eq!(first[0], first[1]);
@@ -565,7 +553,7 @@ mod tests {
             let begin = number("from").saturating_sub(1);
             let numbers: Vec<usize> = (begin..TOTAL).take(number("size")).collect();
             let total = TOTAL + usize::from(number("from") > 0);
-            ([("x-total-count", total.to_string())], axum::Json(Envelope::success(numbers)))
+            ([(TOTAL_COUNT, total.to_string())], axum::Json(Envelope::success(numbers)))
         };
         let server = serve(axum::Router::new().route("/apis/v1/numbers", axum::routing::get(page))).await;
         let client = Client::new(Target { servers: vec![server], token: None }).unwrap();

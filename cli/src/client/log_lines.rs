@@ -2,58 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use muster_common::log_stream::{LogMessage, LogSource};
 
 use super::screen::Screen;
 use super::sse::Message;
 use super::table::short_id;
+use crate::error::CliError;
 
 /// A line that is longer is shown in pieces.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 /// Colours that can be read on dark and on light, but red, which means something.
 const COLORS: [&str; 6] = ["36", "32", "33", "35", "34", "96"];
 
-/// The data of a message of a log.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct LogMessage {
-    /// Of which instance, where there are several.
-    pub(crate) instance_id: Option<String>,
-    pub(crate) executor_id: Option<String>,
-    pub(crate) text: String,
-    /// Something before it is not kept any more.
-    pub(crate) gap: bool,
-    /// What is the matter with what is read.
-    pub(crate) trouble: String,
-    /// Why it cannot be read.
-    pub(crate) message: String,
+/// What a message of a log says; none where only a later version knows what.
+pub(crate) fn understood(path: &str, message: &Message) -> Result<Option<LogMessage>, CliError> {
+    LogMessage::decode(&message.event, &message.data).map_err(|error| {
+        CliError::failure(format!(
+            "cannot understand a message of {path}: {error}; are both ends of one version?"
+        ))
+    })
 }
 
-impl LogMessage {
-    /// What a message says; nothing where it cannot be understood.
-    pub(crate) fn of(message: &Message) -> Self {
-        serde_json::from_str(&message.data).unwrap_or_default()
-    }
-
-    /// Whose it is, where there are several.
-    pub(crate) fn source(&self) -> Option<Source> {
-        let instance = self.instance_id.clone()?;
-        Some(Source { instance, executor: self.executor_id.clone().unwrap_or_default() })
-    }
-}
-
-/// Whose log it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Source {
-    pub(crate) instance: String,
-    pub(crate) executor: String,
-}
-
-impl Source {
-    /// As it stands before each line.
-    fn name(&self) -> String {
-        format!("{} {}", self.executor, short_id(&self.instance))
-    }
+/// Whose line it is, as it stands before each.
+fn name(source: &LogSource) -> String {
+    format!("{} {}", source.executor_id, short_id(source.instance_id.as_str()))
 }
 
 /// Puts together the lines of several sources.
@@ -61,7 +33,7 @@ impl Source {
 pub(crate) struct Lines {
     screen: Screen,
     /// The beginning of a line that is not over, and the colour of its source.
-    open: BTreeMap<Source, (String, &'static str)>,
+    open: BTreeMap<LogSource, (String, &'static str)>,
 }
 
 impl Lines {
@@ -70,7 +42,7 @@ impl Lines {
     }
 
     /// The lines that `text` ends, each with its source before it.
-    pub(crate) fn add(&mut self, source: &Source, text: &str) -> String {
+    pub(crate) fn add(&mut self, source: &LogSource, text: &str) -> String {
         let color = COLORS[self.open.len() % COLORS.len()];
         let (rest, color) = self.open.entry(source.clone()).or_insert_with(|| (String::new(), color));
         rest.push_str(text);
@@ -87,7 +59,7 @@ impl Lines {
     }
 
     /// The line that was never ended, of a source that says no more.
-    pub(crate) fn finish(&mut self, source: &Source) -> String {
+    pub(crate) fn finish(&mut self, source: &LogSource) -> String {
         match self.open.get_mut(source) {
             Some((rest, color)) if !rest.is_empty() => {
                 format!("{}{}\n", prefix(&self.screen, source, color), std::mem::take(rest))
@@ -97,19 +69,25 @@ impl Lines {
     }
 }
 
-fn prefix(screen: &Screen, source: &Source, color: &str) -> String {
-    let name = source.name();
+fn prefix(screen: &Screen, source: &LogSource, color: &str) -> String {
+    let name = name(source);
     if screen.color { format!("\x1b[{color}m{name}\x1b[0m | ") } else { format!("{name} | ") }
 }
 
 #[cfg(test)]
 mod tests {
+    use muster_common::id::InstanceId;
+    use muster_common::log_stream::LogEvent;
     use muster_common::time::Timestamp;
 
     use super::*;
 
-    fn source(n: u8) -> Source {
-        Source { instance: format!("SI-1111111{n}-aaaa"), executor: format!("executor-{n}") }
+    fn source(n: u8) -> LogSource {
+        LogSource {
+            instance_id: InstanceId::new(format!("SI-1111111{n}-aaaa")).unwrap(),
+            executor_id: format!("executor-{n}"),
+            hostname: format!("host-{n}"),
+        }
     }
 
     fn screen(color: bool) -> Screen {
@@ -143,10 +121,16 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_read_whatever_it_leaves_out() {
-        let read = |text: &str| serde_json::from_str::<LogMessage>(text).unwrap();
-        assert_eq!(read(r#"{"text":"a\n","nextPosition":"0.2"}"#).text, "a\n");
-        assert_eq!(read(r#"{"message":"away","executorId":"e"}"#).message, "away");
-        assert_eq!(read("{}"), LogMessage::default());
+    fn a_message_that_cannot_be_understood_is_an_error_that_says_what_to_do() {
+        let message = |event: &str, data: &str| Message { event: event.into(), id: None, data: data.into() };
+        let read = |event: &str, data: &str| understood("a/logs", &message(event, data));
+        let log = read("lines", r#"{"text":"a\n","nextPosition":"0.2"}"#).unwrap().unwrap();
+        assert!(matches!(log.event, LogEvent::Lines(lines) if lines.text == "a\n"));
+        assert_eq!(read("later", "?"), Ok(None));
+        for (event, data) in [("lines", "?"), ("lines", "{}"), ("end", ""), ("unavailable", "{}")] {
+            let error = read(event, data).unwrap_err().message;
+            assert!(error.starts_with("cannot understand a message of a/logs: "), "{error}");
+            assert!(error.ends_with("; are both ends of one version?"), "{error}");
+        }
     }
 }

@@ -10,7 +10,7 @@
 //! | `deploy`, `settle`, `specs` | from specs in files to healthy instances |
 //! | `table`, `fit`, `columns`, `screen`, `words` | what is written: lists of things, how they fit, on what they are shown |
 //! | `describe`, `diff` | one thing in full, and how two specs differ |
-//! | `log_lines`, `frame`, `terminal` | lines of several logs, what an exec says over its WebSocket, keys as they are |
+//! | `log_lines`, `terminal` | lines of several logs, keys as they are |
 //! | `command` | the commands, one a file: what each takes, and what it does |
 //!
 //! All that is written is made by pure functions of typed answers and a [`screen::Screen`]; commands ask and print.
@@ -23,7 +23,6 @@ mod describe;
 mod diff;
 mod fit;
 mod follow;
-mod frame;
 mod http;
 mod log_lines;
 mod nearest;

@@ -1,5 +1,6 @@
 //! What users ask for, and the object that an accepted request becomes.
 
+mod accepted;
 mod op_spec;
 mod request;
 mod validate;
@@ -15,6 +16,7 @@ use crate::id::{Epoch, Generation, InstanceId, OperationId, ServiceId, SlotId};
 use crate::reason::Reason;
 use crate::time::{LedTime, Timestamp};
 
+pub use accepted::Accepted;
 pub use op_spec::{Canary, ClusterOpSpec, FailureStrategy, NoParallelism, Parallelism};
 pub use request::OperationRequest;
 pub use validate::validate_request;

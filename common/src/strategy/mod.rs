@@ -1,6 +1,7 @@
 //! Generators of domain values for property tests, here and in the crates above. What they make is within
 //! every limit of the domain, but for what is [`damaged`]; nothing else of the program uses them.
 
+mod command;
 mod damage;
 mod executor;
 mod id;
@@ -9,6 +10,7 @@ mod operation;
 mod slot;
 mod spec;
 
+pub use command::command_end;
 pub use damage::{damaged, damaged_document, thorough};
 pub use executor::executor_record;
 pub use id::{executor_id, instance_id, operation_id, service_id, slot_id, timestamp};

@@ -22,6 +22,7 @@ use super::body::Arriving;
 use super::error::ApiError;
 use super::frames::Frames;
 use super::idempotency::IdempotencyKey;
+use super::parameter::STALE;
 use super::query::Parameters;
 use crate::raft::{Consensus, ProposeError, RaftStatus, ReadError};
 use crate::relay::Relays;
@@ -196,7 +197,7 @@ impl Api {
 
     /// The state: linearizable, or with `?stale=true` what this controller has.
     pub(super) async fn read(&self, query: &Parameters) -> Result<Arc<State>, ApiError> {
-        if !query.flag("stale")? {
+        if !query.flag(&STALE)? {
             let barrier = self.0.consensus.read_barrier().await;
             barrier.map_err(|error| ApiError::Unavailable(error.to_string()))?;
         }
@@ -221,7 +222,7 @@ impl Api {
         from: EventPosition,
     ) -> Result<Arc<State>, ApiError> {
         let state = self.read(query).await?;
-        if query.flag("stale")? { reaching(self.watch_state(), from.0).await } else { Ok(state) }
+        if query.flag(&STALE)? { reaching(self.watch_state(), from.revision).await } else { Ok(state) }
     }
 
     /// Submits `request` and waits until it is accepted or refused: also where its service is not of the generation

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use muster_common::envelope::Envelope;
+use muster_common::rest::TOTAL_COUNT;
 use serde::Serialize;
 
 use super::error::ApiError;
@@ -31,9 +32,6 @@ impl IntoResponse for Done {
 /// What every call answers.
 pub(super) type Answer<T> = Result<Data<T>, ApiError>;
 
-/// How many elements a list has in all, of which the answer holds a page.
-pub(super) const TOTAL: &str = "x-total-count";
-
 /// A page of a list; a header says how long the list is.
 #[derive(Debug)]
 pub(super) struct Listed<T> {
@@ -45,7 +43,7 @@ pub(super) struct Listed<T> {
 
 impl<T: Serialize> IntoResponse for Listed<T> {
     fn into_response(self) -> Response {
-        ([(TOTAL, self.total.to_string())], Data(self.data)).into_response()
+        ([(TOTAL_COUNT, self.total.to_string())], Data(self.data)).into_response()
     }
 }
 

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use muster_common::envelope::{Envelope, OfKind, RefusalKind, ValidationErrors};
+use muster_common::event::ResumeFrom;
 use muster_common::id::Revision;
 use muster_common::problem::printable;
 use muster_common::read::Refused;
@@ -94,13 +95,6 @@ impl From<Refused> for ApiError {
 #[derive(Serialize)]
 struct Failure {
     failure: &'static str,
-}
-
-/// From where a reader of events can go on.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ResumeFrom {
-    pub(super) resume_from: Revision,
 }
 
 /// Stands for the data of an answer that has none.

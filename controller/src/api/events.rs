@@ -3,48 +3,30 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State as Context;
-use muster_common::event::Event;
+use muster_common::event::{Event, EventCounts, LatestEvents};
 use muster_common::id::Revision;
 use muster_common::time::Timestamp;
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::access::Api;
 use super::answer::{Answer, Data};
 use super::error::ApiError;
+use super::parameter::{RESUME, SINCE_TIME, SIZE};
 use super::query::{MAX_PAGE, Parameters};
-use super::resume::Resume;
-use crate::state::{State, view};
+use crate::state::{EventPosition, State, view};
 
 /// How many events are sent unless the caller says.
 const DEFAULT_SIZE: u64 = 1_024;
 
-/// The events of `GET /cluster/events/latest`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Latest {
-    events: Vec<Event>,
-    last_sync_time: Timestamp,
-}
-
-/// The counts of `GET /cluster/events/summary`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Summary {
-    events_count: BTreeMap<&'static str, u64>,
-    last_sync_time: Timestamp,
-}
-
 /// `GET /cluster/events`: newest first. With `from` (an addition to Drove's API) the events after that revision,
 /// oldest first, so that whoever asks again from the last revision that he saw misses nothing and sees nothing twice.
 pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answer<Vec<Event>> {
-    if let Some(from) = query.parsed::<Resume>("from")? {
+    if let Some(from) = query.parsed::<EventPosition>(&RESUME)? {
         let size = size(&query)?;
-        let state = api.read_from(&query, from.0).await?;
-        if !state.can_resume(from.0) {
+        let state = api.read_from(&query, from).await?;
+        if !state.can_resume(from) {
             return Err(ApiError::Compacted { resume_from: state.events_compacted() });
         }
-        return Ok(Data(api.blocking(move || view::events_from(&state, from.0, size)).await?));
+        return Ok(Data(api.blocking(move || view::events_from(&state, from, size)).await?));
     }
     let (since, size) = (since(&query)?, size(&query)?);
     let show = move |state: &State| Ok(view::events_newest_first(state, since, size));
@@ -52,34 +34,34 @@ pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> Answe
 }
 
 /// `GET /cluster/events/latest`: newest first, with the time to ask from next.
-pub(super) async fn latest(Context(api): Context<Api>, query: Parameters) -> Answer<Latest> {
+pub(super) async fn latest(Context(api): Context<Api>, query: Parameters) -> Answer<LatestEvents> {
     let (since, size) = (since(&query)?, size(&query)?);
     let show = move |state: &State| {
         let events = view::events_newest_first(state, since, size);
-        Ok(Latest { events, last_sync_time: newest(state).unwrap_or(since) })
+        Ok(LatestEvents { events, last_sync_time: newest(state).unwrap_or(since) })
     };
     Ok(Data(api.show(&query, show).await?))
 }
 
 /// `GET /cluster/events/summary`: how many of each kind.
-pub(super) async fn summary(Context(api): Context<Api>, query: Parameters) -> Answer<Summary> {
+pub(super) async fn summary(Context(api): Context<Api>, query: Parameters) -> Answer<EventCounts> {
     let since = since(&query)?;
     let show = move |state: &State| {
         let mut events_count = BTreeMap::new();
         for event in view::events_newest_first(state, since, usize::MAX) {
-            *events_count.entry(event.kind.as_str()).or_default() += 1;
+            *events_count.entry(event.kind.to_string()).or_default() += 1;
         }
-        Ok(Summary { events_count, last_sync_time: newest(state).unwrap_or(since) })
+        Ok(EventCounts { events_count, last_sync_time: newest(state).unwrap_or(since) })
     };
     Ok(Data(api.show(&query, show).await?))
 }
 
 fn since(query: &Parameters) -> Result<Timestamp, ApiError> {
-    query.number("lastSyncTime", u64::MAX, 0).map(Timestamp)
+    query.number(&SINCE_TIME, u64::MAX, 0).map(Timestamp)
 }
 
 fn size(query: &Parameters) -> Result<usize, ApiError> {
-    let size = query.number("size", MAX_PAGE, DEFAULT_SIZE)?;
+    let size = query.number(&SIZE, MAX_PAGE, DEFAULT_SIZE)?;
     Ok(usize::try_from(size).unwrap_or(usize::MAX))
 }
 

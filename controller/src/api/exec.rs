@@ -2,14 +2,12 @@
 //! they begin.
 
 use axum::extract::State as Context;
-use muster_common::exec_channel::{CANNOT_RUN, NO_SUCH_COMMAND};
+use muster_common::command_end::{CANNOT_RUN, CommandEnd, NO_SUCH_COMMAND};
+use muster_common::exec::ExecAnswer;
 use muster_common::id::{ExecutorId, InstanceId};
-use muster_common::signal;
 use muster_proto::v1;
 use muster_proto::v1::exec_output::Body as Output;
 use muster_proto::v1::relay_down::Body as Down;
-use schemars::JsonSchema;
-use serde::Serialize;
 use tokio::time::Instant;
 
 use super::access::Api;
@@ -29,25 +27,6 @@ const MAX_OUTPUT: usize = 1024 * 1024;
 /// The largest piece of input that is sent on.
 pub(super) const INPUT_PIECE: usize = 16 * 1024;
 
-/// What came of a command.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Ran {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exit_code: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signal: Option<String>,
-    /// Why it was not run; its exit code is a shell's then: 127 where there is no such command, otherwise 126.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    stdout: String,
-    stderr: String,
-    /// There was more output.
-    truncated: bool,
-    /// It was killed, its time being over.
-    timed_out: bool,
-}
-
 /// `POST /localservices/{id}/instances/{instanceId}/exec`: runs a command to its end.
 pub(super) async fn once(
     Context(api): Context<Api>,
@@ -55,7 +34,7 @@ pub(super) async fn once(
     Named((service, instance)): Named<(String, String)>,
     query: Parameters,
     Body(body): Body,
-) -> Answer<Ran> {
+) -> Answer<ExecAnswer> {
     let wanted = ExecWanted::in_body(&body)?;
     let mut exec = begin(&api, &user, &service, &instance, &query, &wanted).await?;
     let sender = exec.relay.sender();
@@ -65,17 +44,15 @@ pub(super) async fn once(
         error = feed(&sender, &stdin) => Err(error),
     };
     let ran = ran.or_else(|error| match own_code(&error) {
-        Some(code) => {
-            Ok(Ran { exit_code: Some(code.into()), error: Some(error.to_string()), ..Ran::default() })
-        }
+        Some(code) => Ok(ExecAnswer::of(&CommandEnd::Failed { code, why: error.to_string() })),
         None => Err(not_run(&error)),
     })?;
-    exec.audit.ended(ran.exit_code, ran.signal.as_deref(), ran.timed_out);
+    exec.audit.ended(&ran.end());
     Ok(Data(ran))
 }
 
 /// Takes all output, and keeps what there is room for.
-async fn collect(relay: &mut Relay) -> Result<Ran, RelayError> {
+async fn collect(relay: &mut Relay) -> Result<ExecAnswer, RelayError> {
     let (mut stdout, mut stderr, mut truncated) = (Vec::new(), Vec::new(), false);
     let mut keep = |kept: &mut Vec<u8>, bytes: &[u8]| {
         let room = (MAX_OUTPUT - kept.len()).min(bytes.len());
@@ -93,15 +70,7 @@ async fn collect(relay: &mut Relay) -> Result<Ran, RelayError> {
         }
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Ran {
-        exit_code: end.code,
-        signal: end.signal.map(signal::name),
-        error: None,
-        stdout: text(&stdout),
-        stderr: text(&stderr),
-        truncated,
-        timed_out: end.timed_out,
-    })
+    Ok(ExecAnswer { stdout: text(&stdout), stderr: text(&stderr), truncated, ..ExecAnswer::of(&end) })
 }
 
 /// Hands all input on; comes back only when that cannot be.
@@ -199,13 +168,8 @@ pub(super) struct Audit {
 
 impl Audit {
     /// It ended like that.
-    pub(super) fn ended(&mut self, code: Option<i32>, signal: Option<&str>, timed_out: bool) {
-        self.outcome = match (code, signal) {
-            _ if timed_out => "its time was over".to_owned(),
-            (Some(code), _) => format!("exit code {code}"),
-            (None, Some(signal)) => signal.to_owned(),
-            (None, None) => "nobody knows how".to_owned(),
-        };
+    pub(super) fn ended(&mut self, end: &CommandEnd) {
+        self.outcome = end.to_string();
     }
 }
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use muster_common::duration::DroveDuration;
+use muster_common::exec::ExecRequest;
+use muster_common::exec_channel::TerminalSize;
 use muster_common::problem::{FieldError, printable};
-use muster_common::read::{Node, Read, accept};
+use muster_common::read::accept;
 use muster_proto::v1;
-use schemars::JsonSchema;
 
 use super::error::ApiError;
+use super::parameter::{COLUMNS, COMMAND, ENV, ROWS, STDIN, TTY, WORKDIR};
 use super::query::{MAX_PARAMETERS, Parameters};
 
 /// How long a command may take whose caller does not say, and how long at most.
@@ -27,44 +29,6 @@ const MAX_PROGRAM_BYTES: usize = 4 * 1024;
 const MAX_NOTED_CHARS: usize = 255;
 /// One for each word, beside those that say how it is run.
 pub(super) const MAX_EXEC_PARAMETERS: usize = MAX_WORDS + MAX_PARAMETERS;
-/// A terminal's sides are as the kernel keeps them.
-const MAX_SIDE: u64 = 65_535;
-const ROWS: u64 = 24;
-const COLUMNS: u64 = 80;
-
-/// The body of `POST …/exec`.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Body {
-    command: Vec<String>,
-    #[schemars(default)]
-    stdin: String,
-    #[schemars(default)]
-    env: BTreeMap<String, String>,
-    #[schemars(default)]
-    workdir: String,
-    timeout: Option<DroveDuration>,
-}
-
-impl Read for Body {
-    fn read(node: &Node<'_>) -> Self {
-        let body = node.object();
-        body.only(&["command", "stdin", "env", "workdir", "timeout"]);
-        Self {
-            command: body.required("command", "- Specify what to run"),
-            stdin: body.get_or_default("stdin"),
-            env: body.get_or_default("env"),
-            workdir: body.get_or_default("workdir"),
-            timeout: body.get("timeout"),
-        }
-    }
-}
-
-impl Body {
-    fn timeout(&self) -> Duration {
-        self.timeout.map_or(DEFAULT_TIMEOUT, DroveDuration::as_duration)
-    }
-}
 
 /// What to run. Has no `Debug`: arguments and environment may hold secrets.
 pub(super) struct ExecWanted {
@@ -74,17 +38,18 @@ pub(super) struct ExecWanted {
     /// All input there will be; none: it comes later.
     pub(super) stdin: Option<Bytes>,
     takes_input: bool,
-    terminal: Option<v1::TerminalSize>,
+    terminal: Option<TerminalSize>,
     timeout: Option<Duration>,
 }
 
 impl ExecWanted {
     /// What a body asks for.
     pub(super) fn in_body(body: &[u8]) -> Result<Self, ApiError> {
-        let body: Body = accept(body, |body: &Body| {
-            problems(&body.command, &body.env, &body.workdir, Some(body.timeout()))
+        let time = |body: &ExecRequest| body.timeout.map_or(DEFAULT_TIMEOUT, DroveDuration::as_duration);
+        let body: ExecRequest = accept(body, |body: &ExecRequest| {
+            problems(&body.command, &body.env, &body.workdir, Some(time(body)))
         })?;
-        let timeout = Some(body.timeout());
+        let timeout = Some(time(&body));
         Ok(Self {
             command: body.command,
             env: body.env,
@@ -99,25 +64,27 @@ impl ExecWanted {
     /// What a query asks for, whose command goes on for as long as its user stays.
     pub(super) fn in_query(query: &Parameters) -> Result<Self, ApiError> {
         let mut env = BTreeMap::new();
-        for variable in query.all("env") {
+        for variable in query.all(&ENV) {
             let (name, value) = variable
                 .split_once('=')
                 .ok_or_else(|| ApiError::Validation(vec!["query param env must be NAME=VALUE".to_owned()]))?;
             env.insert(name.to_owned(), value.to_owned());
         }
-        let terminal = if query.flag("tty")? {
-            let side = |name, usual| {
-                query.number(name, MAX_SIDE, usual).map(|side| u32::try_from(side).unwrap_or_default())
+        let terminal = if query.flag(&TTY)? {
+            // A terminal's sides are as the kernel keeps them.
+            let side = |parameter, usual: u16| {
+                query.within(parameter, 0..=u16::MAX).map(|side| side.unwrap_or(usual))
             };
-            Some(v1::TerminalSize { rows: side("rows", ROWS)?, columns: side("columns", COLUMNS)? })
+            let TerminalSize { rows, columns } = TerminalSize::USUAL;
+            Some(TerminalSize { rows: side(&ROWS, rows)?, columns: side(&COLUMNS, columns)? })
         } else {
             None
         };
         let wanted = Self {
-            command: query.all("command").map(str::to_owned).collect(),
+            command: query.texts(&COMMAND),
             env,
-            workdir: query.parsed("workdir")?.unwrap_or_default(),
-            takes_input: query.flag("stdin")?,
+            workdir: query.text(&WORKDIR)?,
+            takes_input: query.flag(&STDIN)?,
             stdin: None,
             terminal,
             timeout: None,
@@ -143,7 +110,7 @@ impl ExecWanted {
             env: self.env.clone().into_iter().collect(),
             workdir: self.workdir.clone(),
             stdin: self.takes_input,
-            terminal: self.terminal,
+            terminal: self.terminal.map(Into::into),
             timeout_ms: self
                 .timeout
                 .map_or(0, |timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),

@@ -1,15 +1,4 @@
-//! An interactive command over a WebSocket. Binary messages, whose first byte is their channel:
-//!
-//! | channel | from | holds |
-//! |---|---|---|
-//! | 0 | the user | input; nothing: there is no more |
-//! | 1, 2 | the command | output, error output |
-//! | 3 | the command | its end, as JSON: `exitCode` or `signal`; then the socket is closed |
-//! | 4 | the user | the terminal's size, as JSON: `rows`, `columns` |
-//! | 5 | the user | a signal, as JSON: `signal` |
-//!
-//! An end that is not the command's own has an `error` as well, and a shell's code for it: 127 where there is no such
-//! command, 126 where it could not be run, 125 where nobody saw it to its end. Whoever leaves ends his command.
+//! An interactive command over a WebSocket, as [`muster_common::exec_channel`] has it. Whoever leaves ends his command.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +9,13 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use bytes::Bytes;
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
-use muster_common::exec_channel::{
-    CANNOT_RUN, END, NOT_SEEN, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, SUBPROTOCOL,
-};
-use muster_common::signal;
+use muster_common::command_end::{CANNOT_RUN, CommandEnd, NOT_SEEN};
+use muster_common::exec_channel::{CommandFrame, SUBPROTOCOL, UserFrame};
+use muster_common::signal::Signal;
 use muster_proto::v1;
 use muster_proto::v1::exec_input::Body as Input;
 use muster_proto::v1::exec_output::Body as Output;
 use muster_proto::v1::relay_down::Body as Down;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -58,55 +45,13 @@ const INPUT_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// How long the last word may take.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 
-/// How a command ended, for its user.
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct End {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exit_code: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signal: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-impl End {
-    /// How it came to its end, as its executor saw it.
-    fn seen(end: &v1::ExecEnd) -> Self {
-        match (end.code, end.signal) {
-            (None, None) => Self::unseen("its executor does not know how it ended"),
-            (code, number) => Self { exit_code: code, signal: number.map(signal::name), error: None },
-        }
-    }
-
-    /// Nobody saw it to its end.
-    fn unseen(why: impl std::fmt::Display) -> Self {
-        Self::error(NOT_SEEN, why)
-    }
-
-    /// Its relay is not, or not any more.
-    fn refused(error: &RelayError) -> Self {
-        let code = own_code(error).unwrap_or(match error {
-            RelayError::NotFound(_) | RelayError::Busy(_) => CANNOT_RUN,
-            _ => NOT_SEEN,
-        });
-        Self::error(code, error)
-    }
-
-    fn error(code: u8, why: impl std::fmt::Display) -> Self {
-        Self { exit_code: Some(code.into()), signal: None, error: Some(why.to_string()) }
-    }
-}
-
-#[derive(Deserialize)]
-struct Size {
-    rows: u32,
-    columns: u32,
-}
-
-#[derive(Deserialize)]
-struct Signal {
-    signal: String,
+/// How a command ended whose relay is not, or not any more.
+fn refused(error: &RelayError) -> CommandEnd {
+    let code = own_code(error).unwrap_or(match error {
+        RelayError::NotFound(_) | RelayError::Busy(_) => CANNOT_RUN,
+        _ => NOT_SEEN,
+    });
+    CommandEnd::Failed { code, why: error.to_string() }
 }
 
 /// `GET /localservices/{id}/instances/{instanceId}/exec`, as a WebSocket: `command` (one for each word), `tty`, `rows`,
@@ -147,14 +92,14 @@ async fn attend(exec: Exec, socket: WebSocket, shutdown: CancellationToken) {
     let end = tokio::select! {
         end = show(&mut relay, &mut to_user) => end,
         end = hear(&sender, from_user) => end,
-        () = shutdown.cancelled() => Some(End::unseen(STOPPING)),
+        () = shutdown.cancelled() => Some(CommandEnd::unseen(STOPPING)),
     };
     let Some(end) = end else { return };
-    if end.error.is_none() {
-        audit.ended(end.exit_code, end.signal.as_deref(), false);
+    if end.error().is_none() {
+        audit.ended(&end);
     }
     let last = async {
-        to_user.send(framed(END, &serde_json::to_vec(&end).unwrap_or_default())).await?;
+        to_user.send(framed(&CommandFrame::End(end))).await?;
         to_user.send(Message::Close(None)).await
     };
     // A user who is gone needs no last word.
@@ -162,7 +107,7 @@ async fn attend(exec: Exec, socket: WebSocket, shutdown: CancellationToken) {
 }
 
 /// The command's side, to its end; none when the user is gone.
-async fn show(relay: &mut Relay, to_user: &mut (impl Sink<Message> + Unpin)) -> Option<End> {
+async fn show(relay: &mut Relay, to_user: &mut (impl Sink<Message> + Unpin)) -> Option<CommandEnd> {
     let mut pings = interval(PING_INTERVAL);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -173,24 +118,21 @@ async fn show(relay: &mut Relay, to_user: &mut (impl Sink<Message> + Unpin)) -> 
                 continue;
             }
         };
-        let (channel, bytes) = match up {
-            Ok(Some(Up::Output(Output::Stdout(bytes)))) => (STDOUT, bytes),
-            Ok(Some(Up::Output(Output::Stderr(bytes)))) => (STDERR, bytes),
-            Ok(Some(Up::Ended(end))) => return Some(End::seen(&end)),
+        let message = match &up {
+            Ok(Some(Up::Output(Output::Stdout(bytes)))) => framed(&CommandFrame::Stdout(bytes)),
+            Ok(Some(Up::Output(Output::Stderr(bytes)))) => framed(&CommandFrame::Stderr(bytes)),
+            Ok(Some(Up::Ended(end))) => return Some(end.clone()),
             Ok(Some(Up::Files(_) | Up::Text(_)) | None) => {
-                return Some(End::refused(&relay.misunderstood("something else than a command's output")));
+                return Some(refused(&relay.misunderstood("something else than a command's output")));
             }
-            Err(error) => return Some(End::refused(&error)),
+            Err(error) => return Some(refused(error)),
         };
-        to_user.send(framed(channel, &bytes)).await.ok()?;
+        to_user.send(message).await.ok()?;
     }
 }
 
-fn framed(channel: u8, bytes: &[u8]) -> Message {
-    let mut frame = Vec::with_capacity(bytes.len() + 1);
-    frame.push(channel);
-    frame.extend_from_slice(bytes);
-    Message::Binary(frame.into())
+fn framed(frame: &CommandFrame<'_>) -> Message {
+    Message::Binary(frame.encode().into())
 }
 
 /// Input that waits for the command, piece by piece, each with its room; no piece is the end.
@@ -243,11 +185,11 @@ async fn pass_on(sender: &RelaySender, mut waiting: Waiting) -> RelayError {
 async fn hear(
     sender: &RelaySender,
     from_user: impl Stream<Item = Result<Message, axum::Error>> + Unpin,
-) -> Option<End> {
+) -> Option<CommandEnd> {
     let (input, waiting) = InputQueue::new();
     tokio::select! {
         end = listen(sender, &input, from_user) => end,
-        error = pass_on(sender, waiting) => Some(End::unseen(error)),
+        error = pass_on(sender, waiting) => Some(CommandEnd::unseen(error)),
     }
 }
 
@@ -256,58 +198,43 @@ async fn listen(
     sender: &RelaySender,
     input: &InputQueue,
     mut from_user: impl Stream<Item = Result<Message, axum::Error>> + Unpin,
-) -> Option<End> {
+) -> Option<CommandEnd> {
     // Silence, an end, a break: he is gone.
     while let Ok(Some(Ok(message))) = timeout(SILENCE, from_user.next()).await {
         let said = match message {
-            Message::Binary(frame) => tell(sender, input, frame).await,
+            Message::Binary(frame) => tell(sender, input, &frame).await,
             Message::Text(_) => Err("messages are binary; the first byte is the channel".to_owned()),
             Message::Ping(_) | Message::Pong(_) => Ok(()),
             Message::Close(_) => return None,
         };
         if let Err(why) = said {
-            return Some(End::unseen(why));
+            return Some(CommandEnd::unseen(why));
         }
     }
     None
 }
 
 /// Passes on what the user says. In words what is wrong with it.
-async fn tell(sender: &RelaySender, input: &InputQueue, mut frame: Bytes) -> Result<(), String> {
-    if frame.is_empty() {
-        return Err("a message without a channel".to_owned());
-    }
-    let channel = frame.split_to(1)[0];
-    let malformed =
-        |error: serde_json::Error| format!("a message on channel {channel} cannot be read: {error}");
-    let told = match channel {
-        STDIN if frame.is_empty() => return input.put(None).await,
-        STDIN => {
-            while !frame.is_empty() {
-                let piece = frame.split_to(frame.len().min(INPUT_PIECE));
+async fn tell(sender: &RelaySender, input: &InputQueue, message: &Bytes) -> Result<(), String> {
+    let down = |body| Down::ExecInput(v1::ExecInput { body: Some(body) });
+    let told = match UserFrame::decode(message).map_err(|error| error.to_string())? {
+        UserFrame::Input([]) => return input.put(None).await,
+        UserFrame::Input(bytes) => {
+            let mut rest = message.slice_ref(bytes);
+            while !rest.is_empty() {
+                let piece = rest.split_to(rest.len().min(INPUT_PIECE));
                 input.put(Some(piece)).await?;
             }
             Ok(())
         }
-        RESIZE => {
-            let Size { rows, columns } = serde_json::from_slice(&frame).map_err(malformed)?;
-            let size = v1::TerminalSize { rows, columns };
-            sender.say(Down::ExecInput(v1::ExecInput { body: Some(Input::Resize(size)) })).await
-        }
-        SIGNAL => {
-            let Signal { signal: name } = serde_json::from_slice(&frame).map_err(malformed)?;
-            let number = signal::number(&name).ok_or_else(|| "there is no signal of that name".to_owned())?;
-            sender.say(Down::ExecInput(v1::ExecInput { body: Some(Input::Signal(number)) })).await
-        }
-        _ => return Err(format!("there is no channel {channel} from a user")),
+        UserFrame::Resize(size) => sender.say(down(Input::Resize(size.into()))).await,
+        UserFrame::Signal(Signal(number)) => sender.say(down(Input::Signal(number))).await,
     };
     told.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -329,21 +256,14 @@ mod tests {
     }
 
     #[test]
-    fn every_end_has_a_code_or_a_signal_and_one_that_is_not_the_command_s_own_a_reason() {
-        let json = |end: &End| serde_json::to_value(end).unwrap();
-        let end = |code, signal| End::seen(&v1::ExecEnd { code, signal, timed_out: false });
-        assert_eq!(json(&end(Some(7), None)), json!({"exitCode": 7}));
-        assert_eq!(json(&end(None, Some(9))), json!({"signal": "SIGKILL"}));
-        let unknown = json(&end(None, None));
-        assert_eq!(unknown["exitCode"], 125);
-        assert!(unknown["error"].is_string());
+    fn an_end_that_is_not_the_commands_own_has_the_code_of_a_shell_and_a_reason() {
         for (error, code) in [
             (RelayError::NoSuchCommand("x".to_owned()), 127),
             (RelayError::Failed("x".to_owned()), 126),
             (RelayError::NotFound("x".to_owned()), 126),
+            (RelayError::TooMany { limit: 1, what: "commands" }, 125),
         ] {
-            assert_eq!(json(&End::refused(&error)), json!({"exitCode": code, "error": "x"}));
+            assert_eq!(refused(&error), CommandEnd::Failed { code, why: error.to_string() });
         }
-        assert_eq!(json(&End::unseen(STOPPING))["exitCode"], 125);
     }
 }

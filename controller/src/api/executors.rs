@@ -14,6 +14,7 @@ use super::access::Api;
 use super::answer::{Answer, Data, List};
 use super::body::Body;
 use super::error::ApiError;
+use super::parameter::EXECUTORS;
 use super::path::Named;
 use super::query::{AtMost, MAX_PAGE, Parameters};
 use crate::state::view::Page;
@@ -164,7 +165,7 @@ async fn summary(api: &Api, id: &ExecutorId) -> Answer<ExecutorSummary> {
 /// Each executor that the query names, once.
 fn named_in(query: &Parameters) -> Result<Vec<String>, ApiError> {
     let mut seen = BTreeSet::new();
-    let named: Vec<String> = query.all("id").filter(|id| seen.insert(*id)).map(str::to_owned).collect();
+    let named: Vec<String> = query.all(&EXECUTORS).filter(|id| seen.insert(*id)).map(str::to_owned).collect();
     if named.is_empty() {
         return Err(ApiError::Validation(vec!["query param id must not be empty".to_owned()]));
     }

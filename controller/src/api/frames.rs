@@ -7,11 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use imbl::OrdMap;
-use muster_common::event::Event;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::resume::id;
 use crate::state::{EventPosition, EventRecord, State, view};
 
 /// How many events are kept written out: more than come in a second on a busy cluster, a few MB.
@@ -21,20 +19,19 @@ const KEPT: usize = 4_096;
 #[derive(Debug, PartialEq)]
 pub(super) struct Frame {
     pub(super) position: EventPosition,
-    pub(super) event: Event,
     pub(super) bytes: Bytes,
 }
 
 impl Frame {
     fn of(position: EventPosition, record: &EventRecord) -> Self {
         let event = view::event::event(position, record);
-        let bytes = written(&id(position), event.kind.as_str(), &event);
-        Self { position, event, bytes }
+        let bytes = written(position, event.kind.as_str(), &event);
+        Self { position, bytes }
     }
 }
 
 /// A server-sent event. A JSON text has no line breaks, and the domain's types are always JSON.
-pub(super) fn written(id: &str, name: &str, data: &impl serde::Serialize) -> Bytes {
+pub(super) fn written(id: EventPosition, name: &str, data: &impl serde::Serialize) -> Bytes {
     let data = serde_json::to_string(data).unwrap_or_default();
     format!("id: {id}\nevent: {name}\ndata: {data}\n\n").into()
 }
@@ -118,7 +115,10 @@ mod tests {
             let (one, other) = (framed.frame(*position, record), framed.frame(*position, record));
             assert!(Arc::ptr_eq(&one, &other), "{position:?}");
             let text = String::from_utf8(one.bytes.to_vec()).unwrap();
-            assert!(text.starts_with(&format!("id: {}.{}\nevent: ", position.0, position.1)), "{text}");
+            assert!(
+                text.starts_with(&format!("id: {}.{}\nevent: ", position.revision, position.n)),
+                "{text}"
+            );
             assert!(text.ends_with("}\n\n"), "{text}");
         }
     }

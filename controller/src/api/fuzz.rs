@@ -11,6 +11,7 @@ use http::{HeaderMap, Request, Uri};
 use muster_common::cluster::AddController;
 use muster_common::instance::InstanceState;
 use muster_common::problem::MAX_PROBLEMS;
+use muster_common::rest::IDEMPOTENCY_KEY;
 use muster_common::strategy::{damaged, damaged_document, thorough};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -23,9 +24,10 @@ use super::exec_request::ExecWanted;
 use super::idempotency::IdempotencyKey;
 use super::log_file::LogFileName;
 use super::log_place::LogPlace;
+use super::parameter::{LOG_PLACE, OFFSET, RESUME, STALE, STATE};
 use super::query::{MAX_PAGE, Parameters};
-use super::resume::{Resume, id};
 use super::user::credentials;
+use crate::state::EventPosition;
 use crate::users::{Credentials, TokenDigest};
 
 /// The longest problem of a refusal, which names [`MAX_PROBLEMS`] at most: whoever sends much is not sent much back.
@@ -77,13 +79,13 @@ proptest! {
         if let Some((from, size)) = read_or_told(query.range(100, 10), "query param ")? {
             prop_assert!(from as u64 <= MAX_PAGE && size <= 100, "{from} {size}");
         }
-        read_or_told(query.flag("stale"), "query param stale")?;
-        read_or_told(query.parsed::<i64>("offset"), "query param offset")?;
-        read_or_told(query.each::<InstanceState>("state"), "query param state")?;
-        if let Some(Some(place)) = read_or_told(query.parsed::<Resume>("from"), "query param from")? {
-            prop_assert_eq!(id(place.0).parse::<Resume>().unwrap(), place);
+        read_or_told(query.flag(&STALE), "query param stale")?;
+        read_or_told(query.parsed::<i64>(&OFFSET), "query param offset")?;
+        read_or_told(query.each::<InstanceState>(&STATE), "query param state")?;
+        if let Some(Some(place)) = read_or_told(query.parsed::<EventPosition>(&RESUME), "query param from")? {
+            prop_assert_eq!(place.to_string().parse::<EventPosition>().unwrap(), place);
         }
-        if let Some(Some(place)) = read_or_told(query.parsed::<LogPlace>("from"), "query param from")? {
+        if let Some(Some(place)) = read_or_told(query.parsed::<LogPlace>(&LOG_PLACE), "query param from")? {
             prop_assert_eq!(place.to_string().parse::<LogPlace>().unwrap(), place);
         }
         if let Some(exec) = read_or_told(ExecWanted::in_query(&query), "")? {
@@ -107,7 +109,7 @@ proptest! {
 
     #[test]
     fn idempotency_keys(value in damaged(select(vec!["deploy-7", "x", "8e1a5e0a-0000-4000-8000-000000000000"]))) {
-        let name = HeaderName::from_static("idempotency-key");
+        let name = HeaderName::from_bytes(IDEMPOTENCY_KEY.as_bytes()).unwrap();
         let Some(mut parts) = call(b"", Some((name.clone(), &value))) else { return Ok(()) };
         let read = IdempotencyKey::from_request_parts(&mut parts, &()).now_or_never().expect("nothing is waited for");
         if let Some(Some(key)) = read_or_told(read, "Idempotency-Key")? {

@@ -4,12 +4,11 @@
 use axum::extract::OptionalFromRequestParts;
 use http::request::Parts;
 use muster_common::id::OperationId;
+use muster_common::rest::IDEMPOTENCY_KEY;
 use uuid::Uuid;
 
 use super::error::ApiError;
 
-/// The header's name.
-const HEADER: &str = "idempotency-key";
 /// The longest key.
 const MAX_KEY_BYTES: usize = 255;
 
@@ -29,13 +28,13 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, ApiError> {
-        let mut keys = parts.headers.get_all(HEADER).into_iter();
+        let mut keys = parts.headers.get_all(IDEMPOTENCY_KEY).into_iter();
         let Some(key) = keys.next() else { return Ok(None) };
         let text = key.to_str().ok().map(str::trim).filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len()));
         match (text, keys.next()) {
             (Some(text), None) => Ok(Some(Self(text.to_owned()))),
             _ => Err(ApiError::Validation(vec![format!(
-                "header Idempotency-Key must be there once, with 1 to {MAX_KEY_BYTES} visible ASCII characters"
+                "header {IDEMPOTENCY_KEY} must be there once, with 1 to {MAX_KEY_BYTES} visible ASCII characters"
             )])),
         }
     }

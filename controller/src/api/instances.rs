@@ -11,6 +11,7 @@ use muster_common::user::Verb;
 use super::access::Api;
 use super::answer::{Answer, Data, List, Listed};
 use super::error::ApiError;
+use super::parameter::{DETAIL, EXECUTOR, ID_PREFIX, LABEL, OLD, REASON, SERVICE, SINCE, STATE};
 use super::path::Named;
 use super::query::{MAX_PAGE, Parameters};
 use crate::state::view::{self, Detail, InstanceFilter};
@@ -55,7 +56,7 @@ pub(super) async fn old(
 /// tags) may repeat, `idPrefix` is the beginning of ids, with or without `SI-`.
 pub(super) async fn all(Context(api): Context<Api>, user: User, query: Parameters) -> List<InstanceInfo> {
     let (filter, detail) = (filter(&query)?, detail(&query)?);
-    let (ended, range) = (query.flag("old")?, query.range(MAX_PAGE, MAX_PAGE)?);
+    let (ended, range) = (query.flag(&OLD)?, query.range(MAX_PAGE, MAX_PAGE)?);
     let state = api.read(&query).await?;
     let list = move || view::all_instances(&state, &filter, ended, range, detail);
     Ok(for_user(&user, api.blocking(list).await?.into()))
@@ -88,24 +89,23 @@ pub(super) fn known_instance<'a>(
 }
 
 fn filter(query: &Parameters) -> Result<InstanceFilter, ApiError> {
-    let texts = |name| query.all(name).map(str::to_owned).collect();
     let label = |text: &str| match text.split_once('=') {
         Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
         None => (text.to_owned(), None),
     };
     Ok(InstanceFilter {
-        services: texts("service"),
-        executors: texts("executor"),
-        states: query.each("state")?,
-        reasons: query.each("reason")?,
-        since: Timestamp(query.number("since", u64::MAX, 0)?),
-        id_prefix: query.text("idPrefix")?,
-        labels: query.all("label").map(label).collect(),
+        services: query.texts(&SERVICE),
+        executors: query.texts(&EXECUTOR),
+        states: query.each(&STATE)?,
+        reasons: query.each(&REASON)?,
+        since: Timestamp(query.number(&SINCE, u64::MAX, 0)?),
+        id_prefix: query.text(&ID_PREFIX)?,
+        labels: query.all(&LABEL).map(label).collect(),
     })
 }
 
 fn detail(query: &Parameters) -> Result<Detail, ApiError> {
-    Ok(if query.flag("detail")? { Detail::Whole } else { Detail::Brief })
+    Ok(if query.flag(&DETAIL)? { Detail::Whole } else { Detail::Brief })
 }
 
 const fn none() -> Listed<Vec<InstanceInfo>> {

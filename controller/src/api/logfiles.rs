@@ -16,6 +16,7 @@ use super::access::Api;
 use super::error::ApiError;
 use super::log_file::{LogFileName, listed};
 use super::logs::{PLAIN_TEXT, bytes, list as list_files, whereabouts};
+use super::parameter::{LENGTH, OFFSET, RENAME};
 use super::path::Named;
 use super::query::Parameters;
 use crate::relay::{LogReading, RelayError};
@@ -66,8 +67,9 @@ pub(super) async fn read(
     Named((service, instance, file)): Named<(String, String, String)>,
     query: Parameters,
 ) -> Result<Response, ApiError> {
-    let given = |name| query.within(name, NOT_GIVEN..=i64::MAX).map(|number| number.unwrap_or(NOT_GIVEN));
-    let (offset, length) = (given("offset")?, given("length")?);
+    let given =
+        |parameter| query.within(parameter, NOT_GIVEN..=i64::MAX).map(|number| number.unwrap_or(NOT_GIVEN));
+    let (offset, length) = (given(&OFFSET)?, given(&LENGTH)?);
     let Some((executor, instance)) = found(&api, &service, &instance, &query).await? else {
         return Ok(nothing());
     };
@@ -119,7 +121,7 @@ pub(super) async fn download(
     Named((service, instance, file)): Named<(String, String, String)>,
     query: Parameters,
 ) -> Result<Response, ApiError> {
-    let rename = query.flag("rename")?;
+    let rename = query.flag(&RENAME)?;
     let Some((executor, instance)) = found(&api, &service, &instance, &query).await? else {
         return Ok(nothing());
     };

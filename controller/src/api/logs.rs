@@ -6,9 +6,6 @@
 //! misses nothing and sees nothing twice.
 
 use std::convert::Infallible;
-use std::fmt::Display;
-use std::str::FromStr;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State as Context;
@@ -18,6 +15,8 @@ use futures::Stream;
 use futures::stream::unfold;
 use http::{HeaderMap, header};
 use muster_common::id::{ExecutorId, InstanceId};
+use muster_common::log_stream::{LogEvent, LogLines, LogMessage, LogSource};
+use muster_common::rest::HEARTBEAT;
 use muster_proto::v1;
 use muster_proto::v1::read_log::From;
 use muster_proto::v1::relay_down::Body as Down;
@@ -31,16 +30,16 @@ use super::error::ApiError;
 use super::instances::known_instance;
 use super::log_file::listed;
 use super::log_place::LogPlace;
+use super::parameter::{FOLLOW, LOG_PLACE, TAIL, WRITTEN_SINCE};
 use super::path::Named;
 use super::query::Parameters;
+use super::resume::resumed;
 use crate::relay::{LogReading, RelayError, Relays, Up};
 
 /// How many lines are sent before what is written from now on, unless the caller says.
 const DEFAULT_TAIL: u64 = 100;
 /// More than any log that is kept has; what is not within its last 4 MiB is not among them.
 const MAX_TAIL: u64 = 1_000_000;
-/// How long a stream is silent at most.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Why a stream ends with its controller.
 pub(super) const STOPPING: &str = "this controller is stopping; another one goes on from the same place";
 
@@ -61,11 +60,11 @@ impl Wanted {
     ) -> Result<Self, ApiError> {
         let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let takes_events = accept.is_some_and(|accept| accept.contains("text/event-stream"));
-        let follow = if query.has("follow") { query.flag("follow")? } else { takes_events };
+        let follow = if query.has(&FOLLOW) { query.flag(&FOLLOW)? } else { takes_events };
         let from = match place {
             Some(LogPlace(place)) => From::Place(place),
-            None if query.has("since") => From::SinceMs(query.number("since", u64::MAX, 0)?),
-            None => From::TailLines(query.number("tail", MAX_TAIL, DEFAULT_TAIL)?),
+            None if query.has(&WRITTEN_SINCE) => From::SinceMs(query.number(&WRITTEN_SINCE, u64::MAX, 0)?),
+            None => From::TailLines(query.number(&TAIL, MAX_TAIL, DEFAULT_TAIL)?),
         };
         Ok(Self { from, follow, is_stream: follow || takes_events })
     }
@@ -87,17 +86,6 @@ impl Wanted {
     }
 }
 
-/// Where a caller goes on who comes again: the id of the last message that he saw.
-pub(super) fn resumed<T>(headers: &HeaderMap, query: &Parameters) -> Result<Option<T>, ApiError>
-where
-    T: FromStr<Err: Display>,
-{
-    let Some(header) = headers.get("last-event-id") else { return query.parsed("from") };
-    let problem = "the header Last-Event-ID is not the id of a message";
-    let place = header.to_str().ok().and_then(|text| text.parse().ok());
-    place.map(Some).ok_or_else(|| ApiError::Validation(vec![problem.to_owned()]))
-}
-
 /// `GET /localservices/{id}/instances/{instanceId}/logs?tail=|since=|from=&follow=`: in any state, also of one
 /// that ended.
 pub(super) async fn of_instance(
@@ -106,7 +94,7 @@ pub(super) async fn of_instance(
     headers: HeaderMap,
     query: Parameters,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted::of(&headers, &query, resumed(&headers, &query)?)?;
+    let wanted = Wanted::of(&headers, &query, resumed(&headers, &query, &LOG_PLACE)?)?;
     let (executor, instance) = whereabouts(&api, &service, &instance, &query).await?;
     let reading = LogReading::open(api.relays(), &executor, wanted.ask(&instance)).await.map_err(unread)?;
     if !wanted.is_stream {
@@ -217,34 +205,6 @@ pub(super) enum Told {
     Unavailable(String),
 }
 
-/// Whose log it is, where several are in one stream.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Source {
-    pub(super) instance_id: InstanceId,
-    pub(super) executor_id: String,
-    pub(super) hostname: String,
-}
-
-/// The data of an event.
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Shown<'a> {
-    #[serde(flatten)]
-    source: Option<&'a Source>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_position: Option<String>,
-    /// Something before it is not there any more.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    gap: bool,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    trouble: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
-}
-
 impl Told {
     pub(super) fn of(next: Result<Option<v1::LogText>, RelayError>) -> Self {
         match next {
@@ -255,33 +215,26 @@ impl Told {
     }
 
     /// As an event; with an id where there is one log only. Where there are several, an id has to name the place in each.
-    pub(super) fn sent(&self, source: Option<&Source>) -> Sent {
-        let shown = Shown { source, ..Shown::default() };
-        match self {
-            Self::Lines(text) => {
-                let place = text.next.map(|next| LogPlace(next).to_string());
-                let shown = Shown {
-                    text: Some(String::from_utf8_lossy(&text.text).into_owned()),
-                    next_position: place.clone(),
-                    gap: text.is_after_gap,
-                    trouble: &text.trouble,
-                    ..shown
-                };
-                let sent = with_data("lines", &shown);
-                match place.filter(|_| source.is_none()) {
-                    Some(place) => sent.id(place),
-                    None => sent,
-                }
+    pub(super) fn sent(&self, source: Option<&LogSource>) -> Sent {
+        let event = match self {
+            Self::Lines(text) => LogEvent::Lines(LogLines {
+                text: String::from_utf8_lossy(&text.text).into_owned(),
+                next_position: text.next.map(|next| LogPlace(next).to_string()),
+                is_after_gap: text.is_after_gap,
+                trouble: text.trouble.clone(),
+            }),
+            Self::End => LogEvent::End,
+            Self::Unavailable(why) => LogEvent::Unavailable(why.clone()),
+        };
+        let message = LogMessage { source: source.cloned(), event };
+        let sent = Sent::default().event(message.event.kind().as_str()).data(message.encode());
+        match &message.event {
+            LogEvent::Lines(LogLines { next_position: Some(place), .. }) if source.is_none() => {
+                sent.id(place)
             }
-            Self::End => with_data("end", &shown),
-            Self::Unavailable(why) => with_data("unavailable", &Shown { message: Some(why), ..shown }),
+            LogEvent::Lines(_) | LogEvent::End | LogEvent::Unavailable(_) => sent,
         }
     }
-}
-
-fn with_data(name: &str, shown: &Shown<'_>) -> Sent {
-    // A JSON text has no line breaks, and these are always JSON.
-    Sent::default().event(name).data(serde_json::to_string(shown).unwrap_or_default())
 }
 
 /// One log as events.

@@ -11,7 +11,7 @@
 //! | `exec_request` | what such a command is |
 //! | `log_place`, `service_place`, `log_file` | where a reader was in a log, in those of a service, and what its files are called |
 //! | `openapi` | all calls, as programs are told of them |
-//! | `path`, `query`, `resume`, `body`, `error`, `answer` | what comes in, and what goes out |
+//! | `path`, `parameter`, `query`, `resume`, `body`, `error`, `answer` | what comes in, and what goes out |
 //! | `frames` | events as they are sent, written once for all who watch |
 //! | `etag` | which generation of a service a caller knows |
 //! | `idempotency` | the key under which a repeated call is the same operation |
@@ -48,6 +48,7 @@ mod newcomers;
 mod openapi;
 mod operations;
 mod origin;
+mod parameter;
 mod path;
 mod placement;
 mod query;
@@ -59,9 +60,9 @@ mod services;
 mod user;
 mod watch;
 
-use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post};
+use axum::{Extension, Router};
 use muster_common::user::Verb;
 
 pub(crate) use access::{Api, Parts};
@@ -72,7 +73,6 @@ use sending::Sending;
 
 /// A call: its method and path, what it does, so that none is without an answer to who may, and who does it.
 struct Route {
-    #[cfg_attr(not(test), allow(dead_code))] // the handler knows it; held against the API's description
     method: &'static str,
     path: &'static str,
     verb: Verb,
@@ -176,8 +176,9 @@ pub(crate) fn router(api: Api) -> Router {
     let sending = Sending::default();
     let bounded = |routes: Vec<Route>, limit| {
         let mut v1 = Router::new();
-        for Route { method: _, path, verb, is_conditional, handler } in routes {
+        for Route { method, path, verb, is_conditional, handler } in routes {
             let handler = if is_conditional { handler } else { etag::without_if_match(handler) };
+            let handler = handler.layer(Extension(openapi::listed(method, path)));
             v1 = v1.route(path, guard::measured(path, user::admitted(&api, verb, handler)));
         }
         guard::bounded(v1, limit, &sending)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State as Context;
 use muster_common::id::{OperationId, ServiceId};
-use muster_common::operation::{Operation, OperationState, OperationSummary, Steer};
+use muster_common::operation::{Accepted, Operation, OperationState, OperationSummary, Steer};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -15,6 +15,7 @@ use super::body::Body;
 use super::error::ApiError;
 use super::etag::IfMatch;
 use super::idempotency::IdempotencyKey;
+use super::parameter::{OPERATION_STATE, SERVICE};
 use super::path::Named;
 use super::query::Parameters;
 use super::services::known;
@@ -27,15 +28,6 @@ const MAX_OPERATIONS: u64 = 100;
 /// The same when the caller does not say.
 const DEFAULT_OPERATIONS: u64 = 50;
 
-/// The answer to an accepted request.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Accepted {
-    service_id: String,
-    /// An addition to Drove's answer: how to ask for the progress.
-    operation_id: String,
-}
-
 /// `POST /localservices/operations`: accepted means committed; it goes on by itself. With `If-Match` only if its service
 /// is still of that generation.
 pub(super) async fn submit(
@@ -47,10 +39,7 @@ pub(super) async fn submit(
 ) -> Answer<Accepted> {
     let request = api.operation_in(&body)?;
     let submitted = api.submit(&user, request, key.as_ref(), expected.generation()).await?;
-    Ok(Data(Accepted {
-        service_id: submitted.service.to_string(),
-        operation_id: submitted.operation.to_string(),
-    }))
+    Ok(Data(Accepted { service_id: submitted.service, operation_id: submitted.operation }))
 }
 
 /// `POST /localservices/operations/{serviceId}/cancel`, as Drove has it: whatever can be cancelled of a service is.
@@ -102,17 +91,14 @@ async fn steer(
     let unknown = |_| ApiError::Refused(Refusal::UnknownOperation(operation.chars().take(255).collect()));
     let id = OperationId::new(&operation).map_err(unknown)?;
     let steered = api.steer(&user, id, steer).await?;
-    Ok(Data(Accepted {
-        service_id: steered.service.to_string(),
-        operation_id: steered.operation.to_string(),
-    }))
+    Ok(Data(Accepted { service_id: steered.service, operation_id: steered.operation }))
 }
 
 /// `GET /localservices/operations?state=&service=&from=&size=` (an addition to Drove's API): those at work, then
 /// finished ones, newest first. Of their slots they tell how many are where, and name some that failed or are away.
 pub(super) async fn list(Context(api): Context<Api>, query: Parameters) -> List<OperationSummary> {
-    let states = query.each::<OperationState>("state")?;
-    let services: Vec<String> = query.all("service").map(str::to_owned).collect();
+    let states = query.each::<OperationState>(&OPERATION_STATE)?;
+    let services = query.texts(&SERVICE);
     let range = query.range(MAX_OPERATIONS, DEFAULT_OPERATIONS)?;
     let show = move |state: &State| {
         let is_of =

@@ -6,6 +6,7 @@ use muster_common::placement::{ExecutorPlacement, SimulatedPlacement};
 use super::access::Api;
 use super::answer::{Answer, Data, List};
 use super::body::Body;
+use super::parameter::{DETAIL_PLACES, INSTANCES_PER_HOST};
 use super::path::Named;
 use super::query::{MAX_PAGE, Parameters};
 use super::services::known;
@@ -34,7 +35,7 @@ pub(super) async fn of_spec(
 ) -> List<ExecutorPlacement> {
     let range = query.range(MAX_PAGE, MAX_PAGE)?;
     let spec = api.spec_in(&body)?;
-    let count = query.within("instancesPerHost", 1..=MAX_PER_HOST)?.unwrap_or(1);
+    let count = query.within(&INSTANCES_PER_HOST, 1..=MAX_PER_HOST)?.unwrap_or(1);
     let show = move |state: &State| Ok(view::placement_of_spec(state, &spec, count, range));
     Ok(api.show(&query, show).await?.into())
 }
@@ -46,7 +47,7 @@ pub(super) async fn simulate(
     query: Parameters,
     Body(body): Body,
 ) -> Answer<SimulatedPlacement> {
-    let detail = query.flag("detail")?;
+    let detail = query.flag(&DETAIL_PLACES)?;
     let request = api.simulation_in(&body)?;
     let simulate = move |state: &State| {
         Ok(view::simulated_placement(state, &request.spec, request.num_instances, detail))

@@ -1,11 +1,14 @@
 //! A call's query, read leniently about what it does not know and strictly about what it does.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 
 use super::error::ApiError;
+use super::parameter::{FROM, Parameter, SIZE};
 use crate::state::view::Range;
 
 /// More parameters than a call has a use for that names nothing one by one.
@@ -14,9 +17,17 @@ pub(super) const MAX_PARAMETERS: usize = 64;
 /// The largest number that a paging parameter takes (drove-wire.md §1.3).
 pub(super) const MAX_PAGE: u64 = 2_147_483_646;
 
+/// What may be given to a call, as its description lists it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listed(pub(super) &'static [Parameter]);
+
 /// The parameters of a query, in their order; a name may repeat.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Parameters(Vec<(String, String)>);
+#[derive(Debug, Clone, Default)]
+pub(super) struct Parameters {
+    pairs: Vec<(String, String)>,
+    /// None where it is no call that is read.
+    listed: Option<Listed>,
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     type Rejection = ApiError;
@@ -34,7 +45,9 @@ impl<S: Send + Sync, const MOST: usize> FromRequestParts<S> for AtMost<MOST> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let problem = match Query::<Vec<(String, String)>>::from_request_parts(parts, state).await {
-            Ok(Query(pairs)) if pairs.len() <= MOST => return Ok(Self(Parameters(pairs))),
+            Ok(Query(pairs)) if pairs.len() <= MOST => {
+                return Ok(Self(Parameters { pairs, listed: parts.extensions.get().copied() }));
+            }
             Ok(Query(pairs)) => format!(
                 "the query has {} parameters, and this call takes {MOST} at most: leave out what it does not need, or ask \
                  in several calls",
@@ -49,95 +62,114 @@ impl<S: Send + Sync, const MOST: usize> FromRequestParts<S> for AtMost<MOST> {
 }
 
 impl Parameters {
-    /// The one value of `name`. Of several different ones nobody knows which is meant.
-    fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, ApiError> {
-        let mut values = self.all(name);
+    /// The one value of a parameter. Of several different ones nobody knows which is meant.
+    fn one(&self, parameter: &Parameter) -> Result<Option<&str>, ApiError> {
+        let mut values = self.all(parameter);
         let first = values.next();
         if values.any(|other| Some(other) != first) {
-            let problem = format!("query param {name} has several values; give it once");
-            return Err(ApiError::Validation(vec![problem]));
+            return Err(refused(parameter, " has several values; give it once"));
         }
         Ok(first)
     }
 
     /// Where a page begins and how many elements it has, `size` of them unless the caller says.
     pub(super) fn range(&self, most: u64, size: u64) -> Result<Range, ApiError> {
-        Ok((page(self.number("from", MAX_PAGE, 0)?), page(self.number("size", most, size)?)))
+        Ok((page(self.number(&FROM, MAX_PAGE, 0)?), page(self.number(&SIZE, most, size)?)))
     }
 
-    /// Every value of `name`.
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    /// Every value of a parameter.
+    pub(super) fn all(&self, parameter: &Parameter) -> impl Iterator<Item = &str> {
+        debug_assert!(
+            self.listed.is_none_or(|Listed(listed)| listed.iter().any(|one| one.is(parameter))),
+            "a call reads {parameter:?}, and its description does not list it",
+        );
+        let name = parameter.name;
+        self.pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether it is given at all.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.all(name).next().is_some()
+    pub(super) fn has(&self, parameter: &Parameter) -> bool {
+        self.all(parameter).next().is_some()
     }
 
     /// A number in `0..=most`, or `default` when it is not given.
-    pub(super) fn number(&self, name: &str, most: u64, default: u64) -> Result<u64, ApiError> {
-        Ok(self.within(name, 0..=most)?.unwrap_or(default))
+    pub(super) fn number(&self, parameter: &Parameter, most: u64, default: u64) -> Result<u64, ApiError> {
+        Ok(self.within(parameter, 0..=most)?.unwrap_or(default))
     }
 
     /// A whole number within bounds, if it is given.
-    pub(super) fn within<T>(&self, name: &str, bounds: RangeInclusive<T>) -> Result<Option<T>, ApiError>
+    pub(super) fn within<T>(
+        &self,
+        parameter: &Parameter,
+        bounds: RangeInclusive<T>,
+    ) -> Result<Option<T>, ApiError>
     where
         T: Copy + Into<i128> + TryFrom<i128>,
     {
-        let Some(text) = self.one(name)? else { return Ok(None) };
+        let Some(text) = self.one(parameter)? else { return Ok(None) };
         let (least, most): (i128, i128) = ((*bounds.start()).into(), (*bounds.end()).into());
         let problem = match text.parse::<i128>() {
-            Ok(number) if number < least => format!("must be greater than or equal to {least}"),
-            Ok(number) if number > most => format!("must be less than or equal to {most}"),
+            Ok(number) if number < least => format!(" must be greater than or equal to {least}"),
+            Ok(number) if number > most => format!(" must be less than or equal to {most}"),
             number => match number.ok().and_then(|number| T::try_from(number).ok()) {
                 Some(number) => return Ok(Some(number)),
-                None => "must be a whole number".to_owned(),
+                None => " must be a whole number".to_owned(),
             },
         };
-        Err(ApiError::Validation(vec![format!("query param {name} {problem}")]))
+        Err(refused(parameter, problem))
     }
 
-    /// Whether `name` is set: `?stale`, `?stale=true` and `?stale=1` set it.
-    pub(super) fn flag(&self, name: &str) -> Result<bool, ApiError> {
-        match self.one(name)? {
+    /// Whether a flag is set: `?stale`, `?stale=true` and `?stale=1` set it.
+    pub(super) fn flag(&self, parameter: &Parameter) -> Result<bool, ApiError> {
+        match self.one(parameter)? {
             None | Some("false" | "0") => Ok(false),
             Some("" | "true" | "1") => Ok(true),
-            Some(_) => {
-                Err(ApiError::Validation(vec![format!("query param {name} must be either true or false")]))
-            }
+            Some(_) => Err(refused(parameter, " must be either true or false")),
         }
     }
 
-    /// The value of `name`, if it is given.
-    pub(super) fn parsed<T>(&self, name: &str) -> Result<Option<T>, ApiError>
+    /// The value of a parameter, if it is given.
+    pub(super) fn parsed<T>(&self, parameter: &Parameter) -> Result<Option<T>, ApiError>
     where
-        T: std::str::FromStr<Err: std::fmt::Display>,
+        T: FromStr<Err: Display>,
     {
-        let problem = |error: T::Err| ApiError::Validation(vec![format!("query param {name} {error}")]);
-        self.one(name)?.map(|text| text.parse().map_err(problem)).transpose()
+        let problem = |error: T::Err| refused(parameter, format_args!(" {error}"));
+        self.one(parameter)?.map(|text| text.parse().map_err(problem)).transpose()
     }
 
-    /// The text of `name`; empty when it is not given.
-    pub(super) fn text(&self, name: &str) -> Result<String, ApiError> {
-        Ok(self.one(name)?.unwrap_or_default().to_owned())
+    /// The text of a parameter; empty when it is not given.
+    pub(super) fn text(&self, parameter: &Parameter) -> Result<String, ApiError> {
+        Ok(self.one(parameter)?.unwrap_or_default().to_owned())
     }
 
-    /// Every value of `name`, each parsed; all that cannot be are named at once.
-    pub(super) fn each<T>(&self, name: &str) -> Result<Vec<T>, ApiError>
+    /// Every value of a parameter, as it is.
+    pub(super) fn texts(&self, parameter: &Parameter) -> Vec<String> {
+        self.all(parameter).map(str::to_owned).collect()
+    }
+
+    /// Every value of a parameter, each parsed; all that cannot be are named at once.
+    pub(super) fn each<T>(&self, parameter: &Parameter) -> Result<Vec<T>, ApiError>
     where
-        T: std::str::FromStr<Err: std::fmt::Display>,
+        T: FromStr<Err: Display>,
     {
         let mut values = Vec::new();
         let mut errors = Vec::new();
-        for text in self.all(name) {
+        for text in self.all(parameter) {
             match text.parse() {
                 Ok(value) => values.push(value),
-                Err(error) => errors.push(format!("query param {name}: {error}")),
+                Err(error) => errors.push(problem(parameter, format_args!(": {error}"))),
             }
         }
         if errors.is_empty() { Ok(values) } else { Err(ApiError::Validation(errors)) }
     }
+}
+
+fn problem(parameter: &Parameter, what: impl Display) -> String {
+    format!("query param {}{what}", parameter.name)
+}
+
+fn refused(parameter: &Parameter, what: impl Display) -> ApiError {
+    ApiError::Validation(vec![problem(parameter, what)])
 }
 
 /// A paging parameter as a count of elements.
@@ -151,9 +183,11 @@ mod tests {
     use muster_common::instance::InstanceState;
 
     use super::*;
+    use crate::api::parameter::{EXECUTORS, INSTANCES_PER_HOST, OFFSET, STALE, STATE};
 
     fn query(pairs: &[(&str, &str)]) -> Parameters {
-        Parameters(pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect())
+        let pairs = pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        Parameters { pairs, listed: None }
     }
 
     fn refusal<T: std::fmt::Debug>(result: Result<T, ApiError>) -> String {
@@ -165,18 +199,18 @@ mod tests {
 
     #[test]
     fn numbers_are_bounded_and_the_refusal_names_the_parameter() {
-        assert_eq!(query(&[]).number("from", MAX_PAGE, 7).unwrap(), 7);
-        let count = |text| query(&[("count", text)]).within("count", 1..=256_u32);
+        assert_eq!(query(&[]).number(&FROM, MAX_PAGE, 7).unwrap(), 7);
+        let count = |text| query(&[("instancesPerHost", text)]).within(&INSTANCES_PER_HOST, 1..=256_u32);
         assert_eq!(
-            (query(&[]).within("count", 1..=256_u32).unwrap(), count("256").unwrap()),
+            (query(&[]).within(&INSTANCES_PER_HOST, 1..=256_u32).unwrap(), count("256").unwrap()),
             (None, Some(256))
         );
-        assert_eq!(refusal(count("0")), "query param count must be greater than or equal to 1");
-        assert_eq!(refusal(count("257")), "query param count must be less than or equal to 256");
-        assert_eq!(query(&[("offset", "-1")]).within("offset", i64::MIN..=i64::MAX).unwrap(), Some(-1));
-        assert_eq!(query(&[("from", "3"), ("from", "3")]).number("from", MAX_PAGE, 0).unwrap(), 3);
+        assert_eq!(refusal(count("0")), "query param instancesPerHost must be greater than or equal to 1");
+        assert_eq!(refusal(count("257")), "query param instancesPerHost must be less than or equal to 256");
+        assert_eq!(query(&[("offset", "-1")]).within(&OFFSET, i64::MIN..=i64::MAX).unwrap(), Some(-1));
+        assert_eq!(query(&[("from", "3"), ("from", "3")]).number(&FROM, MAX_PAGE, 0).unwrap(), 3);
         assert_eq!(
-            refusal(query(&[("from", "3"), ("from", "4")]).number("from", MAX_PAGE, 0)),
+            refusal(query(&[("from", "3"), ("from", "4")]).number(&FROM, MAX_PAGE, 0)),
             "query param from has several values; give it once"
         );
         for (text, problem) in [
@@ -186,7 +220,7 @@ mod tests {
             ("x", "query param from must be a whole number"),
             ("", "query param from must be a whole number"),
         ] {
-            assert_eq!(refusal(query(&[("from", text)]).number("from", MAX_PAGE, 0)), problem, "{text:?}");
+            assert_eq!(refusal(query(&[("from", text)]).number(&FROM, MAX_PAGE, 0)), problem, "{text:?}");
         }
     }
 
@@ -196,7 +230,7 @@ mod tests {
             let query = vec!["id=e"; count].join("&");
             let (mut parts, ()) = http::Request::get(format!("/x?{query}")).body(()).unwrap().into_parts();
             let read = AtMost::<MOST>::from_request_parts(&mut parts, &()).now_or_never();
-            read.expect("nothing is waited for").map(|AtMost(query)| query.all("id").count())
+            read.expect("nothing is waited for").map(|AtMost(query)| query.all(&EXECUTORS).count())
         }
         assert_eq!(read::<64>(64).unwrap(), 64);
         assert_eq!(read::<300>(300).unwrap(), 300);
@@ -216,19 +250,27 @@ mod tests {
             (&[("stale", "true")], true),
             (&[("stale", "false")], false),
         ] {
-            assert_eq!(query(pairs).flag("stale").unwrap(), set, "{pairs:?}");
+            assert_eq!(query(pairs).flag(&STALE).unwrap(), set, "{pairs:?}");
         }
         assert_eq!(
-            refusal(query(&[("stale", "maybe")]).flag("stale")),
+            refusal(query(&[("stale", "maybe")]).flag(&STALE)),
             "query param stale must be either true or false"
         );
     }
 
     #[test]
     fn repeated_values_are_all_read_in_any_case_and_all_problems_are_named() {
-        let states = query(&[("state", "healthy"), ("state", "READY")]).each::<InstanceState>("state");
+        let states = query(&[("state", "healthy"), ("state", "READY")]).each::<InstanceState>(&STATE);
         assert_eq!(states.unwrap(), [InstanceState::Healthy, InstanceState::Ready]);
-        let problems = refusal(query(&[("state", "a"), ("state", "b")]).each::<InstanceState>("state"));
+        let problems = refusal(query(&[("state", "a"), ("state", "b")]).each::<InstanceState>(&STATE));
         assert!(problems.contains("'a'") && problems.contains("'b'"), "{problems}");
+    }
+
+    #[test]
+    #[should_panic(expected = "its description does not list it")]
+    fn a_call_is_asked_for_nothing_that_its_description_does_not_list() {
+        let query = Parameters { pairs: Vec::new(), listed: Some(Listed(&[FROM, SIZE])) };
+        assert!(query.range(MAX_PAGE, MAX_PAGE).is_ok());
+        assert!(query.flag(&STALE).is_ok());
     }
 }

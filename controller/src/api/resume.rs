@@ -1,52 +1,28 @@
-//! Where a reader of events was: `from=<revision>` when it saw all of a revision, `<revision>.<n>` when it saw the
-//! events of that revision up to the n-th (counted from 0).
+//! Where a caller goes on who reads a stream and comes again.
 
+use std::fmt::Display;
 use std::str::FromStr;
 
-use muster_common::id::Revision;
+use http::HeaderMap;
+use muster_common::rest::LAST_EVENT_ID;
 
-use crate::state::EventPosition;
+use super::error::ApiError;
+use super::parameter::Parameter;
+use super::query::Parameters;
 
-/// The last event that a reader saw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Resume(pub(super) EventPosition);
-
-/// A text that is no such place.
-#[derive(Debug, thiserror::Error)]
-#[error("must be a revision, or what an event's id says")]
-pub(super) struct NoPlace;
-
-impl FromStr for Resume {
-    type Err = NoPlace;
-
-    fn from_str(text: &str) -> Result<Self, NoPlace> {
-        let (revision, n) = match text.split_once('.') {
-            Some((revision, n)) => (revision, n.parse().map_err(|_| NoPlace)?),
-            None => (text, u32::MAX),
-        };
-        Ok(Self((Revision(revision.parse().map_err(|_| NoPlace)?), n)))
-    }
-}
-
-/// As [`Resume`] reads it.
-pub(super) fn id((revision, n): EventPosition) -> String {
-    if n == u32::MAX { revision.to_string() } else { format!("{revision}.{n}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_read_as_it_is_written() {
-        for (text, place) in
-            [("0", (Revision(0), u32::MAX)), ("7", (Revision(7), u32::MAX)), ("7.0", (Revision(7), 0))]
-        {
-            assert_eq!(text.parse::<Resume>().unwrap(), Resume(place));
-            assert_eq!(id(place), text);
-        }
-        for text in ["", "x", "7.", ".1", "7.x", "-1"] {
-            assert!(text.parse::<Resume>().is_err(), "{text:?}");
-        }
-    }
+/// The id of the last message that a caller saw: in the header that clients of server-sent events send by themselves, or
+/// in `parameter`.
+pub(super) fn resumed<T>(
+    headers: &HeaderMap,
+    query: &Parameters,
+    parameter: &Parameter,
+) -> Result<Option<T>, ApiError>
+where
+    T: FromStr<Err: Display>,
+{
+    let Some(header) = headers.get(LAST_EVENT_ID) else { return query.parsed(parameter) };
+    let problem =
+        || ApiError::Validation(vec![format!("the header {LAST_EVENT_ID} is not the id of a message")]);
+    let place = header.to_str().ok().and_then(|text| text.parse().ok());
+    place.map(Some).ok_or_else(problem)
 }

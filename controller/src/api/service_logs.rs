@@ -11,6 +11,8 @@ use futures::Stream;
 use futures::stream::unfold;
 use http::HeaderMap;
 use muster_common::id::{ExecutorId, InstanceId, ServiceId};
+use muster_common::log_stream::LogSource;
+use muster_common::rest::HEARTBEAT;
 use muster_common::time::LedTime;
 use muster_proto::v1;
 use muster_proto::v1::read_log::From;
@@ -23,10 +25,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::access::Api;
 use super::error::ApiError;
 use super::log_place::LogPlace;
-use super::logs::{STOPPING, Source, Told, Wanted, resumed};
+use super::logs::{STOPPING, Told, Wanted};
 use super::newcomers::Newcomers;
+use super::parameter::{LOG_PLACES, OLD_LOGS};
 use super::path::Named;
 use super::query::Parameters;
+use super::resume::resumed;
 use super::service_place::{Reached, ServicePlace};
 use super::services::known;
 use crate::relay::{LogReading, RelayError, Relays};
@@ -46,8 +50,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// Where reading begins of what came later.
 const BEGINNING: Reached = Reached::At(LogPlace(v1::LogPlace { segment: 0, offset: 0 }));
-/// How long a stream is silent at most.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// `GET /localservices/{id}/logs?tail=|since=&follow=&old=&from=`: a stream as that of one instance, whose messages
 /// say of which they are. Those that come while it is followed are followed too, from their beginning. One that
@@ -61,9 +63,9 @@ pub(super) async fn of_service(
     query: Parameters,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
     let place_here = api.service_logs_place()?;
-    let resumed: Option<ServicePlace> = resumed(&headers, &query)?;
+    let resumed: Option<ServicePlace> = resumed(&headers, &query, &LOG_PLACES)?;
     let wanted = Wanted::of(&headers, &query, None)?;
-    let with_old = query.flag("old")?;
+    let with_old = query.flag(&OLD_LOGS)?;
     let state = api.read(&query).await?;
     let service = match known(&state, &service) {
         Ok(service) => service.id.clone(),
@@ -107,7 +109,7 @@ enum Message {
     Reached(InstanceId, Reached),
     /// All are named who ended before.
     KnownBefore(LedTime),
-    Of(Arc<Source>, Told),
+    Of(Arc<LogSource>, Told),
     OfAll(Told),
 }
 
@@ -186,7 +188,7 @@ struct Gathering {
 
 /// An instance that is to be read.
 struct Turn {
-    source: Arc<Source>,
+    source: Arc<LogSource>,
     executor: ExecutorId,
     ask: v1::ReadLog,
 }
@@ -268,8 +270,11 @@ impl Gathering {
         let named = self.resumed.iter().flat_map(ServicePlace::instances);
         for instance in named.filter(|instance| state.instance(instance).is_none()) {
             let why = "nothing is known of it any more, and its log went with it".to_owned();
-            let source =
-                Source { instance_id: instance.clone(), executor_id: String::new(), hostname: String::new() };
+            let source = LogSource {
+                instance_id: instance.clone(),
+                executor_id: String::new(),
+                hostname: String::new(),
+            };
             let _ = self.told.send(Message::Reached(instance.clone(), Reached::End)).await;
             let _ = self.told.send(Message::Of(source.into(), Told::Unavailable(why))).await;
         }
@@ -298,7 +303,7 @@ impl Gathering {
         let id = &instance.record.id;
         let executor = &instance.record.slot.executor;
         let hostname = state.executor(executor).map(|known| known.record.hostname.clone());
-        let source = Arc::new(Source {
+        let source = Arc::new(LogSource {
             instance_id: id.clone(),
             executor_id: executor.to_string(),
             hostname: hostname.unwrap_or_default(),
@@ -329,7 +334,7 @@ impl Gathering {
 /// Reads one log to its end. A follower waits for a node that is away, and for an instance that has not begun to write.
 async fn read_one(
     mut reading: LogReading,
-    source: Arc<Source>,
+    source: Arc<LogSource>,
     follow: bool,
     states: watch::Receiver<Arc<State>>,
     told: mpsc::Sender<Message>,

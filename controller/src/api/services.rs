@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State as Context;
+use muster_common::generation::SpecGeneration;
 use muster_common::id::{Generation, ServiceId, SlotId};
 use muster_common::service::ServiceSummary;
-use muster_common::slot::{ReplaceMode, SlotStatus};
+use muster_common::slot::SlotInfo;
 use muster_common::spec::{LocalServiceSpec, masked};
-use muster_common::time::Timestamp;
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::access::Api;
 use super::answer::{List, Listed};
@@ -58,24 +56,6 @@ pub(super) async fn spec(
     Ok(known_to_caller.answer(service.generation, || masked(service.spec())))
 }
 
-/// One slot of a service: what is asked of it, and what its executor says.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SlotInfo {
-    executor_id: String,
-    index: u32,
-    epoch: u64,
-    generation: u64,
-    /// The generation of the spec that it must run.
-    spec_generation: u64,
-    mode: ReplaceMode,
-    /// Absent until its executor has spoken of the present epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<SlotStatus>,
-    /// The instances in it that may still run.
-    instances: Vec<String>,
-}
-
 /// `GET /localservices/{id}/slots?from=&size=` (an addition to Drove's API).
 pub(super) async fn slots(
     Context(api): Context<Api>,
@@ -86,12 +66,12 @@ pub(super) async fn slots(
     let show = move |state: &State| {
         let service = known(state, &service)?;
         let slot_info = |(id, slot): (SlotId, &Arc<Slot>)| SlotInfo {
-            instances: state.live_instances_in(&id).map(|instance| instance.record.id.to_string()).collect(),
-            executor_id: id.executor.to_string(),
+            instances: state.live_instances_in(&id).map(|instance| instance.record.id.clone()).collect(),
+            executor_id: id.executor,
             index: id.index,
-            epoch: slot.epoch.0,
-            generation: slot.generation.0,
-            spec_generation: slot.spec.0,
+            epoch: slot.epoch,
+            generation: slot.generation,
+            spec_generation: slot.spec,
             mode: slot.mode,
             status: slot.current_status().cloned(),
         };
@@ -108,38 +88,18 @@ pub(super) fn known<'a>(state: &'a State, service: &str) -> Result<&'a Arc<Servi
         .ok_or_else(|| ApiError::NotFound(format!("Local service {service} not found")))
 }
 
-/// One spec that a service has or had.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct GenerationInfo {
-    generation: Generation,
-    created: Timestamp,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    by: String,
-    /// The generation whose spec this is again, when a rollback brought it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    restores: Option<Generation>,
-    /// Whether users want it everywhere.
-    wanted: bool,
-    /// Whether new slots are given it, and a rollback brings it back.
-    stable: bool,
-    /// How many slots are asked to run it.
-    slots: usize,
-    spec: LocalServiceSpec,
-}
-
 /// `GET /localservices/{id}/generations?from=&size=` (an addition to Drove's API): the specs that it can be rolled back
 /// to, newest first, masked.
 pub(super) async fn generations(
     Context(api): Context<Api>,
     Named(service): Named<String>,
     query: Parameters,
-) -> List<GenerationInfo> {
+) -> List<SpecGeneration> {
     let range = query.range(MAX_PAGE, MAX_PAGE)?;
     let show = move |state: &State| {
         let service = known(state, &service)?;
         let specs = &service.specs;
-        let info = |(generation, version): (Generation, &Arc<SpecVersion>)| GenerationInfo {
+        let info = |(generation, version): (Generation, &Arc<SpecVersion>)| SpecGeneration {
             generation,
             created: version.at,
             by: version.by.clone(),

@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State as Context;
@@ -13,22 +12,23 @@ use bytes::Bytes;
 use futures::stream::unfold;
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use muster_common::event::{Event, EventType};
-use muster_common::id::Revision;
+use muster_common::event::{EventType, ResumeFrom};
+use muster_common::event_stream::{self, WatchEnd};
+use muster_common::id::{ExecutorId, Revision, ServiceId};
+use muster_common::rest::HEARTBEAT;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::access::Api;
-use super::error::{ApiError, ResumeFrom};
+use super::error::ApiError;
 use super::frames::{Frame, Framed, written};
+use super::parameter::{EVENT_TYPE, EXECUTOR, RESUME, SERVICE, STALE};
 use super::query::Parameters;
-use super::resume::{Resume, id};
+use super::resume::resumed;
 use crate::raft::Consensus;
-use crate::state::{EventPosition, State};
+use crate::state::{EventPosition, Happening, State};
 
-/// How long a stream is silent at most.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How many events are made ready in one go.
 const BATCH: usize = 256;
 
@@ -44,19 +44,12 @@ pub(super) async fn watch(
 ) -> Result<Response, ApiError> {
     let place = api.watch_place()?;
     let wanted = Wanted::by(&query)?;
-    let from = match headers.get("last-event-id").map(|header| header.to_str()) {
-        Some(header) => {
-            let problem = "the header Last-Event-ID is not the id of an event";
-            let header = header.ok().and_then(|text| text.parse::<Resume>().ok());
-            Some(header.ok_or_else(|| ApiError::Validation(vec![problem.to_owned()]))?)
-        }
-        None => query.parsed::<Resume>("from")?,
-    };
-    let (seen, state) = if let Some(Resume(seen)) = from {
+    let from: Option<EventPosition> = resumed(&headers, &query, &RESUME)?;
+    let (seen, state) = if let Some(seen) = from {
         (seen, api.read_from(&query, seen).await?)
     } else {
         let state = api.read(&query).await?;
-        ((state.revision(), u32::MAX), state)
+        (EventPosition::end_of(state.revision()), state)
     };
     let mut frames = api.frames().subscribe();
     reached(&mut frames, state.revision())
@@ -70,7 +63,7 @@ pub(super) async fn watch(
         frames,
         state: api.watch_state(),
         shutdown: api.shutdown(),
-        group: (!query.flag("stale")?).then(|| api.consensus().clone()),
+        group: (!query.flag(&STALE)?).then(|| api.consensus().clone()),
         _place: place,
     };
     let sent = unfold(reader, |mut reader| async move {
@@ -97,25 +90,22 @@ struct Wanted {
 
 impl Wanted {
     fn by(query: &Parameters) -> Result<Self, ApiError> {
-        let texts = |name| query.all(name).map(str::to_owned).collect();
-        Ok(Self { types: query.each("type")?, services: texts("service"), executors: texts("executor") })
+        let (services, executors) = (query.texts(&SERVICE), query.texts(&EXECUTOR));
+        Ok(Self { types: query.each(&EVENT_TYPE)?, services, executors })
     }
 
     /// What is said of an executor is said of all that lives on it, and so of every service.
-    fn admits(&self, event: &Event) -> bool {
-        let told = |tag| event.metadata.get(tag).and_then(|value| value.as_str());
-        let (service, executor) =
-            (told("LOCAL_SERVICE_ID").or_else(|| told("SERVICE_ID")), told("EXECUTOR_ID"));
-        let names = |names: &[String], told: Option<&str>| {
-            told.is_some_and(|told| names.iter().any(|name| name == told))
-        };
+    fn admits(&self, what: &Happening) -> bool {
+        let names =
+            |names: &[String], id: Option<&str>| id.is_some_and(|id| names.iter().any(|name| name == id));
+        let (service, executor) = what.about();
         let of_service = match (service, executor) {
             (None, Some(_)) => true,
-            (service, _) => names(&self.services, service),
+            (service, _) => names(&self.services, service.map(ServiceId::as_str)),
         };
-        (self.types.is_empty() || self.types.contains(&event.kind))
+        (self.types.is_empty() || self.types.contains(&what.kind()))
             && (self.services.is_empty() || of_service)
-            && (self.executors.is_empty() || names(&self.executors, executor))
+            && (self.executors.is_empty() || names(&self.executors, executor.map(ExecutorId::as_str)))
     }
 }
 
@@ -127,31 +117,7 @@ enum Next {
     /// It has seen everything.
     Nothing,
     /// It cannot be told everything any more.
-    End(End, Revision),
-}
-
-/// Why a stream ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// What it asked for is forgotten, or never happened here.
-    Compacted,
-    /// It read so slowly that what it did not read is forgotten.
-    SlowConsumer,
-    /// No majority answers this controller, so that events may happen elsewhere: another one may go on.
-    NoLeader,
-    /// The controller is stopping: another one goes on from the same place.
-    ShuttingDown,
-}
-
-impl End {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Compacted => "COMPACTED",
-            Self::SlowConsumer => "SLOW_CONSUMER",
-            Self::NoLeader => "NO_LEADER",
-            Self::ShuttingDown => "SHUTTING_DOWN",
-        }
-    }
+    End(WatchEnd, Revision),
 }
 
 /// How far a reader is, and what it wants.
@@ -166,18 +132,18 @@ impl Progress {
     fn next(&mut self, latest: &Framed) -> Next {
         let state = &latest.state;
         if !state.can_resume(self.seen) {
-            let end = if self.has_begun { End::SlowConsumer } else { End::Compacted };
+            let end = if self.has_begun { WatchEnd::SlowConsumer } else { WatchEnd::Compacted };
             return Next::End(end, state.events_compacted());
         }
         self.has_begun = true;
         let events: Vec<_> = state.events_behind(self.seen).take(BATCH).collect();
         let Some((last, _)) = events.last() else {
-            self.seen = (state.revision(), u32::MAX);
+            self.seen = EventPosition::end_of(state.revision());
             return Next::Nothing;
         };
         self.seen = **last;
-        let frames = events.into_iter().map(|(position, record)| latest.frame(*position, record));
-        Next::Events(frames.filter(|frame| self.wanted.admits(&frame.event)).collect())
+        let wanted = events.into_iter().filter(|(_, record)| self.wanted.admits(&record.what));
+        Next::Events(wanted.map(|(position, record)| latest.frame(*position, record)).collect())
     }
 }
 
@@ -223,14 +189,14 @@ impl Reader {
 
     /// Until there is a reason to look again.
     async fn wait(&mut self) {
-        let (seen, _) = self.progress.seen;
+        let seen = self.progress.seen.revision;
         tokio::select! {
             biased;
-            () = self.shutdown.cancelled() => self.end(End::ShuttingDown, seen),
+            () = self.shutdown.cancelled() => self.end(WatchEnd::ShuttingDown, seen),
             // Before what changes: there may always be something, and never what this reader wants.
             () = sleep_until(self.heartbeat) => self.beat(seen).await,
             changed = self.frames.changed() => if changed.is_err() {
-                self.end(End::ShuttingDown, seen);
+                self.end(WatchEnd::ShuttingDown, seen);
             },
         }
     }
@@ -245,10 +211,10 @@ impl Reader {
         };
         let end = tokio::select! {
             biased;
-            () = self.shutdown.cancelled() => Some(End::ShuttingDown),
+            () = self.shutdown.cancelled() => Some(WatchEnd::ShuttingDown),
             known = barrier => known.err().map(|error| {
                 tracing::debug!(%error, "a reader of events is sent elsewhere");
-                End::NoLeader
+                WatchEnd::NoLeader
             }),
         };
         if let Some(end) = end {
@@ -257,7 +223,7 @@ impl Reader {
         // The group's answer may have brought what happened meanwhile.
         let known = self.state.borrow().revision();
         if reached(&mut self.frames, known).await.is_err() {
-            return self.end(End::ShuttingDown, seen);
+            return self.end(WatchEnd::ShuttingDown, seen);
         }
         let latest = self.frames.borrow_and_update().clone();
         loop {
@@ -269,21 +235,21 @@ impl Reader {
                 }
                 Next::End(end, resume_from) => return self.end(end, resume_from),
                 Next::Nothing => {
-                    return self.ready.push_back(told("HEARTBEAT", &self.progress.seen));
+                    return self.ready.push_back(told(event_stream::HEARTBEAT, self.progress.seen));
                 }
             }
         }
     }
 
-    fn end(&mut self, end: End, resume_from: Revision) {
+    fn end(&mut self, end: WatchEnd, resume_from: Revision) {
         self.is_over = true;
-        self.ready.push_back(told(end.name(), &(resume_from, u32::MAX)));
+        self.ready.push_back(told(end.as_str(), EventPosition::end_of(resume_from)));
     }
 }
 
 /// What is said of the stream itself. Its id is where a reader can go on.
-fn told(name: &str, position: &EventPosition) -> Bytes {
-    written(&id(*position), name, &ResumeFrom { resume_from: position.0 })
+fn told(name: &str, position: EventPosition) -> Bytes {
+    written(position, name, &ResumeFrom { resume_from: position.revision })
 }
 
 #[cfg(test)]
@@ -293,8 +259,8 @@ mod tests {
     use crate::state::{Change, Command, Retention};
 
     fn seen(fixture: &Fixture, from: Revision) -> Progress {
-        assert!(fixture.state.can_resume((from, u32::MAX)));
-        Progress { seen: (from, u32::MAX), has_begun: false, wanted: Wanted::default() }
+        assert!(fixture.state.can_resume(EventPosition::end_of(from)));
+        Progress { seen: EventPosition::end_of(from), has_begun: false, wanted: Wanted::default() }
     }
 
     fn framed(fixture: &Fixture) -> Framed {
@@ -338,14 +304,14 @@ mod tests {
         fixture.apply(&Command::Plan { at: fixture.now, changes: vec![Change::Retain(retention)] });
         happen(&mut fixture, 5);
         let compacted = fixture.state.events_compacted();
-        assert_eq!(slow.next(&framed(&fixture)), Next::End(End::SlowConsumer, compacted));
-        assert_eq!(late.next(&framed(&fixture)), Next::End(End::Compacted, compacted));
+        assert_eq!(slow.next(&framed(&fixture)), Next::End(WatchEnd::SlowConsumer, compacted));
+        assert_eq!(late.next(&framed(&fixture)), Next::End(WatchEnd::Compacted, compacted));
         let mut ahead = Progress {
-            seen: (fixture.state.revision().next(), 0),
+            seen: EventPosition::new(fixture.state.revision().next(), 0),
             has_begun: false,
             wanted: Wanted::default(),
         };
-        assert_eq!(ahead.next(&framed(&fixture)), Next::End(End::Compacted, compacted));
+        assert_eq!(ahead.next(&framed(&fixture)), Next::End(WatchEnd::Compacted, compacted));
     }
 
     #[test]
@@ -354,7 +320,7 @@ mod tests {
         let mut progress = seen(&fixture, fixture.state.revision());
         fixture.apply(&Command::Plan { at: fixture.now, changes: Vec::new() });
         assert_eq!(progress.next(&framed(&fixture)), Next::Nothing);
-        assert_eq!(progress.seen.0, fixture.state.revision());
+        assert_eq!(progress.seen.revision, fixture.state.revision());
     }
 
     #[test]
@@ -363,17 +329,21 @@ mod tests {
         let before = fixture.state.revision();
         fixture.report_in("i1", &slot_id("web-1", "e1", 0), &UP_AND_DOWN);
         fixture.report_in("i2", &slot_id("db-1", "e2", 0), &UP_AND_DOWN);
-        let told = |wanted: Wanted| {
+        let told = |wanted: Wanted| -> Vec<&str> {
             let mut progress = Progress { wanted, ..seen(&fixture, before) };
             match progress.next(&framed(&fixture)) {
                 Next::Events(frames) => {
-                    let ids = frames.iter().map(|frame| frame.event.metadata["INSTANCE_ID"].to_string());
-                    ids.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+                    let told = |frame: &Arc<Frame>| String::from_utf8_lossy(&frame.bytes).into_owned();
+                    let told: String = frames.iter().map(told).collect();
+                    ["i1", "i2"]
+                        .into_iter()
+                        .filter(|id| told.contains(&format!(r#""INSTANCE_ID":"{id}""#)))
+                        .collect()
                 }
                 other => panic!("{other:?}"),
             }
         };
-        let (one, other) = ("\"i1\"", "\"i2\"");
+        let (one, other) = ("i1", "i2");
         let texts = |text: &str| vec![text.to_owned()];
         assert_eq!(told(Wanted::default()), [one, other]);
         assert_eq!(told(Wanted { services: texts("db-1"), ..Wanted::default() }), [other]);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metrics::gauge;
+use muster_common::command_end::CommandEnd;
 use muster_common::problem::printable;
 use muster_platform::channel::words_of;
 use muster_proto::v1;
@@ -37,7 +38,7 @@ pub(crate) enum Up {
     /// A piece of a command's output.
     Output(exec_output::Body),
     /// A command's end; the last.
-    Ended(v1::ExecEnd),
+    Ended(CommandEnd),
 }
 
 /// An open relay. Dropping it ends what goes on at its other end.
@@ -106,7 +107,7 @@ impl Relay {
                     self.owed += bytes.len() as u64;
                     return Ok(Some(Up::Output(output)));
                 }
-                Some(Body::ExecEnd(end)) => return Ok(Some(Up::Ended(end))),
+                Some(Body::ExecEnd(end)) => return Ok(Some(Up::Ended(end.into()))),
                 Some(Body::Begin(_)) => return Err(self.misunderstood("a beginning in the middle")),
                 Some(Body::ExecOutput(v1::ExecOutput { body: None })) | None => {
                     return Err(self.misunderstood("a message of an unknown kind"));

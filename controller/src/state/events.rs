@@ -14,7 +14,7 @@ use muster_common::service::ServiceState;
 use muster_common::spec::{CpuCount, LocalServiceSpec};
 use muster_common::time::{LedTime, Timestamp};
 
-use super::{ExecNoted, Moment, Service};
+use super::{EventPosition, ExecNoted, Moment, Service};
 
 /// What an event tells. How it is written on the wire is for the view to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -189,6 +189,22 @@ impl Happening {
         }
     }
 
+    /// The service and the executor that it is about, where it is about such.
+    pub(crate) const fn about(&self) -> (Option<&ServiceId>, Option<&ExecutorId>) {
+        match self {
+            Self::Service { service, .. } | Self::Operation { service, .. } => (Some(service), None),
+            Self::Instance { service, executor, .. } | Self::Exec(ExecNoted { service, executor, .. }) => {
+                (Some(service), Some(executor))
+            }
+            Self::ExecutorAdded { executor, .. }
+            | Self::ExecutorDuty { executor, .. }
+            | Self::ExecutorContact { executor, .. } => (None, Some(executor)),
+            Self::LeadershipAcquired { .. } | Self::LeadershipLost { .. } | Self::ClusterState { .. } => {
+                (None, None)
+            }
+        }
+    }
+
     /// Its kind on the wire.
     #[must_use]
     pub const fn kind(&self) -> EventType {
@@ -248,9 +264,6 @@ pub struct EventRecord {
     pub what: Happening,
 }
 
-/// Where an event stands: the revision that caused it, and which of that revision's it is.
-pub(crate) type EventPosition = (Revision, u32);
-
 /// The least difference between the times of two revisions, in ms.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -270,11 +283,11 @@ impl Events {
     pub(super) fn push(&mut self, revision: Revision, moment: Moment, what: Happening, max: u32) {
         let Moment { led, at } = moment;
         let (n, at) = match self.log.back() {
-            Some(((last, n), newest)) if *last == revision => (n + 1, newest.at),
+            Some((last, newest)) if last.revision == revision => (last.n + 1, newest.at),
             Some((_, newest)) => (0, at.max(newest.at.plus(TICK))),
             None => (0, at),
         };
-        self.append((revision, n), EventRecord { at, led, what });
+        self.append(EventPosition::new(revision, n), EventRecord { at, led, what });
         self.trim(max);
     }
 
@@ -292,7 +305,7 @@ impl Events {
 
     /// How many events `revision`, the last one, has brought so far.
     pub(super) fn count_of(&self, revision: Revision) -> u32 {
-        self.log.back().filter(|((last, _), _)| *last == revision).map_or(0, |((_, n), _)| n + 1)
+        self.log.back().filter(|(last, _)| last.revision == revision).map_or(0, |(last, _)| last.n + 1)
     }
 
     pub(super) fn compacted(&self) -> Revision {
@@ -322,7 +335,7 @@ impl Events {
 
     /// Whether nothing that came after `position` is missing.
     pub(super) fn reach_back_to(&self, position: EventPosition) -> bool {
-        position.0 > self.compacted || position == (self.compacted, u32::MAX)
+        position.revision > self.compacted || position == EventPosition::end_of(self.compacted)
     }
 
     /// The oldest event's time, to know when retention is due.
@@ -343,7 +356,7 @@ impl Events {
     fn drop_oldest(&mut self) {
         if let Some((position, _)) = self.log.pop_front() {
             // What a restored group lost is later than all that is kept of it.
-            self.compacted = self.compacted.max(position.0);
+            self.compacted = self.compacted.max(position.revision);
         }
     }
 }

@@ -31,6 +31,7 @@ pub(crate) mod command;
 mod contact;
 mod desired;
 mod duty;
+mod event_position;
 mod events;
 mod executor;
 mod instances;
@@ -79,7 +80,8 @@ use tags::amended;
 pub(crate) use clock::{as_ms, whole};
 pub(crate) use command::{Change, ExecNoted, ExecutorReport};
 pub use command::{Command, Wish};
-pub(crate) use events::{EventPosition, EventRecord, Happening};
+pub(crate) use event_position::EventPosition;
+pub(crate) use events::{EventRecord, Happening};
 pub(crate) use executor::{Drain, Executor};
 pub(crate) use instances::{Instance, Moment, Population, Remark};
 pub(crate) use muster_common::executor::Contact;
@@ -398,7 +400,7 @@ impl State {
         &self,
         revision: Revision,
     ) -> impl DoubleEndedIterator<Item = (&EventPosition, &Arc<EventRecord>)> {
-        self.events_behind((revision, u32::MAX))
+        self.events_behind(EventPosition::end_of(revision))
     }
 
     /// The events after the one at `position`, oldest first.
@@ -413,7 +415,7 @@ impl State {
     /// it has happened here.
     #[must_use]
     pub(crate) fn can_resume(&self, position: EventPosition) -> bool {
-        self.events.reach_back_to(position) && position.0 <= self.revision
+        self.events.reach_back_to(position) && position.revision <= self.revision
     }
 
     /// Events up to and with this revision may be missing from [`Self::events_after`].

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use muster_common::exec_channel::TerminalSize;
 use muster_common::id::InstanceId;
 use muster_proto::v1;
 use muster_proto::v1::exec_input::Body as Input;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 
 use super::Node;
 use super::line::{Line, Refusal};
-use crate::runner::{ExecEnd, ExecIo, ExecOutput, ExecRequest, RunnerError, TerminalSize};
+use crate::runner::{ExecEnd, ExecIo, ExecOutput, ExecRequest, RunnerError};
 use crate::supervisor::Running;
 
 /// How much input is on its way at most, and what each piece of it costs beside what it carries.
@@ -25,8 +26,6 @@ const PIECES: usize = 2_048;
 const SIGNALS: usize = 16;
 /// How many pieces of output wait for the user.
 const OUTPUT: usize = 1;
-/// What a terminal has whose user does not say.
-const TERMINAL: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
 /// What a command is told while it runs, from the relay's connection.
 pub(super) struct Inputs {
@@ -44,7 +43,7 @@ pub(super) struct Told {
 
 pub(super) fn inputs() -> (Inputs, Told) {
     let (stdin, read_stdin) = mpsc::channel(PIECES);
-    let (sizes, seen_sizes) = watch::channel(TERMINAL);
+    let (sizes, seen_sizes) = watch::channel(TerminalSize::USUAL);
     let (signals, heard_signals) = mpsc::channel(SIGNALS);
     (
         Inputs { stdin: Some(stdin), sizes, signals },
@@ -66,7 +65,7 @@ impl Inputs {
                 true
             }
             Some(Input::Resize(size)) => {
-                self.sizes.send_replace(terminal_size(size));
+                self.sizes.send_replace(size.into());
                 true
             }
             Some(Input::Signal(number)) => {
@@ -80,11 +79,6 @@ impl Inputs {
     }
 }
 
-fn terminal_size(size: v1::TerminalSize) -> TerminalSize {
-    let number = |wanted: u32, usual: u16| u16::try_from(wanted).ok().filter(|&n| n > 0).unwrap_or(usual);
-    TerminalSize { rows: number(size.rows, TERMINAL.rows), columns: number(size.columns, TERMINAL.columns) }
-}
-
 /// Runs it to its end, or to the end of its time.
 pub(super) async fn run(node: &Node, ask: v1::StartExec, told: Told, line: Line) -> Result<Up, Refusal> {
     let Running { plan, workload, runner } = running(node, &ask.instance).await?;
@@ -96,7 +90,7 @@ pub(super) async fn run(node: &Node, ask: v1::StartExec, told: Told, line: Line)
         env: ask.env.into_iter().collect(),
         workdir: Some(ask.workdir).filter(|workdir| !workdir.is_empty()),
         stdin: ask.stdin,
-        terminal: ask.terminal.map(terminal_size),
+        terminal: ask.terminal.map(Into::into),
     };
     let Told { stdin, sizes, signals } = told;
     let (to_command, from_relay) = mpsc::channel(1);

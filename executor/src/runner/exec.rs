@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+pub use muster_common::exec_channel::TerminalSize;
 use tokio::sync::{mpsc, watch};
 
 /// The largest piece of output, in bytes.
@@ -21,15 +22,6 @@ pub struct ExecRequest {
     pub stdin: bool,
     /// The size of its terminal; none: it has none, but pipes.
     pub terminal: Option<TerminalSize>,
-}
-
-/// The size of a terminal, in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TerminalSize {
-    /// Lines.
-    pub rows: u16,
-    /// Characters in a line.
-    pub columns: u16,
 }
 
 /// The user's end of a command, as the runner sees it. All of it is bounded; who does not take output stops the command.

@@ -5,6 +5,7 @@
 //! refused with the name of the message and of the field.
 
 mod evidence;
+mod exec;
 mod executor;
 #[cfg(test)]
 mod fuzz;

@@ -37,6 +37,8 @@ fn service(name: &str) -> Value {
 
 /// Begins an operation on a service that goes on for as long as anybody looks.
 fn begin_operation(cluster: &DevCluster, rest: &str, service: &str) -> String {
+    // Of what is not healthy yet nothing would be replaced, and it would be over at once.
+    cluster.wait_for_healthy(service, 1);
     let pace = json!({"timeout": "2 hours", "settle": "1 hour", "canary": {"percent": 50}});
     let restart = json!({"type": "RESTART", "serviceId": service, "opSpec": pace});
     let begun =
@@ -47,7 +49,7 @@ fn begin_operation(cluster: &DevCluster, rest: &str, service: &str) -> String {
 /// What the judge is told beside the document: what there is, and that each call must be taken some of the time. The body of
 /// three calls is a spec again, or holds one: what of it is at the bounds is tried with that which checks a spec.
 fn configuration(cluster: &DevCluster, rest: &str) -> String {
-    let instance = &cluster.healthy("web-1")[0].instance_id;
+    let instance = &cluster.wait_for_healthy("web-1", 1)[0].instance_id;
     let mut text = format!(
         r#"
             hooks = "hooks"

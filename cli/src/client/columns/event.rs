@@ -1,7 +1,6 @@
 //! Events.
 
-use muster_common::event::{Event, EventType};
-use serde_json::Value;
+use muster_common::event::{Event, EventTag, EventType};
 
 use crate::client::screen::Tone;
 use crate::client::table::{Cell, Column, Listed, real, short_id};
@@ -20,12 +19,12 @@ impl Listed for Event {
             Cell::text(subject(event, |id| id)).or(subject(event, |id| short_id(&id).to_owned()))
         }),
         Column::new("STATE", |event, _| {
-            let states = ["CURRENT_STATE", "STATE", "CONTACT"];
-            Cell::text(states.iter().find_map(|name| text(event, name)).unwrap_or_default())
+            let states = [EventTag::CurrentState, EventTag::State, EventTag::Contact];
+            Cell::text(states.into_iter().find_map(|tag| event.text(tag)).unwrap_or_default())
         }),
         Column::new("WHERE", |event, _| Cell::text(place(event))),
         Column::new("ERROR", |event, _| {
-            Cell::text(text(event, "ERROR").unwrap_or_default()).toned(Tone::Bad)
+            Cell::text(event.text(EventTag::Error).unwrap_or_default()).toned(Tone::Bad)
         }),
     ];
 
@@ -42,18 +41,20 @@ fn brief(kind: EventType) -> &'static str {
 
 /// What it is about; ids as they are to be shown.
 fn subject(event: &Event, shown: impl Fn(String) -> String) -> String {
-    let named = |name| text(event, name).unwrap_or_default();
-    let id = |name| shown(named(name));
+    let named = |tag| event.text(tag).unwrap_or_default().into_owned();
+    let id = |tag| shown(named(tag));
     match event.kind {
-        EventType::LocalServiceStateChange => named("LOCAL_SERVICE_ID"),
+        EventType::LocalServiceStateChange => named(EventTag::LocalServiceId),
         EventType::LocalServiceInstanceStateChange => {
-            format!("{} of {}", id("INSTANCE_ID"), named("SERVICE_ID"))
+            format!("{} of {}", id(EventTag::InstanceId), named(EventTag::ServiceId))
         }
         EventType::InstanceExec => {
-            format!("{} beside {} by {}", named("PROGRAM"), id("INSTANCE_ID"), named("USER"))
+            let (program, user) = (named(EventTag::Program), named(EventTag::User));
+            format!("{program} beside {} by {user}", id(EventTag::InstanceId))
         }
         EventType::OperationStateChange => {
-            format!("{} of {} ({})", named("TYPE"), named("SERVICE_ID"), id("OPERATION_ID"))
+            let (kind, service) = (named(EventTag::Type), named(EventTag::ServiceId));
+            format!("{kind} of {service} ({})", id(EventTag::OperationId))
         }
         EventType::ExecutorAdded
         | EventType::ExecutorRemoved
@@ -62,18 +63,18 @@ fn subject(event: &Event, shown: impl Fn(String) -> String) -> String {
         | EventType::ExecutorBlacklistRequested
         | EventType::ExecutorBlacklisted
         | EventType::ExecutorUnBlacklisted
-        | EventType::ExecutorDrainRequested => named("EXECUTOR_ID"),
+        | EventType::ExecutorDrainRequested => named(EventTag::ExecutorId),
         EventType::LeadershipAcquired
         | EventType::LeadershipLost
         | EventType::MaintenanceModeSet
-        | EventType::MaintenanceModeRemoved => named("HOSTNAME"),
+        | EventType::MaintenanceModeRemoved => named(EventTag::Hostname),
     }
 }
 
 fn place(event: &Event) -> String {
     match event.kind {
         EventType::LocalServiceInstanceStateChange | EventType::InstanceExec => {
-            text(event, "EXECUTOR_ID").unwrap_or_default()
+            event.text(EventTag::ExecutorId).unwrap_or_default().into_owned()
         }
         EventType::ExecutorAdded
         | EventType::ExecutorRemoved
@@ -82,19 +83,14 @@ fn place(event: &Event) -> String {
         | EventType::ExecutorBlacklistRequested
         | EventType::ExecutorBlacklisted
         | EventType::ExecutorUnBlacklisted
-        | EventType::ExecutorDrainRequested => text(event, "HOSTNAME").unwrap_or_default(),
+        | EventType::ExecutorDrainRequested => {
+            event.text(EventTag::Hostname).unwrap_or_default().into_owned()
+        }
         EventType::LocalServiceStateChange
         | EventType::OperationStateChange
         | EventType::LeadershipAcquired
         | EventType::LeadershipLost
         | EventType::MaintenanceModeSet
         | EventType::MaintenanceModeRemoved => String::new(),
-    }
-}
-
-fn text(event: &Event, name: &str) -> Option<String> {
-    match event.metadata.get(name)? {
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
     }
 }

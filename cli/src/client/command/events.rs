@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use muster_common::duration::DroveDuration;
-use muster_common::event::{Event, EventType};
+use muster_common::event::{Event, EventTag, EventType};
 use muster_common::time::Timestamp;
-use serde_json::Value;
 
 use super::Caller;
 use super::watch::{Told, sort};
@@ -40,15 +39,15 @@ pub(crate) struct EventsArgs {
 const SEARCHED: usize = 10_000;
 
 /// Under these names events tell what they are about.
-const SUBJECTS: [&str; 8] = [
-    "LOCAL_SERVICE_ID",
-    "LOCAL_SERVICE_NAME",
-    "SERVICE_ID",
-    "SERVICE_NAME",
-    "INSTANCE_ID",
-    "EXECUTOR_ID",
-    "OPERATION_ID",
-    "HOSTNAME",
+const SUBJECTS: [EventTag; 8] = [
+    EventTag::LocalServiceId,
+    EventTag::LocalServiceName,
+    EventTag::ServiceId,
+    EventTag::ServiceName,
+    EventTag::InstanceId,
+    EventTag::ExecutorId,
+    EventTag::OperationId,
+    EventTag::Hostname,
 ];
 
 impl EventsArgs {
@@ -63,7 +62,7 @@ pub(super) fn is_about(event: &Event, name: &str) -> bool {
     let is_it = |id: &str| {
         id == name || id.starts_with(name) || id.strip_prefix("SI-").is_some_and(|id| id.starts_with(name))
     };
-    SUBJECTS.iter().any(|key| event.metadata.get(*key).and_then(Value::as_str).is_some_and(is_it))
+    SUBJECTS.iter().any(|tag| event.text(*tag).is_some_and(|id| is_it(&id)))
 }
 
 /// The newest events that are about `name`, oldest first.
@@ -101,9 +100,10 @@ async fn go_on(
 ) -> Result<(), CliError> {
     loop {
         let message = follow.next().await?;
-        match sort(&message) {
+        match sort(&message)? {
             Told::Event(event) if args.wants(&event) => writer.write(&[event])?,
-            Told::Event(_) | Told::StillHere => {}
+            // One of an unknown kind is not ours to show.
+            Told::Event(_) | Told::UnknownEvent | Told::StillHere => {}
             Told::Elsewhere => follow.elsewhere().await,
             Told::Forgotten => {
                 // The message's id is where those begin that are left.

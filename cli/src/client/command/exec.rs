@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::{SinkExt as _, StreamExt as _};
+use muster_common::command_end::{CommandEnd, SIGNALLED};
 use muster_common::duration::DroveDuration;
-use muster_common::exec_channel::{SUBPROTOCOL, TIMED_OUT};
+use muster_common::exec::{ExecAnswer, ExecRequest};
+use muster_common::exec_channel::{CommandFrame, FrameError, SUBPROTOCOL, TerminalSize, UserFrame};
 use muster_common::exit::Exit;
 use muster_common::instance::{InstanceInfo, InstanceState};
-use serde::{Deserialize, Serialize};
+use muster_common::signal::Signal as CommandSignal;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -22,13 +24,12 @@ use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::Caller;
-use crate::client::frame::{End, Said, Told};
 use crate::client::http::{Client, segment, understand};
 use crate::client::patience::interrupted;
 use crate::client::resolve::{self, ServiceOrInstance};
 use crate::client::screen;
 use crate::client::terminal::{self, Raw};
-use crate::error::{CliError, SIGNALED};
+use crate::error::CliError;
 
 /// How long it may take until the command is on its way.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -126,65 +127,40 @@ fn variable(text: &str) -> Result<String, String> {
     }
 }
 
-/// What a command with a time limit is asked with.
-#[derive(Serialize)]
-struct OneShot<'a> {
-    command: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stdin: Option<String>,
-    env: std::collections::BTreeMap<&'a str, &'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    workdir: Option<&'a str>,
-    timeout: String,
-}
-
-/// What became of it.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
-struct Outcome {
-    exit_code: Option<i32>,
-    signal: Option<String>,
-    error: Option<String>,
-    stdout: String,
-    stderr: String,
-    truncated: bool,
-    timed_out: bool,
-}
-
 async fn one_shot(
     client: &Client,
     instance: &InstanceInfo,
     args: &ExecArgs,
     limit: DroveDuration,
 ) -> Result<ExitCode, CliError> {
-    let request = OneShot {
-        command: &args.command,
-        stdin: if args.interactive { Some(whole_input()?) } else { None },
-        env: args.env.iter().filter_map(|variable| variable.split_once('=')).collect(),
-        workdir: args.workdir.as_deref(),
-        timeout: limit.to_string(),
+    let variables = args.env.iter().filter_map(|variable| variable.split_once('='));
+    let request = ExecRequest {
+        command: args.command.clone(),
+        stdin: if args.interactive { whole_input()? } else { String::new() },
+        env: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        workdir: args.workdir.clone().unwrap_or_default(),
+        timeout: Some(limit),
     };
-    let outcome: Outcome = client.post_within(&path(instance), &request, limit.as_duration()).await?;
+    let outcome: ExecAnswer = client.post_within(&path(instance), &request, limit.as_duration()).await?;
     screen::write(&outcome.stdout)?;
     eprint!("{}", outcome.stderr);
     if outcome.truncated {
         eprintln!("muster: there was more output than is shown");
     }
-    if outcome.timed_out {
+    let end = outcome.end();
+    if end == CommandEnd::TimedOut {
         eprintln!("muster: the command was ended after {limit}");
-        return Ok(ExitCode::from(TIMED_OUT));
+        return Ok(ExitCode::from(end.shell_code()));
     }
-    let end = End { exit_code: outcome.exit_code, signal: outcome.signal, error: outcome.error };
     Ok(ended(&end))
 }
 
 /// The command's own exit code; why it has none is said.
-fn ended(end: &End) -> ExitCode {
-    if let Some(error) = &end.error {
+fn ended(end: &CommandEnd) -> ExitCode {
+    if let Some(error) = end.error() {
         eprintln!("muster: {error}");
     }
-    ExitCode::from(end.code())
+    ExitCode::from(end.shell_code())
 }
 
 fn whole_input() -> Result<String, CliError> {
@@ -271,19 +247,19 @@ impl Signals {
     }
 
     /// What is to be said because of the next one.
-    async fn next(&mut self, has_terminal: bool) -> Option<Said> {
+    async fn next(&mut self, has_terminal: bool) -> Option<UserFrame<'static>> {
         tokio::select! {
-            _ = self.interrupt.recv() => Some(Said::Signal("SIGINT")),
-            _ = self.terminate.recv() => Some(Said::Signal("SIGTERM")),
-            _ = self.hang_up.recv() => Some(Said::Signal("SIGHUP")),
-            _ = self.quit.recv() => Some(Said::Signal("SIGQUIT")),
+            _ = self.interrupt.recv() => Some(UserFrame::Signal(CommandSignal::INTERRUPT)),
+            _ = self.terminate.recv() => Some(UserFrame::Signal(CommandSignal::TERMINATE)),
+            _ = self.hang_up.recv() => Some(UserFrame::Signal(CommandSignal::HANG_UP)),
+            _ = self.quit.recv() => Some(UserFrame::Signal(CommandSignal::QUIT)),
             _ = self.resized.recv() => if has_terminal { resized() } else { None },
         }
     }
 }
 
-fn resized() -> Option<Said> {
-    terminal::size().map(|(rows, columns)| Said::Resize { rows, columns })
+fn resized() -> Option<UserFrame<'static>> {
+    terminal::size().map(|(rows, columns)| UserFrame::Resize(TerminalSize { rows, columns }))
 }
 
 /// Passes on what is typed and what is answered, until the command is over.
@@ -292,7 +268,7 @@ async fn converse(
     resized: Signal,
     args: &ExecArgs,
     heard_at: &Cell<Instant>,
-) -> Result<End, CliError> {
+) -> Result<CommandEnd, CliError> {
     let mut signals = Signals::listen(resized).map_err(|error| unusable(&error))?;
     // Restored when this ends, whichever way. Where nobody reads the keys they make signals, as they do without a terminal
     // of the command's own: nothing else could end it.
@@ -322,7 +298,7 @@ async fn converse(
             bytes = next_of(&mut input) => {
                 // Nothing is the end of the input.
                 let bytes = bytes.unwrap_or_else(|| { input = None; Vec::new() });
-                if let Err(error) = say(socket, &Said::Stdin(bytes)).await {
+                if let Err(error) = say(socket, &UserFrame::Input(&bytes)).await {
                     return Ok(broken(&error, longest_write));
                 }
             }
@@ -331,13 +307,12 @@ async fn converse(
 }
 
 /// How it ends when nothing is heard any more of who runs the command.
-async fn unanswered(heard_at: &Cell<Instant>) -> std::io::Result<End> {
+async fn unanswered(heard_at: &Cell<Instant>) -> std::io::Result<CommandEnd> {
     tokio::select! {
         () = silence(heard_at) => Ok(broken(&format!("nothing was heard for {SILENCE:?}"), Duration::ZERO)),
         number = insisted(heard_at) => {
             let why = "ended without an answer of the command, which is ended as soon as its cluster finds out";
-            let code = i32::from(number?) + i32::from(SIGNALED);
-            Ok(End { exit_code: Some(code), ..End::unseen(why.to_owned()) })
+            Ok(CommandEnd::Failed { code: SIGNALLED + number?, why: why.to_owned() })
         }
     }
 }
@@ -370,7 +345,7 @@ async fn next_of(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>>
     }
 }
 
-async fn say(socket: &mut Socket, said: &Said) -> Result<(), WebSocketError> {
+async fn say(socket: &mut Socket, said: &UserFrame<'_>) -> Result<(), WebSocketError> {
     socket.send(Message::binary(said.encode())).await
 }
 
@@ -378,18 +353,22 @@ async fn say(socket: &mut Socket, said: &Said) -> Result<(), WebSocketError> {
 fn heard(
     message: Option<Result<Message, WebSocketError>>,
     longest_write: Duration,
-) -> Result<Option<End>, CliError> {
+) -> Result<Option<CommandEnd>, CliError> {
     match message {
-        Some(Ok(Message::Binary(bytes))) => match Told::decode(&bytes) {
-            Told::Stdout(bytes) => screen::write_bytes(&bytes).map(|()| None),
-            Told::Stderr(bytes) => {
+        Some(Ok(Message::Binary(bytes))) => match CommandFrame::decode(&bytes) {
+            Ok(CommandFrame::Stdout(bytes)) => screen::write_bytes(bytes).map(|()| None),
+            Ok(CommandFrame::Stderr(bytes)) => {
                 let mut stderr = std::io::stderr().lock();
                 // Who does not read errors misses them.
-                let _ = stderr.write_all(&bytes).and_then(|()| stderr.flush());
+                let _ = stderr.write_all(bytes).and_then(|()| stderr.flush());
                 Ok(None)
             }
-            Told::End(end) => Ok(Some(end)),
-            Told::Unknown => Ok(None),
+            Ok(CommandFrame::End(end)) => Ok(Some(end)),
+            // What only a later version says.
+            Err(FrameError::NoChannel | FrameError::UnknownChannel { .. }) => Ok(None),
+            Err(error @ (FrameError::Malformed { .. } | FrameError::UnknownSignal(_))) => {
+                Ok(Some(CommandEnd::unseen(format!("its end cannot be understood: {error}"))))
+            }
         },
         Some(Ok(Message::Close(_))) | None => {
             Ok(Some(broken(&"the cluster ended it without a last word", longest_write)))
@@ -399,7 +378,7 @@ fn heard(
     }
 }
 
-fn broken(why: &dyn std::fmt::Display, longest_write: Duration) -> End {
+fn broken(why: &dyn std::fmt::Display, longest_write: Duration) -> CommandEnd {
     let unread = if longest_write < READ_WITHIN {
         String::new()
     } else {
@@ -408,7 +387,9 @@ fn broken(why: &dyn std::fmt::Display, longest_write: Duration) -> End {
             "; its output was not read here for {waited} s, and {limit} s are the most that is waited for"
         )
     };
-    End::unseen(format!("the connection to the command broke, and the command is ended: {why}{unread}"))
+    CommandEnd::unseen(format!(
+        "the connection to the command broke, and the command is ended: {why}{unread}"
+    ))
 }
 
 fn unusable(error: &std::io::Error) -> CliError {
@@ -434,13 +415,13 @@ fn stdin() -> mpsc::Receiver<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use muster_common::exec_channel::NOT_SEEN;
+    use muster_common::command_end::NOT_SEEN;
 
     use super::*;
 
     #[test]
     fn who_did_not_read_is_told_that_this_is_why_his_command_was_ended() {
-        let why = |longest_write| broken(&"it was reset", longest_write).error.unwrap();
+        let why = |longest_write| broken(&"it was reset", longest_write).error().unwrap().to_owned();
         let said = "the connection to the command broke, and the command is ended: it was reset";
         assert_eq!(why(Duration::from_secs(2)), said);
         let unread = "; its output was not read here for 40 s, and 30 s are the most that is waited for";
@@ -458,8 +439,8 @@ mod tests {
                 heard_at.set(Instant::now());
             }
             let end = end.await.unwrap();
-            assert_eq!(end.code(), NOT_SEEN);
-            assert!(end.error.unwrap().contains("60s"));
+            assert_eq!(end.shell_code(), NOT_SEEN);
+            assert!(end.error().unwrap().contains("60s"));
         }
         assert_eq!(begun.elapsed().as_secs(), 5 * 59 + 60);
     }

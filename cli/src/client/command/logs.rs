@@ -7,6 +7,7 @@ use clap::Args;
 use muster_common::duration::DroveDuration;
 use muster_common::exit::Exit;
 use muster_common::instance::InstanceInfo;
+use muster_common::log_stream::{LogEvent, LogLines, LogMessage, LogSource};
 use muster_common::service::ServiceSummary;
 use tokio::time::sleep;
 
@@ -14,7 +15,7 @@ use super::Caller;
 use super::events::before;
 use crate::client::follow::Follow;
 use crate::client::http::{Client, segment};
-use crate::client::log_lines::{Lines, LogMessage, Source};
+use crate::client::log_lines::{Lines, understood};
 use crate::client::resolve::{self, ServiceOrInstance};
 use crate::client::screen;
 use crate::client::words::counted;
@@ -138,23 +139,22 @@ async fn print(client: &Client, instance: &InstanceInfo, query: &str) -> Result<
 /// What there is of all instances, one after the other as they come.
 async fn print_service(caller: &Caller, service: &str, query: &str) -> Result<(), CliError> {
     let path = format!("localservices/{}/logs?{query}&follow=false", segment(service));
-    let mut follow = Follow::new(&caller.client, path);
+    let mut follow = Follow::new(&caller.client, path.clone());
     let mut writer = Writer::new(caller);
     loop {
         let Some(message) = follow.next_of_one_connection().await? else {
             return Err(CliError::failure(format!("the logs of {service} broke off before their end")));
         };
-        let data = LogMessage::of(&message);
-        match (message.event.as_str(), data.source()) {
-            ("end", None) => return writer.verdict(),
-            ("unavailable", None) => {
-                let why = data.message;
+        let Some(LogMessage { source, event }) = understood(&path, &message)? else { continue };
+        match (source, event) {
+            (Some(source), event) => writer.take(&source, &event)?,
+            (None, LogEvent::End) => return writer.verdict(),
+            (None, LogEvent::Unavailable(why)) => {
                 return Err(CliError::failure(format!(
                     "the logs of {service} broke off before their end: {why}"
                 )));
             }
-            (_, Some(source)) => writer.take(&source, &message.event, &data)?,
-            (_, None) => {}
+            (None, LogEvent::Lines(_)) => {}
         }
     }
 }
@@ -162,66 +162,68 @@ async fn print_service(caller: &Caller, service: &str, query: &str) -> Result<()
 /// One instance to its end, wherever its log can be read: each message once. Where it cannot be read for a while, that is
 /// told once.
 async fn follow_one(client: &Client, instance: &InstanceInfo, query: &str) -> Result<(), CliError> {
-    let mut follow = Follow::patient(client, format!("{}?{query}&follow=true", path(instance)), PATIENCE);
-    let mut told = String::new();
+    let path = format!("{}?{query}&follow=true", path(instance));
+    let mut follow = Follow::patient(client, path.clone(), PATIENCE);
+    let mut told = None;
     loop {
-        let (event, data) = match follow.next().await {
-            Ok(message) => (message.event.clone(), LogMessage::of(&message)),
-            Err(error) if error.is_passing() => {
-                ("unavailable".to_owned(), LogMessage { message: error.message, ..LogMessage::default() })
-            }
+        let event = match follow.next().await {
+            Ok(message) => understood(&path, &message)?.map(|message| message.event),
+            Err(error) if error.is_passing() => Some(LogEvent::Unavailable(error.message)),
             Err(error) => return Err(error),
         };
-        let is_news = event != "unavailable" || told != data.message;
-        told.clone_from(&data.message);
-        if is_news {
-            note(&instance.executor_id, &data);
+        let Some(event) = event else { continue };
+        if told.as_ref() != Some(&event) {
+            note(&instance.executor_id, &event);
         }
-        match event.as_str() {
-            "lines" => screen::write(&data.text)?,
-            "end" => return Ok(()),
-            "unavailable" => {
+        match &event {
+            LogEvent::Lines(lines) => screen::write(&lines.text)?,
+            LogEvent::End => return Ok(()),
+            LogEvent::Unavailable(_) => {
                 sleep(RETRY).await;
                 follow.elsewhere().await;
             }
-            _ => {} // what later versions say
         }
+        told = Some(event).filter(|event| matches!(event, LogEvent::Unavailable(_)));
     }
 }
 
 /// All instances of a service, those included that come.
 async fn follow_service(caller: &Caller, service: &ServiceSummary, query: &str) -> Result<(), CliError> {
     let path = format!("localservices/{}/logs?{query}&follow=true", segment(&service.id));
-    let mut follow = Follow::new(&caller.client, path);
+    let mut follow = Follow::new(&caller.client, path.clone());
     let mut writer = Writer::new(caller);
     loop {
         let message = follow.next().await?;
-        let data = LogMessage::of(&message);
-        match (message.event.as_str(), data.source()) {
-            (event, Some(source)) => writer.take(&source, event, &data)?,
+        let Some(LogMessage { source, event }) = understood(&path, &message)? else { continue };
+        match (source, event) {
+            (Some(source), event) => writer.take(&source, &event)?,
             // Its controller is stopping. What is followed has no end of its own.
-            ("unavailable" | "end", None) => follow.elsewhere().await,
-            (_, None) => {}
+            (None, LogEvent::Unavailable(_) | LogEvent::End) => follow.elsewhere().await,
+            (None, LogEvent::Lines(_)) => {}
         }
     }
 }
 
 /// Says what is the matter, beside the log.
-fn note(executor: &str, data: &LogMessage) {
-    if data.gap {
-        eprintln!("muster: some of what was written before is not kept any more");
-    }
-    for trouble in [&data.trouble, &data.message] {
-        if !trouble.is_empty() {
-            eprintln!("muster: {executor}: {trouble}");
+fn note(executor: &str, event: &LogEvent) {
+    match event {
+        LogEvent::Lines(LogLines { is_after_gap, trouble, .. }) => {
+            if *is_after_gap {
+                eprintln!("muster: some of what was written before is not kept any more");
+            }
+            if !trouble.is_empty() {
+                eprintln!("muster: {executor}: {trouble}");
+            }
         }
+        LogEvent::End => {}
+        LogEvent::Unavailable(why) => eprintln!("muster: {executor}: {why}"),
     }
 }
 
 /// Writes lines of several instances, and remembers which could not be read.
 struct Writer {
     lines: Lines,
-    unread: BTreeSet<Source>,
+    unread: BTreeSet<LogSource>,
 }
 
 impl Writer {
@@ -229,16 +231,15 @@ impl Writer {
         Self { lines: Lines::new(caller.screen), unread: BTreeSet::new() }
     }
 
-    fn take(&mut self, source: &Source, event: &str, data: &LogMessage) -> Result<(), CliError> {
-        note(&source.executor, data);
+    fn take(&mut self, source: &LogSource, event: &LogEvent) -> Result<(), CliError> {
+        note(&source.executor_id, event);
         match event {
-            "lines" => screen::write(&self.lines.add(source, &data.text)),
-            "end" => screen::write(&self.lines.finish(source)),
-            "unavailable" => {
+            LogEvent::Lines(lines) => screen::write(&self.lines.add(source, &lines.text)),
+            LogEvent::End => screen::write(&self.lines.finish(source)),
+            LogEvent::Unavailable(_) => {
                 self.unread.insert(source.clone());
                 Ok(())
             }
-            _ => Ok(()), // what later versions say
         }
     }
 
@@ -246,7 +247,7 @@ impl Writer {
         if self.unread.is_empty() {
             return Ok(());
         }
-        let which: Vec<&str> = self.unread.iter().map(|source| source.instance.as_str()).collect();
+        let which: Vec<&str> = self.unread.iter().map(|source| source.instance_id.as_str()).collect();
         let message = format!(
             "{} could not be read, as was said above: {}",
             counted(which.len(), "instance"),

@@ -9,7 +9,7 @@ use muster_common::service::{ActivationState, ServiceSummary};
 
 use super::Caller;
 use super::args::{WaitArgs, WaveArgs};
-use crate::client::http::{Accepted, Client};
+use crate::client::http::Client;
 use crate::client::patience::attend;
 use crate::client::resolve;
 use crate::client::search::ResolveError;
@@ -142,14 +142,14 @@ pub(super) async fn submit(
     done: &str,
 ) -> Result<(), CliError> {
     let accepted = caller.client.operate(request).await?;
-    let Accepted { service_id, operation_id } = &accepted;
+    let (service_id, operation_id) = (&accepted.service_id, accepted.operation_id.as_str());
     let mut progress = Progress::new();
     let text = if wait.no_wait {
         let line = format!("{} of {service_id} accepted as {operation_id}\n", request.kind());
         caller.answer(operation_id, &accepted, || line)?
     } else {
         let (client, timeout) = (&caller.client, wait.time);
-        let goes_on = settle::goes_on(service_id, operation_id);
+        let goes_on = settle::goes_on(service_id.as_str(), operation_id);
         let settled = if fills_slots(request.kind()) {
             attend(&goes_on, settle::deployment(client, operation_id, timeout, &mut progress)).await?
         } else {

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use muster_common::exit::Exit;
-use muster_common::id::Generation;
-use muster_common::operation::{Operation, OperationRequest, OperationSummary};
-use muster_common::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use muster_common::generation::SpecGeneration;
+use muster_common::operation::{Accepted, Operation, OperationRequest, OperationSummary};
 
 use super::args::{WaitArgs, WaveArgs, wait_time};
 use super::{Caller, operate};
-use crate::client::http::{Accepted, segment};
+use crate::client::http::segment;
 use crate::client::settle::{self, Progress, Settled};
 use crate::client::table::{Cell, Column, Listed};
 use crate::client::words::age_cell;
@@ -143,28 +141,12 @@ async fn steer(caller: &Caller, service: &str, word: &str, done: &str) -> Result
     screen::write(&caller.answer(id, &accepted, || format!("{kind} of {service} {done}\n"))?)
 }
 
-/// One spec that a service has or had, as the cluster lists it.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SpecGeneration {
-    generation: Generation,
-    created: Timestamp,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    by: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    restores: Option<Generation>,
-    wanted: bool,
-    stable: bool,
-    slots: u64,
-    spec: serde_json::Value,
-}
-
 impl Listed for SpecGeneration {
     const NONE: &'static str = "no specs are kept";
     const COLUMNS: &'static [Column<Self>] = &[
         Column::new("GENERATION", |spec, _| Cell::count(spec.generation.0)),
-        Column::new("SLOTS", |spec, _| Cell::count(spec.slots)),
-        Column::new("IS", |spec, _| Cell::text(spec.role())),
+        Column::new("SLOTS", |spec, _| Cell::count(spec.slots as u64)),
+        Column::new("IS", |spec, _| Cell::text(role(spec))),
         Column::new("BY", |spec, _| Cell::text(&spec.by)),
         Column::new("RESTORES", |spec, _| {
             Cell::text(spec.restores.map(|restores| restores.to_string()).unwrap_or_default())
@@ -177,13 +159,11 @@ impl Listed for SpecGeneration {
     }
 }
 
-impl SpecGeneration {
-    const fn role(&self) -> &'static str {
-        match (self.wanted, self.stable) {
-            (true, true) => "wanted, stable",
-            (true, false) => "wanted",
-            (false, true) => "stable",
-            (false, false) => "",
-        }
+const fn role(spec: &SpecGeneration) -> &'static str {
+    match (spec.wanted, spec.stable) {
+        (true, true) => "wanted, stable",
+        (true, false) => "wanted",
+        (false, true) => "stable",
+        (false, false) => "",
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use muster_common::event::Event;
+use muster_common::event_stream::{WatchEnd, WatchMessage};
 use tokio::time::{Instant, timeout};
 
 use super::Caller;
@@ -45,7 +46,9 @@ pub(crate) async fn watch<T: Listed>(
 async fn until_it_concerns(follow: &mut Follow, concerns: &impl Fn(&Event) -> bool) -> Result<(), CliError> {
     loop {
         let message = follow.next().await?;
-        match sort(&message) {
+        match sort(&message)? {
+            // Nobody knows what that of an unknown kind is about: it may be this.
+            Told::UnknownEvent => break,
             Told::Event(event) if concerns(&event) => break,
             Told::StillHere => return Ok(()),
             Told::Event(_) => {}
@@ -71,6 +74,8 @@ async fn until_it_concerns(follow: &mut Follow, concerns: &impl Fn(&Event) -> bo
 /// What a message of the cluster's stream of events says.
 pub(super) enum Told {
     Event(Event),
+    /// Something of a kind that only a later version knows.
+    UnknownEvent,
     /// Nothing happened.
     StillHere,
     /// This controller cannot go on, another one can.
@@ -79,14 +84,17 @@ pub(super) enum Told {
     Forgotten,
 }
 
-pub(super) fn sort(message: &Message) -> Told {
-    match message.event.as_str() {
-        "HEARTBEAT" => Told::StillHere,
-        "NO_LEADER" | "SHUTTING_DOWN" => Told::Elsewhere,
-        "COMPACTED" | "SLOW_CONSUMER" => Told::Forgotten,
-        // An event that only a later version knows says no less that something happened; its kind is not ours to show.
-        _ => serde_json::from_str(&message.data).map_or(Told::StillHere, Told::Event),
-    }
+pub(super) fn sort(message: &Message) -> Result<Told, CliError> {
+    let message = WatchMessage::decode(&message.event, &message.data).map_err(|error| {
+        CliError::failure(format!("cannot understand an event: {error}; are both ends of one version?"))
+    })?;
+    Ok(match message {
+        WatchMessage::Event(event) => Told::Event(event),
+        WatchMessage::UnknownEvent => Told::UnknownEvent,
+        WatchMessage::Heartbeat => Told::StillHere,
+        WatchMessage::End(WatchEnd::NoLeader | WatchEnd::ShuttingDown) => Told::Elsewhere,
+        WatchMessage::End(WatchEnd::Compacted | WatchEnd::SlowConsumer) => Told::Forgotten,
+    })
 }
 
 /// What is on the screen, or was written.
@@ -203,15 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_a_stream_is_told_from_what_happened() {
+    fn an_event_that_cannot_be_understood_is_an_error_and_one_of_a_later_version_is_none() {
         let message = |event: &str, data: &str| Message { event: event.into(), id: None, data: data.into() };
-        assert!(matches!(sort(&message("HEARTBEAT", "{}")), Told::StillHere));
-        assert!(matches!(sort(&message("NO_LEADER", "{}")), Told::Elsewhere));
-        assert!(matches!(sort(&message("COMPACTED", "{}")), Told::Forgotten));
-        assert!(matches!(sort(&message("NEWER_KIND", r#"{"type":"NEWER_KIND"}"#)), Told::StillHere));
-        let event = r#"{"type":"EXECUTOR_ADDED","id":"x","time":1,"metadata":{},"revision":7}"#;
-        assert!(
-            matches!(sort(&message("EXECUTOR_ADDED", event)), Told::Event(event) if event.revision.0 == 7)
-        );
+        let told = |event: &str| sort(&message(event, "{}"));
+        assert!(matches!(told("HEARTBEAT"), Ok(Told::StillHere)));
+        assert!(matches!(told("NO_LEADER"), Ok(Told::Elsewhere)));
+        assert!(matches!(told("COMPACTED"), Ok(Told::Forgotten)));
+        assert!(matches!(told("NEWER_KIND"), Ok(Told::UnknownEvent)));
+        let error = told("EXECUTOR_ADDED").err().unwrap().message;
+        assert!(error.starts_with("cannot understand an event: missing field"), "{error}");
     }
 }

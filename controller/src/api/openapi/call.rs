@@ -1,11 +1,12 @@
 //! One call of the API as it is described to programs.
 
 use muster_common::envelope::Status;
+use muster_common::rest::TOTAL_COUNT;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::examples::Example;
-use crate::api::answer::TOTAL;
+use crate::api::parameter::{Maker, Parameter, Place, schema_of};
 
 /// What makes the schemas of both directions: what may be left out differs.
 pub(super) struct Schemas {
@@ -15,57 +16,20 @@ pub(super) struct Schemas {
     pub(super) taken: SchemaGenerator,
 }
 
-/// Makes the schema of a type, and of all that it is made of.
-type Maker = fn(&mut SchemaGenerator) -> Schema;
-
-fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<T>()
-}
-
-/// A parameter in the query or a header.
-#[derive(Clone, Copy)]
-pub(super) struct Parameter {
-    place: &'static str,
-    name: &'static str,
-    description: &'static str,
-    schema: Maker,
-    is_repeated: bool,
-    is_required: bool,
-}
-
-impl Parameter {
-    /// `?name=`, at most once.
-    pub(super) const fn query<T: JsonSchema>(name: &'static str, description: &'static str) -> Self {
-        let schema = schema_of::<T>;
-        Self { place: "query", name, description, schema, is_repeated: false, is_required: false }
-    }
-
-    /// A header.
-    pub(super) const fn header<T: JsonSchema>(name: &'static str, description: &'static str) -> Self {
-        Self { place: "header", ..Self::query::<T>(name, description) }
-    }
-
-    /// May be given several times.
-    pub(super) const fn repeated(self) -> Self {
-        Self { is_repeated: true, ..self }
-    }
-
-    /// Must be given.
-    pub(super) const fn required(self) -> Self {
-        Self { is_required: true, ..self }
-    }
-
-    fn describe(&self, generator: &mut SchemaGenerator) -> Value {
-        let one = (self.schema)(generator);
-        let schema = if self.is_repeated { json!({"type": "array", "items": one}) } else { one.to_value() };
-        json!({
-            "in": self.place,
-            "name": self.name,
-            "description": self.description,
-            "required": self.is_required,
-            "schema": schema,
-        })
-    }
+/// A parameter as it is described.
+fn described_parameter(parameter: &Parameter, generator: &mut SchemaGenerator) -> Value {
+    let one = (parameter.schema)(generator);
+    let schema = if parameter.is_repeated { json!({"type": "array", "items": one}) } else { one.to_value() };
+    json!({
+        "in": match parameter.place {
+            Place::Query => "query",
+            Place::Header => "header",
+        },
+        "name": parameter.name,
+        "description": parameter.description,
+        "required": parameter.is_required,
+        "schema": schema,
+    })
 }
 
 /// What a call answers when it works.
@@ -89,7 +53,8 @@ pub(super) struct Call {
     pub(super) path: &'static str,
     id: &'static str,
     summary: &'static str,
-    parameters: &'static [Parameter],
+    /// In the query and headers.
+    pub(super) parameters: &'static [Parameter],
     body: Option<Maker>,
     is_body_required: bool,
     examples: &'static [Example],
@@ -145,7 +110,7 @@ impl Call {
 
     /// Its answer is a page of a list.
     pub(super) const fn paged(self) -> Self {
-        const HEADERS: &[(&str, &str)] = &[(TOTAL, "How long the whole list is")];
+        const HEADERS: &[(&str, &str)] = &[(TOTAL_COUNT, "How long the whole list is")];
         Self { headers: HEADERS, ..self }
     }
 
@@ -192,7 +157,7 @@ impl Call {
     /// Whether it takes a header.
     #[cfg(test)]
     pub(super) fn takes_header(&self, name: &str) -> bool {
-        self.parameters.iter().any(|parameter| parameter.place == "header" && parameter.name == name)
+        self.parameters.iter().any(|parameter| parameter.place == Place::Header && parameter.name == name)
     }
 
     /// Whether it takes a body.
@@ -204,7 +169,8 @@ impl Call {
     /// The operation object of the description.
     pub(super) fn describe(&self, schemas: &mut Schemas) -> Value {
         let named = path_parameters(self.path);
-        let taken = self.parameters.iter().map(|parameter| parameter.describe(&mut schemas.answered));
+        let taken =
+            self.parameters.iter().map(|parameter| described_parameter(parameter, &mut schemas.answered));
         let parameters: Vec<Value> = named.chain(taken).collect();
         let mut operation = Map::new();
         operation.insert("operationId".to_owned(), self.id.into());

@@ -4,67 +4,34 @@ use std::collections::BTreeMap;
 
 use muster_common::cluster::{AddController, ClusterStateData, ClusterSummary, ControllerInfo};
 use muster_common::dashboard::DashboardData;
-use muster_common::event::{Event, EventType};
+use muster_common::event::{Event, EventCounts, LatestEvents};
+use muster_common::exec::{ExecAnswer, ExecRequest};
 use muster_common::executor::{
     BlacklistOperationResponse, DrainRequest, ExecutorNodeData, ExecutorSummary, TagsRequest,
 };
-use muster_common::instance::{InstanceInfo, InstanceState};
-use muster_common::operation::{Operation, OperationRequest, OperationState, OperationSummary};
+use muster_common::generation::SpecGeneration;
+use muster_common::instance::InstanceInfo;
+use muster_common::operation::{Accepted, Operation, OperationRequest, OperationSummary};
 use muster_common::placement::{ExecutorPlacement, SimulatedPlacement, SimulationRequest};
-use muster_common::reason::Reason;
 use muster_common::service::ServiceSummary;
+use muster_common::slot::SlotInfo;
 use muster_common::spec::LocalServiceSpec;
 use muster_common::user::UserInfo;
 use serde_json::Value;
 
-use super::call::{Call, Parameter};
+use super::call::Call;
 use super::examples;
-use crate::api::events::{Latest, Summary};
-use crate::api::exec::Ran;
-use crate::api::exec_request::Body as ExecBody;
 use crate::api::logfiles::{FileNames, Piece};
 use crate::api::logs::Files;
-use crate::api::operations::{Accepted, Valid};
-use crate::api::services::{GenerationInfo, SlotInfo};
+use crate::api::operations::Valid;
+use crate::api::parameter::{
+    COLUMNS, COMMAND, DETAIL, DETAIL_PLACES, ENV, EVENT_TYPE, EXECUTOR, EXECUTORS, FOLLOW, FROM, ID_PREFIX,
+    INSTANCES_PER_HOST, KEY, KNOWN, LABEL, LAST_EVENT, LENGTH, LOG_PLACE, LOG_PLACES, OFFSET, OLD, OLD_LOGS,
+    OPERATION_STATE, REASON, RENAME, RESUME, ROWS, SERVICE, SINCE, SINCE_TIME, SIZE, STALE, STATE, STDIN,
+    TAIL, TTY, WANTED, WORKDIR, WRITTEN_SINCE,
+};
 
-const STALE: Parameter =
-    Parameter::query::<bool>("stale", "Answer from what this controller has, be it behind or alone");
-const FROM: Parameter = Parameter::query::<u32>("from", "How many to leave out");
-const SIZE: Parameter = Parameter::query::<u32>("size", "How many to give at most");
-const STATE: Parameter =
-    Parameter::query::<InstanceState>("state", "Only those in one of these states").repeated();
-const SINCE_TIME: Parameter =
-    Parameter::query::<u64>("lastSyncTime", "Only events after this time, in ms since 1970");
-const RESUME: Parameter = Parameter::query::<String>(
-    "from",
-    "Only events after this revision, or after an event's id; oldest first",
-);
-const LAST_EVENT: Parameter = Parameter::header::<String>("Last-Event-ID", "Where an earlier stream ended");
-const EXECUTORS: Parameter = Parameter::query::<String>("id", "An executor").repeated().required();
-const KEY: Parameter = Parameter::header::<String>(
-    "Idempotency-Key",
-    "A call that comes again under its key is the same operation",
-);
 const GONE: &[(&str, &str)] = &[("410", "What comes after that place is not kept any more; `resumeFrom` is")];
-
-const REASON: Parameter =
-    Parameter::query::<Reason>("reason", "Only those that ended for one of these reasons").repeated();
-const EXECUTOR: Parameter =
-    Parameter::query::<String>("executor", "Only those on one of these executors").repeated();
-const SERVICE: Parameter =
-    Parameter::query::<String>("service", "Only those of one of these services").repeated();
-const SINCE: Parameter =
-    Parameter::query::<u64>("since", "Only those that changed since this time, in ms since 1970");
-const DETAIL: Parameter = Parameter::query::<bool>("detail", "With timeline, checks and evidence");
-const KNOWN: Parameter = Parameter::header::<String>(
-    "If-None-Match",
-    "The generation that the caller knows: 304 while it is that",
-);
-const WANTED: Parameter =
-    Parameter::header::<String>("If-Match", "Only while the service is of this generation: else 412");
-const TAIL: Parameter = Parameter::query::<u32>("tail", "How many of the last lines to begin with");
-const FOLLOW: Parameter =
-    Parameter::query::<bool>("follow", "Go on with what is written, as server-sent events");
 const AS_KNOWN: &[(&str, &str)] = &[("304", "It is of the generation that the caller knows")];
 const MOVED: &[(&str, &str)] = &[("412", "The service is of another generation by now")];
 const AWAY: &[(&str, &str)] = &[("204", "There is no such instance, or its executor is away")];
@@ -86,13 +53,7 @@ pub(super) const CALLS: &[Call] = &[
         "listOperations",
         "Operations at work, then finished ones, newest first",
     )
-    .takes(&[
-        Parameter::query::<OperationState>("state", "Only those in one of these states").repeated(),
-        SERVICE,
-        FROM,
-        SIZE,
-        STALE,
-    ])
+    .takes(&[OPERATION_STATE, SERVICE, FROM, SIZE, STALE])
     .answers::<Vec<OperationSummary>>()
     .paged(),
     Call::post("/localservices/operations", "submitOperation", "Ask for something; accepted means durable")
@@ -120,12 +81,7 @@ pub(super) const CALLS: &[Call] = &[
     )
     .answers::<Accepted>(),
     Call::post("/localservices/placement", "placeSpec", "Where a spec would run, and why not elsewhere")
-        .takes(&[
-            Parameter::query::<u8>("instancesPerHost", "How many each executor is to hold, 1 to 256"),
-            FROM,
-            SIZE,
-            STALE,
-        ])
+        .takes(&[INSTANCES_PER_HOST, FROM, SIZE, STALE])
         .body::<LocalServiceSpec>(examples::SPECS)
         .answers::<Vec<ExecutorPlacement>>()
         .paged(),
@@ -157,14 +113,14 @@ pub(super) const CALLS: &[Call] = &[
         "The specs that it had, newest first",
     )
     .takes(&[FROM, SIZE, STALE])
-    .answers::<Vec<GenerationInfo>>()
+    .answers::<Vec<SpecGeneration>>()
     .paged(),
     Call::get("/localservices/{service}/operations", "listServiceOperations", "Its operations")
         .takes(&[FROM, SIZE, STALE])
         .answers::<Vec<OperationSummary>>()
         .paged(),
     Call::get("/localservices/{service}/instances", "listInstances", "Its instances that live")
-        .takes(&[STATE, EXECUTOR, DETAIL, FROM, SIZE, STALE])
+        .takes(&[SERVICE, STATE, EXECUTOR, REASON, SINCE, ID_PREFIX, LABEL, DETAIL, FROM, SIZE, STALE])
         .answers::<Vec<InstanceInfo>>()
         .paged(),
     Call::get(
@@ -172,7 +128,7 @@ pub(super) const CALLS: &[Call] = &[
         "listOldInstances",
         "Its instances that ended or are lost, newest first, with the evidence of why",
     )
-    .takes(&[STATE, EXECUTOR, REASON, SINCE, FROM, SIZE, STALE])
+    .takes(&[SERVICE, STATE, EXECUTOR, REASON, SINCE, ID_PREFIX, LABEL, FROM, SIZE, STALE])
     .answers::<Vec<InstanceInfo>>()
     .paged(),
     Call::get("/localservices/{service}/instances/{instance}", "getInstance", "One instance, in any state")
@@ -183,14 +139,7 @@ pub(super) const CALLS: &[Call] = &[
         "readInstanceLog",
         "What an instance wrote, be it over; as text, or as server-sent events",
     )
-    .takes(&[
-        TAIL,
-        Parameter::query::<u64>("since", "What was written since this time, in ms since 1970"),
-        Parameter::query::<String>("from", "What comes after this place, as an event's id says it"),
-        LAST_EVENT,
-        FOLLOW,
-        STALE,
-    ])
+    .takes(&[TAIL, WRITTEN_SINCE, LOG_PLACE, LAST_EVENT, FOLLOW, STALE])
     .answers_content("text/plain"),
     Call::get(
         "/localservices/{service}/instances/{instance}/logs/files",
@@ -200,38 +149,25 @@ pub(super) const CALLS: &[Call] = &[
     .takes(&[STALE])
     .answers::<Files>(),
     Call::get("/localservices/{service}/logs", "followServiceLogs", "What all instances of a service write")
-        .takes(&[
-            TAIL,
-            Parameter::query::<u64>("since", "What was written since this time, in ms since 1970"),
-            Parameter::query::<bool>("old", "Also of those that ended"),
-            Parameter::query::<String>("from", "Go on after the message with this id"),
-            FOLLOW,
-            STALE,
-        ])
+        .takes(&[TAIL, WRITTEN_SINCE, OLD_LOGS, LOG_PLACES, LAST_EVENT, FOLLOW, STALE])
         .answers_content("text/event-stream"),
     Call::get(
         "/localservices/{service}/instances/{instance}/exec",
         "execInteractively",
         "Run a command beside an instance with a terminal: a WebSocket that speaks muster.exec.v1",
     )
-    .takes(&[
-        Parameter::query::<String>("command", "The command, one for each word").repeated().required(),
-        Parameter::query::<bool>("tty", "With a terminal"),
-        Parameter::query::<bool>("stdin", "With input"),
-        Parameter::query::<u16>("rows", "The terminal's height"),
-        Parameter::query::<u16>("columns", "The terminal's width"),
-        Parameter::query::<String>("env", "A variable, NAME=VALUE").repeated(),
-        Parameter::query::<String>("workdir", "Where to run it"),
-    ])
+    .takes(&[COMMAND, TTY, STDIN, ROWS, COLUMNS, ENV, WORKDIR, STALE])
     .or(&[("101", "The WebSocket begins")]),
     Call::post(
         "/localservices/{service}/instances/{instance}/exec",
         "exec",
         "Run a command beside an instance to its end",
     )
-    .body::<ExecBody>(examples::COMMANDS)
-    .answers::<Ran>(),
+    .takes(&[STALE])
+    .body::<ExecRequest>(examples::COMMANDS)
+    .answers::<ExecAnswer>(),
     Call::get("/logfiles/localservices/{service}/{instance}/list", "listLogFiles", "As Drove lists them")
+        .takes(&[STALE])
         .answers_raw::<FileNames>()
         .or(AWAY),
     Call::get(
@@ -239,10 +175,7 @@ pub(super) const CALLS: &[Call] = &[
         "readLogFile",
         "As Drove reads them",
     )
-    .takes(&[
-        Parameter::query::<i64>("offset", "From which byte on; -1: where it ends"),
-        Parameter::query::<i64>("length", "How many bytes at most; -1: 32768"),
-    ])
+    .takes(&[OFFSET, LENGTH, STALE])
     .answers_raw::<Piece>()
     .or(AWAY),
     Call::get(
@@ -250,25 +183,12 @@ pub(super) const CALLS: &[Call] = &[
         "downloadLogFile",
         "All that is there of one",
     )
-    .takes(&[Parameter::query::<bool>("rename", "Name it after its instance and the time")])
+    .takes(&[RENAME, STALE])
     .answers_content("text/plain")
     .named()
     .or(AWAY),
     Call::get("/instances", "listAllInstances", "Instances of all services")
-        .takes(&[
-            SERVICE,
-            STATE,
-            EXECUTOR,
-            REASON,
-            SINCE,
-            Parameter::query::<String>("idPrefix", "How their ids begin, with or without SI-"),
-            Parameter::query::<String>("label", "A tag of their service: key, or key=value").repeated(),
-            Parameter::query::<bool>("old", "Also those that ended"),
-            DETAIL,
-            FROM,
-            SIZE,
-            STALE,
-        ])
+        .takes(&[SERVICE, STATE, EXECUTOR, REASON, SINCE, ID_PREFIX, LABEL, OLD, DETAIL, FROM, SIZE, STALE])
         .answers::<Vec<InstanceInfo>>()
         .paged(),
     Call::get(
@@ -276,7 +196,7 @@ pub(super) const CALLS: &[Call] = &[
         "listApplicationInstances",
         "The same as those of a local service: clients of Drove look for them here",
     )
-    .takes(&[STATE, EXECUTOR, DETAIL, FROM, SIZE, STALE])
+    .takes(&[SERVICE, STATE, EXECUTOR, REASON, SINCE, ID_PREFIX, LABEL, DETAIL, FROM, SIZE, STALE])
     .answers::<Vec<InstanceInfo>>()
     .paged(),
     Call::get("/cluster", "getCluster", "The cluster in figures").takes(&[STALE]).answers::<ClusterSummary>(),
@@ -284,7 +204,7 @@ pub(super) const CALLS: &[Call] = &[
         .takes(&[STALE])
         .answers::<DashboardData>(),
     Call::post("/cluster/placement/simulate", "simulatePlacement", "Would it fit?")
-        .takes(&[Parameter::query::<bool>("detail", "Name each place"), STALE])
+        .takes(&[DETAIL_PLACES, STALE])
         .body::<SimulationRequest>(examples::SIMULATIONS)
         .answers::<SimulatedPlacement>(),
     Call::get("/cluster/controllers", "listControllers", "Who leads, who votes, how far behind each is")
@@ -348,19 +268,12 @@ pub(super) const CALLS: &[Call] = &[
         .or(GONE),
     Call::get("/cluster/events/latest", "latestEvents", "What happened, and the time to ask from next")
         .takes(&[SINCE_TIME, SIZE, STALE])
-        .answers::<Latest>(),
+        .answers::<LatestEvents>(),
     Call::get("/cluster/events/summary", "countEvents", "How many events of each kind")
         .takes(&[SINCE_TIME, STALE])
-        .answers::<Summary>(),
+        .answers::<EventCounts>(),
     Call::get("/cluster/events/watch", "watchEvents", "Events as they happen")
-        .takes(&[
-            RESUME,
-            LAST_EVENT,
-            Parameter::query::<EventType>("type", "Only events of one of these types").repeated(),
-            SERVICE,
-            EXECUTOR,
-            STALE,
-        ])
+        .takes(&[RESUME, LAST_EVENT, EVENT_TYPE, SERVICE, EXECUTOR, STALE])
         .answers_content("text/event-stream")
         .or(GONE),
     Call::get("/endpoints", "listEndpoints", "Exposed applications, of which there are none here")

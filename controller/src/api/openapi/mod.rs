@@ -17,6 +17,7 @@ use http::header::CONTENT_TYPE;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::query::Listed;
 use call::Schemas;
 use calls::CALLS;
 
@@ -42,6 +43,12 @@ const COMMON_RESPONSES: [CommonResponse; 7] = [
 
 /// Written once: it says the same for as long as the program runs.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
+
+/// What may be given to a call beside its path and body.
+pub(super) fn listed(method: &str, path: &str) -> Listed {
+    let call = CALLS.iter().find(|call| (call.method, call.path) == (method, path));
+    Listed(call.map_or(&[], |call| call.parameters))
+}
 
 /// `GET /openapi.json`
 pub(super) async fn document_json() -> impl IntoResponse {

@@ -270,8 +270,8 @@ pub(super) fn write_event(position: EventPosition, event: &EventRecord) -> v1::S
         }),
     };
     v1::StoredEvent {
-        revision: position.0.0,
-        n: position.1,
+        revision: position.revision.0,
+        n: position.n,
         at_ms: event.at.as_ms(),
         led_ms: Some(event.led.as_ms()),
         what: Some(what),
@@ -358,5 +358,5 @@ pub(super) fn read_event(message: v1::StoredEvent) -> Result<(EventPosition, Eve
     };
     let Moment { led, at } = read_moment(message.led_ms, message.at_ms);
     let event = EventRecord { at, led, what };
-    Ok(((Revision(message.revision), message.n), event))
+    Ok((EventPosition::new(Revision(message.revision), message.n), event))
 }

@@ -5,7 +5,7 @@ use muster_common::id::Revision;
 
 use crate::state::codec::{read_snapshot, write_snapshot};
 use crate::state::testing::*;
-use crate::state::{Change, Command, Retention};
+use crate::state::{Change, Command, EventPosition, Retention};
 
 #[test]
 fn events_are_kept_for_an_hour_and_say_when_some_are_missing() {
@@ -39,19 +39,25 @@ fn events_are_resumed_where_nothing_is_missing() {
     for n in 0..10 {
         fixture.report_in(&format!("i{n}"), &slot, &UP_AND_DOWN);
     }
-    assert!(fixture.state.can_resume((Revision(0), u32::MAX)));
+    assert!(fixture.state.can_resume(EventPosition::end_of(Revision(0))));
     let seen = *fixture.state.events_after(Revision(0)).nth(12).unwrap().0;
     assert!(fixture.state.can_resume(seen), "also in the middle of a revision");
-    assert_eq!(*fixture.state.events_behind(seen).next().unwrap().0, (seen.0, seen.1 + 1));
+    assert_eq!(
+        *fixture.state.events_behind(seen).next().unwrap().0,
+        EventPosition::new(seen.revision, seen.n + 1)
+    );
 
     fixture.retain(Retention { events: 20, ..Retention::default() });
     let compacted = fixture.state.events_compacted();
     assert!(!fixture.state.can_resume(seen));
-    assert!(!fixture.state.can_resume((compacted, 0)), "the rest of that revision may be missing");
-    assert!(fixture.state.can_resume((compacted, u32::MAX)));
+    assert!(
+        !fixture.state.can_resume(EventPosition::new(compacted, 0)),
+        "the rest of that revision may be missing"
+    );
+    assert!(fixture.state.can_resume(EventPosition::end_of(compacted)));
     let now = fixture.state.revision();
-    assert!(fixture.state.can_resume((now, u32::MAX)));
-    assert!(!fixture.state.can_resume((now.next(), u32::MAX)), "that did not happen here");
+    assert!(fixture.state.can_resume(EventPosition::end_of(now)));
+    assert!(!fixture.state.can_resume(EventPosition::end_of(now.next())), "that did not happen here");
 }
 
 #[test]
@@ -69,19 +75,19 @@ fn in_another_history_nobody_goes_on_from_before_and_revisions_do_not_go_back() 
     let mut state = read_snapshot(&write_snapshot(&state)).unwrap();
     assert_eq!((state.revision(), state.history()), (begin, "restored"));
     for seen in [Revision(0), kept.revision(), lost] {
-        assert!(kept.revision() < lost && !state.can_resume((seen, u32::MAX)), "{seen:?}");
+        assert!(kept.revision() < lost && !state.can_resume(EventPosition::end_of(seen)), "{seen:?}");
     }
-    assert!(state.can_resume((begin, u32::MAX)));
-    assert!(!state.can_resume((begin.next(), u32::MAX)));
+    assert!(state.can_resume(EventPosition::end_of(begin)));
+    assert!(!state.can_resume(EventPosition::end_of(begin.next())));
     // What happened before is still told to whoever asks for the events by their time.
     assert_eq!(state.events_after(Revision(0)).count(), kept.events_after(Revision(0)).count());
     state.apply(begin.next(), &Command::AnnounceLeader { at: fixture.now, address: "c1:4000".to_owned() });
-    let news = state.events_behind((begin, u32::MAX)).map(|(at, _)| at.0);
+    let news = state.events_behind(EventPosition::end_of(begin)).map(|(at, _)| at.revision);
     assert_eq!(news.collect::<Vec<_>>(), [begin.next()]);
     // What is forgotten of before brings nobody back.
     let forget = Change::Retain(Retention { events: 1, ..Retention::default() });
     state.apply(begin.next().next(), &Command::Plan { at: fixture.now, changes: vec![forget] });
-    assert!(!state.can_resume((lost, u32::MAX)));
+    assert!(!state.can_resume(EventPosition::end_of(lost)));
 }
 
 #[test]

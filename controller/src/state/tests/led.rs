@@ -94,7 +94,7 @@ fn what_leaders_led_counts_together_and_what_nobody_led_does_not() {
     fixture.settle();
     // Those of the removed one count from now on.
     assert_eq!(fixture.old_instances("web-1").len(), 1);
-    let events: Vec<_> = fixture.state.events_after(Revision(0)).map(|(at, _)| at.0).collect();
+    let events: Vec<_> = fixture.state.events_after(Revision(0)).map(|(at, _)| at.revision).collect();
     assert!(events.iter().all(|at| *at == events[0]), "only those of the removal are left: {events:?}");
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::state::testing::*;
 use crate::state::{Change, Command, EventPosition, Happening, Retention, Wish, view};
 
-const BEGIN: EventPosition = (Revision(0), u32::MAX);
+const BEGIN: EventPosition = EventPosition::end_of(Revision(0));
 
 /// What happens, in words, and how.
 type Step<'a> = (&'a str, &'a dyn Fn(&mut Fixture));
@@ -26,7 +26,7 @@ struct Watcher {
 
 impl Watcher {
     fn follow(&mut self, fixture: &Fixture) {
-        for event in view::events_from(&fixture.state, (self.seen, u32::MAX), usize::MAX) {
+        for event in view::events_from(&fixture.state, EventPosition::end_of(self.seen), usize::MAX) {
             self.see(&event);
         }
     }
@@ -121,7 +121,7 @@ fn each_change_of_contact_is_told_once_as_droves_consumers_know_it() {
     fixture.contact("e1", Contact::Unreachable);
     fixture.contact("e1", Contact::Lost);
     fixture.register("e1", None);
-    let told: Vec<_> = view::events_from(&fixture.state, (since, u32::MAX), usize::MAX);
+    let told: Vec<_> = view::events_from(&fixture.state, EventPosition::end_of(since), usize::MAX);
     let of_executor = told.iter().filter(|event| event.metadata.contains_key("CONTACT"));
     let expected = [
         (EventType::ExecutorUnknown, "UNREACHABLE", "UNREADY"),
@@ -163,7 +163,7 @@ fn a_fleet_that_falls_silent_drives_nothing_else_out_of_what_is_kept() {
     for (contact, most) in [(Contact::Unreachable, FLEET), (Contact::Lost, 200 / 4 + FLEET)] {
         let (seen, now) = (watcher.seen, fixture.now);
         fixture.apply(&Command::ExecutorContact { at: now, verdicts: all(contact) });
-        assert!(fixture.state.can_resume((seen, u32::MAX)), "{contact:?}");
+        assert!(fixture.state.can_resume(EventPosition::end_of(seen)), "{contact:?}");
         let told = fixture.state.events_after(seen).count();
         assert!(told >= FLEET && told <= most, "{told} events of {contact:?}");
         watcher.follow(&fixture);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::event::Event;
+use muster_common::event::{Event, EventTag};
 use muster_common::executor::Contact;
 use muster_common::instance::InstanceState;
 use muster_common::time::Timestamp;
@@ -15,7 +15,7 @@ use crate::state::{EventPosition, EventRecord, Happening, State, no_contact};
 /// One event as it is shown.
 #[must_use]
 pub(crate) fn event(position: EventPosition, record: &EventRecord) -> Event {
-    let (revision, n) = position;
+    let EventPosition { revision, n } = position;
     Event {
         kind: record.what.kind(),
         id: Uuid::new_v3(&Uuid::NAMESPACE_OID, format!("muster/{revision}/{n}").as_bytes()).to_string(),
@@ -31,7 +31,7 @@ pub(crate) fn event(position: EventPosition, record: &EventRecord) -> Event {
 pub(crate) fn events_from(state: &State, position: EventPosition, size: usize) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     for (position, record) in state.events_behind(position) {
-        if events.len() >= size && events.last().is_none_or(|last| last.revision != position.0) {
+        if events.len() >= size && events.last().is_none_or(|last| last.revision != position.revision) {
             break;
         }
         events.push(event(*position, record));
@@ -52,8 +52,8 @@ pub(crate) fn events_newest_first(state: &State, since: Timestamp, size: usize) 
 
 fn metadata(what: &Happening) -> BTreeMap<String, Value> {
     let mut tags = BTreeMap::new();
-    let mut tag = |name: &str, value: Value| {
-        tags.insert(name.to_owned(), value);
+    let mut tag = |name: EventTag, value: Value| {
+        tags.insert(name.to_string(), value);
     };
     match what {
         Happening::Service {
@@ -67,24 +67,24 @@ fn metadata(what: &Happening) -> BTreeMap<String, Value> {
             instances_per_host,
             state,
         } => {
-            tag("LOCAL_SERVICE_ID", service.as_str().into());
-            tag("LOCAL_SERVICE_NAME", name.as_str().into());
-            tag("LOCAL_SERVICE_VERSION", version.as_str().into());
-            tag("EXECUTABLE", executable.as_str().into());
-            tag("CPU_COUNT", cpu.to_number().into());
-            tag("MEMORY", (*memory_mb).into());
-            tag("PLACEMENT_POLICY", "LOCAL".into());
-            tag("PORTS", ports.as_str().into());
-            tag("CURRENT_INSTANCES_PER_HOST", (*instances_per_host).into());
-            tag("CURRENT_STATE", state.as_str().into());
+            tag(EventTag::LocalServiceId, service.as_str().into());
+            tag(EventTag::LocalServiceName, name.as_str().into());
+            tag(EventTag::LocalServiceVersion, version.as_str().into());
+            tag(EventTag::Executable, executable.as_str().into());
+            tag(EventTag::CpuCount, cpu.to_number().into());
+            tag(EventTag::Memory, (*memory_mb).into());
+            tag(EventTag::PlacementPolicy, "LOCAL".into());
+            tag(EventTag::Ports, ports.as_str().into());
+            tag(EventTag::CurrentInstancesPerHost, (*instances_per_host).into());
+            tag(EventTag::CurrentState, state.as_str().into());
         }
         Happening::Operation { operation, kind, service, state, error } => {
-            tag("OPERATION_ID", operation.as_str().into());
-            tag("TYPE", kind.as_str().into());
-            tag("SERVICE_ID", service.as_str().into());
-            tag("STATE", state.as_str().into());
+            tag(EventTag::OperationId, operation.as_str().into());
+            tag(EventTag::Type, kind.as_str().into());
+            tag(EventTag::ServiceId, service.as_str().into());
+            tag(EventTag::State, state.as_str().into());
             if !error.is_empty() {
-                tag("ERROR", error.as_str().into());
+                tag(EventTag::Error, error.as_str().into());
             }
         }
         Happening::Instance {
@@ -98,58 +98,58 @@ fn metadata(what: &Happening) -> BTreeMap<String, Value> {
             state,
             error,
         } => {
-            tag("SERVICE_ID", service.as_str().into());
-            tag("SERVICE_NAME", service_name.as_str().into());
-            tag("INSTANCE_ID", instance.as_str().into());
-            tag("EXECUTOR_ID", executor.as_str().into());
-            tag("CREATED", created.as_ms().into());
-            tag("CURRENT_STATE", state.as_str().into());
+            tag(EventTag::ServiceId, service.as_str().into());
+            tag(EventTag::ServiceName, service_name.as_str().into());
+            tag(EventTag::InstanceId, instance.as_str().into());
+            tag(EventTag::ExecutorId, executor.as_str().into());
+            tag(EventTag::Created, created.as_ms().into());
+            tag(EventTag::CurrentState, state.as_str().into());
             if let Some(hostname) = hostname {
-                tag("EXECUTOR_HOST", hostname.as_str().into());
+                tag(EventTag::ExecutorHost, hostname.as_str().into());
             }
             if let Some(ports) = ports {
-                tag("PORTS", ports.as_str().into());
+                tag(EventTag::Ports, ports.as_str().into());
             }
             if !error.is_empty() {
-                tag("ERROR", error.as_str().into());
+                tag(EventTag::Error, error.as_str().into());
             }
         }
         Happening::Exec(exec) => {
-            tag("SERVICE_ID", exec.service.as_str().into());
-            tag("INSTANCE_ID", exec.instance.as_str().into());
-            tag("EXECUTOR_ID", exec.executor.as_str().into());
-            tag("PROGRAM", exec.program.as_str().into());
-            tag("USER", exec.by.as_str().into());
+            tag(EventTag::ServiceId, exec.service.as_str().into());
+            tag(EventTag::InstanceId, exec.instance.as_str().into());
+            tag(EventTag::ExecutorId, exec.executor.as_str().into());
+            tag(EventTag::Program, exec.program.as_str().into());
+            tag(EventTag::User, exec.by.as_str().into());
         }
         Happening::ExecutorAdded { executor, hostname, port } => {
-            tag("EXECUTOR_ID", executor.as_str().into());
-            tag("HOSTNAME", hostname.as_str().into());
-            tag("PORT", (*port).into());
+            tag(EventTag::ExecutorId, executor.as_str().into());
+            tag(EventTag::Hostname, hostname.as_str().into());
+            tag(EventTag::Port, (*port).into());
         }
         Happening::ExecutorDuty { executor, hostname, port, duty: _, reason } => {
-            tag("EXECUTOR_ID", executor.as_str().into());
-            tag("HOSTNAME", hostname.as_str().into());
-            tag("PORT", (*port).into());
+            tag(EventTag::ExecutorId, executor.as_str().into());
+            tag(EventTag::Hostname, hostname.as_str().into());
+            tag(EventTag::Port, (*port).into());
             if !reason.is_empty() {
-                tag("ERROR", reason.as_str().into());
+                tag(EventTag::Error, reason.as_str().into());
             }
         }
         Happening::ExecutorContact { executor, hostname, port, from: _, to, state, instances } => {
-            tag("EXECUTOR_ID", executor.as_str().into());
-            tag("HOSTNAME", hostname.as_str().into());
-            tag("PORT", (*port).into());
-            tag("CURRENT_STATE", state.as_str().into());
-            tag("CONTACT", to.as_str().into());
-            tag("INSTANCES", (*instances).into());
+            tag(EventTag::ExecutorId, executor.as_str().into());
+            tag(EventTag::Hostname, hostname.as_str().into());
+            tag(EventTag::Port, (*port).into());
+            tag(EventTag::CurrentState, state.as_str().into());
+            tag(EventTag::Contact, to.as_str().into());
+            tag(EventTag::Instances, (*instances).into());
             if let Some(all_are) = shown_of_all_on(*to) {
-                tag("INSTANCES_STATE", all_are.as_str().into());
-                tag("ERROR", no_contact(executor).into());
+                tag(EventTag::InstancesState, all_are.as_str().into());
+                tag(EventTag::Error, no_contact(executor).into());
             }
         }
         Happening::LeadershipAcquired { address }
         | Happening::LeadershipLost { address }
         | Happening::ClusterState { address, .. } => {
-            tag("HOSTNAME", host(address).into());
+            tag(EventTag::Hostname, host(address).into());
         }
     }
     tags
