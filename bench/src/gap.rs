@@ -15,7 +15,7 @@ use crate::output::line;
 use crate::proposer::propose;
 use crate::stats::{Summary, Timed, millis};
 
-/// The budget of DESIGN §10.
+/// The budget: so short that writes wait for the next leader, and nobody is told of an error.
 const BUDGET: Duration = Duration::from_secs(1);
 /// Much longer than an election, and than the start of a controller.
 const WRITES_WITHIN: Duration = Duration::from_secs(30);

@@ -23,7 +23,7 @@ use crate::stats::{Summary, Timed, cell, millis};
 const MAX_CONNECTIONS: usize = 16;
 /// Before counting: connections are made, caches are warm.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// The budget of DESIGN §10: so many times etcd's rate, with a lower p99, from so many clients on.
+/// The budget: so many times etcd's rate, with a lower p99, from so many clients on.
 const RATE_BUDGET: f64 = 1.2;
 const BUDGET_FROM: usize = 16;
 

@@ -17,7 +17,7 @@ wire_enum! {
     }
 }
 
-/// `POST /cluster/maintenance/set` and `unset` (drove-wire.md §2.10).
+/// `POST /cluster/maintenance/set` and `unset` (docs/drove-api.md §2.10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterStateData {
     /// Whether operations are accepted.
@@ -26,7 +26,7 @@ pub struct ClusterStateData {
     pub updated: Timestamp,
 }
 
-/// `GET /cluster` (drove-wire.md §2.10).
+/// `GET /cluster` (docs/drove-api.md §2.10).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterSummary {

@@ -1,5 +1,5 @@
 //! Drove's durations: `5m`, `300 seconds`; written back in long form with the unit as given
-//! (drove-wire.md §2).
+//! (docs/drove-api.md §2).
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -1,4 +1,4 @@
-//! The frame of every REST answer (drove-wire.md §2.1).
+//! The frame of every REST answer (docs/drove-api.md §2.1).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What happened, in Drove's form (drove-wire.md §2.11), with Muster's revision.
+//! What happened, in Drove's form (docs/drove-api.md §2.11), with Muster's revision.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -14,7 +14,7 @@ use crate::read::{Node, Read};
 use crate::time::Timestamp;
 
 wire_enum! {
-    /// Where an executor is (drove-wire.md §2.8).
+    /// Where an executor is (docs/drove-api.md §2.8).
     pub enum ExecutorState {
         /// Takes instances.
         Active = "ACTIVE",
@@ -54,7 +54,7 @@ wire_enum! {
     }
 }
 
-/// `POST /cluster/executors/blacklist` and `unblacklist` (drove-wire.md §2.10).
+/// `POST /cluster/executors/blacklist` and `unblacklist` (docs/drove-api.md §2.10).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BlacklistOperationResponse {
@@ -279,7 +279,7 @@ pub struct ExecutorResources {
     pub layout: NodeLayout,
 }
 
-/// `GET /cluster/executors/{id}` (drove-wire.md §2.9).
+/// `GET /cluster/executors/{id}` (docs/drove-api.md §2.9).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutorNodeData {

@@ -1,4 +1,4 @@
-//! Exit codes of every program (DESIGN §7), and errors that carry one.
+//! Exit codes of every program, and errors that carry one.
 
 /// What a program tells its caller by its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! The domain of Muster: the words of the design as types, and their JSON as users see it.
+//! The domain of Muster: its words as types, and their JSON as users see it.
 //!
 //! This crate does no I/O, knows no clock and no network. Everything here is plain data with
 //! the rules that belong to it: how a spec is parsed and checked, which states there are, what

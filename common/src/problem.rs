@@ -148,7 +148,7 @@ impl<'a> Place<'a> {
         self.refuse_spoiling(self, message);
     }
 
-    /// Notes a problem here in Drove's words, of which programs may know each (drove-wire.md §3.3).
+    /// Notes a problem here in Drove's words, of which programs may know each (docs/drove-api.md §3.3).
     pub(crate) fn refuse_with_sentence(&self, sentence: impl fmt::Display) {
         self.note(self, &sentence, true);
     }

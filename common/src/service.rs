@@ -21,7 +21,7 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// Where a service is. Names are Drove's (drove-wire.md §2.4).
+    /// Where a service is. Names are Drove's (docs/drove-api.md §2.4).
     pub enum ServiceState {
         /// Being registered.
         Init = "INIT",
@@ -56,7 +56,7 @@ wire_enum! {
     }
 }
 
-/// `GET /localservices/{id}`. The id's key is `id`, not `serviceId` (drove-wire.md §2.4).
+/// `GET /localservices/{id}`. The id's key is `id`, not `serviceId` (docs/drove-api.md §2.4).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceSummary {

@@ -1,4 +1,4 @@
-//! What the REST API answers, member by member (drove-wire.md §2): read as a client reads it and written
+//! What the REST API answers, member by member (docs/drove-api.md §2): read as a client reads it and written
 //! back, nothing is lost, renamed, reordered in kind, or null.
 
 use std::fmt::Debug;
@@ -170,7 +170,7 @@ fn enums_are_read_in_any_case_and_written_in_one() {
     }
     let groups =
         |is: fn(InstanceState) -> bool| InstanceState::ALL.iter().filter(|state| is(**state)).count();
-    // Nine, three and two, as drove-wire.md §2.5 lists them.
+    // Nine, three and two, as docs/drove-api.md §2.5 lists them.
     assert_eq!(
         [
             groups(InstanceState::is_active),

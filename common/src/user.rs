@@ -1,4 +1,4 @@
-//! Who calls the API, and what each may do (drove-wire.md §1.2).
+//! Who calls the API, and what each may do (docs/drove-api.md §1.2).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

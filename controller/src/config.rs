@@ -106,7 +106,7 @@ pub struct LivenessConfig {
 }
 
 impl Default for LivenessConfig {
-    /// 10 s and 10 min (DESIGN §4), and 7 days.
+    /// 10 s, 10 min, and 7 days.
     fn default() -> Self {
         Self {
             unknown_after: DroveDuration::from_secs(10),
@@ -133,7 +133,7 @@ pub struct RetentionConfig {
 }
 
 impl Default for RetentionConfig {
-    /// 100, and 10000 of all services, for 7 days; 20000 for 1 hour (drove-wire.md §4.4).
+    /// 100, and 10000 of all services, for 7 days; 20000 for 1 hour (docs/drove-api.md §4.4).
     fn default() -> Self {
         let Retention { old_instances, old_instances_in_all, records_for, events, events_for, .. } =
             Retention::default();

@@ -15,7 +15,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 const MAX_USERS: usize = 1_000;
 /// The longest name of a user, in bytes.
 const MAX_NAME_BYTES: usize = 255;
-/// Who calls while nobody is configured (drove-wire.md §1.2).
+/// Who calls while nobody is configured (docs/drove-api.md §1.2).
 const DEFAULT_USER: &str = "default-user";
 
 /// A user in the configuration. The token itself is known to its owner only.
@@ -132,7 +132,7 @@ impl Users {
     }
 
     /// Who makes a call with these credentials; nobody without any. While no users are configured everybody is the
-    /// same one, who may do everything (drove-wire.md §1.2).
+    /// same one, who may do everything (docs/drove-api.md §1.2).
     ///
     /// Every user is looked at, so that the time it takes does not tell how many come before the right one.
     pub(crate) fn identify(&self, credentials: Option<&Credentials>) -> Option<User> {

@@ -1,4 +1,4 @@
-//! The environment of an instance (DESIGN §5). Pure: variables that it copies from the executor are filled in at its start,
+//! The environment of an instance. Pure: variables that it copies from the executor are filled in at its start,
 //! where the node's configuration allows them.
 
 use std::collections::BTreeMap;

@@ -19,7 +19,7 @@ use crate::ports::{BASES, next_base};
 pub const BOUND: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// `muster dev` says so when a port is taken (DESIGN §7: conflict).
+/// `muster dev` says so when a port is taken (the exit code of a conflict).
 const CONFLICT: i32 = 5;
 
 /// One role as `cluster.json` names it.

@@ -23,7 +23,7 @@ pub struct Package {
     program: &'static str,
 }
 
-/// Drove's own client, in the version that drove-wire.md was written from.
+/// Drove's own client, in the version that docs/drove-api.md was tried with.
 pub const DROVE_CLI: Package = Package { requirement: "drove-cli==0.0.14", program: "drove" };
 /// An independent judge of what an API says of itself and does.
 pub const SCHEMATHESIS: Package = Package { requirement: "schemathesis==4.32.5", program: "schemathesis" };

@@ -127,8 +127,8 @@ fn who_follows_sees_every_line_once_through_rotations_a_killed_executor_and_a_ki
     read_as_drove_has_it(&drove(&others[0].rest, &instance.instance_id), &instance.instance_id);
 }
 
-/// drove-wire.md §1.5 (l. 111-117) of a log that is longer than one piece: one file that never seems to be rotated, and each
-/// that was.
+/// docs/drove-api.md §1.5 of a log that is longer than one piece: one file that never seems to be rotated,
+/// and each that was.
 fn read_as_drove_has_it(drove: &str, instance: &str) {
     let whole = get(&format!("{drove}/download/output.log")).text().unwrap();
     let all: Vec<usize> = (0..LINES).collect();

@@ -16,7 +16,7 @@ use crate::output::line;
 use crate::process::{cpu_seconds, resident_mb};
 use crate::stats::{Summary, Timed, millis};
 
-/// The budget of DESIGN §10 for a read, in ms.
+/// The budget of a read, in ms: nobody who waits for an answer notices it.
 const READ_BUDGET_MS: f64 = 50.0;
 /// Beyond that something is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(180);

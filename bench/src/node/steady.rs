@@ -12,7 +12,7 @@ use super::agent::Node;
 use crate::output::line;
 use crate::process::{cpu_seconds, resident_mb};
 
-/// The budget of DESIGN §10.
+/// What an executor may hold in memory, with a hundred instances: each machine of a fleet pays it.
 const RESIDENT_BUDGET_MB: f64 = 25.0;
 
 /// How the benchmark is run.

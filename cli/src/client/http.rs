@@ -372,7 +372,7 @@ pub(crate) fn understand<T: DeserializeOwned>(
     })
 }
 
-/// A refusal's sentence and exit code. Drove's API answers unknown ids with 200 (drove-wire.md §1.1).
+/// A refusal's sentence and exit code. Drove's API answers unknown ids with 200 (docs/drove-api.md §1.1).
 fn refusal(status: StatusCode, envelope: Envelope<Value>) -> CliError {
     match status {
         StatusCode::UNAUTHORIZED => return not_let_in("this call"),

@@ -54,7 +54,7 @@ wire_enum! {
 }
 
 impl OperationKind {
-    /// Whether Drove has it too (drove-wire.md §2.7).
+    /// Whether Drove has it too (docs/drove-api.md §2.7).
     #[must_use]
     pub const fn is_wires(self) -> bool {
         !matches!(self, Self::UpdateSpec | Self::Rollback | Self::Retry)

@@ -124,13 +124,14 @@ impl Read for Canary {
     }
 }
 
-/// How an operation proceeds (drove-wire.md §2.6; `settle` and `canary` are additions).
+/// How an operation proceeds (docs/drove-api.md §2.6; `settle` and `canary` are additions).
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(default)]
 pub struct ClusterOpSpec {
-    /// How long each slot may take; raised to what its spec allows an instance (drove-wire.md §4.1). An operation that goes in
-    /// waves may be at work for that long and `settle` for each wave; time in which it is paused does not count.
+    /// How long each slot may take; raised to what its spec allows an instance (docs/drove-api.md §4.1). An operation
+    /// that goes in waves may be at work for that long and `settle` for each wave; time in which it is paused does not
+    /// count.
     pub timeout: DroveDuration,
     /// How many slots at a time.
     pub parallelism: Parallelism,

@@ -7,7 +7,7 @@ use super::{ClusterOpSpec, OperationKind};
 use crate::read::{Node, Read};
 use crate::spec::LocalServiceSpec;
 
-/// The body of `POST /localservices/operations` (drove-wire.md §2.7).
+/// The body of `POST /localservices/operations` (docs/drove-api.md §2.7).
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
 pub enum OperationRequest {
@@ -183,7 +183,7 @@ impl Read for OperationRequest {
         let service_id = || request.get_or_default("serviceId");
         let instances_per_host = || request.count("instancesPerHost").unwrap_or_default();
         let stop_first = || request.get_or_default("stopFirst");
-        // drove-cli says `opSpec` where Drove's server reads `clusterOpSpec` (drove-wire.md §0): both are read.
+        // drove-cli says `opSpec` where Drove's server reads `clusterOpSpec` (docs/drove-api.md §0): both are read.
         let op_spec = || request.get_or_alias("opSpec", "clusterOpSpec");
         match request.required_tag("- Specify the type of the operation") {
             OperationKind::Create => Self::Create {

@@ -8,9 +8,9 @@ use crate::id::MAX_ID_LEN;
 use crate::problem::{FieldError, Place, Problems};
 use crate::spec::{SpecLimits, validate};
 
-/// How many instances of a service one executor may hold (drove-wire.md §2.7).
+/// How many instances of a service one executor may hold (docs/drove-api.md §2.7).
 const MAX_INSTANCES_PER_HOST: u32 = 256;
-/// How many slots an operation may work on at a time (drove-wire.md §2.6).
+/// How many slots an operation may work on at a time (docs/drove-api.md §2.6).
 const MAX_PARALLELISM: u32 = 512;
 /// How many instances one request may name.
 const MAX_INSTANCE_IDS: usize = 10_000;
@@ -33,7 +33,7 @@ pub fn validate_request(request: &OperationRequest, limits: &SpecLimits) -> Vec<
 fn check(root: Place<'_>, request: &OperationRequest) {
     match request {
         // That a fixed host port allows one instance only is told after what is told first of a service that there is
-        // already, or of a closed cluster (drove-wire.md §3.1): by the controllers.
+        // already, or of a closed cluster (docs/drove-api.md §3.1): by the controllers.
         OperationRequest::Create { spec: _, instances_per_host } => count(root, *instances_per_host),
         OperationRequest::AdjustInstances { service_id, op_spec: spec } => {
             service(root, service_id);
@@ -132,7 +132,7 @@ fn op_spec(place: Place<'_>, spec: Option<&ClusterOpSpec>) {
 }
 
 /// What brings all slots in line at once has no first wave, and settles nowhere. The wire sends a parallelism and a failure
-/// strategy along (drove-wire.md §2.7), and does nothing with them.
+/// strategy along (docs/drove-api.md §2.7), and does nothing with them.
 fn not_in_waves(place: Place<'_>, spec: Option<&ClusterOpSpec>) {
     let settles = spec.is_some_and(|spec| !spec.settle.is_zero());
     place.member("settle").require(!settles, "- This operation has no settle time: it does not go in waves");

@@ -1,6 +1,6 @@
 //! Reading what users send: every problem is named with its path, not only the first one.
 //!
-//! Lenient where Drove's wire is (drove-wire.md §2): unknown members are ignored, enums and types are read
+//! Lenient where Drove's wire is (docs/drove-api.md §2): unknown members are ignored, enums and types are read
 //! in any case, a null member counts as absent, plain numbers and truth values may stand for texts. What
 //! cannot be read leaves a stand-in behind, so that the rest of the document can still be read and judged;
 //! a document with such a problem is never handed on.
@@ -31,7 +31,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// The envelope's message (drove-wire.md §1.1).
+    /// The envelope's message (docs/drove-api.md §1.1).
     #[must_use]
     pub const fn message(&self) -> &'static str {
         match self {

@@ -20,7 +20,7 @@ pub(super) const fn default_verb() -> HttpVerb {
     HttpVerb::Get
 }
 
-/// How long a connection may take when the spec does not say (drove-wire.md §4.4).
+/// How long a connection may take when the spec does not say (docs/drove-api.md §4.4).
 const fn default_connection_timeout() -> DroveDuration {
     DroveDuration::from_secs(1)
 }

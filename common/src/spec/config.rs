@@ -164,7 +164,7 @@ impl fmt::Debug for HttpCallSpec {
     }
 }
 
-/// How long to wait for a connection or an answer when the spec does not say (drove-wire.md §2.2).
+/// How long to wait for a connection or an answer when the spec does not say (docs/drove-api.md §2.2).
 const fn default_timeout() -> DroveDuration {
     DroveDuration::from_secs(1)
 }

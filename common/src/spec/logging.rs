@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::fetch::{bare_host, split_port};
 use crate::read::{Node, Read};
 
-/// Where output goes. Defaults to LOCAL, 3 files of 10 MB, compressed (drove-wire.md §4.4).
+/// Where output goes. Defaults to LOCAL, 3 files of 10 MB, compressed (docs/drove-api.md §4.4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "UPPERCASE", rename_all_fields = "camelCase")]
 pub enum LoggingSpec {
@@ -48,7 +48,7 @@ impl LoggingSpec {
     }
 }
 
-/// How many files are kept when the spec does not say (drove-wire.md §4.4).
+/// How many files are kept when the spec does not say (docs/drove-api.md §4.4).
 const fn default_files() -> u32 {
     3
 }

@@ -1,4 +1,4 @@
-//! A copy of a spec that may be shown (drove-wire.md §2.3).
+//! A copy of a spec that may be shown (docs/drove-api.md §2.3).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What to run: Drove's `LocalServiceSpec` (drove-wire.md §2.2) with Muster's additions
+//! What to run: Drove's `LocalServiceSpec` (docs/drove-api.md §2.2) with Muster's additions
 //! (`PROCESS` executables, `TCP` and `GRPC` checks, headers of `HTTP` checks, `restartPolicy`, decimal CPU counts).
 //!
 //! Reading is lenient where the wire is (see [`crate::read`]): what is missing becomes empty or zero, and
@@ -54,7 +54,7 @@ pub use validate::{MAX_SPEC_BYTES, SpecLimits, validate};
 pub use volume::{MountMode, MountedVolume};
 
 wire_enum! {
-    /// What kind of job a spec describes; only checked for presence (drove-wire.md §2.2).
+    /// What kind of job a spec describes; only checked for presence (docs/drove-api.md §2.2).
     pub enum JobType {
         /// Also accepted for local services.
         Service = "SERVICE",

@@ -11,7 +11,7 @@ const BESIDE: Duration = Duration::from_secs(60);
 
 impl LocalServiceSpec {
     /// From nothing to HEALTHY, and from HEALTHY to nothing when the old one goes first: fetching, every try of both checks
-    /// (drove-wire.md §4.1) or its grace, every hook and the stop in full.
+    /// (docs/drove-api.md §4.1) or its grace, every hook and the stop in full.
     #[must_use]
     pub fn longest_replacement(&self) -> Duration {
         let fetch = match &self.executable {

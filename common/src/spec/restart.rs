@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use crate::duration::DroveDuration;
 use crate::read::{Node, Read};
 
-/// Back-off and budget of one slot. Defaults are those of the design: 1 s, 2 s, 5 s, 30 s, 5 min
+/// Back-off and budget of one slot. By default 1 s, 2 s, 5 s, 30 s, 5 min
 /// with ±10 % jitter, reset after 10 min of health.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -9,7 +9,7 @@ use super::check::CheckMode;
 use crate::duration::DroveDuration;
 use crate::read::{Node, Read};
 
-/// How long a hook may take when the spec does not say (drove-wire.md §4.3).
+/// How long a hook may take when the spec does not say (docs/drove-api.md §4.3).
 const DEFAULT_HOOK_TIMEOUT: DroveDuration = DroveDuration::from_secs(30);
 
 /// What a workload has between the stop signal and the kill when the spec does not say: an engine's own default, as in

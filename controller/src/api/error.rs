@@ -1,5 +1,5 @@
 //! Every way in which a call can go wrong, and the one place that turns it into an HTTP answer
-//! (drove-wire.md §1.1). What people read here never holds internals: those go to the log.
+//! (docs/drove-api.md §1.1). What people read here never holds internals: those go to the log.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};

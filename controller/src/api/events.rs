@@ -1,4 +1,4 @@
-//! What happened, as Drove's clients poll it (drove-wire.md §1.4).
+//! What happened, as Drove's clients poll it (docs/drove-api.md §1.4).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Logs as Drove's clients read them (drove-wire.md §1.5): raw JSON, no envelope.
+//! Logs as Drove's clients read them (docs/drove-api.md §1.5): raw JSON, no envelope.
 
 use axum::Json;
 use axum::body::Body;

@@ -1,4 +1,4 @@
-//! REST, in Drove's envelope (drove-wire.md §1): reads from the replicated state, writes through the
+//! REST, in Drove's envelope (docs/drove-api.md §1): reads from the replicated state, writes through the
 //! log. Any controller answers any call; nothing is ever redirected.
 //!
 //! | module | noun |

@@ -123,7 +123,7 @@ pub(super) struct Valid {
 }
 
 /// `POST /localservices/validate/spec`. Whether it could be created is asked, so that a cluster that is closed for
-/// operations says so (drove-wire.md §1.1).
+/// operations says so (docs/drove-api.md §1.1).
 pub(super) async fn validate_spec(Context(api): Context<Api>, Body(body): Body) -> Answer<Valid> {
     api.spec_in(&body)?;
     if api.read(&Parameters::default()).await?.is_in_maintenance() {

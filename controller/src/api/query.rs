@@ -14,7 +14,7 @@ use crate::state::view::Range;
 /// More parameters than a call has a use for that names nothing one by one.
 pub(super) const MAX_PARAMETERS: usize = 64;
 
-/// The largest number that a paging parameter takes (drove-wire.md §1.3).
+/// The largest number that a paging parameter takes (docs/drove-api.md §1.3).
 pub(super) const MAX_PAGE: u64 = 2_147_483_646;
 
 /// What may be given to a call, as its description lists it.

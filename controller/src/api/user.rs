@@ -1,4 +1,4 @@
-//! Who makes a call, and whether that user may (drove-wire.md §1.2): by `Authorization: Bearer <token>`, by
+//! Who makes a call, and whether that user may (docs/drove-api.md §1.2): by `Authorization: Bearer <token>`, by
 //! `O-Bearer <token>`, which drove-cli can be told to send, or by `Basic` with the token as the password.
 
 use axum::extract::{FromRequestParts, Request, State as Context};

@@ -9,7 +9,7 @@ use muster_common::time::Timestamp;
 use super::Plan;
 use crate::state::{Change, Executor, State};
 
-/// How long a removed executor is shown (drove-wire.md §1.4).
+/// How long a removed executor is shown (docs/drove-api.md §1.4).
 pub(super) const SHOWN_FOR: Duration = Duration::from_secs(2 * 24 * 3600);
 
 pub(super) fn plan(state: &State, now: Timestamp, plan: &mut Plan) {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::rush::{Rush, Sign};
 
-/// How long silence is tolerated (DESIGN §4).
+/// How long silence is tolerated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// After this much silence the instances of an executor are shown as UNKNOWN.

@@ -13,8 +13,8 @@ use super::{Happening, State};
 /// How long an operation may wait for a user's word before it fails.
 const HELD_FOR_AT_MOST: Duration = Duration::from_secs(7 * 86_400);
 
-/// What an operation that begins has: users say what each slot may take (drove-wire.md §4.1), and those that go in waves take
-/// that for each wave.
+/// What an operation that begins has: users say what each slot may take (docs/drove-api.md §4.1), and those that go in
+/// waves take that for each wave.
 pub(crate) fn whole(operation: &Operation) -> Duration {
     let op_spec = &operation.op_spec;
     let (each, slots) = (op_spec.timeout.as_duration(), operation.slots.len());

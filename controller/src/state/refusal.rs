@@ -1,4 +1,4 @@
-//! Why an operation was refused, in the words of drove-wire.md §3.1.
+//! Why an operation was refused, in the words of docs/drove-api.md §3.1.
 
 use std::fmt;
 
@@ -269,7 +269,7 @@ const fn way_out(duty: ExecutorState) -> &'static str {
     }
 }
 
-/// What the wire allows in each state (drove-wire.md §3.2), and of Muster's own what changes a service that rests.
+/// What the wire allows in each state (docs/drove-api.md §3.2), and of Muster's own what changes a service that rests.
 #[must_use]
 pub(crate) const fn allowed_operations(state: ServiceState) -> &'static [OperationKind] {
     use OperationKind as Op;

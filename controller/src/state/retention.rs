@@ -27,7 +27,7 @@ pub struct Retention {
 }
 
 impl Default for Retention {
-    /// Drove's (drove-wire.md §4.4), with full records of a hundred services; lost executors as long as records.
+    /// Drove's (docs/drove-api.md §4.4), with full records of a hundred services; lost executors as long as records.
     fn default() -> Self {
         Self {
             old_instances: 100,

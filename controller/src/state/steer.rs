@@ -20,7 +20,7 @@ pub enum Steered {
     Service(ServiceId),
 }
 
-/// What can be cancelled without leaving a service half switched on or off (drove-wire.md §3.2, and Muster's own).
+/// What can be cancelled without leaving a service half switched on or off (docs/drove-api.md §3.2, and Muster's own).
 const fn may_cancel(kind: OperationKind) -> bool {
     match kind {
         OperationKind::AdjustInstances
@@ -147,7 +147,7 @@ impl State {
         }
     }
 
-    /// Whoever cancels an adjustment wants it stopped: the wire deactivates the service (drove-wire.md §4.1).
+    /// Whoever cancels an adjustment wants it stopped: the wire deactivates the service (docs/drove-api.md §4.1).
     fn deactivate_in_emergency(&mut self, at: Timestamp, cancelled: &Operation, by: &str) {
         let Some(service) = self.service(&cancelled.service).cloned() else { return };
         if service.resting_state() == ServiceState::Inactive {

@@ -72,8 +72,8 @@ impl How {
         Self::default().no_shorter_than([service.spec().as_ref()])
     }
 
-    /// The same with no less time for each slot than one of these specs allows an instance (drove-wire.md §4.1): who is
-    /// still within what the spec allows has not failed.
+    /// The same with no less time for each slot than one of these specs allows an instance (docs/drove-api.md §4.1):
+    /// who is still within what the spec allows has not failed.
     pub(super) fn no_shorter_than<'a>(&self, specs: impl IntoIterator<Item = &'a LocalServiceSpec>) -> Self {
         let longest = specs.into_iter().map(LocalServiceSpec::longest_replacement).max().unwrap_or_default();
         let mut op_spec = self.op_spec.clone();

@@ -1,5 +1,5 @@
 //! A user's request becomes an operation, or is refused. The checks are in the order of
-//! drove-wire.md §3.1; the first that fails decides.
+//! docs/drove-api.md §3.1; the first that fails decides.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::rollout::choose_canaries;
 use super::submission::{How, Submission};
 use super::{Refusal, Reply, Service, SpecVersion, Specs, State, allowed_operations};
 
-/// How many instances of a service an executor may hold (drove-wire.md §2.7).
+/// How many instances of a service an executor may hold (docs/drove-api.md §2.7).
 const INSTANCES_PER_HOST: std::ops::RangeInclusive<u32> = 1..=256;
 
 /// How long DESTROY waits for the last instance beyond the time after which those of a silent executor count as

@@ -1,4 +1,4 @@
-//! Shapes, statuses and sentences of drove-wire.md.
+//! Shapes, statuses and sentences of docs/drove-api.md.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Who may call the API (drove-wire.md §1.1, §1.2).
+//! Who may call the API (docs/drove-api.md §1.1, §1.2).
 
 use std::collections::BTreeSet;
 

@@ -3,7 +3,7 @@
 //! A command that fails is not run again: whether that helps, only its author knows. (One that the executor's own end
 //! cut short is: the hook is then run anew, see `PreShutdownSpec::hooks`.) A hook that could not be asked, because the
 //! engine was away or the node short of descriptors, is asked as soon as it can be, within its time. A call over the network that fails
-//! is made again, as in Drove (drove-wire.md §4.3): up to five times, three seconds apart. A call that takes
+//! is made again, as in Drove (docs/drove-api.md §4.3): up to five times, three seconds apart. A call that takes
 //! its time (a drain that answers when it is done) may use all that the hook has; it is not made again.
 
 use std::sync::Arc;

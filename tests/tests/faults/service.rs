@@ -53,7 +53,7 @@ fn created(count: u32) -> Seen {
     Seen::Present { count, active: false }
 }
 
-/// The service after a call, unless its state forbids it (drove-wire.md §3.2).
+/// The service after a call, unless its state forbids it (docs/drove-api.md §3.2).
 fn leads_to(call: Call, before: Seen) -> Option<Seen> {
     match (call, before) {
         (Call::Create(count), Seen::Absent) => Some(created(count)),

@@ -51,6 +51,10 @@ def map_case(context, case):
         case.headers.pop("If-Match", None)
     elif path in ("/localservices/validate/spec", "/localservices/placement"):
         case.body = mended_spec(list(known.values())[next(turns) % len(known)], case.body)
+    elif path == "/cluster/executors/{executor}/tags":
+        # All of them, or what is to change: not both.
+        both = ("add", "remove") if case.body.get("tags") is not None else ("tags",)
+        case.body = {name: value for name, value in case.body.items() if name not in both}
     elif path == "/cluster/placement/simulate":
         example = known["container"]
         case.body = {**example, "spec": mended_spec(example["spec"], case.body["spec"])}

@@ -70,6 +70,10 @@ fn configuration(cluster: &DevCluster, rest: &str) -> String {
             [[operations]]
             include-operation-id = ["getExecutor", "tagExecutor"]
             parameters = {{ "path.executor" = {{ dictionary = "executors", probability = 0.8 }} }}
+            # An executor that is emptied has no place for the operations that are to be at work.
+            [[operations]]
+            include-path-regex = "^/cluster/executors/[{{]executor[}}]/(blacklist|drain|remove)$"
+            parameters = {{ "path.executor" = "executor-2" }}
         "#
     );
     for steer in STEERS {

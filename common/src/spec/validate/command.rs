@@ -4,7 +4,7 @@ use super::form;
 use crate::problem::Place;
 use crate::spec::LocalServiceSpec;
 
-/// Drove's limits (drove-wire.md §2.2).
+/// Drove's limits (docs/drove-api.md §2.2).
 const MAX_ARGS: usize = 2048;
 const MAX_ARGS_BYTES: usize = 2048;
 const MAX_COMMAND_BYTES: usize = 32 * 1024;

@@ -1,4 +1,4 @@
-//! Every rule of a spec (drove-wire.md §3.3, with Drove's sentences where it has them); all problems are
+//! Every rule of a spec (docs/drove-api.md §3.3, with Drove's sentences where it has them); all problems are
 //! named, each with its field's path. One file per noun of the spec; [`form`] holds the rules that many
 //! members share.
 

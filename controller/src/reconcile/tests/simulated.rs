@@ -1,4 +1,4 @@
-//! An executor in miniature: it knows its slot table and fills slots as the design says, but whether an
+//! An executor in miniature: it knows its slot table and fills slots as an executor does, but whether an
 //! instance becomes healthy, and when anything happens, is decided by the test and by the spec (see [`Fate`]).
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! Every operation in every state, against drove-wire.md §3.
+//! Every operation in every state, against docs/drove-api.md §3.
 
 use muster_common::id::{Generation, OperationId};
 use muster_common::operation::{ClusterOpSpec, OperationKind, OperationRequest, OperationState, Steer};

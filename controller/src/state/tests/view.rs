@@ -1,4 +1,4 @@
-//! The wire's exact JSON (drove-wire.md §2).
+//! The wire's exact JSON (docs/drove-api.md §2).
 
 use muster_common::executor::Contact;
 use muster_common::id::Revision;

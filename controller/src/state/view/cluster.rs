@@ -7,10 +7,10 @@ use muster_common::service::ServiceState;
 use super::executor::Usage;
 use crate::state::State;
 
-/// What Drove says while there is no leader (drove-wire.md §1.4).
+/// What Drove says while there is no leader (docs/drove-api.md §1.4).
 const NO_LEADER: &str = "Leader election underway";
 
-/// `GET /cluster` (drove-wire.md §2.10). `leader` is the `host:port` of the leader's API.
+/// `GET /cluster` (docs/drove-api.md §2.10). `leader` is the `host:port` of the leader's API.
 #[must_use]
 pub(crate) fn cluster_summary(state: &State, leader: Option<&str>) -> ClusterSummary {
     let mut summary = ClusterSummary {

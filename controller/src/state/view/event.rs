@@ -1,4 +1,4 @@
-//! Events in Drove's form (drove-wire.md §2.11).
+//! Events in Drove's form (docs/drove-api.md §2.11).
 
 use std::collections::BTreeMap;
 

@@ -82,7 +82,7 @@ pub(super) struct Totals {
     pub(super) used_memory: u64,
 }
 
-/// `GET /cluster/executors` (drove-wire.md §2.8).
+/// `GET /cluster/executors` (docs/drove-api.md §2.8).
 #[must_use]
 pub(crate) fn executor_summary(state: &State, executor: &Executor) -> ExecutorSummary {
     let totals = Usage::of(state, executor).totals();
@@ -100,7 +100,7 @@ pub(crate) fn executor_summary(state: &State, executor: &Executor) -> ExecutorSu
     }
 }
 
-/// `GET /cluster/executors/{id}` (drove-wire.md §2.9).
+/// `GET /cluster/executors/{id}` (docs/drove-api.md §2.9).
 #[must_use]
 pub(crate) fn executor_node_data(state: &State, executor: &Executor) -> ExecutorNodeData {
     let usage = Usage::of(state, executor);

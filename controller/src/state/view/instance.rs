@@ -24,7 +24,7 @@ pub(crate) fn instance_state(state: &State, instance: &Instance) -> InstanceStat
 /// How much of a log's end lists show; the detail of an instance has all that is kept.
 const LIST_LOG_TAIL_BYTES: usize = 4 * 1024;
 
-/// What lists of living instances show (drove-wire.md §2.5).
+/// What lists of living instances show (docs/drove-api.md §2.5).
 #[must_use]
 pub(crate) fn instance_brief(state: &State, instance: &Instance) -> InstanceInfo {
     let slot = &instance.record.slot;

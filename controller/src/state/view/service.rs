@@ -22,7 +22,7 @@ pub(crate) fn service_summaries(state: &State, range: Range) -> Page<ServiceSumm
     Page::of(state.services(), range, |service| summary(state, service, &silent))
 }
 
-/// `GET /localservices/{id}` (drove-wire.md §2.4).
+/// `GET /localservices/{id}` (docs/drove-api.md §2.4).
 #[must_use]
 pub(crate) fn service_summary(state: &State, service: &Service) -> ServiceSummary {
     summary(state, service, &silent(state))

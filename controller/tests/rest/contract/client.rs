@@ -1,4 +1,4 @@
-//! §5: what drove-cli 0.0.14 calls, and what it indexes without looking (l. 475-507). The client itself runs in
+//! §5: what drove-cli 0.0.14 calls, and what it indexes without looking. The client itself runs in
 //! `tests/tests/drove_cli`; here each member is named.
 
 use reqwest::Method;
@@ -38,9 +38,9 @@ fn reads() -> Vec<Read> {
     let instance = format!("{service}/instances/{INSTANCE}");
     let executor = format!("/cluster/executors/{EXECUTOR}");
     vec![
-        ("l. 496 cluster ping", "/ping".into(), &[("", Text)]),
+        ("cluster ping", "/ping".into(), &[("", Text)]),
         (
-            "l. 477 localservices list",
+            "localservices list",
             "/localservices".into(),
             &[
                 ("", Object),
@@ -55,10 +55,10 @@ fn reads() -> Vec<Read> {
                 ("/TEST_LOCAL_SERVICE-1/updated", Number),
             ],
         ),
-        ("l. 478 localservices summary", service.clone(), &[("", Object)]),
-        ("l. 479 localservices spec", format!("{service}/spec"), &[("", Object)]),
+        ("localservices summary", service.clone(), &[("", Object)]),
+        ("localservices spec", format!("{service}/spec"), &[("", Object)]),
         (
-            "l. 483 restart --wait, l. 485 lsinstances list",
+            "restart --wait, lsinstances list",
             format!("{service}/instances"),
             &[
                 ("/0/instanceId", Text),
@@ -71,7 +71,7 @@ fn reads() -> Vec<Read> {
             ],
         ),
         (
-            "l. 485 lsinstances list -o",
+            "lsinstances list -o",
             format!("{service}/instances/old"),
             &[
                 ("/0/instanceId", Text),
@@ -82,7 +82,7 @@ fn reads() -> Vec<Read> {
             ],
         ),
         (
-            "l. 486 lsinstances info, l. 507 describe lsinstance",
+            "lsinstances info, describe lsinstance",
             instance,
             &[
                 ("/instanceId", Text),
@@ -100,12 +100,12 @@ fn reads() -> Vec<Read> {
             ],
         ),
         (
-            "l. 490 replace --wait, kill --wait",
+            "replace --wait, kill --wait",
             format!("/applications/{SERVICE}/instances"),
             &[("/0/instanceId", Text), ("/0/state", Text)],
         ),
         (
-            "l. 491 executor list",
+            "executor list",
             "/cluster/executors".into(),
             &[
                 ("/0/executorId", Text),
@@ -121,7 +121,7 @@ fn reads() -> Vec<Read> {
             ],
         ),
         (
-            "l. 492 executor info, l. 493 lsinstances, l. 494 appinstances and tasks, l. 505 describe executor",
+            "executor info, lsinstances, appinstances and tasks, describe executor",
             executor,
             &[
                 ("/state/executorId", Text),
@@ -147,7 +147,7 @@ fn reads() -> Vec<Read> {
             ],
         ),
         (
-            "l. 497 cluster summary, l. 498 cluster leader, l. 504 describe cluster",
+            "cluster summary, cluster leader, describe cluster",
             "/cluster".into(),
             &[
                 ("/state", Text),
@@ -163,9 +163,9 @@ fn reads() -> Vec<Read> {
                 ("/leader", Text),
             ],
         ),
-        ("l. 499 cluster endpoints", "/endpoints".into(), &[("", List)]),
+        ("cluster endpoints", "/endpoints".into(), &[("", List)]),
         (
-            "l. 500 cluster events",
+            "cluster events",
             "/cluster/events?size=10&lastSyncTime=0".into(),
             &[("/0/type", Text), ("/0/id", Text), ("/0/time", Number), ("/0/metadata", Object)],
         ),
@@ -185,7 +185,7 @@ async fn each_command_finds_what_it_indexes() {
     fleet.stop().await;
 }
 
-/// l. 480-484, l. 495, l. 501, l. 502: what is posted as the client posts it.
+/// §5: what is posted as the client posts it.
 #[tokio::test]
 async fn each_command_that_changes_something_is_understood() {
     let fleet = Fleet::start().await;
@@ -196,48 +196,48 @@ async fn each_command_that_changes_something_is_understood() {
     let cancel = format!("{OPERATIONS}/{SERVICE}/cancel");
     for (case, path, body, members) in [
         operate(
-            "l. 480 create",
+            "create",
             json!({"type": "CREATE", "spec": spec_with("NEW", &[]), "instancesPerHost": 1}),
             &["serviceId"],
         ),
-        operate("l. 481 conftest", json!({"type": "DEPLOY_TEST_INSTANCE", "serviceId": "NEW-1"}), &[]),
-        operate("l. 481 activate", json!({"type": "ACTIVATE", "serviceId": "NEW-1"}), &[]),
+        operate("conftest", json!({"type": "DEPLOY_TEST_INSTANCE", "serviceId": "NEW-1"}), &[]),
+        operate("activate", json!({"type": "ACTIVATE", "serviceId": "NEW-1"}), &[]),
         operate(
-            "l. 482 update",
+            "update",
             json!({"type": "UPDATE_INSTANCE_COUNT", "serviceId": "NEW-1", "instancesPerHost": 255}),
             &[],
         ),
-        operate("l. 481 deactivate", json!({"type": "DEACTIVATE", "serviceId": "NEW-1"}), &[]),
-        operate("l. 481 destroy", json!({"type": "DESTROY", "serviceId": "NEW-1"}), &[]),
+        operate("deactivate", json!({"type": "DEACTIVATE", "serviceId": "NEW-1"}), &[]),
+        operate("destroy", json!({"type": "DESTROY", "serviceId": "NEW-1"}), &[]),
         operate(
-            "l. 483 restart",
+            "restart",
             json!({"type": "RESTART", "serviceId": SERVICE, "stopFirst": true, "opSpec": pace}),
             &[],
         ),
-        ("l. 484 cancelop", cancel.clone(), None, &[]),
+        ("cancelop", cancel.clone(), None, &[]),
         operate(
-            "l. 490 replace",
+            "replace",
             json!({
                 "type": "REPLACE_INSTANCES", "serviceId": SERVICE, "instanceIds": [INSTANCE], "stopFirst": false,
                 "opSpec": pace
             }),
             &[],
         ),
-        ("l. 484 cancelop", cancel, None, &[]),
+        ("cancelop", cancel, None, &[]),
         (
-            "l. 495 blacklist",
+            "blacklist",
             format!("/cluster/executors/blacklist?id={EXECUTOR}"),
             Some(json!({})),
             &["successful", "failed"],
         ),
         (
-            "l. 495 unblacklist",
+            "unblacklist",
             format!("/cluster/executors/unblacklist?id={EXECUTOR}"),
             Some(json!({})),
             &["successful", "failed"],
         ),
         (
-            "l. 502 simulate-placement",
+            "simulate-placement",
             "/cluster/placement/simulate?detail=true".to_owned(),
             Some(json!({
                 "spec": spec_with("NEW", &[]), "numInstances": 1,
@@ -245,8 +245,8 @@ async fn each_command_that_changes_something_is_understood() {
             })),
             &["requested", "placed", "placements", "errors"],
         ),
-        ("l. 501 maintenance-on", "/cluster/maintenance/set".to_owned(), Some(json!({})), &["state"]),
-        ("l. 501 maintenance-off", "/cluster/maintenance/unset".to_owned(), Some(json!({})), &[]),
+        ("maintenance-on", "/cluster/maintenance/set".to_owned(), Some(json!({})), &["state"]),
+        ("maintenance-off", "/cluster/maintenance/unset".to_owned(), Some(json!({})), &[]),
     ] {
         let url = fleet.cluster.url(0, &format!("/apis/v1{path}"));
         let mut request = fleet.cluster.http.request(Method::POST, url);

@@ -1,6 +1,6 @@
-//! The wire contract (drove-wire.md), rule by rule and example by example: one file for each of its sections, each case
-//! named by section and line. What is asked is a real controller; what its one executor says is the contract's example.
-//! What Muster adds to an answer is named in each case, so that nothing comes along unnoticed.
+//! The wire contract (docs/drove-api.md), rule by rule and example by example: one file for each of its sections, each
+//! case named by its section. What is asked is a real controller; what its one executor says is the contract's
+//! example. What Muster adds to an answer is named in each case, so that nothing comes along unnoticed.
 //!
 //! | file | section |
 //! |---|---|
@@ -50,7 +50,7 @@ const OPERATIONS: &str = "/localservices/operations";
 /// What is said of whatever breaks a rule.
 const COMMAND: &str = "Command validation failure";
 
-/// The example of §2.2. Its readiness check's mode is not in the contract.
+/// A spec with every member of §2.2.
 fn example_spec() -> Value {
     serde_json::from_str(include_str!("spec.json")).unwrap()
 }

@@ -72,7 +72,7 @@ fn instances_in<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
     }
 }
 
-/// §0.1 (l. 17), §0.2 (l. 18), §0.3 (l. 19), §0.6 (l. 22).
+/// §0.1, §0.2, §0.3, §0.6.
 #[tokio::test]
 async fn no_answer_holds_a_null_and_every_instance_an_error_message_and_no_metadata() {
     let fleet = Fleet::start().await;
@@ -95,7 +95,7 @@ async fn no_answer_holds_a_null_and_every_instance_an_error_message_and_no_metad
     fleet.stop().await;
 }
 
-/// §0.4 (l. 20), §0.5 (l. 21).
+/// §0.4, §0.5.
 #[tokio::test]
 async fn what_is_not_there_is_told_with_200_and_failed_and_without_data() {
     let cluster = controller().await;
@@ -109,7 +109,7 @@ async fn what_is_not_there_is_told_with_200_and_failed_and_without_data() {
     cluster.stop().await;
 }
 
-/// §0.7 (l. 23), §2.7 (l. 255): the pace of a restart, under either name.
+/// §0.7, §2.7: the pace of a restart, under either name.
 #[tokio::test]
 async fn a_restart_takes_its_pace_under_both_names() {
     for name in ["opSpec", "clusterOpSpec"] {
@@ -124,7 +124,7 @@ async fn a_restart_takes_its_pace_under_both_names() {
     }
 }
 
-/// §0.8 (l. 24): where drove-cli waits for instances of a local service.
+/// §0.8: where drove-cli waits for instances of a local service.
 #[tokio::test]
 async fn the_instances_of_an_application_are_those_of_the_service() {
     let fleet = Fleet::start().await;
@@ -135,7 +135,7 @@ async fn the_instances_of_an_application_are_those_of_the_service() {
     fleet.stop().await;
 }
 
-/// §0.9 (l. 25), §4.1 (l. 377).
+/// §0.9, §4.1.
 #[tokio::test]
 async fn what_is_created_rests() {
     let fleet = Fleet::start().await;
@@ -147,7 +147,7 @@ async fn what_is_created_rests() {
     fleet.stop().await;
 }
 
-/// §0.11 (l. 27), read otherwise: maintenance begins with the call that sets it, ends with the one that unsets it, and
+/// §0.11, read otherwise: maintenance begins with the call that sets it, ends with the one that unsets it, and
 /// does not begin with a new cluster.
 #[tokio::test]
 async fn maintenance_is_over_at_once() {
@@ -160,7 +160,7 @@ async fn maintenance_is_over_at_once() {
     cluster.stop().await;
 }
 
-/// §0.12 (l. 28), §1.1 (l. 37), read otherwise: every controller answers and takes what is written, and none redirects.
+/// §0.12, §1.1, read otherwise: every controller answers and takes what is written, and none redirects.
 #[tokio::test]
 async fn no_call_is_redirected_or_turned_away_by_who_does_not_lead() {
     let cluster = Cluster::start(3).await;

@@ -8,7 +8,7 @@ use muster_common::instance::InstanceState::{self, *};
 use super::fixture::{at, every_event, reachable, woken};
 use crate::machine::*;
 
-/// The table of the design, written out. UNKNOWN stands for "journalled, executor restarted" on the
+/// The whole table, written out. UNKNOWN stands for "journalled, executor restarted" on the
 /// right and leads back to the state it had; a stop is honoured everywhere before DEPROVISIONING.
 fn allowed(from: InstanceState) -> BTreeSet<InstanceState> {
     BTreeSet::from_iter(match from {
