@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use muster_tests::agent::{Agent, STEADY, healthy, row, table};
+use tokio::time::{Instant, sleep};
 
 use super::PROGRAM;
-use muster_tests::controller::{Controller, Records};
+use muster_tests::controller::{Controller, PATIENCE, Records};
 
 fn scrape(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -23,12 +25,25 @@ fn value(scraped: &str, series: &str) -> f64 {
     line.unwrap_or_else(|| panic!("no {series} in {scraped}")).trim().parse().unwrap()
 }
 
+/// The first scrape that has a series: a task shows its own once it has begun, which may be after the port is open.
+async fn scraped_with(port: u16, series: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let scraped = scrape(port);
+        if scraped.contains(series) {
+            return scraped;
+        }
+        assert!(Instant::now() < deadline, "no {series} in {scraped}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_scrape_shows_what_the_executor_takes_and_what_waits() {
     let controller = Controller::start().await;
     let agent = Agent::new(PROGRAM, &controller);
     agent.until_it_listens().await;
-    let scraped = scrape(agent.port);
+    let scraped = scraped_with(agent.port, r#"{queue="runner_events"}"#).await;
     for (series, at_least) in [
         ("process_resident_memory_bytes", 1e6),
         ("process_virtual_memory_bytes", 1e6),
