@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should say where
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use muster_tests::cluster::DevCluster;
@@ -12,14 +13,19 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_muster-under-test");
 /// What begins a healthy state on a terminal.
 const GREEN: &str = "\u{1b}[38;5;2m";
 
+/// `muster login`, which waits for a token and shows nothing of it.
+fn asked_for_a_token(home: &Path) -> Terminal {
+    let args = ["login", "--unchecked", "--server", "http://127.0.0.1:1"];
+    let terminal = Terminal::start(PROGRAM, &args, &[("XDG_CONFIG_HOME", &home.to_string_lossy())], 24, 80);
+    terminal.until("Token for http://127.0.0.1:1: ");
+    terminal.until_it(|_| !terminal.mode().local_modes.contains(LocalModes::ECHO), "no echo");
+    terminal
+}
+
 #[test]
 fn a_token_is_asked_for_without_echo_and_kept_for_its_owner_only() {
     let home = tempfile::tempdir().unwrap();
-    let home_name = home.path().to_string_lossy();
-    let args = ["login", "--unchecked", "--server", "http://127.0.0.1:1"];
-    let mut terminal = Terminal::start(PROGRAM, &args, &[("XDG_CONFIG_HOME", &home_name)], 24, 80);
-    terminal.until("Token for http://127.0.0.1:1: ");
-    terminal.until_it(|_| !terminal.mode().local_modes.contains(LocalModes::ECHO), "no echo");
+    let mut terminal = asked_for_a_token(home.path());
     terminal.press("s3cret\n");
     let (status, shown) = terminal.end();
     assert!(status.success(), "{shown}");
@@ -51,11 +57,7 @@ fn a_token_in_a_file_is_not_asked_for() {
 #[test]
 fn who_ends_the_question_for_a_token_finds_the_terminal_as_it_was() {
     let home = tempfile::tempdir().unwrap();
-    let home_name = home.path().to_string_lossy();
-    let args = ["login", "--unchecked", "--server", "http://127.0.0.1:1"];
-    let mut terminal = Terminal::start(PROGRAM, &args, &[("XDG_CONFIG_HOME", &home_name)], 24, 80);
-    terminal.until("Token for http://127.0.0.1:1: ");
-    terminal.until_it(|_| !terminal.mode().local_modes.contains(LocalModes::ECHO), "no echo");
+    let mut terminal = asked_for_a_token(home.path());
     terminal.press("\u{3}"); // Ctrl-C
     let (status, shown) = terminal.end();
     assert_eq!(status.code(), Some(130), "{shown}");
